@@ -1,0 +1,1 @@
+"""Picture → tracked face: tracker, crop, measures."""

@@ -1,0 +1,224 @@
+"""The command line: one function a verb, made from `TalkOptions`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ._version import __version__
+from .errors import TalkerError
+from .options import TalkOptions
+
+EXIT_MISTAKE, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit code: 0 done, 2 a mistake the user can mend, 1 our failure, 130 Ctrl-C."""
+    arguments = _parser().parse_args(argv)
+    _show_notes(quiet=arguments.quiet)
+    try:
+        run: Callable[[argparse.Namespace], int] = arguments.run
+        return run(arguments)
+    except TalkerError as error:
+        if arguments.debug:
+            traceback.print_exc()
+        _say(f"error: {error}")
+        return EXIT_MISTAKE
+    except KeyboardInterrupt:
+        _say("stopped; nothing was left behind.")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return EXIT_FAILURE
+    except Exception as error:
+        if arguments.debug:
+            traceback.print_exc()
+        _say(
+            f"error: something went wrong that should not have ({type(error).__name__}: {error}); add --debug for more."
+        )
+        return EXIT_FAILURE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="liveportrait-talker",
+        description="A portrait (or a video) and a voice go in, a talking video comes out.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    common.add_argument("--quiet", action="store_true", help="no progress, no notes, only errors")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    generate = verbs.add_parser(
+        "generate",
+        parents=[common],
+        help="make a talking video from a portrait (or a video) and a voice",
+        description="Make a talking video. Transparent pictures are laid on light grey. Outputs are tagged as AI-generated.",
+    )
+    generate.add_argument("source", type=Path, metavar="SOURCE", help="picture or video with a face")
+    generate.add_argument("voice", type=Path, metavar="VOICE", help="sound, or a video whose sound is used")
+    generate.add_argument(
+        "-o", "--out", type=Path, metavar="FILE", help="the MP4 to write; SOURCE_VOICE.mp4 by default"
+    )
+    generate.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
+    generate.add_argument("--json", action="store_true", help="print a machine-readable report on standard output")
+    add_talk_options(generate)
+    generate.set_defaults(run=_generate)
+
+    doctor = verbs.add_parser(
+        "doctor", parents=[common], help="say what is installed, what can run and what is missing"
+    )
+    doctor.set_defaults(run=_doctor)
+
+    bench = verbs.add_parser("bench", parents=[common], help="time every stage on this machine, as ratios in one run")
+    bench.add_argument("--source", type=Path, metavar="PICTURE", help="the portrait to draw; a drawn face by default")
+    bench.add_argument("--frames", type=int, default=250, help="frames to draw (default 250)")
+    bench.add_argument("--json", action="store_true", help="print the table as JSON")
+    bench.set_defaults(run=_bench)
+    return parser
+
+
+def add_talk_options(parser: argparse.ArgumentParser) -> None:
+    """One flag for each field of `TalkOptions`."""
+    for option in dataclasses.fields(TalkOptions):
+        flag, limits = "--" + option.name.replace("_", "-"), option.metadata
+        kind = str(option.type)
+        if kind == "bool":
+            parser.add_argument(flag, action="store_true", help=limits["help"])
+        elif kind == "bool | None":
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=limits["help"])
+        else:
+            python_type: Any = next(t for t in (Path, float, int, str) if t.__name__ in kind)
+            notes = (
+                []
+                if option.default is None
+                else [f"default {option.default:g}" if python_type in (int, float) else f"default {option.default}"]
+            )
+            if limits["low"] is not None and limits["high"] < 1e6:
+                notes.insert(
+                    0, f"{limits['low']:g}…{limits['high']:g}" + (f" {limits['unit']}" if limits["unit"] else "")
+                )
+            metavar = (
+                "|".join(limits["choices"]) if limits["choices"] else {Path: "VIDEO", str: "TEXT"}.get(python_type, "N")
+            )
+            text = limits["help"] + (f" ({', '.join(notes)})" if notes else "")
+            parser.add_argument(
+                flag, type=python_type, default=option.default, metavar=metavar, help=text.replace("%", "%%")
+            )
+
+
+def talk_options(arguments: argparse.Namespace) -> TalkOptions:
+    """The options that were given. Raises OptionError."""
+    return TalkOptions(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(TalkOptions)})
+
+
+def _generate(arguments: argparse.Namespace) -> int:
+    options = talk_options(arguments)
+    out = arguments.out or Path(f"{arguments.source.stem}_{arguments.voice.stem}.mp4")
+    from .pipeline import Talker
+
+    with _Bars(quiet=arguments.quiet) as bars:
+        report = Talker().save(
+            arguments.source, arguments.voice, out, options, overwrite=arguments.overwrite, on_progress=bars
+        )
+    if arguments.json:
+        sys.stdout.write(json.dumps(report.as_json(), indent=1) + "\n")
+    elif not arguments.quiet:
+        width, height = report.size
+        sys.stdout.write(
+            f"{report.path}: {report.frames} frames, {report.video_seconds:.1f} s, {width}×{height}, drawn by the "
+            f"{report.renderer} renderer in {report.elapsed_seconds:.1f} s ({report.speed:.0f} frames/s).\n"
+        )
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from .doctor import report
+
+    lines, healthy = report()
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0 if healthy else EXIT_FAILURE
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from .bench import bench
+
+    with _Bars(quiet=arguments.quiet) as bars:
+        table = bench(arguments.source, frames=arguments.frames, on_progress=bars)
+    sys.stdout.write((json.dumps(table.as_json(), indent=1) if arguments.json else str(table)) + "\n")
+    return 0
+
+
+class _Bars:
+    """A progress bar a stage, on standard error; shows nothing where that is no terminal."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._progress: Any = None
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if self._quiet:
+            return
+        if self._progress is None:
+            self._progress = _rich_progress()
+            self._progress.start()
+        if stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task(stage, total=total)
+        self._progress.update(self._tasks[stage], completed=done, total=total)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+
+def _rich_progress() -> Any:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=_console(),
+    )
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+class _Notes(logging.Handler):
+    """The library's warnings, each as one line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _say(f"note: {record.getMessage()}")
+
+
+def _show_notes(*, quiet: bool) -> None:
+    log = logging.getLogger("liveportrait_talker")
+    log.handlers = [logging.NullHandler() if quiet else _Notes()]
+    log.propagate = False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""From the sound alone to the mouth: a small network, then the rules by which a mouth rests, opens and shuts.
+
+The network (fitted by `scripts/fit_signal_driver.py`) says how far the lips are apart in units of the voice's own
+swing; this module gives that swing a natural size, shuts the mouth where nobody speaks and keeps it from hurrying.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from liveportrait_talker.driving import signal_features as features
+from liveportrait_talker.driving.signal_network import STRIDE, SignalNetwork
+from liveportrait_talker.media.waveform import Waveform
+from liveportrait_talker.motion.track import MouthControls
+
+Floats = npt.NDArray[np.floating[Any]]
+Flags = npt.NDArray[np.bool_]
+
+WEIGHTS = Path(__file__).with_name("signal_driver.npz")
+GRID_FPS = features.FRAMES_PER_SECOND / STRIDE  # 25: the grid on which the mouth is thought out
+
+# Voice activity, in dB and seconds.
+SILENT_DBFS = -80.0  # a recording whose loud frames stay under this holds no voice
+REACH_DB = 46.0  # quieter than this under the voice's level is silence, however clean the recording; breaths are louder
+STEADY_DB = 4.0  # the quiet tenth of a recording varies less than this: it is noise, not soft speech
+ABOVE_NOISE_DB = 5.0
+HOLD_SECONDS = 0.2  # shorter gaps are stop consonants and breaths between words
+CLICK_SECONDS = 0.05  # shorter bursts are no voice
+CLOSED_AFTER_SECONDS = 0.32  # the lips have met this long after the voice; Rhubarb relaxes over 120–350 ms
+LINGER = 0.2  # share of that time before they start to
+OPENING_SECONDS = 0.24  # they part this long before the sound comes
+FULL_PAUSE_SECONDS = 0.8  # shorter pauses are closed and opened faster in proportion, so that the lips do meet
+
+# Size of the mouth's motion, in inter-ocular distances (IOD).
+SHUT, WIDE = 0.01, 0.16  # where the 5th and the 95th percentile while talking come to lie
+LIMIT = 0.24  # lips fold beyond
+FASTEST = 2.0  # IOD a second: 0.08 a frame at 25 fps, faster than 99 % of real speech
+PRIOR_FRAMES = 40.0  # how much voice (1.6 s) the voice's own percentiles must have to outweigh everybody's
+
+
+class SignalDriver:
+    """Moves a mouth by any voice in any language, with nothing to download."""
+
+    def __init__(self, weights: Path = WEIGHTS) -> None:
+        self._network = SignalNetwork(weights)
+
+    def __repr__(self) -> str:
+        return f"SignalDriver({self._network})"
+
+    def drive(self, voice: Waveform, source_aperture: float, fps: float) -> MouthControls:
+        """The mouth for every frame of `voice` (16 kHz); `source_aperture` is the portrait's own, in IOD."""
+        if voice.sample_rate != features.SAMPLE_RATE:
+            raise ValueError(f"the signal driver hears {features.SAMPLE_RATE} Hz, got {voice}")
+        power = features.mel_power(np.nan_to_num(voice.samples, posinf=0.0, neginf=0.0))
+        activity = voice_activity(features.loudness_db(power))
+        presence = mouth_presence(activity)[::STRIDE]
+        answer = self._network.predict(features.normalised_log_mel(power))
+        aperture = limit_speed(natural_aperture(answer[:, 0], activity[::STRIDE], self._network) * presence)
+        shape = (answer[:, 1:] * self._network.shape_gain + self._network.shape_mean) * presence[:, None]
+        width, press, corner_up = shape.T
+        controls = np.stack([aperture, np.maximum(width, 0), np.maximum(-width, 0), press, corner_up], axis=1)
+        controls = at_frame_rate(controls, voice.frame_count(fps), fps)
+        controls[:, 0] -= source_aperture
+        return MouthControls(controls)
+
+
+def voice_activity(loudness: Floats) -> Flags:
+    """Where somebody speaks, from the loudness (frames,) in dB at 100 Hz. Blind to gain, to steady noise and hum."""
+    level = features.voice_level_db(loudness)
+    if level < SILENT_DBFS:
+        return np.zeros(len(loudness), bool)
+    smooth = np.convolve(np.pad(loudness, 2, mode="edge"), np.full(5, 0.2), "valid")
+    low, quiet = np.percentile(smooth, (3, 12))
+    threshold = level - REACH_DB
+    if quiet - low < STEADY_DB:
+        threshold = max(threshold, min(quiet + ABOVE_NOISE_DB, level - 6.0))
+    loud = _without_short_runs(smooth > threshold, CLICK_SECONDS)
+    return ~_without_short_runs(~loud, HOLD_SECONDS, keep_ends=True)
+
+
+def _without_short_runs(flags: Flags, shortest_seconds: float, *, keep_ends: bool = False) -> Flags:
+    """`flags` (100 Hz) with runs of True below the given length taken out; those at either end stay if told."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    starts, ends = edges[::2], edges[1::2]
+    short = ends - starts < shortest_seconds * features.FRAMES_PER_SECOND
+    if keep_ends:
+        short &= (starts > 0) & (ends < len(flags))
+    out = flags.copy()
+    for start, end in zip(starts[short], ends[short], strict=True):
+        out[start:end] = False
+    return out
+
+
+def mouth_presence(activity: Flags) -> Floats:
+    """How much the mouth takes part, 0…1 at 100 Hz: in a little before the voice, out softly after it."""
+    index = np.arange(len(activity)) / features.FRAMES_PER_SECOND
+    since = index - np.maximum.accumulate(np.where(activity, index, -np.inf))
+    until = np.minimum.accumulate(np.where(activity, index, np.inf)[::-1])[::-1] - index
+    pace = np.minimum((since + until) / FULL_PAUSE_SECONDS, 1.0) + 1e-6
+    closing = (since / pace / CLOSED_AFTER_SECONDS - LINGER) / (1.0 - LINGER)
+    opening = until / pace / OPENING_SECONDS
+    remaining = 1.0 - np.clip(np.minimum(closing, opening), 0.0, 1.0)
+    return np.asarray(remaining * remaining * (3.0 - 2.0 * remaining), np.float32)
+
+
+def natural_aperture(answer: Floats, activity: Flags, network: SignalNetwork) -> Floats:
+    """The network's aperture (T,) in IOD: affine to a natural swing for this voice, softly limited."""
+    spoken = answer[activity]
+    low = high = 0.0
+    if len(spoken):
+        low, high = np.percentile(spoken, (5, 95))
+    trust = len(spoken) / (len(spoken) + PRIOR_FRAMES)
+    usual_low, usual_high = network.usual_aperture
+    low = trust * low + (1.0 - trust) * usual_low
+    high = trust * high + (1.0 - trust) * usual_high
+    swing = max(high - low, 0.5 * (usual_high - usual_low))  # a hum must not be blown up to speech
+    aperture = np.maximum(SHUT + (WIDE - SHUT) * (answer - low) / swing, 0.0)
+    room = LIMIT - WIDE
+    return np.where(aperture > WIDE, WIDE + room * np.tanh((aperture - WIDE) / room), aperture)
+
+
+def limit_speed(aperture: Floats) -> Floats:
+    """`aperture` (T,) on the grid with no step above FASTEST; the mean of both ways in time, so nothing comes late."""
+    step = FASTEST / GRID_FPS
+    if np.abs(np.diff(aperture)).max(initial=0.0) <= step:
+        return aperture
+
+    def follow(target: Floats) -> Floats:
+        out = target.copy()
+        for k in range(1, len(out)):
+            out[k] = min(max(target[k], out[k - 1] - step), out[k - 1] + step)
+        return out
+
+    return (follow(aperture) + follow(aperture[::-1])[::-1]) / 2.0
+
+
+def at_frame_rate(controls: Floats, frames: int, fps: float) -> Floats:
+    """Controls (T, C) of the grid at k / fps for `frames` frames; averaged over a frame's time if fps is low."""
+    spread = max(1, round(GRID_FPS / fps))
+    if spread > 1:
+        kernel = np.full(spread, 1.0 / spread)
+        padded = np.pad(controls, ((spread // 2, (spread - 1) // 2), (0, 0)), mode="edge")
+        controls = np.stack([np.convolve(column, kernel, "valid") for column in padded.T], axis=1)
+    times = np.arange(frames) * (GRID_FPS / fps)
+    return np.stack([np.interp(times, np.arange(len(controls)), column) for column in controls.T], axis=1)

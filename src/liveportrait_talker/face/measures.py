@@ -1,0 +1,136 @@
+"""Numbers read off a face's landmarks: pose, mouth, eyes.
+
+Signs and definitions are the shared meter's: yaw + nose to the picture's right, pitch + nose up, roll +
+counter-clockwise in the picture; lengths in inter-ocular distances (IOD: outer eye corners, in 3-D).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating[Any]]
+
+# MediaPipe's canonical face model (Apache-2.0, © The MediaPipe Authors), cm: the points that speech and blinks
+# move least. Those off the middle line are pairs (right side of the subject, its mirror).
+_MIDDLE = {
+    10: (8.261778, 4.481535),
+    151: (6.545390, 5.027311),
+    9: (4.885979, 5.385258),
+    8: (4.019042, 5.284764),
+    168: (3.271027, 5.236015),
+    6: (2.473255, 5.788627),
+    197: (1.728369, 6.316750),
+    195: (1.059413, 6.774605),
+    5: (0.365669, 7.242870),
+    4: (-0.463170, 7.586580),
+}
+_PAIRS = {
+    (33, 263): (4.445859, 2.663991, 3.173422),
+    (133, 362): (1.856432, 2.585245, 3.757904),
+    (54, 284): (6.279331, 6.615427, 1.425850),
+    (67, 297): (3.523964, 8.005976, 3.729163),
+    (109, 338): (1.891399, 8.236377, 4.274997),
+    (103, 332): (5.133204, 7.485602, 2.660442),
+    (21, 251): (7.087960, 5.434801, 0.099620),
+    (162, 389): (7.555811, 4.106811, -0.991917),
+}
+_CANONICAL = {i: (0.0, y, z) for i, (y, z) in _MIDDLE.items()}
+for (_right, _left), (_x, _y, _z) in _PAIRS.items():
+    _CANONICAL[_right] = (-_x, _y, _z)
+    _CANONICAL[_left] = (_x, _y, _z)
+_STABLE = sorted(_CANONICAL)
+_STABLE_CM = np.array([_CANONICAL[i] for i in _STABLE])
+
+_INNER_LIP_PAIRS = ((13, 14), (82, 87), (312, 317))
+_LID_PAIRS = (((159, 145), (158, 153), (160, 144)), ((386, 374), (385, 380), (387, 373)))  # picture left, right
+_EYE_CORNERS = ((33, 133), (263, 362))
+
+
+@dataclass(frozen=True, eq=False)
+class HeadPose:
+    """Where a head is: canonical frame (x right, y up, z to the viewer; unit IOD) → picture."""
+
+    rotation: Floats
+    """(3, 3) canonical → picture axes (x right, y up, z to the viewer)."""
+    origin: Floats
+    """(3,) the canonical origin in px (x right, y up, z to the viewer)."""
+    iod: float
+    """Inter-ocular distance, px, in 3-D."""
+    rotation_deg: Floats
+    """(3,) pitch, yaw, roll."""
+
+
+def rotation_matrix(rotation_deg: Floats) -> Floats:
+    """(…, 3) pitch, yaw, roll in degrees → (…, 3, 3) canonical → picture: Rz(roll) Ry(yaw) Rx(−pitch)."""
+    pitch, yaw, roll = np.moveaxis(np.radians(np.asarray(rotation_deg, np.float64)), -1, 0)
+    cp, sp, cy, sy, cr, sr = np.cos(-pitch), np.sin(-pitch), np.cos(yaw), np.sin(yaw), np.cos(roll), np.sin(roll)
+    rows = [
+        [cr * cy, cr * sy * sp - sr * cp, cr * sy * cp + sr * sp],
+        [sr * cy, sr * sy * sp + cr * cp, sr * sy * cp - cr * sp],
+        [-sy, cy * sp, cy * cp],
+    ]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def _upward(landmarks: Floats) -> Floats:
+    """Image points (x right, y down, z away) → (x right, y up, z to the viewer), float64."""
+    return np.asarray(landmarks, np.float64) * (1.0, -1.0, -1.0)
+
+
+def head_pose(landmarks: Floats) -> HeadPose:
+    """Pose of a face from (478, 3) landmarks in image px, by a similarity fit (Umeyama) to the canonical face."""
+    points = _upward(landmarks)
+    source, target = _STABLE_CM, points[_STABLE]
+    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    a, b = source - source_mean, target - target_mean
+    u, d, vt = np.linalg.svd(b.T @ a)
+    flip = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    rotation = u @ np.diag(flip) @ vt
+    scale = float((d * flip).sum() / (a**2).sum())
+    degrees = (
+        -np.degrees(np.arctan2(rotation[2, 1], rotation[2, 2])),
+        np.degrees(np.arcsin(np.clip(-rotation[2, 0], -1.0, 1.0))),
+        np.degrees(np.arctan2(rotation[1, 0], rotation[0, 0])),
+    )
+    return HeadPose(
+        rotation=rotation,
+        origin=target_mean - scale * rotation @ source_mean,
+        iod=interocular_distance(landmarks),
+        rotation_deg=np.array(degrees),
+    )
+
+
+def interocular_distance(landmarks: Floats) -> float:
+    """Distance of the outer eye corners, px, in 3-D."""
+    return float(np.linalg.norm(np.asarray(landmarks[33], np.float64) - landmarks[263]))
+
+
+def mouth_aperture(landmarks: Floats, pose: HeadPose | None = None) -> float:
+    """Inner-lip opening along the head's up axis, in IOD: about 0 closed, 0.05–0.25 while talking."""
+    pose = pose or head_pose(landmarks)
+    points, up = _upward(landmarks), pose.rotation[:, 1]
+    return float(np.mean([(points[a] - points[b]) @ up for a, b in _INNER_LIP_PAIRS])) / pose.iod
+
+
+def mouth_width(landmarks: Floats) -> float:
+    """Distance of the mouth corners in IOD."""
+    points = np.asarray(landmarks, np.float64)
+    return float(np.linalg.norm(points[61] - points[291])) / interocular_distance(landmarks)
+
+
+def eye_openness(landmarks: Floats) -> tuple[float, float]:
+    """Lid distance / eye width of the eye at the picture's left and right: 0.2–0.4 open, < 0.12 shut."""
+    points = np.asarray(landmarks, np.float64)
+
+    def distance(a: int, b: int) -> float:
+        return float(np.linalg.norm(points[a] - points[b]))
+
+    left, right = (
+        float(np.mean([distance(a, b) for a, b in lids])) / max(distance(*corners), 1e-6)
+        for lids, corners in zip(_LID_PAIRS, _EYE_CORNERS, strict=True)
+    )
+    return left, right

@@ -1,0 +1,64 @@
+"""What is too small or too large to work with, and the sentences that say so."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from liveportrait_talker.errors import MediaError
+
+log = logging.getLogger(__name__)
+
+MIN_SIDE = 64
+"""Pixels; a face needs about that many by itself."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What `open_footage` accepts."""
+
+    max_side: int | None
+    """Pixels; larger pictures are scaled down. None keeps every size."""
+    max_pixels: int
+    """Width × height that is still decoded."""
+    max_seconds: float
+    """Length of a video."""
+
+    def __post_init__(self) -> None:
+        if self.max_side is not None and self.max_side < MIN_SIDE:
+            raise ValueError(f"max_side must be at least {MIN_SIDE}, got {self.max_side}")
+
+    def check_size(self, name: str, width: int, height: int) -> None:
+        """Raise MediaError for a picture that is too small to hold a face, or too large to decode."""
+        if width * height > self.max_pixels:
+            raise too_many_pixels(name, f"{width}×{height}", self.max_pixels)
+        if min(width, height) < MIN_SIDE:
+            raise MediaError(
+                f"{name} is too small ({width}×{height}); give a picture of at least {MIN_SIDE}×{MIN_SIDE} pixels"
+            )
+
+    def check_seconds(self, name: str, seconds: float) -> None:
+        """Raise MediaError for a video that is too long."""
+        if seconds > self.max_seconds:
+            raise MediaError(
+                f"{name} is {seconds:.0f} seconds long, the limit is {self.max_seconds:g}; "
+                "cut it, or raise the limit with --max-seconds"
+            )
+
+    def fit(self, name: str, width: int, height: int) -> tuple[int, int]:
+        """The size (width, height) to work at; a reduction keeps the aspect and is logged."""
+        if self.max_side is None or max(width, height) <= self.max_side:
+            return width, height
+        scale = self.max_side / max(width, height)
+        fitted = max(1, round(width * scale)), max(1, round(height * scale))
+        log.warning(
+            "%s is scaled down from %d×%d to %d×%d; --max-size keeps more pixels", name, width, height, *fitted
+        )
+        return fitted
+
+
+def too_many_pixels(name: str, size: str, max_pixels: int) -> MediaError:
+    """The error for a picture that would not fit into memory."""
+    return MediaError(
+        f"{name} has too many pixels ({size}, the limit is {max_pixels / 1e6:g} million); scale it down first"
+    )

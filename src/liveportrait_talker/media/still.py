@@ -1,0 +1,105 @@
+"""Still pictures → upright RGB arrays, through Pillow."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from liveportrait_talker.errors import MediaError
+from liveportrait_talker.media.limits import Limits, too_many_pixels
+
+log = logging.getLogger(__name__)
+
+Picture = npt.NDArray[np.uint8]
+
+# Formats that a portrait comes in. Not all of Pillow's: some start other programs (EPS), some only recognise a file
+# without decoding it (MPEG), some have no signature and claim what is not theirs (TGA).
+_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "PSD", "QOI", "TIFF", "WEBP")
+BACKDROP = (200, 200, 200)
+"""What shows through transparent parts: a light grey."""
+
+
+def read_still(path: Path, limits: Limits) -> Picture | None:
+    """The picture in `path` as (H, W, 3) uint8, upright; None when the content is no still that Pillow knows.
+
+    Transparency shows `BACKDROP`, colour profiles are turned into sRGB, of an animation the first frame counts.
+    Raises MediaError: damaged, too small, too large.
+    """
+    name = path.name
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's own size warning; `limits` decides
+            image = Image.open(path, formats=_FORMATS)
+            with image:
+                return _to_array(name, image, limits)
+    except UnidentifiedImageError:
+        return None
+    except Image.DecompressionBombError as error:
+        raise too_many_pixels(name, "more than 178 million", limits.max_pixels) from error
+    except MediaError:
+        raise
+    except Exception as error:  # a damaged file makes Pillow's decoders raise almost anything
+        raise MediaError(
+            f"{name} is damaged or cut short and cannot be read; get the picture again or save it anew"
+        ) from error
+
+
+def _to_array(name: str, image: Image.Image, limits: Limits) -> Picture:
+    limits.check_size(name, *image.size)
+    if image.format != "MPO" and getattr(image, "is_animated", False):  # an MPO's further pictures are previews
+        log.warning("%s is animated; its first frame is used", name)
+    size = limits.fit(name, *image.size)
+    image.draft(None, size)  # a JPEG is decoded at a half, quarter or eighth already, never below `size`
+    profile = image.info.get("icc_profile")
+    plain = _plain_mode(image)
+    if plain.size != size:
+        plain = plain.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return np.array(_to_srgb(ImageOps.exif_transpose(plain), profile))
+
+
+def _plain_mode(image: Image.Image) -> Image.Image:
+    """The same picture with 8 bits a channel, no palette and no transparency: mode L, RGB or CMYK."""
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(_to_8_bit(np.asarray(image)))
+    if image.has_transparency_data:
+        picture = image.convert("RGBA")
+        backdrop = Image.new("RGBA", picture.size, BACKDROP)
+        backdrop.alpha_composite(picture)  # before any scaling, so that hidden colours do not bleed in
+        flat = backdrop.convert("RGB")
+        flat.info.update(image.info)  # the orientation is in there
+        return flat
+    if image.mode in ("L", "RGB", "CMYK"):
+        image.load()
+        return image
+    return image.convert("L" if image.mode in ("1", "LA") else "RGB")
+
+
+def _to_8_bit(values: npt.NDArray[Any]) -> Picture:
+    """Grey values of 16 or 32 bits, or floats (0…1 or 0…255), as 8 bits."""
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values)
+        full = 1.0 if values.max(initial=0) <= 1 else 255.0
+    else:
+        full = 65535.0 if values.dtype.itemsize == 2 or values.max(initial=0) <= 65535 else 2.0**31
+    return np.rint(np.clip(values * np.float32(255 / full), 0, 255)).astype(np.uint8)
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Through the picture's own colour profile where it has a usable one, else by Pillow's plain conversion."""
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError):
+            log.info("a colour profile that cannot be used is left out")
+        else:
+            if converted is not None:
+                return converted
+    return image.convert("RGB")

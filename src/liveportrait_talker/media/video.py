@@ -1,0 +1,201 @@
+"""Video files → frames by number, with bounded memory."""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import av.error
+import numpy as np
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from liveportrait_talker.errors import MediaError
+from liveportrait_talker.media.limits import Limits
+from liveportrait_talker.media.source import MediaFile
+from liveportrait_talker.media.still import Picture
+from liveportrait_talker.media.timeline import read_timeline
+
+log = logging.getLogger(__name__)
+
+CACHE_BYTES = 64 << 20
+"""Decoded pictures that are kept, for going backward."""
+_DECODER_THREADS = 4  # each holds frames of its own
+_HEIC_BRANDS = ("heic", "heix", "heim", "heis", "mif1")
+_BT709 = 1  # FFmpeg's numbers of the colour matrices
+_UNSPECIFIED = 2
+_CAREFUL = int(
+    Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+)
+
+
+class VideoFrames:
+    """The stored frames of a video by number: (H, W, 3) uint8 RGB, upright, read-only.
+
+    Forward access decodes on from where it is. Backward access decodes a stretch from the key frame before it and
+    keeps as much of it as `CACHE_BYTES` hold. Raises MediaError: not readable, no picture, too small, too large,
+    too long.
+    """
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self.name = path.name
+        self._path = path
+        self._cache: dict[int, Picture] = {}
+        self._to_planes, self._to_packed = VideoReformatter(), VideoReformatter()
+        self._position = 0  # number of the frame that the decoder gives next
+        self._decoder: Iterator[tuple[int, VideoFrame]] = iter(())
+        self._file = MediaFile(path)
+        try:
+            self._track = _choose_track(self._file)
+            self._stream = self._file.container.streams.video[self._track]
+            context = self._stream.codec_context
+            limits.check_size(self.name, context.width, context.height)
+            limits.check_seconds(self.name, (self._file.container.duration or 0) / av.time_base)
+            timeline = read_timeline(self._file, self._stream)
+            if timeline is None:
+                raise self._unreadable()
+            limits.check_seconds(self.name, timeline.duration_seconds)
+            self.timeline = timeline
+            self._warn_if_cut()
+            self._size = limits.fit(self.name, context.width, context.height)  # as stored, before any turn
+            self._room = max(2, CACHE_BYTES // (3 * self._size[0] * self._size[1]))
+            self._quarter_turns = 0  # counter-clockwise, to stand upright; every frame tells
+            self._rewind()
+            self[0]
+            self.pixel_aspect = self._read_pixel_aspect()
+            """Width of a pixel on the screen / its height, upright; 1 but for anamorphic video."""
+        except BaseException:
+            self.close()
+            raise
+
+    def __len__(self) -> int:
+        return len(self.timeline.seconds)
+
+    def __getitem__(self, number: int) -> Picture:
+        if number not in self._cache:
+            self._decode_to(number)
+        return self._cache[number]
+
+    def close(self) -> None:
+        """Close the file; safe to call twice."""
+        self._file.close()
+
+    def _decode_to(self, number: int) -> None:
+        """Decode until frame `number` is in the cache, with as many before it as fit when going backward."""
+        first = number if number >= self._position else max(0, number - self._room + 1)
+        if first < self._position or self._key_before(first) > self._position:
+            self._seek(first)
+        for found, frame in self._decoder:
+            self._position = found + 1
+            if found >= first:
+                self._keep(found, self._to_picture(frame))
+            if found >= number:
+                break
+        if number not in self._cache:  # this frame is damaged: the nearest one stands in
+            if not self._cache:
+                raise self._unreadable()
+            self._keep(number, self._cache[min(self._cache, key=lambda other: abs(other - number))])
+
+    def _keep(self, number: int, picture: Picture) -> None:
+        while len(self._cache) >= self._room:
+            del self._cache[next(iter(self._cache))]  # the oldest entry
+        self._cache[number] = picture
+
+    def _key_before(self, number: int) -> int:
+        """Number of the last frame up to `number` at which decoding can begin, 0 if none is known."""
+        stamps, keys = self.timeline.stamps, self.timeline.keys
+        if stamps is None:
+            return 0
+        place = bisect_right(keys, stamps[number])
+        return bisect_left(stamps, keys[place - 1]) if place else 0
+
+    def _seek(self, number: int) -> None:
+        """Make the decoder's next frames lead up to `number`."""
+        key = self._key_before(number)
+        if key == 0 or self.timeline.stamps is None:
+            self._rewind()
+            return
+        try:
+            self._file.container.seek(self.timeline.stamps[key], stream=self._stream)
+        except av.error.FFmpegError:
+            self._rewind()
+            return
+        decoder = self._numbered()
+        begin = next(decoder, None)
+        if begin is None or begin[0] > number:  # the container's own index misled us
+            self._rewind()
+            return
+        self._position, self._decoder = begin[0], chain((begin,), decoder)
+
+    def _rewind(self) -> None:
+        """Open the file anew: every format can do that, not every one can seek."""
+        self._file.close()
+        self._file = MediaFile(self._path)
+        self._stream = self._file.container.streams.video[self._track]
+        context = self._stream.codec_context
+        context.thread_type = "AUTO"
+        context.thread_count = _DECODER_THREADS
+        self._position, self._decoder = 0, self._numbered()
+
+    def _numbered(self) -> Iterator[tuple[int, VideoFrame]]:
+        """Decoded frames with their numbers, from the current place."""
+        stamps = self.timeline.stamps
+        frame: VideoFrame
+        for count, frame in enumerate(self._file.decode(self._stream)):
+            if stamps is None:
+                yield min(count, len(self) - 1), frame
+            elif frame.pts is not None:
+                place = bisect_left(stamps, frame.pts)
+                if place < len(stamps) and stamps[place] == frame.pts:
+                    yield place, frame
+
+    def _to_picture(self, frame: VideoFrame) -> Picture:
+        matrix = frame.colorspace
+        if matrix == _UNSPECIFIED and frame.height >= 720:
+            matrix = _BT709  # what every player assumes of untagged HD
+        width, height = self._size
+        # Through planes: swscale's careful conversion straight to packed RGB takes three times as long.
+        planes = self._to_planes.reformat(
+            frame, width, height, format="gbrp", src_colorspace=matrix, interpolation=_CAREFUL
+        )
+        rgb = self._to_packed.reformat(planes, format="rgb24")
+        self._quarter_turns = round(frame.rotation / 90)
+        picture: Picture = np.ascontiguousarray(np.rot90(rgb.to_ndarray(), self._quarter_turns))
+        picture.setflags(write=False)
+        return picture
+
+    def _read_pixel_aspect(self) -> Fraction:
+        aspect = self._stream.sample_aspect_ratio
+        if not aspect or not Fraction(1, 4) <= aspect <= 4:  # unknown, or nonsense
+            return Fraction(1)
+        return 1 / aspect if self._quarter_turns % 2 else aspect
+
+    def _warn_if_cut(self) -> None:
+        if self._stream.duration is None or self._stream.time_base is None:
+            return
+        declared, found = float(self._stream.duration * self._stream.time_base), self.timeline.duration_seconds
+        if found < 0.98 * declared - 0.1:
+            log.warning(
+                "%s is cut short; the %.1f of %.1f seconds that can be read are used", self.name, found, declared
+            )
+
+    def _unreadable(self) -> MediaError:
+        return MediaError(f"{self.name} is damaged, not one picture in it can be read; get the file again")
+
+
+def _choose_track(file: MediaFile) -> int:
+    """Which of the video streams has the moving picture; MediaError where none has."""
+    streams = file.container.streams.video
+    videos = [track for track, s in enumerate(streams) if not s.disposition & Disposition.attached_pic]  # cover art
+    if not videos:
+        raise MediaError(f"{file.name} has no picture in it; give a photo or a video that shows a face")
+    if len(videos) > 1 and file.container.metadata.get("major_brand") in _HEIC_BRANDS:
+        raise MediaError(
+            f"{file.name} is a HEIC picture made of tiles, which is not supported; convert it to PNG or JPEG"
+        )
+    return videos[0]

@@ -1,0 +1,88 @@
+"""Shapers of tracks over time: the random-walk Kalman smoother and a moving average."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+ArrayLike = npt.NDArray[np.floating[Any]]
+
+OBSERVATION_VARIANCE = 3e-7  # LivePortrait's `driving_smooth_observation_variance`
+PROCESS_VARIANCE = 1e-5
+
+
+def kalman_smooth(
+    track: ArrayLike,
+    observation_variance: float = OBSERVATION_VARIANCE,
+    process_variance: float = PROCESS_VARIANCE,
+) -> Array:
+    """Smooth `track` (T, ...) over time, each scalar by itself (spec liveportrait.md §13, talker.md §10).
+
+    The model is a random walk seen through noise, starting at the first value with variance 1. Its gains depend
+    on the variances only, so they are found once and shared by all dimensions. Returns float64 of the same shape.
+
+    Raises:
+        ValueError: the track is empty, or a variance is not positive.
+    """
+    x = np.asarray(track, dtype=np.float64)
+    if x.ndim == 0 or len(x) == 0:
+        raise ValueError(f"a track to smooth needs at least one frame, got shape {x.shape}")
+    if not (observation_variance > 0 and process_variance > 0):
+        raise ValueError(f"variances must be positive, got {observation_variance} and {process_variance}")
+    flat = x.reshape(len(x), -1)
+
+    gain, pull = np.empty(len(x)), np.empty(len(x))
+    predicted = 1.0
+    for i in range(len(x)):
+        g = predicted / (predicted + observation_variance)
+        posterior = (1.0 - g) * predicted
+        predicted = posterior + process_variance
+        gain[i], pull[i] = g, posterior / predicted
+    gain[0] = 1.0  # the walk starts at the first value, whatever its gain
+    pull[-1] = 0.0  # and the backward pass at the last filtered one
+
+    filtered = _recursion(1.0 - gain, gain[:, None] * flat)
+    smoothed = _recursion(pull[::-1], ((1.0 - pull)[:, None] * filtered)[::-1])[::-1]
+    return smoothed.reshape(x.shape)
+
+
+def moving_average(track: ArrayLike, window: int, edge: float | None = None) -> Array:
+    """Mean over `window` frames about each frame of `track` (T ≥ 1, ...), float64 of the same shape.
+
+    Beyond the ends stands `edge`, or each end's own value where it is None. An even window reaches one frame
+    further back than forward, so that the length never changes (spec talker.md §16, defect 41).
+    """
+    if window < 1:
+        raise ValueError(f"a moving average needs a window of at least one frame, got {window}")
+    x = np.asarray(track, dtype=np.float64)
+    reach = [(window // 2, (window - 1) // 2)] + [(0, 0)] * (x.ndim - 1)
+    padded = np.pad(x, reach, mode="edge") if edge is None else np.pad(x, reach, constant_values=edge)
+    total = np.cumsum(np.concatenate([np.zeros((1, *x.shape[1:])), padded]), axis=0)
+    mean: Array = (total[window:] - total[:-window]) / window
+    return mean
+
+
+def _recursion(decay: Array, drive: Array) -> Array:
+    """y[i] = decay[i] · y[i−1] + drive[i] over the rows of `drive` (T, D), from y[−1] = 0.
+
+    All blocks of about √T rows run side by side from zero; what each then hands on is added with the product of
+    the decays since its start. That is the same sum in about 2√T steps instead of T.
+    """
+    length, width = drive.shape
+    block = max(1, int(np.sqrt(length)))
+    blocks = -(-length // block)
+    y = np.zeros((blocks * block, width))
+    y[:length] = drive
+    y = y.reshape(blocks, block, width)
+    d = np.zeros(blocks * block)
+    d[:length] = decay
+    d = d.reshape(blocks, block, 1)
+    for k in range(1, block):
+        y[:, k] += d[:, k] * y[:, k - 1]
+    reach = np.cumprod(d, axis=1)
+    for b in range(1, blocks):
+        y[b] += reach[b] * y[b - 1, -1]
+    return y.reshape(-1, width)[:length]

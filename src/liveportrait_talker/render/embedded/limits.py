@@ -1,0 +1,84 @@
+"""How far one portrait can be moved before it looks wrong. Source: spec/embedded.md §5."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...face.tracked import TrackedFace
+
+log = logging.getLogger(__name__)
+Floats = npt.NDArray[np.floating[Any]]
+
+ROTATION_DEG = np.array([10.5, 10.5, 9.0])  # pitch, yaw, roll away from the source's own pose
+# FaceMesh, which sets the users' yardstick, reads a drawn nod at four fifths of its size.
+ROTATION_GAIN = np.array([1.2, 1.0, 1.0])
+OPEN_MOST = 0.24
+OPEN_TOO_WIDE = 0.25  # a mouth open this far in the picture cannot be shut
+CONTROLS_MOST = np.array([0.13, 0.13, 0.06, 0.06])  # spread, round, press, corner_up; IOD
+_TURNED = 12.0  # deg: a face turned further has less to show of its far side
+_KNEE = 0.7
+
+
+def soft_limit(x: Floats, most: Floats | float) -> Floats:
+    """`x` unchanged up to 70 % of ±`most`, then bending towards it, never beyond."""
+    limit = np.broadcast_to(np.asarray(most, np.float64), np.shape(x))
+    knee = _KNEE * limit
+    room = np.maximum(limit - knee, 1e-9)
+    size = np.abs(x)
+    bent = knee + room * np.tanh((size - knee) / room)
+    limited: Floats = np.where(size > knee, np.sign(x) * bent, x)
+    return limited
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one source face allows."""
+
+    turn_share: float
+    """0.25…1: the share of a yaw or pitch that is drawn."""
+    aperture: float
+    """The source's own inner-lip opening, IOD."""
+
+    @classmethod
+    def of(cls, face: TrackedFace) -> Limits:
+        """Limits for a face, from its pose and mouth."""
+        yaw = abs(float(face.rotation_deg[1]))
+        share = float(np.clip(1 - (yaw - _TURNED) / 29.0, 0.25, 1.0))
+        return cls(turn_share=share, aperture=max(face.aperture, 0.0))
+
+    def warn(self, name: str, face: TrackedFace) -> None:
+        """Say in one sentence what this picture cannot do."""
+        if self.turn_share < 1:
+            log.warning(
+                "%s shows a face turned by %.0f°: its head moves less, because its far side cannot be seen.",
+                name,
+                abs(float(face.rotation_deg[1])),
+            )
+        if self.aperture > OPEN_TOO_WIDE:
+            log.warning(
+                "the mouth in %s is wide open: it cannot be shut, only moved; a picture with closed lips works best.",
+                name,
+            )
+
+    def rotation(self, rotation_deg: Floats) -> Floats:
+        """(3,) pitch, yaw, roll asked for → drawn."""
+        share = np.array([self.turn_share, self.turn_share, 1.0])
+        return soft_limit(rotation_deg * ROTATION_GAIN * share, ROTATION_DEG * share)
+
+    def mouth(self, controls: Floats) -> Floats:
+        """(5,) controls asked for → drawn; the lips never cross."""
+        limited = np.array(controls, dtype=np.float64)
+        wanted = max(self.aperture + limited[0], 0.0)  # the opening itself, not its change
+        if self.aperture > OPEN_TOO_WIDE:
+            floor = 0.5 * self.aperture
+            limited[0] = floor + min(wanted, OPEN_MOST) / OPEN_MOST * (self.aperture - floor) - self.aperture
+        else:
+            # The source's own opening stays reachable, whatever the limit.
+            limited[0] = float(soft_limit(np.array(wanted), max(OPEN_MOST, self.aperture / _KNEE))) - self.aperture
+        limited[1:] = soft_limit(limited[1:], CONTROLS_MOST)
+        return limited

@@ -1,0 +1,309 @@
+"""The inside of an open mouth: teeth, tongue and dark, painted behind the lips and shown through them.
+
+A warp cannot invent teeth. They are painted on a plane that is fixed to the skull, a little behind the lips, in
+linear light, toned by the picture's own skin, lips and eye whites. Lengths are IOD; U runs sideways from the
+mouth's middle, V up from the line where the lips close. Source: spec/embedded.md §2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from ...face.tracked import TrackedFace
+from .mesh import PortraitMesh
+from .model import smoothstep
+from .shading import ramp
+
+Floats = npt.NDArray[np.floating[Any]]
+Image = npt.NDArray[np.uint8]
+
+_BEHIND_LIPS = 0.06
+_COLUMNS = 96  # samples of the lip curves across the mouth
+_GAMMA = 2.2
+_GAPS = np.array([0.0, 0.096, 0.166, 0.222, 0.262, 0.295])  # between the teeth, half a row
+_GRAIN_SIDE = 64
+
+
+class MouthInterior:
+    """What one portrait shows when its lips part."""
+
+    def __init__(self, image: Image, face: TrackedFace, mesh: PortraitMesh) -> None:
+        model = mesh.model
+        self._mesh = mesh
+        lips = mesh.canonical[np.concatenate([model.upper_lip, model.lower_lip])]
+        self._depth = float(np.median(lips[:, 2])) - _BEHIND_LIPS
+        # The closed line on the plane, as the source's own pose shows it.
+        on_plane = self._on_plane(mesh.position, mesh.rotation, np.zeros(2), 1.0)
+        corners = on_plane[[model.upper_lip[0], model.upper_lip[-1]]]
+        self._aperture = max(face.aperture, 0.0)
+        self._centre = np.array([corners[:, 0].mean(), on_plane[13, 1] - 0.35 * self._aperture])
+        self._lower_lip = float(on_plane[14, 1] - self._centre[1])
+        # A mouth that is wide open in the picture shows its own inside.
+        self._own = float(smoothstep(0.14, 0.20, np.array(self._aperture)))
+        self._tones = _Tones(image, face)
+        shape = np.random.default_rng(int(1000 * mesh.iod))  # every person's teeth a little different
+        self._gaps_left, self._gaps_right = (
+            np.append(0.0, _GAPS[1:] * shape.uniform(0.95, 1.05) + shape.normal(0, 0.003, len(_GAPS) - 1))
+            for _ in range(2)
+        )
+        self._edges = shape.normal(0, 0.0025, (2, len(_GAPS)))
+        grain = shape.normal(0, 1, (_GRAIN_SIDE, _GRAIN_SIDE)).astype(np.float32)
+        self._grain = cv2.GaussianBlur(grain, (0, 0), 0.8, borderType=cv2.BORDER_REFLECT) * self._tones.grain * 1.8
+
+    def _on_plane(self, xy: Floats, rotation: Floats, shift_px: Floats, scale: float) -> Floats:
+        """Picture px → canonical x, y on the plane of the teeth."""
+        return self._mesh.seen_at_depth(xy, self._depth, rotation, shift_px, scale)
+
+    def paint(
+        self,
+        window: Image,
+        corner: tuple[int, int],
+        moved: Floats,
+        rotation: Floats,
+        shift_px: Floats,
+        scale: float,
+        mouth: Floats,
+    ) -> None:
+        """Paint the inside into `window` (h, w, 3), a piece of the picture whose top left pixel is `corner`.
+
+        Args:
+            window: changed in place.
+            corner: left, top in picture px.
+            moved: (V, 2) vertices where they are now, picture px.
+            rotation: (3, 3) the head's rotation now.
+            shift_px: (2,) the head's shift now.
+            scale: the head's scale now.
+            mouth: (5,) controls.
+        """
+        fade_in = 0.03 + 0.4 * self._aperture
+        fade = (1 - self._own) * float(smoothstep(0.0, fade_in, np.array(abs(mouth[0]) + 0.5 * abs(mouth[4]))))
+        if fade <= 0:
+            return
+        model = self._mesh.model
+        upper = self._on_plane(moved[model.upper_lip], rotation, shift_px, scale) - self._centre
+        lower = self._on_plane(moved[model.lower_lip], rotation, shift_px, scale) - self._centre
+        u = np.linspace(upper[0, 0], upper[-1, 0], _COLUMNS)
+        upper_edge, lower_edge = _curve(upper, u), _curve(lower, u)
+        if (upper_edge - lower_edge).max() < 0.002:
+            return
+        outline = np.concatenate([moved[model.upper_lip], moved[model.lower_lip]])
+        low = np.maximum(np.floor(outline.min(axis=0)).astype(int) - 2 - corner, 0)
+        high = np.minimum(np.ceil(outline.max(axis=0)).astype(int) + 3 - corner, window.shape[1::-1])
+        if (high <= low).any():
+            return
+        part = window[low[1] : high[1], low[0] : high[0]]
+        # Affine from pixels of `part` to (U, V).
+        first = low + corner
+        probes = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]) + first
+        plane = self._on_plane(probes, rotation, shift_px, scale) - self._centre
+        affine = np.column_stack([plane[1] - plane[0], plane[2] - plane[0], plane[0]])
+        low_lip = float(lower_edge[_COLUMNS // 2]) - self._lower_lip - 0.35 * self._aperture
+        t = self._tones
+        _paint(
+            part,
+            affine.astype(np.float32),
+            float(u[0]),
+            float(u[-1]),
+            upper_edge.astype(np.float32),
+            lower_edge.astype(np.float32),
+            min(low_lip, 0.0),
+            fade,
+            t.teeth,
+            t.cavity,
+            t.tongue,
+            t.gum,
+            t.sideways,
+            self._gaps_left.astype(np.float32),
+            self._gaps_right.astype(np.float32),
+            self._edges.astype(np.float32),
+            self._grain,
+            np.float32(1.0 / self._mesh.iod),
+        )
+
+
+class _Tones:
+    """Colours (linear light, 0…1) that the inside takes from the picture."""
+
+    def __init__(self, image: Image, face: TrackedFace) -> None:
+        iod = face.pose.iod
+        points = face.landmarks[:, :2]
+        radius = max(2, int(0.06 * iod))
+        cheeks = [_patch(image, points[i], radius) for i in (205, 425)]
+        skin = np.median(np.concatenate(cheeks), axis=0)
+        left, right = (float(np.median(c @ _LUMA)) for c in cheeks)
+        slope = (right - left) / max(right + left, 1e-4)
+        self.sideways = np.float32(np.clip(slope, -0.4, 0.4) * 2.0)  # light from one side, per IOD
+        lip_points = [points[list(pair)].mean(axis=0) for pair in ((13, 0), (14, 17), (81, 39), (311, 269))]
+        lip = np.median(np.concatenate([_patch(image, p, max(1, radius // 3)) for p in lip_points]), axis=0)
+        white = _eye_white(image, face)
+        skin_luma, white_luma = float(skin @ _LUMA), float(white @ _LUMA)
+        tint = 0.35 * white / max(white_luma, 1e-4) + 0.65 * np.array([1.06, 1.0, 0.86]) / (
+            np.array([1.06, 1.0, 0.86]) @ _LUMA
+        )
+        tint = tint * 0.75 + 0.25 * skin / max(skin_luma, 1e-4)  # the picture's own light
+        self.teeth = (tint * 0.95 * max(min(white_luma, 1.1 * skin_luma), 0.8 * skin_luma)).astype(np.float32)
+        self.cavity = (skin * (0.10, 0.045, 0.04)).astype(np.float32)
+        self.tongue = (0.55 * lip + 0.12 * skin * (1.0, 0.55, 0.5)).astype(np.float32)
+        self.gum = (0.6 * lip).astype(np.float32)
+        cheek = _crop(image, points[205], radius * 2)
+        grey = cv2.cvtColor(np.ascontiguousarray(cheek), cv2.COLOR_RGB2GRAY).astype(np.float32)
+        fine = grey - cv2.GaussianBlur(grey, (0, 0), 1.5)
+        self.grain = float(np.clip(np.median(np.abs(fine)) / 0.6745, 0.0, 6.0)) / 255.0
+
+
+_LUMA = np.array([0.2126, 0.7152, 0.0722])
+
+
+def _crop(image: Image, centre: Floats, radius: int) -> Image:
+    height, width = image.shape[:2]
+    x = int(np.clip(centre[0], radius, max(width - radius - 1, radius)))
+    y = int(np.clip(centre[1], radius, max(height - radius - 1, radius)))
+    return image[max(y - radius, 0) : y + radius + 1, max(x - radius, 0) : x + radius + 1]
+
+
+def _patch(image: Image, centre: Floats, radius: int) -> Floats:
+    """(n, 3) linear light around a point."""
+    linear: Floats = (_crop(image, centre, radius).reshape(-1, 3) / 255.0) ** _GAMMA
+    return linear
+
+
+def _eye_white(image: Image, face: TrackedFace) -> Floats:
+    """The bright, colourless part of the eyes, linear light."""
+    samples = []
+    for loop in ((33, 160, 158, 133, 153, 144), (362, 385, 387, 263, 373, 380)):
+        outline = face.landmarks[list(loop), :2]
+        x, y, w, h = cv2.boundingRect(np.rint(outline).astype(np.int32))
+        x, y = max(x, 0), max(y, 0)
+        piece = image[y : y + h, x : x + w]
+        if not piece.size:
+            continue
+        mask = np.zeros(piece.shape[:2], np.uint8)
+        cv2.fillPoly(mask, [np.rint(outline - (x, y)).astype(np.int32)], 1)
+        samples.append(piece[mask > 0])
+    pixels = np.concatenate(samples) if samples else np.zeros((0, 3))
+    if len(pixels) < 4:
+        return np.full(3, 0.4)
+    linear = (pixels / 255.0) ** _GAMMA
+    luma = linear @ _LUMA
+    bright = linear[luma >= np.percentile(luma, 80)]
+    return np.asarray(np.median(bright, axis=0))
+
+
+def _curve(points: Floats, u: Floats) -> Floats:
+    """V of a lip line at `u`, smooth across its 11 points."""
+    order = np.maximum.accumulate(points[:, 0] + 1e-5 * np.arange(len(points)))
+    v = np.interp(u, order, points[:, 1])
+    kernel = np.hanning(9)[1:-1]
+    kernel /= kernel.sum()
+    padded = np.concatenate([2 * v[0] - v[3:0:-1], v, 2 * v[-1] - v[-2:-5:-1]])
+    smooth: Floats = np.convolve(padded, kernel, mode="valid")
+    return smooth
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _paint(
+    image: Image,
+    affine: Floats,
+    u_first: float,
+    u_last: float,
+    upper_edge: Floats,
+    lower_edge: Floats,
+    jaw: float,
+    fade: float,
+    teeth: Floats,
+    cavity: Floats,
+    tongue: Floats,
+    gum: Floats,
+    sideways: float,
+    gaps_left: Floats,
+    gaps_right: Floats,
+    edges: Floats,
+    grain: Floats,
+    pixel: float,
+) -> None:
+    height, width = image.shape[:2]
+    columns = upper_edge.shape[0]
+    per_u = (columns - 1) / max(u_last - u_first, 1e-6)
+    soft = 0.006 + 0.8 * pixel  # edges inside are never sharper than the picture
+    for y in range(height):
+        for x in range(width):
+            u = affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]
+            v = affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]
+            at = (u - u_first) * per_u
+            if at <= 0 or at >= columns - 1:
+                continue
+            i = int(at)
+            w = at - i
+            top = upper_edge[i] * (1 - w) + upper_edge[i + 1] * w
+            bottom = lower_edge[i] * (1 - w) + lower_edge[i + 1] * w
+            gap = top - bottom
+            cover = min(max((top - v) / pixel + 0.5, 0.0), 1.0) * min(max((v - bottom) / pixel + 0.5, 0.0), 1.0)
+            cover *= min(max(gap / (1.5 * pixel), 0.0), 1.0) * fade
+            if cover <= 0.003:
+                continue
+            side = abs(u)
+            depth_light = 0.62 + 0.38 * ramp(0.02, 0.13, gap)
+            lip_shadow = 0.34 + 0.66 * ramp(0.0, 0.05, top - v)
+            cheek_shadow = 1.0 - 0.78 * ramp(0.12, 0.26, side)
+            tilt = max(1.0 + sideways * u, 0.3)
+            # Which tooth, and where on it.
+            row = gaps_right if u > 0 else gaps_left
+            tooth = 0
+            while tooth < row.shape[0] - 2 and side > row[tooth + 1]:
+                tooth += 1
+            start, end = row[tooth], row[tooth + 1]
+            across = min(max((side - start) / (end - start), 0.0), 1.0)
+            from_gap = min(side - start, end - side) if side < end else 0.0
+            rounding = 1.0 - 0.16 * (2 * across - 1) ** 4 - 0.05 * abs(2 * across - 1)
+            crease = 1.0 - 0.20 * (1.0 - ramp(0.0, 0.0045 + soft * 0.5, max(from_gap, 0.0)))
+            corner = 0.009 * (1.0 - ramp(0.0, 0.022, max(from_gap, 0.0)))
+            # Dark first, then tongue, lower row, upper row.
+            deep = 0.55 + 0.9 * ramp(0.0, 0.12, top - v) * (1.0 - 0.5 * ramp(0.1, 0.25, side))
+            r, g, b = cavity[0] * deep, cavity[1] * deep, cavity[2] * deep
+            tongue_top = -0.03 + 0.58 * jaw - 1.1 * u * u
+            on_tongue = ramp(-0.03, 0.02, tongue_top - v) * ramp(0.05, 0.12, gap)
+            if on_tongue > 0:
+                lit = (0.20 + 0.55 * ramp(0.0, 0.09, tongue_top - v)) * cheek_shadow * depth_light
+                lit *= 1.0 - 0.18 * (1.0 - ramp(0.0, 0.02, side))
+                r += (tongue[0] * lit - r) * on_tongue
+                g += (tongue[1] * lit - g) * on_tongue
+                b += (tongue[2] * lit - b) * on_tongue
+            lower_top = -0.018 + 0.92 * jaw + 0.48 * u * u
+            on_lower = ramp(-soft, soft, lower_top - 0.6 * corner - v) * (1.0 - ramp(0.20, 0.24, side))
+            if on_lower > 0:
+                lit = 0.52 * depth_light * cheek_shadow * rounding * crease * tilt
+                lit *= 0.55 + 0.45 * ramp(0.0, 0.03, v - bottom)
+                r += (teeth[0] * lit - r) * on_lower
+                g += (teeth[1] * lit - g) * on_lower
+                b += (teeth[2] * lit - b) * on_lower
+            edge = -0.022 + 0.44 * side * side + corner + edges[1 if u > 0 else 0, tooth]
+            if tooth == 1:
+                edge += 0.006  # the lateral incisors are shorter
+            on_upper = ramp(-soft, soft, v - edge) * (1.0 - ramp(0.265, 0.295, side))
+            if on_upper > 0:
+                height_on = (v - edge) / 0.115
+                lit = depth_light * lip_shadow * cheek_shadow * rounding * crease * tilt
+                lit *= 0.86 + 0.14 * ramp(0.0, 0.22, height_on)  # the biting edge lets light through
+                shine = 0.10 * ramp(0.25, 0.42, height_on) * (1 - ramp(0.42, 0.6, height_on))
+                shine *= max(1.0 - abs(across - 0.42) * 4.0, 0.0) * depth_light * lip_shadow * cheek_shadow
+                tr, tg, tb = teeth[0] * lit + shine, teeth[1] * lit + shine, teeth[2] * lit + shine
+                on_gum = ramp(0.95, 1.12, height_on + 0.12 * (2 * across - 1) ** 2)
+                tr += (gum[0] * lit * 0.9 - tr) * on_gum
+                tg += (gum[1] * lit * 0.9 - tg) * on_gum
+                tb += (gum[2] * lit * 0.9 - tb) * on_gum
+                r += (tr - r) * on_upper
+                g += (tg - g) * on_upper
+                b += (tb - b) * on_upper
+            # Grain sits on the skull, so that it does not swim.
+            gy, gx = int(v / pixel) % grain.shape[0], int(u / pixel) % grain.shape[1]
+            noise = grain[gy, gx] * 255.0
+            for c in range(3):
+                linear = r if c == 0 else (g if c == 1 else b)
+                value = 255.0 * max(linear, 0.0) ** (1.0 / 2.2) + noise
+                old = float(image[y, x, c])
+                image[y, x, c] = np.uint8(min(max(old + (value - old) * cover + 0.5, 0.0), 255.0))

@@ -1,0 +1,105 @@
+"""From moved vertices to a backward map, and from the map to a picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating[Any]]
+Ints = npt.NDArray[np.integer[Any]]
+
+_BEHIND = np.float32(1e4)  # triangles that turn their back show only where nothing else is
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def rasterise(
+    corner_x: int,
+    corner_y: int,
+    position: npt.NDArray[np.float32],
+    displacement: npt.NDArray[np.float32],
+    depth: npt.NDArray[np.float32],
+    triangles: npt.NDArray[np.int32],
+    border_x: npt.NDArray[np.float32],
+    border_y: npt.NDArray[np.float32],
+    map_x: npt.NDArray[np.float32],
+    map_y: npt.NDArray[np.float32],
+    nearest: npt.NDArray[np.float32],
+) -> None:
+    """Backward map of a window: where in the source each pixel comes from.
+
+    Args:
+        corner_x: left of the window in picture px.
+        corner_y: top of it.
+        position: (V, 2) source vertices, px.
+        displacement: (V, 2) px.
+        depth: (V,) larger is nearer.
+        triangles: (N, 3) the ones to draw.
+        border_x: (W,) weight of the motion at each picture column, 0 at the rim.
+        border_y: (H,) the same for rows.
+        map_x: (h, w) filled with source x.
+        map_y: (h, w) filled with source y.
+        nearest: (h, w) scratch.
+    """
+    height, width = map_x.shape
+    map_x[:] = 0
+    map_y[:] = 0
+    nearest[:] = -1e9
+    for n in range(triangles.shape[0]):
+        a, b, c = triangles[n, 0], triangles[n, 1], triangles[n, 2]
+        ax = position[a, 0] + displacement[a, 0] - corner_x
+        ay = position[a, 1] + displacement[a, 1] - corner_y
+        bx = position[b, 0] + displacement[b, 0] - corner_x
+        by = position[b, 1] + displacement[b, 1] - corner_y
+        cx = position[c, 0] + displacement[c, 0] - corner_x
+        cy = position[c, 1] + displacement[c, 1] - corner_y
+        area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay)
+        if abs(area) < 1e-6:
+            continue
+        x0 = max(int(np.ceil(min(ax, bx, cx))), 0)
+        x1 = min(int(np.floor(max(ax, bx, cx))), width - 1)
+        y0 = max(int(np.ceil(min(ay, by, cy))), 0)
+        y1 = min(int(np.floor(max(ay, by, cy))), height - 1)
+        if x0 > x1 or y0 > y1:
+            continue
+        inverse = 1.0 / area
+        behind = _BEHIND if area > 0 else np.float32(0)  # y points down: front faces have negative area
+        step_b, step_c = (cy - ay) * inverse, -(by - ay) * inverse  # change of the weights of b, c per px in x
+        dax, day, da = displacement[a, 0], displacement[a, 1], depth[a] - behind
+        dbx, dby, db = displacement[b, 0] - dax, displacement[b, 1] - day, depth[b] - depth[a]
+        dcx, dcy, dc = displacement[c, 0] - dax, displacement[c, 1] - day, depth[c] - depth[a]
+        for y in range(y0, y1 + 1):
+            wb = ((x0 - ax) * (cy - ay) - (cx - ax) * (y - ay)) * inverse
+            wc = ((bx - ax) * (y - ay) - (x0 - ax) * (by - ay)) * inverse
+            for x in range(x0, x1 + 1):
+                if wb >= -1e-4 and wc >= -1e-4 and wb + wc <= 1.0001:
+                    z = da + wb * db + wc * dc
+                    if z > nearest[y, x]:
+                        nearest[y, x] = z
+                        map_x[y, x] = dax + wb * dbx + wc * dcx
+                        map_y[y, x] = day + wb * dby + wc * dcy
+                wb += step_b
+                wc += step_c
+    for y in range(height):
+        for x in range(width):
+            weight = border_x[corner_x + x] * border_y[corner_y + y]
+            map_x[y, x] = corner_x + x - weight * map_x[y, x]
+            map_y[y, x] = corner_y + y - weight * map_y[y, x]
+
+
+def moving_window(
+    position: Floats, displacement: Floats, triangles: Ints, size: tuple[int, int]
+) -> tuple[Ints, tuple[int, int, int, int]] | None:
+    """Triangles that move, and the window (left, top, right, bottom; ends excluded) around them; None at rest."""
+    moves = np.abs(displacement).max(axis=1) > 1e-3
+    active = triangles[moves[triangles].any(axis=1)]
+    if not len(active):
+        return None
+    corners = (position + displacement)[np.unique(active)]
+    low = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
+    high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 1, size)
+    if (high <= low).any():
+        return None
+    return active, (int(low[0]), int(low[1]), int(high[0]), int(high[1]))

@@ -1,0 +1,167 @@
+"""The embedded renderer: the portrait itself on a face mesh, moved in 2.5-D. Needs no weights.
+
+Per frame: edit the eyes in the source texture, move the mesh, rasterise it to a backward map, sample the texture
+once, paint the inside of the mouth. A track at rest gives the source back bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ...face.crop import FaceCrop
+from ...face.tracked import TrackedFace, TrackedSource
+from ...motion.track import MotionTrack, MouthControls
+from ..protocol import FaceFrame
+from .eyes import Eye
+from .limits import Limits
+from .mesh import PortraitMesh
+from .model import face_model, smoothstep
+from .mouth import MouthInterior
+from .raster import moving_window, rasterise
+
+Floats = npt.NDArray[np.floating[Any]]
+Image = npt.NDArray[np.uint8]
+Window = tuple[int, int, int, int]
+
+_BORDER_FADE = 0.15  # IOD: the motion dies away towards the picture's rim
+
+
+class EmbeddedRenderer:
+    """Draws any portrait that FaceMesh finds, on any machine."""
+
+    name = "embedded"
+
+    def prepare(self, source: TrackedSource) -> EmbeddedFace:
+        """Lay the mesh on the face; for a video this happens frame by frame, as they are drawn."""
+        face = source.faces[0]
+        if source.is_still:
+            Limits.of(face).warn(source.footage.name, face)
+        return EmbeddedFace(source)
+
+
+class EmbeddedFace:
+    """A source ready to be drawn by the embedded renderer."""
+
+    def __init__(self, source: TrackedSource) -> None:
+        self._source = source
+        self._portrait: tuple[int, Portrait] | None = None
+
+    def _at(self, index: int) -> Portrait:
+        if self._portrait is None or self._portrait[0] != index:
+            self._portrait = (index, Portrait(self._source.footage[index], self._source.faces[index]))
+        return self._portrait[1]
+
+    def frames(self, track: MotionTrack) -> Iterator[FaceFrame]:
+        """One drawn face a track frame; a source video shorter than the track plays forth and back."""
+        if not isinstance(track.mouth, MouthControls):
+            raise TypeError(f"the embedded renderer draws MouthControls, got {type(track.mouth).__name__}")
+        crop_width = self._source.faces[0].crop.scale * self._source.faces[0].crop.size[0]
+        for k, index in enumerate(self._source.frame_indices(len(track), track.fps)):
+            window, image = self._at(int(index)).drawn(
+                rotation_deg=track.head.rotation_deg[k].astype(np.float64),
+                shift_px=track.head.shift[k].astype(np.float64) * crop_width,
+                scale=float(track.head.scale[k]),
+                mouth=track.mouth.values[k].astype(np.float64),
+                blink=track.blink[k],
+                gaze=track.gaze[k],
+            )
+            left, top, right, bottom = window
+            yield FaceFrame(image, None, FaceCrop.window(left, top, right - left, bottom - top), int(index))
+
+
+class Portrait:
+    """One picture and its face: mesh, eyes, mouth, and the texture they are drawn from."""
+
+    def __init__(self, image: Image, face: TrackedFace) -> None:
+        self._image = image
+        self._face = face
+        self._mesh = PortraitMesh(face, face_model())
+        self._limits = Limits.of(face)
+        self._position = self._mesh.position.astype(np.float32)
+        height, width = image.shape[:2]
+        fade = max(_BORDER_FADE * self._mesh.iod, 1.0)
+        self._border_x, self._border_y = (
+            smoothstep(0, fade, np.minimum(np.arange(n), np.arange(n)[::-1])).astype(np.float32)
+            for n in (width, height)
+        )
+
+    @cached_property
+    def _eyes(self) -> tuple[Eye, Eye]:
+        return Eye(self._image, self._face, 0), Eye(self._image, self._face, 1)
+
+    @cached_property
+    def _interior(self) -> MouthInterior:
+        return MouthInterior(self._image, self._face, self._mesh)
+
+    @cached_property
+    def _texture(self) -> Image:
+        return self._image.copy()
+
+    def drawn(
+        self, *, rotation_deg: Floats, shift_px: Floats, scale: float, mouth: Floats, blink: Floats, gaze: Floats
+    ) -> tuple[Window, Image]:
+        """The part of the picture that changes: (left, top, right, bottom) and its pixels.
+
+        Args:
+            rotation_deg: (3,) pitch, yaw, roll added to the source's own.
+            shift_px: (2,) x right, y down.
+            scale: ratio to the source's size.
+            mouth: (5,) controls in IOD.
+            blink: (2,) left, right, 0…1.
+            gaze: (2,) x, y, −1…1.
+        """
+        rotation = self._mesh.turned(self._limits.rotation(rotation_deg))
+        controls = self._limits.mouth(mouth) if np.any(mouth) else mouth
+        displacement, depth = self._mesh.displaced(rotation, controls, shift_px, scale)
+        texture, windows = self._with_eyes(blink, gaze)
+        height, width = self._image.shape[:2]
+        moving = moving_window(self._mesh.position, displacement, self._mesh.model.triangles, (width, height))
+        if moving is not None:
+            windows.append(moving[1])
+        if not windows:
+            return (0, 0, 1, 1), self._image[:1, :1]
+        corners = np.array(windows)
+        left, top = (int(v) for v in corners[:, :2].min(axis=0))
+        right, bottom = (int(v) for v in corners[:, 2:].max(axis=0))
+        if moving is None:
+            return (left, top, right, bottom), texture[top:bottom, left:right].copy()
+        maps = np.empty((3, bottom - top, right - left), np.float32)
+        rasterise(
+            left,
+            top,
+            self._position,
+            displacement.astype(np.float32),
+            depth.astype(np.float32),
+            moving[0],
+            self._border_x,
+            self._border_y,
+            maps[0],
+            maps[1],
+            maps[2],
+        )
+        drawn = cv2.remap(texture, maps[0], maps[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        if np.any(controls):
+            self._interior.paint(
+                drawn, (left, top), self._mesh.position + displacement, rotation, shift_px, scale, controls
+            )
+        return (left, top, right, bottom), drawn
+
+    def _with_eyes(self, blink: Floats, gaze: Floats) -> tuple[Image, list[Window]]:
+        """The texture with its eyes redrawn, and the windows that changed."""
+        if not (np.any(blink) or np.any(gaze)):
+            if "_texture" in self.__dict__:  # put the open eyes back
+                for eye in self._eyes:
+                    self._texture[eye.top : eye.bottom, eye.left : eye.right] = eye.drawn(0.0, gaze)
+            return self._image, []
+        windows = []
+        for eye, closing in zip(self._eyes, blink, strict=True):
+            if eye.usable:
+                self._texture[eye.top : eye.bottom, eye.left : eye.right] = eye.drawn(float(closing), gaze)
+                windows.append((eye.left, eye.top, eye.right, eye.bottom))
+        return self._texture, windows

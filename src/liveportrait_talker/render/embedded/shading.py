@@ -1,0 +1,31 @@
+"""Small compiled functions that the mouth and the eyes share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+@numba.njit(inline="always", cache=True)
+def ramp(low: float, high: float, x: float) -> float:
+    """0 below `low`, 1 above `high`, smooth between; `low` < `high`."""
+    t = (x - low) / (high - low)
+    t = min(max(t, 0.0), 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
+@numba.njit(inline="always", cache=True)
+def sample(values: Floats, y: float, x: float, c: int) -> float:
+    """Channel `c` of (h, w, channels) between its pixels; beyond the rim the edge goes on."""
+    height, width = values.shape[:2]
+    x, y = min(max(x, 0.0), width - 1.001), min(max(y, 0.0), height - 1.001)
+    i, j = int(y), int(x)
+    v, u = y - i, x - j
+    top = float(values[i, j, c]) * (1 - u) + float(values[i, j + 1, c]) * u
+    bottom = float(values[i + 1, j, c]) * (1 - u) + float(values[i + 1, j + 1, c]) * u
+    return top * (1 - v) + bottom * v

@@ -1,0 +1,47 @@
+"""What tests of several rooms share."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+Golden = dict[str, npt.NDArray[Any]]
+
+COPIES = Path(__file__).parent / "goldens"
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], Golden]:
+    """Loads a golden file by name, from the folder LPT_FIXTURES where set, else from the copies beside the tests.
+
+    Inputs that a full fixture only describes are made and added as `input.NAME`, as the copies have them.
+    """
+    folder = Path(os.environ.get("LPT_FIXTURES", COPIES))
+
+    def load(name: str) -> Golden:
+        with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
+            arrays = dict(file)
+        meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
+        for key, spec in meta.get("inputs", {}).items():
+            if f"input.{key}" not in arrays and "kind" in spec:
+                arrays[f"input.{key}"] = _maker(folder).input_from_spec(spec, meta["salt"])
+        return arrays
+
+    return load
+
+
+def _maker(folder: Path) -> Any:
+    path = folder / "synthetic_weights.py"
+    spec = importlib.util.spec_from_file_location("synthetic_weights", path)
+    assert spec is not None and spec.loader is not None, f"{path} is needed to make the inputs"
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

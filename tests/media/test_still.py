@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from liveportrait_talker.errors import MediaError
+from liveportrait_talker.media import open_footage
+from liveportrait_talker.media.still import BACKDROP
+
+RAMP = np.zeros((80, 120, 3), np.uint8)
+RAMP[..., 0] = np.linspace(0, 255, 120)[None]
+RAMP[..., 1] = np.linspace(0, 255, 80)[:, None]
+RAMP[:40, :60, 2] = 200
+GREY = RAMP.mean(axis=2).round().astype(np.uint8)
+
+
+def read(path: Path, **limits: int) -> np.ndarray:
+    footage = open_footage(path, **limits)
+    assert footage.is_still
+    assert len(footage) == 1
+    assert footage[0].shape == (footage.size[1], footage.size[0], 3)
+    assert footage[0].dtype == np.uint8
+    return footage[0].astype(int)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "WEBP", "JPEG2000", "QOI", "AVIF", "JPEG", "GIF"])
+def test_formats_by_content(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "picture.Mp4"  # the name plays no part
+    how = {"WEBP": {"lossless": True}, "JPEG": {"quality": 98, "subsampling": 0}, "AVIF": {"quality": 98}}
+    Image.fromarray(RAMP).save(path, kind, **how.get(kind, {}))
+    assert np.abs(read(path) - RAMP).mean() < (6 if kind == "GIF" else 2)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_orientation(tmp_path: Path, orientation: int, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "a"
+    how = {"WEBP": {"lossless": True}, "JPEG": {"quality": 98, "subsampling": 0}}
+    Image.fromarray(RAMP).save(path, kind, exif=exif, **how.get(kind, {}))
+    stored_to_shown = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda a: np.rot90(a, 1),
+    }
+    assert np.abs(read(path) - stored_to_shown[orientation](RAMP)).mean() < 2
+
+
+def test_transparency_shows_the_backdrop(tmp_path: Path) -> None:
+    alpha = np.zeros((80, 120), np.uint8)
+    alpha[:, 40:80], alpha[:, 80:] = 128, 255
+    hidden = RAMP.copy()
+    hidden[:, :40] = (255, 0, 255)  # what lies under full transparency must not show
+    Image.fromarray(np.dstack([hidden, alpha])).save(tmp_path / "a.png")
+    wanted = RAMP + (np.array(BACKDROP) - RAMP) * (1 - alpha[..., None] / 255)
+    assert np.abs(read(tmp_path / "a.png") - wanted).max() <= 1
+    small = read(tmp_path / "a.png", max_side=64)
+    assert np.abs(small[:, :18] - BACKDROP).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["LA", "P", "1", "L"])
+def test_grey_and_palette(tmp_path: Path, mode: str) -> None:
+    grey = np.where(GREY > 100, 255, 0).astype(np.uint8) if mode == "1" else GREY
+    Image.fromarray(grey).convert(mode).save(tmp_path / "a.png")
+    assert np.abs(read(tmp_path / "a.png") - grey[..., None]).max() <= 1
+
+
+def test_transparent_palette(tmp_path: Path) -> None:
+    image = Image.fromarray(np.repeat([[0, 1]], 80, 0).repeat(60, 1).astype(np.uint8), mode="P")
+    image.putpalette([10, 20, 30, 90, 80, 70])
+    image.save(tmp_path / "a.png", transparency=0)
+    shown = read(tmp_path / "a.png")
+    assert shown[0, 0].tolist() == list(BACKDROP)
+    assert shown[0, -1].tolist() == [90, 80, 70]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (GREY.astype(np.uint16) * 257, "PNG"),
+        (GREY.astype(np.uint16) * 257, "TIFF"),
+        (GREY.astype(np.float32) / 255, "TIFF"),
+        (GREY.astype(np.float32), "TIFF"),
+    ],
+)
+def test_deep_grey_is_scaled(tmp_path: Path, values: np.ndarray, kind: str) -> None:
+    Image.fromarray(values).save(tmp_path / "a", kind)
+    assert np.abs(read(tmp_path / "a") - GREY[..., None]).max() <= 1
+
+
+def test_cmyk(tmp_path: Path) -> None:
+    Image.fromarray(RAMP).convert("CMYK").save(tmp_path / "a.jpg", quality=98, subsampling=0)
+    assert np.abs(read(tmp_path / "a.jpg") - RAMP).mean() < 4
+
+
+def test_colour_profile(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(RAMP).save(tmp_path / "same.png", icc_profile=profile)
+    assert np.abs(read(tmp_path / "same.png") - RAMP).max() <= 1
+    Image.fromarray(GREY).save(tmp_path / "other.png", icc_profile=profile)  # an RGB profile on a grey picture
+    assert np.abs(read(tmp_path / "other.png") - GREY[..., None]).max() <= 1
+    Image.fromarray(RAMP).save(tmp_path / "broken.png", icc_profile=b"nonsense")
+    assert np.abs(read(tmp_path / "broken.png") - RAMP).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_scaled_down_with_a_word(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    Image.fromarray(RAMP.repeat(20, 0).repeat(20, 1)).save(tmp_path / "big", kind)
+    small = read(tmp_path / "big", max_side=300)
+    assert small.shape == (200, 300, 3)
+    assert "big is scaled down from 2400×1600 to 300×200; --max-size keeps more pixels" in caplog.text
+    same = np.asarray(Image.fromarray(RAMP).resize((300, 200), Image.Resampling.BOX)).astype(int)
+    assert np.abs(small - same).mean() < 3
+    assert open_footage(tmp_path / "big", max_side=None).size == (2400, 1600)
+
+
+def test_bomb_is_refused_before_decoding(tmp_path: Path) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    for side, what in ((12_000, "12000×12000"), (60_000, "more than 178 million")):
+        header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+        path = tmp_path / "bomb.png"
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+        with pytest.raises(MediaError, match=f"bomb.png has too many pixels .{what}, the limit is 120 million"):
+            open_footage(path)
+
+
+def test_animation_gives_its_first_frame(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    frames = [Image.fromarray(np.full((80, 80, 3), level, np.uint8)) for level in (50, 100, 150)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert read(tmp_path / "a.gif").max() == 50
+    assert "a.gif is animated; its first frame is used" in caplog.text
+
+
+def test_damaged_and_wrong_files(tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)).save(whole, "JPEG")
+    cases = {
+        "cut.jpg": (whole.getvalue()[:9000], "cut.jpg is damaged or cut short"),
+        "text.png": (b"hello\n" * 50, "text.png is not a picture, video or sound"),
+        "empty.jpg": (b"", r"empty.jpg is empty \(0 bytes\)"),
+    }
+    for name, (content, message) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(MediaError, match=message):
+            open_footage(tmp_path / name)
+    with pytest.raises(MediaError, match="is a folder; give a file in it"):
+        open_footage(tmp_path)
+    with pytest.raises(MediaError, match=r"none.png does not exist; check"):
+        open_footage(tmp_path / "none.png")
+    with pytest.raises(MediaError, match=r"cannot be opened \(File name too long\)"):
+        open_footage(tmp_path / ("x" * 300))
+    Image.new("RGB", (63, 400)).save(tmp_path / "thin.png")
+    with pytest.raises(MediaError, match=r"thin.png is too small \(63×400\); give"):
+        open_footage(tmp_path / "thin.png")

@@ -39,13 +39,15 @@ def write_clip(
     options: dict[str, str] | None = None,
 ) -> Path:
     """Encode `pictures`; `times` are time stamps in `time_base` for a variable rate."""
-    with av.open(str(path), "w") as container:
+    muxing = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
+    with av.open(str(path), "w", options=muxing) as container:
         stream = container.add_stream(codec, rate=fps, options=options or {})
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         if time_base is not None:
             stream.codec_context.time_base = time_base
         for k, picture in enumerate(pictures):
-            stream.height, stream.width = picture.shape[:2]
+            if not stream.codec_context.is_open:
+                stream.height, stream.width = picture.shape[:2]
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             frame.time_base = time_base or 1 / Fraction(fps)
             frame.pts = k if times is None else times[k]
@@ -65,7 +67,7 @@ def write_sound(
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(samples, dtype=np.float32), format="fltp", layout=layout
         )
-        frame.sample_rate = sample_rate
+        frame.sample_rate, frame.pts, frame.time_base = sample_rate, 0, Fraction(1, sample_rate)
         for converted in resampler.resample(frame):
             container.mux(stream.encode(converted))
         container.mux(stream.encode(None))

@@ -113,5 +113,5 @@ def test_a_playlist_opens_no_other_file(tmp_path: Path) -> None:
     playlist = tmp_path / "voice.wav"
     for content in ("ffconcat version 1.0\nfile secret.wav\n", "#EXTM3U\n#EXTINF:1,\nsecret.wav\n#EXT-X-ENDLIST\n"):
         playlist.write_text(content)
-        with pytest.raises(MediaError, match="voice.wav is not a picture, video or sound"):
+        with pytest.raises(MediaError, match=r"voice.wav is not a picture, video or sound"):
             read_waveform(playlist)

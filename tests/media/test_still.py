@@ -78,7 +78,8 @@ def test_grey_and_palette(tmp_path: Path, mode: str) -> None:
 
 
 def test_transparent_palette(tmp_path: Path) -> None:
-    image = Image.fromarray(np.repeat([[0, 1]], 80, 0).repeat(60, 1).astype(np.uint8), mode="P")
+    image = Image.new("P", (120, 80))
+    image.paste(1, (60, 0, 120, 80))
     image.putpalette([10, 20, 30, 90, 80, 70])
     image.save(tmp_path / "a.png", transparency=0)
     shown = read(tmp_path / "a.png")

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from liveportrait_talker.driving import signal_features as features
-from liveportrait_talker.driving.signal_network import STRIDE, SignalNetwork
-from liveportrait_talker.media.waveform import Waveform
-from liveportrait_talker.motion.track import MouthControls
+from ..media.waveform import Waveform
+from ..motion.track import MouthControls
+from . import signal_features as features
+from .signal_network import STRIDE, SignalNetwork
 
 Floats = npt.NDArray[np.floating[Any]]
 Flags = npt.NDArray[np.bool_]
@@ -28,7 +28,7 @@ SILENT_DBFS = -80.0  # a recording whose loud frames stay under this holds no vo
 REACH_DB = 46.0  # quieter than this under the voice's level is silence, however clean the recording; breaths are louder
 STEADY_DB = 4.0  # the quiet tenth of a recording varies less than this: it is noise, not soft speech
 ABOVE_NOISE_DB = 5.0
-HOLD_SECONDS = 0.2  # shorter gaps are stop consonants and breaths between words
+HOLD_SECONDS = 0.25  # shorter gaps are stop consonants and breaths between words
 CLICK_SECONDS = 0.05  # shorter bursts are no voice
 CLOSED_AFTER_SECONDS = 0.32  # the lips have met this long after the voice; Rhubarb relaxes over 120–350 ms
 LINGER = 0.2  # share of that time before they start to
@@ -36,7 +36,8 @@ OPENING_SECONDS = 0.24  # they part this long before the sound comes
 FULL_PAUSE_SECONDS = 0.8  # shorter pauses are closed and opened faster in proportion, so that the lips do meet
 
 # Size of the mouth's motion, in inter-ocular distances (IOD).
-SHUT, WIDE = 0.01, 0.16  # where the 5th and the 95th percentile while talking come to lie
+LOW_PERCENT, HIGH_PERCENT = 8, 95  # the swing of a voice: real lips touch in a sixth of the frames of talk
+SHUT, WIDE = 0.01, 0.16  # where these percentiles come to lie
 LIMIT = 0.24  # lips fold beyond
 FASTEST = 2.0  # IOD a second: 0.08 a frame at 25 fps, faster than 99 % of real speech
 PRIOR_FRAMES = 40.0  # how much voice (1.6 s) the voice's own percentiles must have to outweigh everybody's
@@ -112,7 +113,7 @@ def natural_aperture(answer: Floats, activity: Flags, network: SignalNetwork) ->
     spoken = answer[activity]
     low = high = 0.0
     if len(spoken):
-        low, high = np.percentile(spoken, (5, 95))
+        low, high = np.percentile(spoken, (LOW_PERCENT, HIGH_PERCENT))
     trust = len(spoken) / (len(spoken) + PRIOR_FRAMES)
     usual_low, usual_high = network.usual_aperture
     low = trust * low + (1.0 - trust) * usual_low
@@ -139,11 +140,16 @@ def limit_speed(aperture: Floats) -> Floats:
 
 
 def at_frame_rate(controls: Floats, frames: int, fps: float) -> Floats:
-    """Controls (T, C) of the grid at k / fps for `frames` frames; averaged over a frame's time if fps is low."""
-    spread = max(1, round(GRID_FPS / fps))
-    if spread > 1:
-        kernel = np.full(spread, 1.0 / spread)
-        padded = np.pad(controls, ((spread // 2, (spread - 1) // 2), (0, 0)), mode="edge")
+    """Controls (T, C) of the grid at k / fps for `frames` frames: a cubic through them, smoothed if fps is low."""
+    width = max(1, round(GRID_FPS / fps))
+    if width > 1:
+        kernel = np.convolve(np.full(width, 1.0 / width), np.full(width, 1.0 / width))  # odd: shifts nothing in time
+        padded = np.pad(controls, ((width - 1, width - 1), (0, 0)), mode="edge")
         controls = np.stack([np.convolve(column, kernel, "valid") for column in padded.T], axis=1)
-    times = np.arange(frames) * (GRID_FPS / fps)
-    return np.stack([np.interp(times, np.arange(len(controls)), column) for column in controls.T], axis=1)
+    times = np.minimum(np.arange(frames) * (GRID_FPS / fps), len(controls) - 1.0)
+    before = np.minimum(times.astype(int), max(len(controls) - 2, 0))
+    u = (times - before)[:, None]
+    p0, p1, p2, p3 = (controls[np.clip(before + k, 0, len(controls) - 1)] for k in (-1, 0, 1, 2))
+    bent = (2 * p0 - 5 * p1 + 4 * p2 - p3) + u * (3 * p1 - p0 - 3 * p2 + p3)
+    cubic = p1 + 0.5 * u * ((p2 - p0) + u * bent)
+    return np.asarray(np.clip(cubic, np.minimum(p1, p2), np.maximum(p1, p2)))  # not past neighbours: closed stays so

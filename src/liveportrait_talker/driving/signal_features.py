@@ -38,7 +38,8 @@ def mel_filters(warp: float = 1.0) -> Floats:
     left, middle, right = (edges[i : i + MEL_BANDS] for i in range(3))
     rising = (hz[:, None] - left) / np.maximum(middle - left, 1e-3)
     falling = (right - hz[:, None]) / np.maximum(right - middle, 1e-3)
-    return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+    bank: Floats = np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+    return bank
 
 
 def power_spectra(samples: Floats) -> Iterator[Floats]:

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from liveportrait_talker.errors import WeightsError
+from ..errors import WeightsError
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -60,7 +60,7 @@ class SignalNetwork:
             with np.load(weights, allow_pickle=False) as stored:
                 self.about: dict[str, Any] = json.loads(str(stored["about"]))
                 self.usual_aperture: tuple[float, float] = tuple(stored["usual_aperture"].tolist())
-                """5th and 95th percentile of the aperture answer (column 0) while someone talks, over all voices."""
+                """8th and 95th percentile of the aperture answer (column 0) while someone talks, over all voices."""
                 self.shape_mean: Floats = stored["shape_mean"]
                 self.shape_gain: Floats = stored["shape_gain"]
                 """(3,) each: change of width, press, corner height from rest in IOD = answer · gain + mean."""

@@ -31,9 +31,7 @@ class Footage:
     correct, and memory stays bounded. Not for several threads at once. Close it, or use it in a `with`.
     """
 
-    def __init__(
-        self, name: str, pictures: _Pictures, *, fps: float | None, grid: Sequence[int] | None = None
-    ) -> None:
+    def __init__(self, name: str, pictures: _Pictures, *, fps: float | None, grid: Sequence[int] | None = None) -> None:
         self.name = name
         """File name, for messages."""
         self.fps = fps
@@ -70,9 +68,7 @@ class Footage:
     def __enter__(self) -> Footage:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
     @property

@@ -51,9 +51,7 @@ class Limits:
             return width, height
         scale = self.max_side / max(width, height)
         fitted = max(1, round(width * scale)), max(1, round(height * scale))
-        log.warning(
-            "%s is scaled down from %d×%d to %d×%d; --max-size keeps more pixels", name, width, height, *fitted
-        )
+        log.warning("%s is scaled down from %d×%d to %d×%d; --max-size keeps more pixels", name, width, height, *fitted)
         return fitted
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import av
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
+from liveportrait_talker.media.colour import BT709, FULL_RANGE, LIMITED_RANGE, TO_YUV
 from liveportrait_talker.media.sound import SoundFile, audio_frame
 
 if TYPE_CHECKING:
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.packet import Packet
     from av.video.stream import VideoStream
-
-_BT709 = 1  # FFmpeg's number of the matrix, the primaries and the transfer curve alike
-_LIMITED_RANGE, _FULL_RANGE = 1, 2
-# Exact to the rounding of 8 bits and not slower; the default flags are off by a level and shift the chroma.
-_CAREFUL = int(Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP)
 
 _AAC_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz
 _AAC_BITS_PER_SECOND = {1: 128_000, 2: 192_000}  # by channels; the encoder lowers it where the rate allows less
@@ -74,10 +70,10 @@ class Muxer:
         frame = self._reformatter.reformat(
             rgb,
             format="yuv420p",
-            dst_colorspace=_BT709,
-            src_color_range=_FULL_RANGE,
-            dst_color_range=_LIMITED_RANGE,
-            interpolation=_CAREFUL,
+            dst_colorspace=BT709,
+            src_color_range=FULL_RANGE,
+            dst_color_range=LIMITED_RANGE,
+            interpolation=TO_YUV,
         )
         frame.pts, frame.time_base = self._frames, 1 / self._fps
         self._frames += 1
@@ -113,8 +109,8 @@ def _add_video(container: OutputContainer, picture: PictureFormat) -> VideoStrea
     context.thread_type = "FRAME"  # PyAV's default cuts every frame into slices, which costs quality
     context.time_base = 1 / picture.fps
     context.sample_aspect_ratio = picture.pixel_aspect
-    context.colorspace = context.color_primaries = context.color_trc = _BT709
-    context.color_range = _LIMITED_RANGE
+    context.colorspace = context.color_primaries = context.color_trc = BT709
+    context.color_range = LIMITED_RANGE
     return stream
 
 

@@ -51,19 +51,17 @@ class SoundFile:
         best = streams.best("audio")
         self._stream = best if isinstance(best, AudioStream) else streams.audio[0]
         context = self._stream.codec_context
+        if context is None or context.sample_rate <= 0 or context.layout.nb_channels <= 0:
+            self.close()
+            raise MediaError(f"{path.name} holds sound of a kind that cannot be read; convert it to WAV or MP3")
         self.sample_rate = context.sample_rate
         """Hz, as stored."""
         self.channels = 1 if context.layout.nb_channels == 1 else 2
-        if self.sample_rate <= 0:
-            self.close()
-            raise MediaError(f"{path.name} holds sound of a kind that cannot be read; convert it to WAV or MP3")
 
     def __enter__(self) -> SoundFile:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None:
@@ -142,6 +140,8 @@ def _as_float(frame: AudioFrame) -> Samples:
     stored: npt.NDArray[Any] = frame.to_ndarray()
     if not frame.format.is_planar:
         stored = stored.reshape(-1, frame.layout.nb_channels).T
+    if frame.duration and frame.time_base == Fraction(1, frame.sample_rate):
+        stored = stored[:, : frame.duration]  # the last block of AAC is padded: its packet knows the true length
     if stored.dtype.kind == "f":
         with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, and then silence
             return stored.astype(np.float32)
@@ -200,7 +200,5 @@ def read_waveform(path: Path, *, sample_rate: int = 16_000, max_seconds: float =
             promised = f" of {declared:.1f}" if declared is not None and declared > seconds else ""
             log.warning("%s is damaged; the %.1f%s seconds that can be read are used", name, seconds, promised)
         if sound.bad_samples:
-            log.warning(
-                "%s holds %d samples that are not numbers; silence takes their place", name, sound.bad_samples
-            )
+            log.warning("%s holds %d samples that are not numbers; silence takes their place", name, sound.bad_samples)
     return Waveform(samples=samples, sample_rate=sample_rate)

@@ -36,9 +36,7 @@ def check_input(path: Path) -> None:
             if not file.read(1):
                 raise MediaError(f"{path.name} is empty (0 bytes); get the file again")
     except OSError as error:
-        raise MediaError(
-            f"{path} cannot be opened ({error.strerror}); check the name and the permissions"
-        ) from error
+        raise MediaError(f"{path} cannot be opened ({error.strerror}); check the name and the permissions") from error
 
 
 class _Content:
@@ -80,9 +78,7 @@ class MediaFile:
     def __enter__(self) -> MediaFile:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None:

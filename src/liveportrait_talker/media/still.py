@@ -43,7 +43,7 @@ def read_still(path: Path, limits: Limits) -> Picture | None:
         return None
     except Image.DecompressionBombError as error:
         raise too_many_pixels(name, "more than 178 million", limits.max_pixels) from error
-    except MediaError:
+    except (MediaError, MemoryError):
         raise
     except Exception as error:  # a damaged file makes Pillow's decoders raise almost anything
         raise MediaError(
@@ -60,25 +60,30 @@ def _to_array(name: str, image: Image.Image, limits: Limits) -> Picture:
     profile = image.info.get("icc_profile")
     plain = _plain_mode(image)
     if plain.size != size:
-        plain = plain.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    return np.array(_to_srgb(ImageOps.exif_transpose(plain), profile))
+        plain = plain.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)  # weighs colours by their alpha
+    return np.array(_to_srgb(ImageOps.exif_transpose(_flat(plain)), profile))
 
 
 def _plain_mode(image: Image.Image) -> Image.Image:
-    """The same picture with 8 bits a channel, no palette and no transparency: mode L, RGB or CMYK."""
+    """The same picture with 8 bits a channel and no palette: mode L, RGB, CMYK or RGBA."""
     if image.mode.startswith(("I", "F")):
         return Image.fromarray(_to_8_bit(np.asarray(image)))
-    if image.has_transparency_data:
-        picture = image.convert("RGBA")
-        backdrop = Image.new("RGBA", picture.size, BACKDROP)
-        backdrop.alpha_composite(picture)  # before any scaling, so that hidden colours do not bleed in
-        flat = backdrop.convert("RGB")
-        flat.info.update(image.info)  # the orientation is in there
-        return flat
-    if image.mode in ("L", "RGB", "CMYK"):
-        image.load()
+    wanted = "RGBA" if image.has_transparency_data else "L" if image.mode == "1" else image.mode
+    if wanted not in ("L", "RGB", "CMYK", "RGBA"):
+        wanted = "RGB"
+    image.load()
+    return image if image.mode == wanted else image.convert(wanted)
+
+
+def _flat(image: Image.Image) -> Image.Image:
+    """The picture on the backdrop, where it is transparent."""
+    if image.mode != "RGBA":
         return image
-    return image.convert("L" if image.mode in ("1", "LA") else "RGB")
+    backdrop = Image.new("RGBA", image.size, BACKDROP)
+    backdrop.alpha_composite(image)
+    flat = backdrop.convert("RGB")
+    flat.info.update(image.info)  # the orientation is in there
+    return flat
 
 
 def _to_8_bit(values: npt.NDArray[Any]) -> Picture:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,15 +37,21 @@ class Timeline:
         """For each k of a uniform clock the number of the frame that is shown at k / fps."""
         count = max(1, round(self.duration_seconds * self.fps))
         steady = np.arange(len(self.seconds))
-        if count == len(steady) and np.abs(self.seconds * self.fps - steady).max() < 0.5:
+        if count == len(steady) and np.abs(self.seconds * self.fps - steady).max() < 0.25:
             # A steady rate whose stamps only jitter: taken literally, some frames would double and others drop.
             return [int(number) for number in steady]
         shown = np.searchsorted(self.seconds, np.arange(count) / self.fps + 1e-6, side="right") - 1
         return [int(number) for number in shown]
 
 
-def read_timeline(file: MediaFile, stream: VideoStream) -> Timeline | None:
-    """The timeline of `stream`, None when it holds no frame. Reads all of the file, as a rule without decoding."""
+def read_timeline(path: Path, track: int) -> Timeline | None:
+    """The timeline of video stream `track`, None when it holds no frame. Reads all of the file."""
+    with MediaFile(path) as file:
+        return _from_packets(file, file.container.streams.video[track]) or _counted(path, track)
+
+
+def _from_packets(file: MediaFile, stream: VideoStream) -> Timeline | None:
+    """Without decoding; None where the packets carry no times."""
     tick = stream.time_base or Fraction(1, 1000)
     stamps: set[int] = set()
     keys: set[int] = set()
@@ -53,7 +60,7 @@ def read_timeline(file: MediaFile, stream: VideoStream) -> Timeline | None:
         if not packet.size or packet.is_corrupt or packet.is_discard:
             continue
         if packet.pts is None:
-            return _counted(file, stream)
+            return None
         stamps.add(packet.pts)
         if packet.is_keyframe:
             keys.add(packet.pts)
@@ -69,13 +76,15 @@ def read_timeline(file: MediaFile, stream: VideoStream) -> Timeline | None:
     return Timeline(seconds=seconds, duration_seconds=duration, fps=fps, stamps=ordered, keys=sorted(keys))
 
 
-def _counted(file: MediaFile, stream: VideoStream) -> Timeline | None:
-    """For raw streams and some AVI files, whose packets carry no times: count at the rate the file names."""
-    count = sum(1 for _ in file.decode(stream))
-    if not count:
-        return None
-    fps = _rate(count, 0.0, stream.average_rate or stream.guessed_rate or Fraction(25))
-    return Timeline(seconds=np.arange(count) / fps, duration_seconds=count / fps, fps=fps, stamps=None, keys=[])
+def _counted(path: Path, track: int) -> Timeline | None:
+    """For raw streams and some AVI files: decode, count, and trust the rate that the file names."""
+    with MediaFile(path) as file:
+        stream = file.container.streams.video[track]
+        count = sum(1 for _ in file.decode(stream))
+        if not count:
+            return None
+        fps = _rate(count, 0.0, stream.average_rate or stream.guessed_rate)
+        return Timeline(seconds=np.arange(count) / fps, duration_seconds=count / fps, fps=fps, stamps=None, keys=[])
 
 
 def _rate(frames: int, duration: float, stated: Fraction | None) -> float:

@@ -13,9 +13,10 @@ import av.error
 import numpy as np
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
 from liveportrait_talker.errors import MediaError
+from liveportrait_talker.media.colour import BT709, TO_RGB, UNSPECIFIED
 from liveportrait_talker.media.limits import Limits
 from liveportrait_talker.media.source import MediaFile
 from liveportrait_talker.media.still import Picture
@@ -27,11 +28,6 @@ CACHE_BYTES = 64 << 20
 """Decoded pictures that are kept, for going backward."""
 _DECODER_THREADS = 4  # each holds frames of its own
 _HEIC_BRANDS = ("heic", "heix", "heim", "heis", "mif1")
-_BT709 = 1  # FFmpeg's numbers of the colour matrices
-_UNSPECIFIED = 2
-_CAREFUL = int(
-    Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
-)
 
 
 class VideoFrames:
@@ -45,6 +41,7 @@ class VideoFrames:
     def __init__(self, path: Path, limits: Limits) -> None:
         self.name = path.name
         self._path = path
+        self._max_pixels = limits.max_pixels
         self._cache: dict[int, Picture] = {}
         self._to_planes, self._to_packed = VideoReformatter(), VideoReformatter()
         self._position = 0  # number of the frame that the decoder gives next
@@ -54,9 +51,13 @@ class VideoFrames:
             self._track = _choose_track(self._file)
             self._stream = self._file.container.streams.video[self._track]
             context = self._stream.codec_context
+            if context is None or not context.width or not context.height:
+                raise MediaError(
+                    f"{self.name} holds a picture of a kind that cannot be read; convert it to H.264 or PNG"
+                )
             limits.check_size(self.name, context.width, context.height)
             limits.check_seconds(self.name, (self._file.container.duration or 0) / av.time_base)
-            timeline = read_timeline(self._file, self._stream)
+            timeline = read_timeline(path, self._track)
             if timeline is None:
                 raise self._unreadable()
             limits.check_seconds(self.name, timeline.duration_seconds)
@@ -140,6 +141,7 @@ class VideoFrames:
         context = self._stream.codec_context
         context.thread_type = "AUTO"
         context.thread_count = _DECODER_THREADS
+        context.options = {"max_pixels": str(self._max_pixels)}  # a stream may change its size half-way
         self._position, self._decoder = 0, self._numbered()
 
     def _numbered(self) -> Iterator[tuple[int, VideoFrame]]:
@@ -156,12 +158,12 @@ class VideoFrames:
 
     def _to_picture(self, frame: VideoFrame) -> Picture:
         matrix = frame.colorspace
-        if matrix == _UNSPECIFIED and frame.height >= 720:
-            matrix = _BT709  # what every player assumes of untagged HD
+        if matrix == UNSPECIFIED and frame.height >= 720:
+            matrix = BT709  # what every player assumes of untagged HD
         width, height = self._size
         # Through planes: swscale's careful conversion straight to packed RGB takes three times as long.
         planes = self._to_planes.reformat(
-            frame, width, height, format="gbrp", src_colorspace=matrix, interpolation=_CAREFUL
+            frame, width, height, format="gbrp", src_colorspace=matrix, interpolation=TO_RGB
         )
         rgb = self._to_packed.reformat(planes, format="rgb24")
         self._quarter_turns = round(frame.rotation / 90)

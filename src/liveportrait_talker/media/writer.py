@@ -39,21 +39,13 @@ def check_output(path: Path, overwrite: bool) -> None:
         if path.is_dir():
             raise MediaError(f"{path} is a folder; name a file in it, such as {path / 'talking.mp4'}")
         if path.suffix.lower() not in _SUFFIXES:
-            raise MediaError(
-                f"{path.name} must end in .mp4, the only kind of video that is written; rename the output"
-            )
+            raise MediaError(f"{path.name} must end in .mp4, the only kind of video that is written; rename the output")
         if not folder.exists():
-            raise MediaError(
-                f"the folder {folder} for {path.name} does not exist; create it first (mkdir -p {folder})"
-            )
+            raise MediaError(f"the folder {folder} for {path.name} does not exist; create it first (mkdir -p {folder})")
         if not folder.is_dir():
-            raise MediaError(
-                f"{folder} is not a folder, so {path.name} cannot be written there; name another place"
-            )
+            raise MediaError(f"{folder} is not a folder, so {path.name} cannot be written there; name another place")
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise MediaError(
-                f"the folder {folder} is not writable, so {path.name} cannot be made; name another place"
-            )
+            raise MediaError(f"the folder {folder} is not writable, so {path.name} cannot be made; name another place")
         if path.exists() and not path.is_file():
             raise MediaError(f"{path} is not an ordinary file; name another output")
         if path.exists() and not overwrite:
@@ -147,9 +139,7 @@ class VideoWriter:
         self._queue.put(VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"))
         self._written += 1
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
             if error is None:
                 if self._written != self._frame_count:

@@ -51,6 +51,7 @@ class Eye:
         self.left, self.top = (int(v) for v in np.maximum(np.floor(low), 0))
         right, bottom = (int(v) for v in np.minimum(np.ceil(high) + 1, (width, height)))
         self.right, self.bottom = max(right, self.left + 1), max(bottom, self.top + 1)
+        self.box = (self.left, self.top, self.right, self.bottom)
         self.usable = self._width >= 5 and right - self.left >= 8 and bottom - self.top >= 8
         if not self.usable:
             return
@@ -273,10 +274,7 @@ def _draw(
                 bx, by = px + up_y * step_yx, py + up_y * step_yy
                 ratio = sample(lash, by, bx, 0)
                 ratio = 1.0 - (1.0 - ratio) * (1.0 - ramp(0.55 * band, band, abs(above)))
-                if above >= 0:
-                    dark = 1.0 - (1.0 - ratio) * (1.0 - mirror) * 0.9
-                else:
-                    dark = 1.0 - (1.0 - ratio) * mirror * 0.75
+                dark = 1.0 - (1.0 - ratio) * (1.0 - mirror) * 0.9 if above >= 0 else 1.0 - (1.0 - ratio) * mirror * 0.75
                 line = np.exp(-((above + 0.3 * lash_line) ** 2) / (lash_line * lash_line)) * min(
                     gap / (0.03 * iod), 1.0
                 )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ...face.tracked import TrackedFace
 from .mesh import PortraitMesh
 from .model import smoothstep
-from .shading import ramp
+from .shading import ramp, sample
 
 Floats = npt.NDArray[np.floating[Any]]
 Image = npt.NDArray[np.uint8]
@@ -27,6 +27,7 @@ _COLUMNS = 96  # samples of the lip curves across the mouth
 _GAMMA = 2.2
 _GAPS = np.array([0.0, 0.096, 0.166, 0.222, 0.262, 0.295])  # between the teeth, half a row
 _GRAIN_SIDE = 64
+_TEETH_SHOW = (0.015, 0.04)  # aperture of a picture from which its own teeth count
 
 
 class MouthInterior:
@@ -46,6 +47,7 @@ class MouthInterior:
         # A mouth that is wide open in the picture shows its own inside.
         self._own = float(smoothstep(0.14, 0.20, np.array(self._aperture)))
         self._tones = _Tones(image, face)
+        self._photographed = _Photographed(image, self, face)
         shape = np.random.default_rng(int(1000 * mesh.iod))  # every person's teeth a little different
         self._gaps_left, self._gaps_right = (
             np.append(0.0, _GAPS[1:] * shape.uniform(0.95, 1.05) + shape.normal(0, 0.003, len(_GAPS) - 1))
@@ -85,10 +87,7 @@ class MouthInterior:
         if fade <= 0:
             return
         model = self._mesh.model
-        upper = self._on_plane(moved[model.upper_lip], rotation, shift_px, scale) - self._centre
-        lower = self._on_plane(moved[model.lower_lip], rotation, shift_px, scale) - self._centre
-        u = np.linspace(upper[0, 0], upper[-1, 0], _COLUMNS)
-        upper_edge, lower_edge = _curve(upper, u), _curve(lower, u)
+        u, upper_edge, lower_edge = self.lip_curves(moved, rotation, shift_px, scale)
         if (upper_edge - lower_edge).max() < 0.002:
             return
         outline = np.concatenate([moved[model.upper_lip], moved[model.lower_lip]])
@@ -113,7 +112,7 @@ class MouthInterior:
             lower_edge.astype(np.float32),
             min(low_lip, 0.0),
             fade,
-            t.teeth,
+            t.teeth if self._photographed.weight <= 0 else self._photographed.teeth,
             t.cavity,
             t.tongue,
             t.gum,
@@ -123,7 +122,67 @@ class MouthInterior:
             self._edges.astype(np.float32),
             self._grain,
             np.float32(1.0 / self._mesh.iod),
+            self._photographed.pixels,
+            self._photographed.to_pixels,
+            self._photographed.u_range,
+            self._photographed.edges,
+            np.float32(self._photographed.weight),
         )
+
+    def lip_curves(
+        self, moved: Floats, rotation: Floats, shift_px: Floats, scale: float
+    ) -> tuple[Floats, Floats, Floats]:
+        """U, and V of the upper and the lower inner lip there, for vertices `moved` (V, 2) of a head so turned."""
+        model = self._mesh.model
+        upper, lower = (
+            self._mesh.seen_at_depth(moved[lip], self._depth, rotation, shift_px, scale) - self._centre
+            for lip in (model.upper_lip, model.lower_lip)
+        )
+        u = np.linspace(upper[0, 0], upper[-1, 0], _COLUMNS)
+        return u, _curve(upper, u), _curve(lower, u)
+
+
+class _Photographed:
+    """Teeth that the picture itself shows: kept, fixed to the skull; what it does not show is painted."""
+
+    def __init__(self, image: Image, interior: MouthInterior, face: TrackedFace) -> None:
+        self.weight = 0.0
+        """0…1, how much of the picture's own mouth is used."""
+        self.pixels: Image = np.zeros((2, 2, 3), np.uint8)
+        self.to_pixels = np.zeros((2, 3), np.float32)
+        """(2, 3) affine from (U, V, 1) to x, y in `pixels`."""
+        self.u_range = (np.float32(0), np.float32(1))
+        self.edges = np.zeros((2, 2), np.float32)
+        """(2, columns) V of the upper and lower lip in the picture."""
+        self.teeth = np.zeros(3, np.float32)
+        mesh, aperture = interior._mesh, face.aperture
+        if aperture < _TEETH_SHOW[0]:
+            return
+        still = np.zeros(2)
+        u, upper, lower = interior.lip_curves(mesh.position, mesh.rotation, still, 1.0)
+        loop = mesh.position[np.concatenate([mesh.model.upper_lip, mesh.model.lower_lip[::-1]])]
+        left, top = np.maximum(np.floor(loop.min(axis=0)).astype(int) - 3, 0)
+        right, bottom = np.minimum(np.ceil(loop.max(axis=0)).astype(int) + 4, image.shape[1::-1])
+        if right - left < 4 or bottom - top < 4:
+            return
+        self.pixels = np.ascontiguousarray(image[top:bottom, left:right])
+        mask = np.zeros(self.pixels.shape[:2], np.uint8)
+        cv2.fillPoly(mask, [np.rint(loop - (left, top)).astype(np.int32)], 1)
+        linear = (self.pixels[mask > 0] / 255.0) ** _GAMMA
+        luma = linear @ _LUMA
+        bright = float(np.percentile(luma, 75))
+        skin_luma = interior._tones.skin_luma
+        toothy = float(smoothstep(0.30, 0.55, np.array(bright / max(skin_luma, 1e-4))))
+        self.weight = toothy * float(smoothstep(*_TEETH_SHOW, np.array(aperture)))
+        self.teeth = np.median(linear[luma >= bright], axis=0).astype(np.float32)
+        corner = np.array([left, top])
+        plane = interior._on_plane(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]) + corner, mesh.rotation, still, 1.0)
+        plane = plane - interior._centre
+        forward = np.eye(3)
+        forward[:2] = np.column_stack([plane[1] - plane[0], plane[2] - plane[0], plane[0]])
+        self.to_pixels = np.linalg.inv(forward)[:2].astype(np.float32)
+        self.u_range = (np.float32(u[0]), np.float32(u[-1]))
+        self.edges = np.stack([upper, lower]).astype(np.float32)
 
 
 class _Tones:
@@ -141,14 +200,15 @@ class _Tones:
         lip_points = [points[list(pair)].mean(axis=0) for pair in ((13, 0), (14, 17), (81, 39), (311, 269))]
         lip = np.median(np.concatenate([_patch(image, p, max(1, radius // 3)) for p in lip_points]), axis=0)
         white = _eye_white(image, face)
+        self.skin_luma = float(skin @ _LUMA)
         skin_luma, white_luma = float(skin @ _LUMA), float(white @ _LUMA)
-        tint = 0.35 * white / max(white_luma, 1e-4) + 0.65 * np.array([1.06, 1.0, 0.86]) / (
-            np.array([1.06, 1.0, 0.86]) @ _LUMA
-        )
-        tint = tint * 0.75 + 0.25 * skin / max(skin_luma, 1e-4)  # the picture's own light
+        # Enamel in the picture's own light, as its eye whites and a little its skin show it; never a cool grey.
+        hue = 0.45 * _ENAMEL + 0.4 * white / max(white_luma, 1e-4) + 0.15 * (skin / max(skin_luma, 1e-4)) ** 0.8
+        tint = np.array([max(hue[0], hue[1]), hue[1], min(hue[2], 0.93 * hue[1])])
+        tint = tint / (tint @ _LUMA)
         self.teeth = (tint * 0.95 * max(min(white_luma, 1.1 * skin_luma), 0.8 * skin_luma)).astype(np.float32)
         self.cavity = (skin * (0.10, 0.045, 0.04)).astype(np.float32)
-        self.tongue = (0.55 * lip + 0.12 * skin * (1.0, 0.55, 0.5)).astype(np.float32)
+        self.tongue = (0.6 * lip * (1.15, 0.8, 0.8) + 0.12 * skin * (1.1, 0.5, 0.45)).astype(np.float32)
         self.gum = (0.6 * lip).astype(np.float32)
         cheek = _crop(image, points[205], radius * 2)
         grey = cv2.cvtColor(np.ascontiguousarray(cheek), cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -157,6 +217,7 @@ class _Tones:
 
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722])
+_ENAMEL = np.array([1.06, 1.0, 0.86])
 
 
 def _crop(image: Image, centre: Floats, radius: int) -> Image:
@@ -225,6 +286,11 @@ def _paint(
     edges: Floats,
     grain: Floats,
     pixel: float,
+    photo: Image,
+    to_photo: Floats,
+    photo_u: tuple[float, float],
+    photo_edges: Floats,
+    photo_weight: float,
 ) -> None:
     height, width = image.shape[:2]
     columns = upper_edge.shape[0]
@@ -265,10 +331,10 @@ def _paint(
             # Dark first, then tongue, lower row, upper row.
             deep = 0.55 + 0.9 * ramp(0.0, 0.12, top - v) * (1.0 - 0.5 * ramp(0.1, 0.25, side))
             r, g, b = cavity[0] * deep, cavity[1] * deep, cavity[2] * deep
-            tongue_top = -0.03 + 0.58 * jaw - 1.1 * u * u
+            tongue_top = -0.025 + 0.5 * jaw - 1.1 * u * u
             on_tongue = ramp(-0.03, 0.02, tongue_top - v) * ramp(0.05, 0.12, gap)
             if on_tongue > 0:
-                lit = (0.20 + 0.55 * ramp(0.0, 0.09, tongue_top - v)) * cheek_shadow * depth_light
+                lit = (0.30 + 0.65 * ramp(0.0, 0.07, tongue_top - v)) * cheek_shadow * depth_light
                 lit *= 1.0 - 0.18 * (1.0 - ramp(0.0, 0.02, side))
                 r += (tongue[0] * lit - r) * on_tongue
                 g += (tongue[1] * lit - g) * on_tongue
@@ -299,11 +365,25 @@ def _paint(
                 r += (tr - r) * on_upper
                 g += (tg - g) * on_upper
                 b += (tb - b) * on_upper
+            # What the picture itself shows there.
+            own = 0.0
+            photo_at = (u - photo_u[0]) / (photo_u[1] - photo_u[0]) * (photo_edges.shape[1] - 1)
+            if photo_weight > 0 and 0 < photo_at < photo_edges.shape[1] - 1:
+                j = int(photo_at)
+                q = photo_at - j
+                photo_top = photo_edges[0, j] * (1 - q) + photo_edges[0, j + 1] * q
+                photo_bottom = photo_edges[1, j] * (1 - q) + photo_edges[1, j + 1] * q
+                own = ramp(0.0, 2.5 * pixel, photo_top - v) * ramp(0.0, 2.5 * pixel + 0.004, v - photo_bottom)
+                own *= photo_weight
             # Grain sits on the skull, so that it does not swim.
             gy, gx = int(v / pixel) % grain.shape[0], int(u / pixel) % grain.shape[1]
             noise = grain[gy, gx] * 255.0
             for c in range(3):
                 linear = r if c == 0 else (g if c == 1 else b)
                 value = 255.0 * max(linear, 0.0) ** (1.0 / 2.2) + noise
+                if own > 0:
+                    photo_x = to_photo[0, 0] * u + to_photo[0, 1] * v + to_photo[0, 2]
+                    photo_y = to_photo[1, 0] * u + to_photo[1, 1] * v + to_photo[1, 2]
+                    value += (sample(photo, photo_y, photo_x, c) - value) * own
                 old = float(image[y, x, c])
                 image[y, x, c] = np.uint8(min(max(old + (value - old) * cover + 0.5, 0.0), 255.0))

@@ -18,6 +18,8 @@ _BEHIND = np.float32(1e4)  # triangles that turn their back show only where noth
 def rasterise(
     corner_x: int,
     corner_y: int,
+    texture_x: int,
+    texture_y: int,
     position: npt.NDArray[np.float32],
     displacement: npt.NDArray[np.float32],
     depth: npt.NDArray[np.float32],
@@ -33,14 +35,16 @@ def rasterise(
     Args:
         corner_x: left of the window in picture px.
         corner_y: top of it.
+        texture_x: left of the doubled texture in picture px.
+        texture_y: top of it.
         position: (V, 2) source vertices, px.
         displacement: (V, 2) px.
         depth: (V,) larger is nearer.
         triangles: (N, 3) the ones to draw.
         border_x: (W,) weight of the motion at each picture column, 0 at the rim.
         border_y: (H,) the same for rows.
-        map_x: (h, w) filled with source x.
-        map_y: (h, w) filled with source y.
+        map_x: (h, w) filled with x in the doubled texture.
+        map_y: (h, w) filled with y in it.
         nearest: (h, w) scratch.
     """
     height, width = map_x.shape
@@ -85,8 +89,8 @@ def rasterise(
     for y in range(height):
         for x in range(width):
             weight = border_x[corner_x + x] * border_y[corner_y + y]
-            map_x[y, x] = corner_x + x - weight * map_x[y, x]
-            map_y[y, x] = corner_y + y - weight * map_y[y, x]
+            map_x[y, x] = 2.0 * (corner_x - texture_x + x - weight * map_x[y, x])
+            map_y[y, x] = 2.0 * (corner_y - texture_y + y - weight * map_y[y, x])
 
 
 def moving_window(

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -24,6 +23,7 @@ from .mesh import PortraitMesh
 from .model import face_model, smoothstep
 from .mouth import MouthInterior
 from .raster import moving_window, rasterise
+from .texture import Texture
 
 Floats = npt.NDArray[np.floating[Any]]
 Image = npt.NDArray[np.uint8]
@@ -54,7 +54,10 @@ class EmbeddedFace:
 
     def _at(self, index: int) -> Portrait:
         if self._portrait is None or self._portrait[0] != index:
-            self._portrait = (index, Portrait(self._source.footage[index], self._source.faces[index]))
+            self._portrait = (
+                index,
+                Portrait(self._source.footage[index], self._source.faces[index], drawn_once=not self._source.is_still),
+            )
         return self._portrait[1]
 
     def frames(self, track: MotionTrack) -> Iterator[FaceFrame]:
@@ -78,12 +81,16 @@ class EmbeddedFace:
 class Portrait:
     """One picture and its face: mesh, eyes, mouth, and the texture they are drawn from."""
 
-    def __init__(self, image: Image, face: TrackedFace) -> None:
+    def __init__(self, image: Image, face: TrackedFace, *, drawn_once: bool) -> None:
+        """`drawn_once`: a video's frame, for which only what moves is prepared."""
         self._image = image
         self._face = face
+        self._drawn_once = drawn_once
         self._mesh = PortraitMesh(face, face_model())
         self._limits = Limits.of(face)
         self._position = self._mesh.position.astype(np.float32)
+        self._texture: Texture | None = None
+        self._eyes_open = True
         height, width = image.shape[:2]
         fade = max(_BORDER_FADE * self._mesh.iod, 1.0)
         self._border_x, self._border_y = (
@@ -92,16 +99,13 @@ class Portrait:
         )
 
     @cached_property
-    def _eyes(self) -> tuple[Eye, Eye]:
-        return Eye(self._image, self._face, 0), Eye(self._image, self._face, 1)
+    def _eyes(self) -> tuple[Eye, ...]:
+        eyes = (Eye(self._image, self._face, side) for side in (0, 1))
+        return tuple(eye for eye in eyes if eye.usable)
 
     @cached_property
     def _interior(self) -> MouthInterior:
         return MouthInterior(self._image, self._face, self._mesh)
-
-    @cached_property
-    def _texture(self) -> Image:
-        return self._image.copy()
 
     def drawn(
         self, *, rotation_deg: Floats, shift_px: Floats, scale: float, mouth: Floats, blink: Floats, gaze: Floats
@@ -119,49 +123,50 @@ class Portrait:
         rotation = self._mesh.turned(self._limits.rotation(rotation_deg))
         controls = self._limits.mouth(mouth) if np.any(mouth) else mouth
         displacement, depth = self._mesh.displaced(rotation, controls, shift_px, scale)
-        texture, windows = self._with_eyes(blink, gaze)
         height, width = self._image.shape[:2]
         moving = moving_window(self._mesh.position, displacement, self._mesh.model.triangles, (width, height))
-        if moving is not None:
-            windows.append(moving[1])
+        eyes_move = bool(np.any(blink) or np.any(gaze))
+        windows = [] if moving is None else [moving[1]]
+        if eyes_move:
+            windows += [eye.box for eye in self._eyes]
         if not windows:
             return (0, 0, 1, 1), self._image[:1, :1]
         corners = np.array(windows)
         left, top = (int(v) for v in corners[:, :2].min(axis=0))
         right, bottom = (int(v) for v in corners[:, 2:].max(axis=0))
-        if moving is None:
-            return (left, top, right, bottom), texture[top:bottom, left:right].copy()
+        texture = self._texture_for((left, top, right, bottom), displacement)
+        if eyes_move or not self._eyes_open:
+            for eye, closing in zip(self._eyes, blink, strict=False):
+                texture.redraw(eye.left, eye.top, eye.drawn(float(closing), gaze))
+            self._eyes_open = not eyes_move
         maps = np.empty((3, bottom - top, right - left), np.float32)
         rasterise(
             left,
             top,
+            texture.box[0],
+            texture.box[1],
             self._position,
             displacement.astype(np.float32),
             depth.astype(np.float32),
-            moving[0],
+            self._mesh.model.triangles[:0] if moving is None else moving[0],
             self._border_x,
             self._border_y,
             maps[0],
             maps[1],
             maps[2],
         )
-        drawn = cv2.remap(texture, maps[0], maps[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        pixels = texture.sampled(maps[0], maps[1])
         if np.any(controls):
             self._interior.paint(
-                drawn, (left, top), self._mesh.position + displacement, rotation, shift_px, scale, controls
+                pixels, (left, top), self._mesh.position + displacement, rotation, shift_px, scale, controls
             )
-        return (left, top, right, bottom), drawn
+        return (left, top, right, bottom), pixels
 
-    def _with_eyes(self, blink: Floats, gaze: Floats) -> tuple[Image, list[Window]]:
-        """The texture with its eyes redrawn, and the windows that changed."""
-        if not (np.any(blink) or np.any(gaze)):
-            if "_texture" in self.__dict__:  # put the open eyes back
-                for eye in self._eyes:
-                    self._texture[eye.top : eye.bottom, eye.left : eye.right] = eye.drawn(0.0, gaze)
-            return self._image, []
-        windows = []
-        for eye, closing in zip(self._eyes, blink, strict=True):
-            if eye.usable:
-                self._texture[eye.top : eye.bottom, eye.left : eye.right] = eye.drawn(float(closing), gaze)
-                windows.append((eye.left, eye.top, eye.right, eye.bottom))
-        return self._texture, windows
+    def _texture_for(self, window: Window, displacement: Floats) -> Texture:
+        """The doubled texture: for a picture all that can ever move, for a video's frame what this frame needs."""
+        if self._texture is None or (self._drawn_once and not self._texture.covers(window)):
+            reach = int(np.ceil(np.abs(displacement).max())) + 4 if self._drawn_once else 0
+            low, high = self._mesh.position.min(axis=0), self._mesh.position.max(axis=0)
+            box = window if self._drawn_once else (int(low[0]) - 4, int(low[1]) - 4, int(high[0]) + 5, int(high[1]) + 5)
+            self._texture = Texture(self._image, (box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach))
+        return self._texture

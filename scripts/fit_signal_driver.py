@@ -1,0 +1,397 @@
+"""Fits the network of the signal driver (`driving/signal_driver.npz`) and tests it with each speaker left out.
+
+    python scripts/fit_signal_driver.py --shared ../shared --work ../fit --out ../loso --leave-one-out
+    python scripts/fit_signal_driver.py --shared ../shared --work ../fit --out src/liveportrait_talker/driving
+
+Needs the extra `fit`, scipy, and what `synthetic_speech` needs; about 30 minutes on two cores. Stages, kept in --work:
+
+1. clips: mel power and mouth of the talking clips. Aperture and width come from the tracks, press and corner height
+   from landmarks (definitions: fixtures/README, "Embedded renderer").
+2. speech: three hours of synthetic speech with phone times.
+3. starts: networks taught to tell 16 lip classes of phones from that speech. It is cheap, and what lets two and a
+   half minutes of real mouths go far: r with the speaker left out 0.60 without, 0.64 with (one network).
+4. twins: those networks taught the mouths of the clips, by correlation, because everyone's swing differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.signal import lfilter
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+from synthetic_speech import CLASSES, corpus
+
+from liveportrait_talker.driving import signal_features as features
+from liveportrait_talker.driving.signal import HIGH_PERCENT, LOW_PERCENT, SignalDriver
+from liveportrait_talker.driving.signal_network import STRIDE
+from liveportrait_talker.media.waveform import Waveform
+
+OUTPUTS = ("aperture", "width", "press", "corner_up")
+OUTPUT_WEIGHTS = torch.tensor([1.0, 0.4, 0.3, 0.2])
+WARPS = (0.80, 0.85, 0.90, 0.95, 1.0, 1.05, 1.11, 1.18, 1.25)  # vocal tracts from a big man's to a child's
+SPEECH_WARPS = (0.85, 0.95, 1.0, 1.05, 1.18)
+SAME_SPEAKER = {"andrew_1": "andrew", "andrew_2": "andrew", "obama_1": "obama", "obama_2": "obama"}
+CHANNELS = 128
+UTTERANCES, START_STEPS, STARTS = 1500, 2600, 2
+TWIN_STEPS, TWINS = 170, 4
+FRAMES = 80  # length of a training window: 3.2 s of video frames
+SILENT_FRAME = -3.0  # about what digital silence is after normalisation
+
+
+# ---------------------------------------------------------------- network (twin of driving/signal_network.py)
+class Network(nn.Module):
+    """Features (batch, bands, frames) → what the heads `phones` and `mouth` read; batch norm is folded on export."""
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv1d(features.MEL_BANDS, CHANNELS, 5, stride=2, padding=2)
+        self.conv2 = nn.Conv1d(CHANNELS, CHANNELS, 5, stride=2, padding=2)
+        self.norm1, self.norm2 = nn.BatchNorm1d(CHANNELS), nn.BatchNorm1d(CHANNELS)
+        self.gru = nn.GRU(CHANNELS, CHANNELS // 2, batch_first=True, bidirectional=True)
+        self.dropout = nn.Dropout(dropout)
+        self.phones = nn.Linear(CHANNELS, CLASSES)
+        self.mouth = nn.Linear(CHANNELS, len(OUTPUTS))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """What both tasks read: (batch, frames / 4, CHANNELS)."""
+        x = self.dropout(F.gelu(self.norm1(self.conv1(x)), approximate="tanh"))
+        x = F.gelu(self.norm2(self.conv2(x)), approximate="tanh")
+        return self.dropout(self.gru(self.dropout(x.transpose(1, 2)))[0])
+
+    def exported(self) -> dict[str, np.ndarray]:
+        """The arrays of driving/signal_network.py."""
+
+        def folded(conv: nn.Conv1d, norm: nn.BatchNorm1d) -> tuple[np.ndarray, np.ndarray]:
+            gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+            weight = (conv.weight * gain[:, None, None]).permute(2, 1, 0)
+            return weight.detach().numpy(), ((conv.bias - norm.running_mean) * gain + norm.bias).detach().numpy()
+
+        def both_ways(name: str) -> np.ndarray:
+            ways = [getattr(self.gru, name + way).detach().numpy().T for way in ("_l0", "_l0_reverse")]
+            return np.stack(ways)
+
+        out = dict(zip(("conv1_w", "conv1_b"), folded(self.conv1, self.norm1), strict=True))
+        out |= zip(("conv2_w", "conv2_b"), folded(self.conv2, self.norm2), strict=True)
+        out |= {"gru_in_w": both_ways("weight_ih"), "gru_in_b": both_ways("bias_ih")}
+        out |= {"gru_w": both_ways("weight_hh"), "gru_b": both_ways("bias_hh")}
+        head = self.mouth.weight.detach().numpy().T.reshape(2, CHANNELS // 2, len(OUTPUTS))
+        return out | {"head_w": head, "head_b": self.mouth.bias.detach().numpy()}
+
+
+# ---------------------------------------------------------------- sound and its disguises
+def warped_mel_power(samples: np.ndarray, warps: tuple[float, ...]) -> np.ndarray:
+    """(frames, warps, bands) power."""
+    bank = np.concatenate([features.mel_filters(warp) for warp in warps], axis=1)
+    return features.mel_power(samples, bank).reshape(-1, len(warps), features.MEL_BANDS)
+
+
+def disguised(power: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The same voice in another room and noise, in the mel power domain (frames, bands)."""
+    if rng.random() < 0.4:
+        seconds = rng.uniform(0.15, 0.7)  # to decay by 60 dB
+        keep = 10 ** (-6 / (seconds * features.FRAMES_PER_SECOND))
+        tail = lfilter([1 - keep], [1, -keep], power, axis=0)
+        power = power + rng.uniform(0.05, 0.4) * tail
+    if rng.random() < 0.75:
+        level = 10 ** (features.voice_level_db(features.loudness_db(power)) / 10)
+        colour = np.exp(rng.uniform(-2, 2) * np.linspace(-1, 1, features.MEL_BANDS))
+        noise = level * 10 ** (-rng.uniform(12, 45) / 10) * colour / colour.sum()
+        power = power + noise * rng.gamma(8, 1 / 8, power.shape)
+    return power
+
+
+def masked(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Features (frames, bands) with bands and a moment hidden, the spectrum bent, a little noise."""
+    x = x.copy()
+    for _ in range(2):
+        band = rng.integers(features.MEL_BANDS)
+        x[:, band : band + rng.integers(7)] = 0
+    moment = rng.integers(len(x))
+    x[moment : moment + rng.integers(24)] = x.mean()
+    bend = np.interp(np.arange(features.MEL_BANDS), np.linspace(0, features.MEL_BANDS - 1, 6), rng.normal(0, 0.12, 6))
+    return x + bend + rng.normal(0, 0.05) + rng.normal(0, 0.05, x.shape)
+
+
+# ---------------------------------------------------------------- stage 1: the clips
+def make_clips(shared: Path, path: Path) -> None:
+    """Writes mel power of all warps and the four target tracks of each clip."""
+    import face_tracks as meter  # from --shared: only this stage needs MediaPipe
+
+    out = {}
+    for video in sorted((shared / "data/talking").glob("*.mp4")):
+        with np.load(shared / "data/talking/tracks" / f"{video.stem}.npz") as truth:
+            found = {key: truth[key].astype(float) for key in ("aperture", "width", "yaw", "pitch")}
+        measured = np.array([lip_heights(lm, meter) for lm in meter.extract(video, landmarks=True)["lm"]])
+        frames = min(len(measured), len(found["aperture"]))
+        aperture, width, yaw, pitch = (track[:frames] for track in found.values())
+        closed = aperture <= np.nanpercentile(aperture, 30)
+        explained = np.stack([aperture, width, yaw, pitch, np.ones(frames)], axis=1)
+        tracks = [aperture, width - np.nanmedian(width[closed])]
+        for track in (-measured[:frames, 0], measured[:frames, 1]):
+            ok = np.isfinite(track) & np.isfinite(explained).all(axis=1)
+            rest = track - explained @ np.linalg.lstsq(explained[ok], track[ok], rcond=None)[0]
+            tracks.append(rest - np.nanmedian(rest[closed]))
+        out[f"mouth {video.stem}"] = np.stack(tracks, axis=1).astype(np.float32)
+        out[f"power {video.stem}"] = warped_mel_power(meter.read_audio(video), WARPS)
+    np.savez(path, **out)
+
+
+def lip_heights(landmarks: np.ndarray, meter: object) -> tuple[float, float]:
+    """Visible height of both lips and height of the corners over the nose base, in IOD along the head's up."""
+    points = landmarks.astype(float) * (1, -1, -1)
+    if not np.isfinite(points).all():
+        return np.nan, np.nan
+    up = meter.similarity(meter.CANON, points[meter.STABLE])[1][:, 1]
+    iod = np.linalg.norm(points[33] - points[263])
+    lips = (points[0] - points[13] + points[14] - points[17]) @ up / iod
+    return lips, ((points[61] + points[291]) / 2 - points[2]) @ up / iod
+
+
+class Clips:
+    """The clips, with 36 disguises of each one's sound ready."""
+
+    def __init__(self, path: Path) -> None:
+        rng = np.random.default_rng(0)
+        with np.load(path) as stored:
+            self.names = sorted(key.split()[1] for key in stored if key.startswith("mouth"))
+            self.mouth = {name: stored[f"mouth {name}"] for name in self.names}
+            power = {name: stored[f"power {name}"] for name in self.names}
+        self.plain, self.sounds, self.scaled = {}, {}, {}
+        for name, mouth in self.mouth.items():
+            short = STRIDE * len(mouth) + 1 - len(power[name])
+            warped = np.pad(power[name], ((0, max(short, 0)), (0, 0), (0, 0)), mode="edge")
+            variants = [(warp, again) for warp in range(len(WARPS)) for again in range(4)]
+            self.sounds[name] = [
+                features.normalised_log_mel(disguised(warped[:, w], rng) if again else warped[:, w])
+                for w, again in variants
+            ]
+            self.plain[name] = features.normalised_log_mel(power[name][:, WARPS.index(1.0)])
+            scaled = (mouth - np.nanmean(mouth, axis=0)) / np.nanstd(mouth, axis=0)
+            self.scaled[name] = np.nan_to_num(scaled)
+
+    @staticmethod
+    def speaker(name: str) -> str:
+        """Who speaks in clip `name`."""
+        return SAME_SPEAKER.get(name, name)
+
+    def window(self, name: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Features (4 FRAMES, bands), mouth (FRAMES, outputs), weight (FRAMES,) at another tempo, from anywhere."""
+        sound = self.sounds[name][rng.integers(len(self.sounds[name]))]
+        mouth = self.scaled[name]
+        tempo = np.exp(rng.uniform(-0.18, 0.18))
+        start = rng.uniform(-0.1 * FRAMES, max(0.0, len(mouth) - FRAMES * tempo + 0.1 * FRAMES))
+        x, heard = _sampled(sound, STRIDE * start + np.arange(STRIDE * FRAMES) * tempo)
+        y, seen = _sampled(mouth, start + np.arange(FRAMES) * tempo)
+        x[~heard] = SILENT_FRAME
+        return masked(x, rng), y, seen.astype(float)
+
+    def batch(self, names: list[str], size: int, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
+        """`size` windows of the clips `names`, stacked; features as (size, bands, frames)."""
+        lengths = np.sqrt([len(self.mouth[name]) for name in names])  # between equal clips and equal seconds
+        chosen = rng.choice(len(names), size, p=lengths / lengths.sum())
+        x, y, weight = (np.stack(part) for part in zip(*(self.window(names[k], rng) for k in chosen), strict=True))
+        return torch.tensor(x, dtype=torch.float32).transpose(1, 2), torch.tensor(y), torch.tensor(weight)
+
+
+def _sampled(track: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of `track` at fractional `times`, and where those lie inside it."""
+    inside = np.clip(times, 0, len(track) - 1.001)
+    low = inside.astype(int)
+    part = (inside - low)[:, None].astype(np.float32)
+    return track[low] * (1 - part) + track[low + 1] * part, (times >= 0) & (times <= len(track) - 1)
+
+
+# ---------------------------------------------------------------- stages 2 and 3: synthetic speech, starts
+def make_speech(folder: Path) -> None:
+    """Writes log mel power (frames, warps, bands) and classes of all utterances, end to end, and their ends."""
+    mels, classes = [], []
+    for samples, spoken in corpus(UTTERANCES):
+        mels.append(np.log(warped_mel_power(samples, SPEECH_WARPS) + 1e-12).astype(np.float16))
+        classes.append(spoken[: len(mels[-1])])
+    np.save(folder / "speech_classes.npy", np.concatenate(classes))
+    np.save(folder / "speech_ends.npy", np.cumsum([len(mel) for mel in mels]))
+    np.save(folder / "speech_mel.npy", np.concatenate(mels))
+
+
+def make_start(folder: Path, seed: int) -> None:
+    """Teaches a network to tell phone classes; writes start_{seed}.pt."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    mel = np.load(folder / "speech_mel.npy", mmap_mode="r")
+    classes, ends = np.load(folder / "speech_classes.npy"), np.load(folder / "speech_ends.npy")
+    blur = np.array([1, 2, 3, 3, 3, 2, 1]) / 15  # a video frame hears 70 ms of phones
+
+    def window() -> tuple[np.ndarray, np.ndarray]:
+        index = rng.integers(len(ends))
+        span = slice(ends[index - 1] if index else 0, ends[index])
+        power = np.exp(mel[span, rng.integers(len(SPEECH_WARPS))].astype(np.float32))
+        sound = features.normalised_log_mel(disguised(power, rng))
+        phones = np.eye(CLASSES)[classes[span]]
+        phones = np.stack([np.convolve(column, blur, "same") for column in phones.T], axis=1)[::STRIDE]
+        start = rng.integers(max(1, len(phones) - FRAMES))
+        x = sound[STRIDE * start : STRIDE * (start + FRAMES)]
+        y = phones[start : start + FRAMES]
+        x = np.pad(x, ((0, STRIDE * FRAMES - len(x)), (0, 0)), mode="edge")
+        y = np.pad(y, ((0, FRAMES - len(y)), (0, 0)), mode="edge")
+        return masked(x, rng), y
+
+    network = Network(dropout=0.15)
+    optimiser = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=START_STEPS, pct_start=0.1)
+    for step in range(START_STEPS):
+        parts = zip(*(window() for _ in range(24)), strict=True)
+        x, y = (torch.tensor(np.stack(part), dtype=torch.float32) for part in parts)
+        logits = network.phones(network(x.transpose(1, 2)))
+        loss = -(y * F.log_softmax(logits, -1)).sum(-1).mean()
+        _step(network, optimiser, schedule, loss)
+        if step % 100 == 99:
+            right = (logits.argmax(-1) == y.argmax(-1)).float().mean()
+            print(f"start {seed}, step {step + 1}: {loss.item():.3f}, {right:.3f} right", flush=True)
+    torch.save(network.state_dict(), folder / f"start_{seed}.pt")
+
+
+def _step(network: nn.Module, optimiser: torch.optim.Optimizer, schedule: object, loss: torch.Tensor) -> None:
+    optimiser.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimiser.step()
+    schedule.step()
+
+
+# ---------------------------------------------------------------- stage 4: the mouths
+def mismatch(answer: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """One less the correlation in each window, plus half the squared error, which holds offset and scale."""
+    weight = weight[..., None].float()
+    count = weight.sum(1, keepdim=True) + 1e-6
+    error = ((answer - truth) ** 2 * weight).sum(1) / count[:, 0]
+    a, b = ((track - (track * weight).sum(1, keepdim=True) / count) * weight for track in (answer, truth))
+    r = (a * b).sum(1) / torch.sqrt((a**2).sum(1) * (b**2).sum(1) + 1e-5 * count[:, 0] ** 2)
+    return ((0.5 * error + 1 - r) * OUTPUT_WEIGHTS).mean(0).sum()
+
+
+def fit_twin(clips: Clips, names: list[str], start: Path, seed: int) -> Network:
+    """A network that begins at `start` and learns the mouths of the clips `names`."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    network = Network(dropout=0.3)
+    learnt = torch.load(start)
+    network.load_state_dict({key: value for key, value in learnt.items() if "mouth" not in key}, strict=False)
+    optimiser = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=TWIN_STEPS, pct_start=0.2)
+    mean = {key: value.clone() for key, value in network.state_dict().items()}  # of the last ~50 steps' weights
+    for step in range(TWIN_STEPS):
+        x, y, weight = clips.batch(names, 16, rng)
+        _step(network, optimiser, schedule, mismatch(network.mouth(network(x)), y, weight))
+        keep = min(0.98, step / (step + 10))
+        for key, value in network.state_dict().items():
+            mean[key] = keep * mean[key] + (1 - keep) * value if value.is_floating_point() else value
+    network.load_state_dict(mean)
+    return network.eval()
+
+
+def calibration(twins: list[Network], clips: Clips, names: list[str]) -> dict[str, np.ndarray]:
+    """Usual percentiles of the aperture answer while talking; offset and gain that give the rest its natural size."""
+    usual, gains, means = [], [], []
+    for name in names:
+        x = clips.plain[name]
+        with torch.no_grad():
+            batch = torch.tensor(x.T[None])
+            answer = torch.stack([twin.mouth(twin(batch)) for twin in twins]).mean(0)[0].numpy()
+        mouth = clips.mouth[name]
+        answer = answer[: len(mouth)]
+        talking = x[::STRIDE][: len(answer)].mean(axis=1) > -0.5
+        gain = 0.8 * np.nanstd(mouth, axis=0) / answer.std(axis=0)  # a little less: what is wrong should not shout
+        usual.append(np.percentile(answer[talking, 0], (LOW_PERCENT, HIGH_PERCENT)))
+        gains.append(gain)
+        means.append(np.nanmean(mouth[: len(answer)][talking], axis=0) - gain * answer[talking].mean(axis=0))
+    usual, gains, means = (np.median(values, axis=0).astype(np.float32) for values in (usual, gains, means))
+    return {"usual_aperture": usual, "shape_gain": gains[1:], "shape_mean": means[1:]}
+
+
+def fit(work: Path, path: Path, left_out: str, note: str) -> Path:
+    """Fits all twins without the clips of speaker `left_out` ("" = on all) and writes `path`."""
+    torch.set_num_threads(1)
+    clips = Clips(work / "clips.npz")
+    names = [name for name in clips.names if clips.speaker(name) != left_out]
+    twins = [fit_twin(clips, names, work / f"start_{k % STARTS}.pt", seed=k) for k in range(TWINS)]
+    about = {
+        "made_by": "scripts/fit_signal_driver.py",
+        "date": datetime.date.today().isoformat(),
+        "trained_on": {"synthetic speech": f"{UTTERANCES} utterances, flite and espeak-ng", "talking clips": names},
+        "features": f"{features.MEL_BANDS} log-mel bands at {features.FRAMES_PER_SECOND} Hz, {features.SAMPLE_RATE} Hz",
+        "outputs": OUTPUTS,
+        "score": note,
+    }
+    parts = [twin.exported() for twin in twins]
+    arrays = {key: np.stack([part[key] for part in parts]).astype(np.float16) for key in parts[0]}
+    np.savez_compressed(path, about=np.array(json.dumps(about)), **calibration(twins, clips, names), **arrays)
+    print(f"wrote {path}", flush=True)
+    return path
+
+
+# ---------------------------------------------------------------- the test
+def leave_one_out_table(shared: Path, out: Path) -> str:
+    """Scores the shipped code with the tested speaker's own file; prints a Markdown table, returns its last line."""
+    import face_tracks as meter
+    import sync_score as score
+
+    print("| clip | r aperture, no shift | best r | lag ms | r width |\n|---|---|---|---|---|")
+    rows = []
+    for video in sorted((shared / "data/talking").glob("*.mp4")):
+        driver = SignalDriver(out / f"without_{Clips.speaker(video.stem)}.npz")
+        mouth = driver.drive(Waveform(meter.read_audio(video), features.SAMPLE_RATE), 0.0, 25.0).values
+        with np.load(shared / "data/talking/tracks" / f"{video.stem}.npz") as truth:
+            frames = min(len(mouth), len(truth["aperture"]))
+            r0, best, lag = score.best_lag(mouth[:, 0], truth["aperture"])
+            width = score.pearson(mouth[:frames, 1] - mouth[:frames, 2], truth["width"][:frames].astype(float))
+        rows.append((r0, best, abs(lag), width))
+        print(f"| {video.stem} | {r0:.3f} | {best:.3f} | {1000 * lag:+.0f} | {width:.3f} |")
+    r0, best, _, width = np.mean(rows, axis=0)
+    lag = 1000 * np.median([row[2] for row in rows])
+    print(f"| mean (lag: median size) | {r0:.3f} | {best:.3f} | {lag:.0f} | {width:.3f} |")
+    return f"speaker left out, {len(rows)} clips: r aperture {r0:.3f}, r width {width:.3f}, median lag {lag:.0f} ms"
+
+
+def main() -> None:
+    """Runs the stages that are missing, then the fit asked for."""
+    parser = argparse.ArgumentParser(description="Fits the signal driver's network.")
+    parser.add_argument("--shared", type=Path, required=True, help="folder with data/talking and tools")
+    parser.add_argument("--work", type=Path, required=True, help="where the stages are kept")
+    parser.add_argument("--out", type=Path, required=True, help="where the weights go")
+    parser.add_argument("--leave-one-out", action="store_true", help="a file without each speaker, and the table")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    args = parser.parse_args()
+    sys.path.insert(0, str(args.shared / "tools"))
+    args.work.mkdir(parents=True, exist_ok=True)
+    args.out.mkdir(parents=True, exist_ok=True)
+    if not (args.work / "clips.npz").exists():
+        make_clips(args.shared, args.work / "clips.npz")
+    if not (args.work / "speech_mel.npy").exists():
+        make_speech(args.work)
+    score = args.work / "score.txt"
+    with ProcessPoolExecutor(args.jobs) as pool:
+        missing = [seed for seed in range(STARTS) if not (args.work / f"start_{seed}.pt").exists()]
+        list(pool.map(make_start, [args.work] * len(missing), missing))
+        if args.leave_one_out:
+            speakers = sorted({Clips.speaker(path.stem) for path in (args.shared / "data/talking").glob("*.mp4")})
+            paths = [args.out / f"without_{speaker}.npz" for speaker in speakers]
+            count = len(speakers)
+            list(pool.map(fit, [args.work] * count, paths, speakers, ["speaker left out: " + s for s in speakers]))
+            score.write_text(leave_one_out_table(args.shared, args.out))
+        else:
+            fit(args.work, args.out / "signal_driver.npz", "", score.read_text() if score.exists() else "not measured")
+
+
+if __name__ == "__main__":
+    main()

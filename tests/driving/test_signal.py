@@ -1,0 +1,263 @@
+"""The signal driver: what every voice must get, on made-up sounds, and on the shared voices where they are at hand."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from liveportrait_talker.driving import signal, signal_features
+from liveportrait_talker.driving.signal import SignalDriver
+from liveportrait_talker.driving.signal_network import SignalNetwork, _compiled_scan, _scan
+from liveportrait_talker.errors import WeightsError
+from liveportrait_talker.media.waveform import Waveform
+
+RATE = 16_000
+FPS = 25.0
+SHARED = Path(__file__).resolve().parents[3] / "shared"
+OPEN, SPREAD, ROUND, PRESS, CORNER_UP = range(5)
+
+needs_shared = pytest.mark.skipif(not (SHARED / "data/voices").is_dir(), reason="the shared voices are not here")
+
+
+@lru_cache
+def driver() -> SignalDriver:
+    return SignalDriver()
+
+
+def voice(samples: np.ndarray) -> Waveform:
+    return Waveform(np.ascontiguousarray(samples, np.float32), RATE)
+
+
+def aperture(samples: np.ndarray, fps: float = FPS) -> np.ndarray:
+    return driver().drive(voice(samples), 0.0, fps).values[:, OPEN].astype(float)
+
+
+def babble(seconds: float, seed: int = 0) -> np.ndarray:
+    """Syllables of a buzz through two wandering formants, four a second: enough of a voice to move a mouth."""
+    rng = np.random.default_rng(seed)
+    count = round(seconds * RATE)
+    t = np.arange(count) / RATE
+    pitch = 120 + 15 * np.sin(2 * np.pi * 0.7 * t)
+    phase = 2 * np.pi * np.cumsum(pitch) / RATE
+    knots = np.arange(0, seconds + 0.25, 0.25)
+    first, second = (np.interp(t, knots, rng.uniform(*span, len(knots))) for span in ((300, 800), (900, 2200)))
+    sound = np.zeros(count)
+    for k in range(1, 40):
+        hz = k * pitch
+        gain = 1 / (1 + ((hz - first) / 90) ** 2) + 0.5 / (1 + ((hz - second) / 130) ** 2) + 0.01
+        sound += gain * np.sin(k * phase)
+    return 0.1 * sound * (0.08 + np.clip(np.sin(2 * np.pi * 4 * t), 0, 1))
+
+
+def pad(sound: np.ndarray, before: float, after: float) -> np.ndarray:
+    return np.concatenate([np.zeros(round(before * RATE)), sound, np.zeros(round(after * RATE))])
+
+
+# ------------------------------------------------------------------ shape and safety
+@pytest.mark.parametrize("seconds", [1 / RATE, 0.02, 0.2, 1.0])
+@pytest.mark.parametrize("fps", [10.0, 12.5, 24.0, 25.0, 29.97, 60.0])
+def test_any_length_at_any_rate(seconds: float, fps: float) -> None:
+    sound = voice(babble(3.0)[RATE : RATE + max(1, round(seconds * RATE))])
+    assert len(driver().drive(sound, 0.05, fps)) == sound.frame_count(fps)
+
+
+def test_broken_samples_are_silence_not_nan() -> None:
+    sound = babble(2.0)
+    sound[8000:8400] = np.nan
+    sound[9000] = np.inf
+    assert np.isfinite(aperture(sound)).all()
+
+
+def test_another_sample_rate_is_refused() -> None:
+    with pytest.raises(ValueError, match="16000"):
+        driver().drive(Waveform(np.zeros(100, np.float32), 8000), 0.0, FPS)
+
+
+def test_open_is_relative_to_the_source() -> None:
+    sound = voice(babble(2.0))
+    closed, parted = (driver().drive(sound, source, FPS).values for source in (0.0, 0.09))
+    np.testing.assert_allclose(closed[:, OPEN] - 0.09, parted[:, OPEN], atol=1e-6)
+    np.testing.assert_array_equal(closed[:, 1:], parted[:, 1:])
+
+
+def test_spread_and_round_are_halves_of_one_width() -> None:
+    controls = driver().drive(voice(babble(4.0)), 0.0, FPS).values
+    assert (controls[:, [SPREAD, ROUND]] >= 0).all()
+    assert np.minimum(controls[:, SPREAD], controls[:, ROUND]).max() < 0.02  # at once only between two frames
+    assert controls[:, SPREAD].max() < 0.2
+    assert controls[:, ROUND].max() < 0.2
+
+
+# ------------------------------------------------------------------ rest
+def test_digital_silence_rests() -> None:
+    controls = driver().drive(voice(np.zeros(2 * RATE)), 0.0, FPS).values
+    assert np.abs(controls).max() < 0.01
+
+
+def test_faint_noise_is_silence() -> None:
+    noise = np.random.default_rng(0).normal(0, 10 ** (-90 / 20), 2 * RATE)
+    assert np.abs(aperture(noise)).max() < 0.01
+
+
+@pytest.mark.parametrize("noise_dbfs", [-200.0, -90.0, -60.0, -45.0])
+def test_pauses_are_closed_and_still(noise_dbfs: float) -> None:
+    sound = np.concatenate([pad(babble(2.0), 1.0, 1.5), pad(babble(2.0, seed=1), 0.0, 1.0)])
+    sound = sound + np.random.default_rng(0).normal(0, 10 ** (noise_dbfs / 20), len(sound))
+    track = aperture(sound)
+    for start, end in ((0.0, 0.7), (3.4, 4.2), (6.9, 7.5)):
+        pause = track[round(start * FPS) : round(end * FPS)]
+        assert pause.max() <= 0.02
+        assert pause.std() < 0.005
+    assert track[25:75].max() > 0.08
+
+
+def test_hum_does_not_hold_the_mouth_open() -> None:
+    sound = pad(babble(2.0), 1.0, 1.5)
+    hum = 0.004 * np.sin(2 * np.pi * 330 * np.arange(len(sound)) / RATE)
+    track = aperture(sound + hum)
+    assert track[:18].max() <= 0.02
+    assert track[-25:].max() <= 0.02
+
+
+def test_closed_350_ms_after_the_voice_without_a_snap() -> None:
+    sound = babble(2.05)
+    sound[-4000:] = babble(4.0)[RATE // 16 : RATE // 16 + 4000]  # ends in the middle of a syllable
+    track = aperture(pad(sound, 0.0, 1.0))
+    ending = track[round(2.05 * FPS) :]
+    assert ending[round(0.35 * FPS) + 1 :].max() <= 0.01
+    assert -np.diff(ending).min() <= 0.081
+
+
+def test_a_short_gap_does_not_close_the_presence() -> None:
+    activity = signal.voice_activity(np.r_[np.full(100, -20.0), np.full(15, -70.0), np.full(100, -20.0)])
+    assert activity.all()
+    assert signal.mouth_presence(activity).min() == 1.0
+
+
+def test_presence_closes_short_pauses_too() -> None:
+    activity = np.ones(240, bool)
+    activity[100:140] = False
+    presence = signal.mouth_presence(activity)
+    assert presence[112:128].mean() < 0.2
+    assert (presence[activity] == 1.0).all()
+
+
+# ------------------------------------------------------------------ size and speed
+@pytest.mark.parametrize("gain", [1e-2, 0.2, 5.0])
+def test_loudness_does_not_matter(gain: float) -> None:
+    sound = pad(babble(3.0), 0.5, 0.5)
+    np.testing.assert_allclose(aperture(sound * gain), aperture(sound), atol=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_natural_swing_and_speed(seed: int) -> None:
+    track = aperture(babble(6.0, seed))
+    assert 0.10 <= np.percentile(track, 95) <= 0.22
+    assert track.min() >= 0.0
+    assert track.max() <= signal.LIMIT
+    assert np.abs(np.diff(track)).max() <= 0.09
+
+
+def test_limit_speed_keeps_what_is_slow_and_comes_on_time() -> None:
+    slow = 0.08 + 0.05 * np.sin(np.arange(50) / 4)
+    assert signal.limit_speed(slow) is slow
+    pulse = np.zeros(41)
+    pulse[20] = 0.2
+    limited = signal.limit_speed(pulse)
+    np.testing.assert_allclose(limited, limited[::-1], atol=1e-12)
+    assert np.abs(np.diff(limited)).max() <= signal.FASTEST / FPS + 1e-12
+
+
+@pytest.mark.parametrize("fps", [10.0, 12.5, 30.0, 60.0])
+def test_every_frame_rate_tells_the_same_time(fps: float) -> None:
+    t = np.arange(200) / FPS
+    grid = np.stack([np.sin(2 * np.pi * 0.5 * t)], axis=1)
+    frames = round(8 * fps)
+    expected = np.sin(2 * np.pi * 0.5 * np.arange(frames) / fps)
+    got = signal.at_frame_rate(grid, frames, fps)[:, 0]
+    inner = slice(2, -3)
+    assert np.abs(got - expected)[inner].max() < 0.05
+
+
+def test_ten_minutes_in_seconds() -> None:
+    aperture(babble(1.0))  # compiles
+    sound = np.tile(babble(6.0).astype(np.float32), 100)
+    start = time.perf_counter()
+    assert np.isfinite(aperture(sound)).all()
+    assert time.perf_counter() - start < 10  # 2–3 s on an idle core
+
+
+# ------------------------------------------------------------------ network and features
+def test_compiled_loop_equals_the_plain_one() -> None:
+    rng = np.random.default_rng(0)
+    drive, weight, bias = (rng.normal(0, 1, shape).astype(np.float32) for shape in ((20, 24), (8, 24), (24,)))
+    plain, fast = np.empty((20, 8), np.float32), np.empty((20, 8), np.float32)
+    _scan(drive, weight, bias, plain)
+    _compiled_scan(drive, weight, bias, fast)
+    np.testing.assert_allclose(plain, fast, atol=1e-5)
+
+
+def test_weights_introduce_themselves_and_are_small() -> None:
+    about = SignalNetwork(signal.WEIGHTS).about
+    assert {"trained_on", "features", "date", "score"} <= about.keys()
+    assert signal.WEIGHTS.stat().st_size < 2_000_000
+
+
+@pytest.mark.parametrize("write", [lambda p: p.write_text("no"), lambda p: np.savez(p, about=json.dumps({}))])
+def test_wrong_weights_are_named(tmp_path: Path, write: Callable[[Path], object]) -> None:
+    path = tmp_path / "wrong.npz"
+    write(path)
+    with pytest.raises(WeightsError, match=r"wrong\.npz"):
+        SignalDriver(path)
+
+
+def test_features_are_centred_on_their_time() -> None:
+    sound = np.full(RATE, 1e-4)
+    sound[5000] = 1.0
+    power = signal_features.mel_power(sound).sum(axis=1)
+    middle = (power @ np.arange(len(power))) / power.sum()
+    assert len(power) == 101
+    assert abs(middle - 5000 / 160) < 0.5
+
+
+# ------------------------------------------------------------------ real voices
+def _read(path: Path) -> np.ndarray:
+    """Mono samples at RATE, first sample = first video frame (the clips' streams start together within 25 ms)."""
+    import av
+
+    with av.open(str(path)) as container:
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
+        pieces = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
+        return np.concatenate([part.to_ndarray()[0] for part in [*pieces, *resampler.resample(None)]])
+
+
+@needs_shared
+@pytest.mark.parametrize("name", ["en_man.wav", "zh_woman.wav", "de_woman.ogg", "song_en.ogg", "en_long_pauses.wav"])
+def test_shared_voices(name: str) -> None:
+    track = aperture(_read(SHARED / "data/voices" / name))
+    talking = track[track > 0.005]
+    assert 0.10 <= np.percentile(talking, 95) <= 0.22
+    assert np.abs(np.diff(track)).max() <= 0.09
+    if name == "en_long_pauses.wav":  # 1.0 s of silence before and after, faint noise in it
+        assert track[:15].max() <= 0.02
+        assert track[-10:].max() <= 0.02
+
+
+@needs_shared
+def test_follows_real_mouths() -> None:
+    """Not a score (the shipped network knows these clips): a guard against a broken clock or export."""
+    folder = SHARED / "data/talking"
+    r = []
+    for path in sorted(folder.glob("*.mp4")):
+        with np.load(folder / "tracks" / f"{path.stem}.npz") as truth:
+            true = truth["aperture"].astype(float)
+        mine = aperture(_read(path))
+        count = min(len(true), len(mine))
+        r.append(np.corrcoef(true[:count], mine[:count])[0, 1])
+    assert np.mean(r) > 0.6

@@ -16,6 +16,7 @@ Needs the extra `fit`, scipy, and what `synthetic_speech` needs; about 30 minute
 from __future__ import annotations
 
 import argparse
+import copy
 import datetime
 import json
 import sys
@@ -36,8 +37,10 @@ from liveportrait_talker.driving.signal import HIGH_PERCENT, LOW_PERCENT, Signal
 from liveportrait_talker.driving.signal_network import STRIDE
 from liveportrait_talker.media.waveform import Waveform
 
-OUTPUTS = ("aperture", "width", "press", "corner_up")
-OUTPUT_WEIGHTS = torch.tensor([1.0, 0.4, 0.3, 0.2])
+TRACKS = ("aperture", "width", "press", "corner_up")
+OUTPUTS = (*TRACKS, "lips_shut")  # the last is the logit of P, B, M: what a start knows that so few mouths cannot teach
+BILABIAL = 1  # its phone class
+TRACK_WEIGHTS = torch.tensor([1.0, 0.4, 0.3, 0.2])
 WARPS = (0.80, 0.85, 0.90, 0.95, 1.0, 1.05, 1.11, 1.18, 1.25)  # vocal tracts from a big man's to a child's
 SPEECH_WARPS = (0.85, 0.95, 1.0, 1.05, 1.18)
 SAME_SPEAKER = {"andrew_1": "andrew", "andrew_2": "andrew", "obama_1": "obama", "obama_2": "obama"}
@@ -185,7 +188,7 @@ class Clips:
         return SAME_SPEAKER.get(name, name)
 
     def window(self, name: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Features (4 FRAMES, bands), mouth (FRAMES, outputs), weight (FRAMES,) at another tempo, from anywhere."""
+        """Features (4 FRAMES, bands), mouth (FRAMES, tracks), weight (FRAMES,) at another tempo, from anywhere."""
         sound = self.sounds[name][rng.integers(len(self.sounds[name]))]
         mouth = self.scaled[name]
         tempo = np.exp(rng.uniform(-0.18, 0.18))
@@ -277,7 +280,7 @@ def mismatch(answer: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor) ->
     error = ((answer - truth) ** 2 * weight).sum(1) / count[:, 0]
     a, b = ((track - (track * weight).sum(1, keepdim=True) / count) * weight for track in (answer, truth))
     r = (a * b).sum(1) / torch.sqrt((a**2).sum(1) * (b**2).sum(1) + 1e-5 * count[:, 0] ** 2)
-    return ((0.5 * error + 1 - r) * OUTPUT_WEIGHTS).mean(0).sum()
+    return ((0.5 * error + 1 - r) * TRACK_WEIGHTS).mean(0).sum()
 
 
 def fit_twin(clips: Clips, names: list[str], start: Path, seed: int) -> Network:
@@ -285,14 +288,19 @@ def fit_twin(clips: Clips, names: list[str], start: Path, seed: int) -> Network:
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     network = Network(dropout=0.3)
-    learnt = torch.load(start)
-    network.load_state_dict({key: value for key, value in learnt.items() if "mouth" not in key}, strict=False)
+    network.load_state_dict(torch.load(start))
+    teacher = copy.deepcopy(network).eval()
     optimiser = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=TWIN_STEPS, pct_start=0.2)
     mean = {key: value.clone() for key, value in network.state_dict().items()}  # of the last ~50 steps' weights
     for step in range(TWIN_STEPS):
         x, y, weight = clips.batch(names, 16, rng)
-        _step(network, optimiser, schedule, mismatch(network.mouth(network(x)), y, weight))
+        with torch.no_grad():
+            shut = teacher.phones(teacher(x)).softmax(-1)[..., BILABIAL]
+        answer = network.mouth(network(x))
+        loss = mismatch(answer[..., :-1], y, weight)
+        loss = loss + 0.5 * F.binary_cross_entropy_with_logits(answer[..., -1], shut)
+        _step(network, optimiser, schedule, loss)
         keep = min(0.98, step / (step + 10))
         for key, value in network.state_dict().items():
             mean[key] = keep * mean[key] + (1 - keep) * value if value.is_floating_point() else value
@@ -307,7 +315,7 @@ def calibration(twins: list[Network], clips: Clips, names: list[str]) -> dict[st
         x = clips.plain[name]
         with torch.no_grad():
             batch = torch.tensor(x.T[None])
-            answer = torch.stack([twin.mouth(twin(batch)) for twin in twins]).mean(0)[0].numpy()
+            answer = torch.stack([twin.mouth(twin(batch)) for twin in twins]).mean(0)[0, :, : len(TRACKS)].numpy()
         mouth = clips.mouth[name]
         answer = answer[: len(mouth)]
         talking = x[::STRIDE][: len(answer)].mean(axis=1) > -0.5

@@ -193,6 +193,21 @@ def test_ten_minutes_in_seconds() -> None:
     assert time.perf_counter() - start < 10  # 2–3 s on an idle core
 
 
+def test_lips_meet_and_press_for_p_b_m(monkeypatch: pytest.MonkeyPatch) -> None:
+    def predict(self: SignalNetwork, log_mel: np.ndarray) -> np.ndarray:
+        answer = np.zeros(((len(log_mel) + 3) // 4, 5), np.float32)
+        answer[:, 0] = np.linspace(-1, 1, len(answer))
+        answer[:, 4] = -8.0
+        answer[40:43, 4] = 4.0
+        return answer
+
+    monkeypatch.setattr(SignalNetwork, "predict", predict)
+    controls = driver().drive(voice(babble(2.0)), 0.0, FPS).values
+    assert controls[41, OPEN] < 0.05 < controls[37, OPEN]
+    assert controls[41, PRESS] > controls[36, PRESS] + 0.015
+    assert (controls[:, OPEN] >= 0).all()
+
+
 # ------------------------------------------------------------------ network and features
 def test_compiled_loop_equals_the_plain_one() -> None:
     rng = np.random.default_rng(0)

@@ -101,6 +101,13 @@ def test_deep_grey_is_scaled(tmp_path: Path, values: np.ndarray, kind: str) -> N
     assert np.abs(read(tmp_path / "a") - GREY[..., None]).max() <= 1
 
 
+def test_deep_grey_is_turned_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(GREY.astype(np.uint16) * 257).save(tmp_path / "a.png", exif=exif)
+    assert np.abs(read(tmp_path / "a.png")[..., 0] - np.rot90(GREY, -1)).max() <= 1
+
+
 def test_cmyk(tmp_path: Path) -> None:
     Image.fromarray(RAMP).convert("CMYK").save(tmp_path / "a.jpg", quality=98, subsampling=0)
     assert np.abs(read(tmp_path / "a.jpg") - RAMP).mean() < 4

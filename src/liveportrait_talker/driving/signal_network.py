@@ -63,7 +63,7 @@ class SignalNetwork:
                 """8th and 95th percentile of the aperture answer (column 0) while someone talks, over all voices."""
                 self.shape_mean: Floats = stored["shape_mean"]
                 self.shape_gain: Floats = stored["shape_gain"]
-                """(3,) each: change of width, press, corner height from rest in IOD = answer · gain + mean."""
+                """(3,) each: width, press, corner height off rest in IOD = answer (columns 1–3) · gain + mean."""
                 self._twins = [
                     {name: np.ascontiguousarray(stored[name][k], np.float32) for name in _LAYERS}
                     for k in range(len(stored["head_b"]))
@@ -75,7 +75,10 @@ class SignalNetwork:
         return f"SignalNetwork({len(self._twins)} twins of {self._twins[0]['conv1_b'].size} channels)"
 
     def predict(self, log_mel: Floats) -> Floats:
-        """Log-mel (frames, bands) → ((frames + 3) // 4, outputs), answer k belonging to feature frame 4 k."""
+        """Log-mel (frames, bands) → ((frames + 3) // 4, 5), row k belonging to feature frame 4 k.
+
+        Columns: aperture in the voice's own units, width, press, corner height, logit of "the lips are shut" (P, B, M).
+        """
         answers = [self._predict_one(twin, log_mel) for twin in self._twins]
         return np.asarray(sum(answers) / len(answers), np.float32)
 

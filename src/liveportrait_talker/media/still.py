@@ -67,7 +67,9 @@ def _to_array(name: str, image: Image.Image, limits: Limits) -> Picture:
 def _plain_mode(image: Image.Image) -> Image.Image:
     """The same picture with 8 bits a channel and no palette: mode L, RGB, CMYK or RGBA."""
     if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_to_8_bit(np.asarray(image)))
+        grey = Image.fromarray(_to_8_bit(np.asarray(image)))
+        grey.info.update(image.info)  # the orientation is in there
+        return grey
     wanted = "RGBA" if image.has_transparency_data else "L" if image.mode == "1" else image.mode
     if wanted not in ("L", "RGB", "CMYK", "RGBA"):
         wanted = "RGB"
@@ -82,7 +84,7 @@ def _flat(image: Image.Image) -> Image.Image:
     backdrop = Image.new("RGBA", image.size, BACKDROP)
     backdrop.alpha_composite(image)
     flat = backdrop.convert("RGB")
-    flat.info.update(image.info)  # the orientation is in there
+    flat.info.update(image.info)
     return flat
 
 

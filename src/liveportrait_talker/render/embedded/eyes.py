@@ -36,6 +36,7 @@ class Eye:
 
     def __init__(self, image: Image, face: TrackedFace, side: int) -> None:
         """`side` 0 = the eye at the picture's left, 1 = at its right."""
+        self.side = side
         iod = face.pose.iod
         points = face.landmarks[:, :2].astype(np.float64)
         upper, lower = points[list(_UPPER[side])], points[list(_LOWER[side])]

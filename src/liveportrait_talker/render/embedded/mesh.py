@@ -35,6 +35,7 @@ class PortraitMesh:
         eye_depth = np.array([depth[loop].mean() for loop in model.eye_openings])
         self.position = np.concatenate([landmarks[:, :2], ring_xy, eye_xy])
         self.weight = np.concatenate([np.ones(POINTS), ring_weight, np.ones(2)])
+        self._basis = model.mouth_basis.reshape(len(model.mouth_basis), -1)
         self.canonical = self.to_canonical(self.position, np.concatenate([depth, ring_depth, eye_depth]))
 
     def _rings(self, landmarks: Floats, depth: Floats) -> tuple[Floats, Floats, Floats]:
@@ -63,7 +64,7 @@ class PortraitMesh:
     def to_canonical(self, xy: Floats, depth: Floats) -> Floats:
         """Canonical (…, 3) of picture points (…, 2) px at canonical depth (…)."""
         seen = (xy * (1, -1) - self._origin[:2]) / self.iod
-        flat = (seen - depth[..., None] * self.rotation[:2, 2]) @ np.linalg.inv(self.rotation[:2, :2]).T
+        flat = (seen - depth[..., None] * self.rotation[:2, 2]) @ _inverse_2x2(self.rotation).T
         return np.concatenate([flat, depth[..., None]], axis=-1)
 
     def seen_at_depth(self, xy: Floats, depth: float, rotation: Floats, shift_px: Floats, scale: float) -> Floats:
@@ -71,7 +72,7 @@ class PortraitMesh:
         pivot = self.rotation @ PIVOT
         seen = ((xy - shift_px) * (1, -1) - self._origin[:2]) / self.iod - pivot[:2]
         turned = scale * rotation
-        flat = (seen - (depth - PIVOT[2]) * turned[:2, 2]) @ np.linalg.inv(turned[:2, :2]).T
+        flat = (seen - (depth - PIVOT[2]) * turned[:2, 2]) @ _inverse_2x2(turned).T
         seen_xy: Floats = flat + PIVOT[:2]
         return seen_xy
 
@@ -94,9 +95,15 @@ class PortraitMesh:
         Returns:
             (V, 2) displacement in px, exactly zero for no motion, and (V,) depth in IOD towards the viewer.
         """
-        moved = np.tensordot(mouth, self.model.mouth_basis, axes=1)  # (V, 3)
+        moved = (mouth @ self._basis).reshape(-1, 3)  # (V, 3)
         point = self.canonical + moved - PIVOT
         change = point @ (scale * rotation - self.rotation).T + moved @ self.rotation.T
         displacement = change[:, :2] * (self.iod, -self.iod) + shift_px
         depth = point @ rotation[2]
         return displacement * self.weight[:, None], depth
+
+
+def _inverse_2x2(matrix: Floats) -> Floats:
+    """Inverse of a matrix's upper left corner; written out, as LAPACK costs more than the frame's whole mesh."""
+    (a, b), (c, d) = matrix[:2, :2]
+    return np.array([[d, -b], [-c, a]]) / (a * d - b * c)

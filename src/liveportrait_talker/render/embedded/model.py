@@ -119,7 +119,8 @@ def _shaped_basis(basis: Floats, face: Floats) -> Floats:
     x, y = face[:, 0], face[:, 1]
     shaped = basis * smoothstep(0.22, 0.32, -y)[:, None]  # from the nose base to just under it
     under_lip = smoothstep(0.70, 0.80, -y) * (1 - smoothstep(0.35, 0.65, np.abs(x)))
-    shaped[0, :, 1] = np.minimum(shaped[0, :, 1], -JAW_SHARE * under_lip)
+    drop = shaped[0, :, 1]
+    shaped[0, :, 1] = np.where(under_lip > 0, np.minimum(drop, -JAW_SHARE * under_lip), drop)
     shaped[1:3] *= WIDTH_GAIN
     return shaped
 

@@ -29,6 +29,7 @@ Floats = npt.NDArray[np.floating[Any]]
 Image = npt.NDArray[np.uint8]
 Window = tuple[int, int, int, int]
 
+_AS_PHOTOGRAPHED: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # eyes: blink left, right, gaze x, y
 _BORDER_FADE = 0.15  # IOD: the motion dies away towards the picture's rim
 
 
@@ -90,7 +91,7 @@ class Portrait:
         self._limits = Limits.of(face)
         self._position = self._mesh.position.astype(np.float32)
         self._texture: Texture | None = None
-        self._eyes_open = True
+        self._look = _AS_PHOTOGRAPHED
         height, width = image.shape[:2]
         fade = max(_BORDER_FADE * self._mesh.iod, 1.0)
         self._border_x, self._border_y = (
@@ -135,10 +136,11 @@ class Portrait:
         left, top = (int(v) for v in corners[:, :2].min(axis=0))
         right, bottom = (int(v) for v in corners[:, 2:].max(axis=0))
         texture = self._texture_for((left, top, right, bottom), displacement)
-        if eyes_move or not self._eyes_open:
-            for eye, closing in zip(self._eyes, blink, strict=False):
-                texture.redraw(eye.left, eye.top, eye.drawn(float(closing), gaze))
-            self._eyes_open = not eyes_move
+        look = (*blink, *gaze)
+        if look != self._look:
+            for eye in self._eyes:
+                texture.redraw(eye.left, eye.top, eye.drawn(float(blink[eye.side]), gaze))
+            self._look = look
         maps = np.empty((3, bottom - top, right - left), np.float32)
         rasterise(
             left,
@@ -168,5 +170,6 @@ class Portrait:
             reach = int(np.ceil(np.abs(displacement).max())) + 4 if self._drawn_once else 0
             low, high = self._mesh.position.min(axis=0), self._mesh.position.max(axis=0)
             box = window if self._drawn_once else (int(low[0]) - 4, int(low[1]) - 4, int(high[0]) + 5, int(high[1]) + 5)
+            self._look = _AS_PHOTOGRAPHED
             self._texture = Texture(self._image, (box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach))
         return self._texture

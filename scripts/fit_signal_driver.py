@@ -30,7 +30,7 @@ from scipy.signal import lfilter
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from synthetic_speech import CLASSES, corpus
+from synthetic_speech import ARPABET, CLASSES, corpus
 
 from liveportrait_talker.driving import signal_features as features
 from liveportrait_talker.driving.signal import HIGH_PERCENT, LOW_PERCENT, SignalDriver
@@ -38,8 +38,6 @@ from liveportrait_talker.driving.signal_network import STRIDE
 from liveportrait_talker.media.waveform import Waveform
 
 TRACKS = ("aperture", "width", "press", "corner_up")
-OUTPUTS = (*TRACKS, "lips_shut")  # the last is the logit of P, B, M: what a start knows that so few mouths cannot teach
-BILABIAL = 1  # its phone class
 TRACK_WEIGHTS = torch.tensor([1.0, 0.4, 0.3, 0.2])
 WARPS = (0.80, 0.85, 0.90, 0.95, 1.0, 1.05, 1.11, 1.18, 1.25)  # vocal tracts from a big man's to a child's
 SPEECH_WARPS = (0.85, 0.95, 1.0, 1.05, 1.18)
@@ -63,7 +61,7 @@ class Network(nn.Module):
         self.gru = nn.GRU(CHANNELS, CHANNELS // 2, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(dropout)
         self.phones = nn.Linear(CHANNELS, CLASSES)
-        self.mouth = nn.Linear(CHANNELS, len(OUTPUTS))
+        self.mouth = nn.Linear(CHANNELS, len(TRACKS))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """What both tasks read: (batch, frames / 4, CHANNELS)."""
@@ -87,8 +85,9 @@ class Network(nn.Module):
         out |= zip(("conv2_w", "conv2_b"), folded(self.conv2, self.norm2), strict=True)
         out |= {"gru_in_w": both_ways("weight_ih"), "gru_in_b": both_ways("bias_ih")}
         out |= {"gru_w": both_ways("weight_hh"), "gru_b": both_ways("bias_hh")}
-        head = self.mouth.weight.detach().numpy().T.reshape(2, CHANNELS // 2, len(OUTPUTS))
-        return out | {"head_w": head, "head_b": self.mouth.bias.detach().numpy()}
+        weight = torch.cat([self.mouth.weight, self.phones.weight]).detach().numpy()
+        bias = torch.cat([self.mouth.bias, self.phones.bias]).detach().numpy()
+        return out | {"head_w": weight.T.reshape(2, CHANNELS // 2, len(bias)), "head_b": bias}
 
 
 # ---------------------------------------------------------------- sound and its disguises
@@ -261,7 +260,8 @@ def make_start(folder: Path, seed: int) -> None:
         if step % 100 == 99:
             right = (logits.argmax(-1) == y.argmax(-1)).float().mean()
             print(f"start {seed}, step {step + 1}: {loss.item():.3f}, {right:.3f} right", flush=True)
-    torch.save(network.state_dict(), folder / f"start_{seed}.pt")
+    learnt = {key: value for key, value in network.state_dict().items() if not key.startswith("mouth")}
+    torch.save(learnt, folder / f"start_{seed}.pt")
 
 
 def _step(network: nn.Module, optimiser: torch.optim.Optimizer, schedule: object, loss: torch.Tensor) -> None:
@@ -288,7 +288,7 @@ def fit_twin(clips: Clips, names: list[str], start: Path, seed: int) -> Network:
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     network = Network(dropout=0.3)
-    network.load_state_dict(torch.load(start))
+    network.load_state_dict(torch.load(start), strict=False)  # all but `mouth`
     teacher = copy.deepcopy(network).eval()
     optimiser = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=TWIN_STEPS, pct_start=0.2)
@@ -296,10 +296,10 @@ def fit_twin(clips: Clips, names: list[str], start: Path, seed: int) -> Network:
     for step in range(TWIN_STEPS):
         x, y, weight = clips.batch(names, 16, rng)
         with torch.no_grad():
-            shut = teacher.phones(teacher(x)).softmax(-1)[..., BILABIAL]
-        answer = network.mouth(network(x))
-        loss = mismatch(answer[..., :-1], y, weight)
-        loss = loss + 0.5 * F.binary_cross_entropy_with_logits(answer[..., -1], shut)
+            phones = teacher.phones(teacher(x)).softmax(-1)
+        hidden = network(x)
+        forgotten = F.cross_entropy(network.phones(hidden).flatten(0, 1), phones.flatten(0, 1))
+        loss = mismatch(network.mouth(hidden), y, weight) + 0.2 * forgotten  # P, B and M are too rare to learn anew
         _step(network, optimiser, schedule, loss)
         keep = min(0.98, step / (step + 10))
         for key, value in network.state_dict().items():
@@ -315,7 +315,7 @@ def calibration(twins: list[Network], clips: Clips, names: list[str]) -> dict[st
         x = clips.plain[name]
         with torch.no_grad():
             batch = torch.tensor(x.T[None])
-            answer = torch.stack([twin.mouth(twin(batch)) for twin in twins]).mean(0)[0, :, : len(TRACKS)].numpy()
+            answer = torch.stack([twin.mouth(twin(batch)) for twin in twins]).mean(0)[0].numpy()
         mouth = clips.mouth[name]
         answer = answer[: len(mouth)]
         talking = x[::STRIDE][: len(answer)].mean(axis=1) > -0.5
@@ -338,7 +338,7 @@ def fit(work: Path, path: Path, left_out: str, note: str) -> Path:
         "date": datetime.date.today().isoformat(),
         "trained_on": {"synthetic speech": f"{UTTERANCES} utterances, flite and espeak-ng", "talking clips": names},
         "features": f"{features.MEL_BANDS} log-mel bands at {features.FRAMES_PER_SECOND} Hz, {features.SAMPLE_RATE} Hz",
-        "outputs": OUTPUTS,
+        "outputs": [*TRACKS, *(f"phones {phones}" for phones in ARPABET)],
         "score": note,
     }
     parts = [twin.exported() for twin in twins]

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import logging
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ EXIT_MISTAKE, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0 done, 2 a mistake the user can mend, 1 our failure, 130 Ctrl-C."""
     arguments = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to stop: clean up as for Ctrl-C
     _show_notes(quiet=arguments.quiet)
     try:
         run: Callable[[argparse.Namespace], int] = arguments.run
@@ -79,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=_doctor)
 
     bench = verbs.add_parser("bench", parents=[common], help="time every stage on this machine, as ratios in one run")
-    bench.add_argument("--source", type=Path, metavar="PICTURE", help="the portrait to draw; a drawn face by default")
+    bench.add_argument("source", type=Path, metavar="PICTURE", help="the portrait to draw")
     bench.add_argument("--frames", type=int, default=250, help="frames to draw (default 250)")
     bench.add_argument("--json", action="store_true", help="print the table as JSON")
     bench.set_defaults(run=_bench)

@@ -62,7 +62,7 @@ class TalkOptions:
     fps: float | None = _option(
         None, "frame rate; 25 for a picture, the source's own for a video", low=1, high=120, unit="frames/s"
     )
-    quality: int = _option(18, "H.264 quality (CRF), smaller is better and larger", low=0, high=51)
+    quality: int = _option(14, "H.264 quality (CRF), smaller is better and larger", low=0, high=51)
     seed: int = _option(0, "the same seed gives the same video", low=0, high=2**32 - 1)
     max_size: int = _option(
         2560, "longest side of the video; a larger picture is scaled down", low=64, high=8192, unit="px"

@@ -11,6 +11,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,7 @@ class Talker:
                 voice=Path(voice),
                 frame_count=frames,
                 crf=options.quality,
+                pixel_aspect=footage.pixel_aspect if not options.crop else Fraction(1),
                 overwrite=overwrite,
                 title="AI-generated talking portrait",
                 comment=(

@@ -195,10 +195,9 @@ def test_ten_minutes_in_seconds() -> None:
 
 def test_lips_meet_and_press_for_p_b_m(monkeypatch: pytest.MonkeyPatch) -> None:
     def predict(self: SignalNetwork, log_mel: np.ndarray) -> np.ndarray:
-        answer = np.zeros(((len(log_mel) + 3) // 4, 5), np.float32)
+        answer = np.zeros(((len(log_mel) + 3) // 4, 20), np.float32)
         answer[:, 0] = np.linspace(-1, 1, len(answer))
-        answer[:, 4] = -8.0
-        answer[40:43, 4] = 4.0
+        answer[40:43, 4 + signal.BILABIAL] = 8.0
         return answer
 
     monkeypatch.setattr(SignalNetwork, "predict", predict)

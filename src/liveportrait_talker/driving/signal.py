@@ -38,7 +38,8 @@ FULL_PAUSE_SECONDS = 0.8  # shorter pauses are closed and opened faster in propo
 # Size of the mouth's motion, in inter-ocular distances (IOD).
 LOW_PERCENT, HIGH_PERCENT = 8, 95  # the swing of a voice: real lips touch in a sixth of the frames of talk
 SHUT, WIDE = 0.01, 0.16  # where these percentiles come to lie
-SHUT_APERTURE, SHUT_PRESS = 0.8, 0.025  # P, B and M: share of the aperture they take, press they add in IOD
+BILABIAL = 1  # P, B and M among the phone classes of the network
+SHUT_APERTURE, SHUT_PRESS = 0.6, 0.025  # share of the aperture they take, press they add in IOD
 LIMIT = 0.24  # lips fold beyond
 FASTEST = 2.0  # IOD a second: 0.08 a frame at 25 fps, faster than 99 % of real speech
 PRIOR_FRAMES = 40.0  # how much voice (1.6 s) the voice's own percentiles must have to outweigh everybody's
@@ -61,7 +62,7 @@ class SignalDriver:
         activity = voice_activity(features.loudness_db(power))
         presence = mouth_presence(activity)[::STRIDE]
         answer = self._network.predict(features.normalised_log_mel(power))
-        shut = 1.0 / (1.0 + np.exp(-answer[:, 4]))  # how likely this is P, B or M
+        shut = lips_shut(answer[:, 4:])
         aperture = natural_aperture(answer[:, 0], activity[::STRIDE], self._network)
         aperture = limit_speed(aperture * (1.0 - SHUT_APERTURE * shut) * presence)
         shape = answer[:, 1:4] * self._network.shape_gain + self._network.shape_mean
@@ -71,6 +72,12 @@ class SignalDriver:
         controls = at_frame_rate(controls, voice.frame_count(fps), fps)
         controls[:, 0] -= source_aperture
         return MouthControls(controls)
+
+
+def lips_shut(phone_logits: Floats) -> Floats:
+    """How likely each frame is a P, B or M, from the logits (T, classes)."""
+    odds = np.exp(phone_logits - phone_logits.max(axis=1, keepdims=True))
+    return np.asarray(odds[:, BILABIAL] / odds.sum(axis=1))
 
 
 def voice_activity(loudness: Floats) -> Flags:

@@ -75,9 +75,9 @@ class SignalNetwork:
         return f"SignalNetwork({len(self._twins)} twins of {self._twins[0]['conv1_b'].size} channels)"
 
     def predict(self, log_mel: Floats) -> Floats:
-        """Log-mel (frames, bands) → ((frames + 3) // 4, 5), row k belonging to feature frame 4 k.
+        """Log-mel (frames, bands) → ((frames + 3) // 4, 20), row k belonging to feature frame 4 k.
 
-        Columns: aperture in the voice's own units, width, press, corner height, logit of "the lips are shut" (P, B, M).
+        Columns: aperture, width, press, corner height, each in the voice's own units; logits of 16 classes of phones.
         """
         answers = [self._predict_one(twin, log_mel) for twin in self._twins]
         return np.asarray(sum(answers) / len(answers), np.float32)

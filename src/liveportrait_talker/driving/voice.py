@@ -1,6 +1,9 @@
 """Temporary: the signal driver behind the protocol."""
+
 from __future__ import annotations
+
 from pathlib import Path
+
 from ..face.tracked import TrackedSource
 from ..media.waveform import Waveform
 from ..motion.track import MouthControls

@@ -106,4 +106,4 @@ class PortraitMesh:
 def _inverse_2x2(matrix: Floats) -> Floats:
     """Inverse of a matrix's upper left corner; written out, as LAPACK costs more than the frame's whole mesh."""
     (a, b), (c, d) = matrix[:2, :2]
-    return np.array([[d, -b], [-c, a]]) / (a * d - b * c)
+    return np.asarray(np.array([[d, -b], [-c, a]]) / (a * d - b * c))

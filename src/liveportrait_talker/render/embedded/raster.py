@@ -45,7 +45,7 @@ def rasterise(
         border_y: (H,) the same for rows.
         map_x: (h, w) filled with x in the doubled texture.
         map_y: (h, w) filled with y in it.
-        nearest: (h, w) scratch.
+        nearest: (h, w) filled with how far a pixel is moved: 0 at rest, 1 from half a pixel on.
     """
     height, width = map_x.shape
     map_x[:] = 0
@@ -89,8 +89,28 @@ def rasterise(
     for y in range(height):
         for x in range(width):
             weight = border_x[corner_x + x] * border_y[corner_y + y]
+            nearest[y, x] = min(2.0 * weight * (abs(map_x[y, x]) + abs(map_y[y, x])), 1.0)
             map_x[y, x] = 2.0 * (corner_x - texture_x + x - weight * map_x[y, x])
             map_y[y, x] = 2.0 * (corner_y - texture_y + y - weight * map_y[y, x])
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def sharpen(
+    pixels: npt.NDArray[np.uint8],
+    blurred: npt.NDArray[np.uint8],
+    moved: npt.NDArray[np.float32],
+    amount: float,
+) -> None:
+    """Push `pixels` (h, w, 3) away from `blurred` by `amount` where they are `moved` (h, w) 0…1; in place."""
+    height, width = moved.shape
+    for y in range(height):
+        for x in range(width):
+            strength = amount * moved[y, x]
+            if strength > 0:
+                for c in range(3):
+                    value = float(pixels[y, x, c])
+                    value += strength * (value - float(blurred[y, x, c])) + 0.5
+                    pixels[y, x, c] = np.uint8(min(max(value, 0.0), 255.0))
 
 
 def moving_window(

@@ -22,8 +22,8 @@ from .limits import Limits
 from .mesh import PortraitMesh
 from .model import face_model, smoothstep
 from .mouth import MouthInterior
-from .raster import moving_window, rasterise
-from .texture import Texture
+from .raster import moving_window, rasterise, sharpen
+from .texture import Texture, blur
 
 Floats = npt.NDArray[np.floating[Any]]
 Image = npt.NDArray[np.uint8]
@@ -91,6 +91,7 @@ class Portrait:
         self._limits = Limits.of(face)
         self._position = self._mesh.position.astype(np.float32)
         self._texture: Texture | None = None
+        self._sharpening = 0.0
         self._look = _AS_PHOTOGRAPHED
         height, width = image.shape[:2]
         fade = max(_BORDER_FADE * self._mesh.iod, 1.0)
@@ -158,6 +159,8 @@ class Portrait:
             maps[2],
         )
         pixels = texture.sampled(maps[0], maps[1])
+        if self._sharpening > 0:
+            sharpen(pixels, blur(pixels), maps[2], self._sharpening)
         if np.any(controls):
             self._interior.paint(
                 pixels, (left, top), self._mesh.position + displacement, rotation, shift_px, scale, controls
@@ -172,4 +175,7 @@ class Portrait:
             box = window if self._drawn_once else (int(low[0]) - 4, int(low[1]) - 4, int(high[0]) + 5, int(high[1]) + 5)
             self._look = _AS_PHOTOGRAPHED
             self._texture = Texture(self._image, (box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach))
+            if not self._drawn_once:
+                low, high = (f(self._face.landmarks[:, :2], axis=0) for f in (np.min, np.max))
+                self._sharpening = self._texture.sharpening((int(low[0]), int(low[1]), int(high[0]), int(high[1])))
         return self._texture

@@ -1,0 +1,110 @@
+"""`doctor`: what is installed, what can run, what is missing and the command that mends it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from ._version import __version__
+
+# What the embedded renderer needs: module, package, what it is for.
+_NEEDED = (
+    ("numpy", "numpy", "arithmetic"),
+    ("av", "av", "FFmpeg's libraries: sound and video"),
+    ("PIL", "pillow", "pictures"),
+    ("cv2", "opencv-contrib-python", "sampling pictures"),
+    ("mediapipe", "mediapipe", "finding faces"),
+    ("numba", "numba", "compiled drawing"),
+    ("rich", "rich", "progress bars"),
+)
+# System libraries that an import can miss, and what brings them on Debian and Ubuntu.
+_SYSTEM = {
+    "libGL.so": "apt-get install libgl1",
+    "libgthread": "apt-get install libglib2.0-0",
+    "libglib": "apt-get install libglib2.0-0",
+    "libEGL": "apt-get install libegl1",
+    "libGLESv2": "apt-get install libgles2",
+}
+
+
+def report() -> tuple[list[str], bool]:
+    """Lines to print, and whether the embedded renderer can run."""
+    lines = [
+        f"liveportrait-talker {__version__}, Python {platform.python_version()}, {platform.platform()}, "
+        f"{os.cpu_count()} processors"
+    ]
+    problems: list[str] = []
+    for module, package, use in _NEEDED:
+        trouble = _import_trouble(module)
+        if trouble is None:
+            lines.append(f"  ok       {package} {_version(package)}: {use}")
+        else:
+            problems.append(trouble)
+            lines.append(f"  missing  {package}: {use} ({trouble})")
+    checks: tuple[tuple[str, Callable[[], str | None]], ...] = (
+        ("H.264 and AAC encoders", _encoder_trouble),
+        ("cache folder", _cache_trouble),
+    )
+    for what, check in checks:
+        trouble = None if problems else check()
+        lines.append(
+            f"  {'ok      ' if trouble is None else 'missing '} {what}{'' if trouble is None else f' ({trouble})'}"
+        )
+        if trouble is not None:
+            problems.append(trouble)
+    lines.append(
+        "renderer embedded: ready, needs no downloads"
+        if not problems
+        else f"renderer embedded: cannot run; {problems[0]}"
+    )
+    return lines, not problems
+
+
+def _version(package: str) -> str:
+    for name in (package, f"{package}-headless"):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return "?"
+
+
+def _import_trouble(module: str) -> str | None:
+    """None where `module` can be imported, else what to do."""
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        for library, command in _SYSTEM.items():
+            if library in str(error):
+                return f"{command}, for {library}"
+        return "pip install liveportrait-talker, or `make setup` in a checkout"
+    return None
+
+
+def _encoder_trouble() -> str | None:
+    from av.codec import Codec
+    from av.error import FFmpegError
+
+    for name in ("libx264", "aac"):
+        try:
+            Codec(name, "w")
+        except (FFmpegError, ValueError):
+            return f"this build of PyAV has no {name} encoder: pip install --force-reinstall --only-binary av av"
+    return None
+
+
+def _cache_trouble() -> str | None:
+    from .driving.reference import cache_folder
+
+    folder: Path = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return f"{folder} is not writable ({error.strerror}): set LPT_CACHE to a folder that is"

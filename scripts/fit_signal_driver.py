@@ -3,7 +3,8 @@
     python scripts/fit_signal_driver.py --shared ../shared --work ../fit --out ../loso --leave-one-out
     python scripts/fit_signal_driver.py --shared ../shared --work ../fit --out src/liveportrait_talker/driving
 
-Needs the extra `fit`, scipy, and what `synthetic_speech` needs; about 30 minutes on two cores. Stages, kept in --work:
+The first run also writes the score that the second, which makes the shipped file, carries in it. Needs the extra `fit`,
+scipy, and what `synthetic_speech` needs; about 30 minutes on two cores. Stages, each kept in --work:
 
 1. clips: mel power and mouth of the talking clips. Aperture and width come from the tracks, press and corner height
    from landmarks (definitions: fixtures/README, "Embedded renderer").
@@ -319,7 +320,7 @@ def calibration(twins: list[Network], clips: Clips, names: list[str]) -> dict[st
         mouth = clips.mouth[name]
         answer = answer[: len(mouth)]
         talking = x[::STRIDE][: len(answer)].mean(axis=1) > -0.5
-        gain = 0.8 * np.nanstd(mouth, axis=0) / answer.std(axis=0)  # a little less: what is wrong should not shout
+        gain = np.nanstd(mouth, axis=0) / answer.std(axis=0)  # on a new voice the answers swing a quarter less
         usual.append(np.percentile(answer[talking, 0], (LOW_PERCENT, HIGH_PERCENT)))
         gains.append(gain)
         means.append(np.nanmean(mouth[: len(answer)][talking], axis=0) - gain * answer[talking].mean(axis=0))

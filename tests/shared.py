@@ -1,0 +1,27 @@
+"""The shared development media, for tests that are skipped where it is missing."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SHARED = Path(__file__).parents[2] / "shared"
+DATA = SHARED / "data"
+needs_shared = pytest.mark.skipif(not DATA.is_dir(), reason="the shared development data is not beside this checkout")
+
+
+def meter(name: str) -> Any:
+    """One of the shared tools: `face_tracks` or `sync_score`."""
+    folder = str(SHARED / "tools")
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    return importlib.import_module(name)
+
+
+def portrait(stem: str) -> Path:
+    """A shared portrait."""
+    return next((DATA / "portraits").glob(f"{stem}.*"))

@@ -1,0 +1,28 @@
+"""Sounds made by the tests."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import numpy as np
+
+
+def syllables(seconds: float, rate: int = 16_000) -> np.ndarray:
+    """A hum with formants, in syllables of a quarter second with a pause in the middle: (N,) float32."""
+    t = np.arange(round(seconds * rate)) / rate
+    pitch = 2 * np.pi * 120 * t
+    hum = sum(a * np.sin(k * pitch) for k, a in ((1, 1.0), (2, 0.6), (5, 0.6), (6, 0.5), (10, 0.3), (20, 0.1)))
+    beat = np.clip(np.sin(2 * np.pi * 4 * t), 0, 1)
+    quiet = (t > 0.45 * seconds) & (t < 0.55 * seconds)
+    return (0.15 * hum * beat * ~quiet).astype(np.float32)
+
+
+def write_wav(path: Path, samples: np.ndarray, rate: int = 16_000) -> Path:
+    """A 16-bit mono WAV file."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((32767 * np.clip(samples, -1, 1)).astype("<i2").tobytes())
+    return path

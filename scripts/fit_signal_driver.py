@@ -359,7 +359,7 @@ def leave_one_out_table(shared: Path, out: Path) -> str:
     rows = []
     for video in sorted((shared / "data/talking").glob("*.mp4")):
         driver = SignalDriver(out / f"without_{Clips.speaker(video.stem)}.npz")
-        mouth = driver.drive(Waveform(meter.read_audio(video), features.SAMPLE_RATE), 0.0, 25.0).values
+        mouth = driver.mouth(Waveform(meter.read_audio(video), features.SAMPLE_RATE), 25.0)
         with np.load(shared / "data/talking/tracks" / f"{video.stem}.npz") as truth:
             frames = min(len(mouth), len(truth["aperture"]))
             r0, best, lag = score.best_lag(mouth[:, 0], truth["aperture"])

@@ -22,7 +22,7 @@ import numpy as np
 
 from liveportrait_talker import Talker, TalkOptions
 from liveportrait_talker.driving.relative import relative_to_source
-from liveportrait_talker.driving.voice import VoiceMouth
+from liveportrait_talker.driving.signal import SignalDriver
 from liveportrait_talker.face.tracked import TrackedSource
 from liveportrait_talker.media import Waveform
 from liveportrait_talker.motion import MouthControls
@@ -83,7 +83,7 @@ def voice(weights: Path, source: str) -> Iterator[str]:
     """Every talking clip's voice on a portrait, by a driver that has not heard the speaker."""
     rows = []
     for clip in CLIPS:
-        talker = Talker(driver=VoiceMouth(weights / f"without_{speaker(clip)}.npz"))
+        talker = Talker(driver=SignalDriver(weights / f"without_{speaker(clip)}.npz"))
         r = scored(
             talker,
             portrait(source),
@@ -187,7 +187,9 @@ def main() -> int:
     for part in arguments.parts:
         print(f"== {part}")
         lines = (
-            voice(arguments.weights, arguments.portraits[0]) if part == "voice" else globals()[part](arguments.portraits)
+            voice(arguments.weights, arguments.portraits[0])
+            if part == "voice"
+            else globals()[part](arguments.portraits)
         )
         for line in lines:
             print(line, flush=True)

@@ -14,10 +14,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from shared import DATA, needs_shared
-from sounds import syllables, write_wav
 
 from liveportrait_talker.cli import main
+from shared import DATA, needs_shared
+from sounds import syllables, write_wav
 
 ROOT = Path(__file__).parents[1]
 PORTRAIT = ROOT / "examples" / "portrait.png"
@@ -57,7 +57,15 @@ def test_help_is_quick_and_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for flag in ("--head-pose", "--still", "--ref-head-pose", "--ref-frames-from-zero", "--no-crop", "--pupil-x", "--seed"):
+    for flag in (
+        "--head-pose",
+        "--still",
+        "--ref-head-pose",
+        "--ref-frames-from-zero",
+        "--no-crop",
+        "--pupil-x",
+        "--seed",
+    ):
         assert flag in done.stdout
 
 
@@ -134,7 +142,16 @@ def test_a_traceback_only_when_asked_for(capsys, tmp_path, voice):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_stopping_leaves_nothing_behind(tmp_path, how):
     voice = write_wav(tmp_path / "long.wav", syllables(60))
-    command = [sys.executable, "-m", "liveportrait_talker", "generate", PORTRAIT, voice, "-o", tmp_path / "out" / "o.mp4"]
+    command = [
+        sys.executable,
+        "-m",
+        "liveportrait_talker",
+        "generate",
+        PORTRAIT,
+        voice,
+        "-o",
+        tmp_path / "out" / "o.mp4",
+    ]
     (tmp_path / "out").mkdir()
     with subprocess.Popen([str(c) for c in command], stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         until = time.monotonic() + 60
@@ -148,15 +165,36 @@ def test_stopping_leaves_nothing_behind(tmp_path, how):
     assert not list((tmp_path / "out").iterdir())
 
 
-WORKS = (
-    "two_faces.jpg rgb_16bit.png gray.png palette.png rgba.png cmyk.jpg exif_rotated.jpg animated.gif portrait.webp "
-    "portrait.avif portrait.heic odd_321x241.png huge_8000x6000.jpg odd_321x241.mp4 rotated_by_metadata.mp4 "
-    "variable_rate.mp4 truncated.mp4"
-).split()
-REFUSED = (
-    "empty.png truncated.png text_renamed.jpg no_face.jpg one_pixel.png audio_only.mp4 no_face.mp4 "
-    "truncated_no_index.mp4 u8.wav"
-).split()
+WORKS = [
+    "two_faces.jpg",
+    "rgb_16bit.png",
+    "gray.png",
+    "palette.png",
+    "rgba.png",
+    "cmyk.jpg",
+    "exif_rotated.jpg",
+    "animated.gif",
+    "portrait.webp",
+    "portrait.avif",
+    "portrait.heic",
+    "odd_321x241.png",
+    "huge_8000x6000.jpg",
+    "odd_321x241.mp4",
+    "rotated_by_metadata.mp4",
+    "variable_rate.mp4",
+    "truncated.mp4",
+]
+REFUSED = [
+    "empty.png",
+    "truncated.png",
+    "text_renamed.jpg",
+    "no_face.jpg",
+    "one_pixel.png",
+    "audio_only.mp4",
+    "no_face.mp4",
+    "truncated_no_index.mp4",
+    "u8.wav",
+]
 
 
 @needs_shared
@@ -191,7 +229,9 @@ def test_bad_voices_are_named_in_one_sentence(capsys, tmp_path, name):
 
 
 @needs_shared
-@pytest.mark.parametrize("name", ["u8.wav", "s24.wav", "stereo_48k.mp3", "silence_2s.wav", "nan_float.wav", "audio_only.mp4"])
+@pytest.mark.parametrize(
+    "name", ["u8.wav", "s24.wav", "stereo_48k.mp3", "silence_2s.wav", "nan_float.wav", "audio_only.mp4"]
+)
 def test_unusual_voices_work(tmp_path, name):
     out = tmp_path / "o.mp4"
     assert main(["generate", str(PORTRAIT), str(DATA / "bad" / name), "-o", str(out), "--quiet", "--fps", "10"]) == 0

@@ -23,7 +23,13 @@ ORDER = [
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # mediapipe is face's alone, PyAV and Pillow are media's: a newer library replaces one file or room.
-HOMES = {"mediapipe": {"face"}, "av": {"media", "doctor"}, "PIL": {"media"}, "rich": {"cli"}, "numba": {"render", "driving"}}
+HOMES = {
+    "mediapipe": {"face"},
+    "av": {"media", "doctor"},
+    "PIL": {"media"},
+    "rich": {"cli"},
+    "numba": {"render", "driving"},
+}
 
 
 def imports() -> list[tuple[str, str, str]]:
@@ -51,15 +57,13 @@ def imports() -> list[tuple[str, str, str]]:
 
 
 def test_every_room_has_its_place():
-    rooms = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or p.is_dir() and (p / "__init__.py").exists()}
+    rooms = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p.is_dir() and (p / "__init__.py").exists())}
     assert rooms - {"__init__"} == set(LEVEL)
 
 
 def test_imports_run_one_way():
     wrong = [
-        (file, used)
-        for room, used, file in imports()
-        if used in LEVEL and used != room and LEVEL[used] >= LEVEL[room]
+        (file, used) for room, used, file in imports() if used in LEVEL and used != room and LEVEL[used] >= LEVEL[room]
     ]
     assert not wrong
 

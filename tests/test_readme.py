@@ -13,7 +13,8 @@ from liveportrait_talker.cli import main
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
-    match.group(1).strip() for match in re.finditer(r"(?:^    |`)(liveportrait-talker (?:generate|doctor|bench)[^`\n]*)", README, re.M)
+    match.group(1).strip()
+    for match in re.finditer(r"(?:^    |`)(liveportrait-talker (?:generate|doctor|bench)[^`\n]*)", README, re.M)
 ]
 COMMANDS = [c for c in COMMANDS if not c.endswith("--help")]
 

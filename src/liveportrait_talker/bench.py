@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .driving.voice import VoiceMouth
+from .driving.signal import SignalDriver
 from .face.tracker import track
 from .media import VideoWriter, Waveform, open_footage, read_waveform
 from .motion import HeadTrack, MotionTrack, MouthControls
@@ -100,7 +100,7 @@ def bench(source: Path, *, frames: int, on_progress: OnProgress) -> BenchTable:
 
         tracked = timed("find the face", lambda: track(footage))
         voice: Waveform = timed("read the voice", lambda: read_waveform(voice_file))
-        driver = VoiceMouth()
+        driver = SignalDriver()
         driver.drive(voice, tracked, fps)  # compile
         mouth = timed("voice to mouth", lambda: driver.drive(voice, tracked, fps))
         motion = _busy_track(mouth, fps)

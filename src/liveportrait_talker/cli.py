@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         "generate",
         parents=[common],
         help="make a talking video from a portrait (or a video) and a voice",
-        description="Make a talking video. Transparent pictures are laid on light grey. Outputs are tagged as AI-generated.",
+        description="Make a talking video, tagged as AI-generated. Transparent pictures are laid on light grey.",
     )
     generate.add_argument("source", type=Path, metavar="SOURCE", help="picture or video with a face")
     generate.add_argument("voice", type=Path, metavar="VOICE", help="sound, or a video whose sound is used")

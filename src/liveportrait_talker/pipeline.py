@@ -23,7 +23,7 @@ from .audio.loudness import loudness_db, speaking
 from .driving.protocol import MouthDriver
 from .driving.reference import reference_head, reference_poses
 from .driving.relative import own_mouth, relative_to_source
-from .driving.voice import VoiceMouth
+from .driving.signal import SignalDriver
 from .face.cropped import cropped
 from .face.tracked import TrackedSource
 from .face.tracker import track
@@ -101,7 +101,7 @@ class Talker:
 
     def __init__(self, renderer: Renderer | None = None, driver: MouthDriver | None = None) -> None:
         self.renderer: Renderer = renderer or EmbeddedRenderer()
-        self.driver: MouthDriver = driver or VoiceMouth()
+        self.driver: MouthDriver = driver or SignalDriver()
 
     def save(
         self,

@@ -31,8 +31,7 @@ def spoken(noise: float = 0.0, gain: float = 1.0) -> Waveform:
 def test_a_tone_in_the_band_reads_its_level(fps, rate):
     t = np.arange(2 * rate) / rate
     inside, below = (
-        loudness_db(Waveform((0.5 * np.sin(2 * np.pi * hz * t)).astype(np.float32), rate), fps)
-        for hz in (1000, 100)
+        loudness_db(Waveform((0.5 * np.sin(2 * np.pi * hz * t)).astype(np.float32), rate), fps) for hz in (1000, 100)
     )
     assert inside.dtype == np.float32 and len(inside) == round(2 * fps)
     np.testing.assert_allclose(inside[2:-2], 20 * np.log10(0.5 / np.sqrt(2)), atol=0.2)

@@ -35,7 +35,7 @@ def voice(samples: np.ndarray) -> Waveform:
 
 
 def aperture(samples: np.ndarray, fps: float = FPS) -> np.ndarray:
-    return driver().drive(voice(samples), 0.0, fps).values[:, OPEN].astype(float)
+    return driver().mouth(voice(samples), fps)[:, OPEN].astype(float)
 
 
 def babble(seconds: float, seed: int = 0) -> np.ndarray:
@@ -64,7 +64,7 @@ def pad(sound: np.ndarray, before: float, after: float) -> np.ndarray:
 @pytest.mark.parametrize("fps", [10.0, 12.5, 24.0, 25.0, 29.97, 60.0])
 def test_any_length_at_any_rate(seconds: float, fps: float) -> None:
     sound = voice(babble(3.0)[RATE : RATE + max(1, round(seconds * RATE))])
-    assert len(driver().drive(sound, 0.05, fps)) == sound.frame_count(fps)
+    assert len(driver().mouth(sound, fps)) == sound.frame_count(fps)
 
 
 def test_broken_samples_are_silence_not_nan() -> None:
@@ -76,18 +76,11 @@ def test_broken_samples_are_silence_not_nan() -> None:
 
 def test_another_sample_rate_is_refused() -> None:
     with pytest.raises(ValueError, match="16000"):
-        driver().drive(Waveform(np.zeros(100, np.float32), 8000), 0.0, FPS)
-
-
-def test_open_is_relative_to_the_source() -> None:
-    sound = voice(babble(2.0))
-    closed, parted = (driver().drive(sound, source, FPS).values for source in (0.0, 0.09))
-    np.testing.assert_allclose(closed[:, OPEN] - 0.09, parted[:, OPEN], atol=1e-6)
-    np.testing.assert_array_equal(closed[:, 1:], parted[:, 1:])
+        driver().mouth(Waveform(np.zeros(100, np.float32), 8000), FPS)
 
 
 def test_spread_and_round_are_halves_of_one_width() -> None:
-    controls = driver().drive(voice(babble(4.0)), 0.0, FPS).values
+    controls = driver().mouth(voice(babble(4.0)), FPS)
     assert (controls[:, [SPREAD, ROUND]] >= 0).all()
     assert np.minimum(controls[:, SPREAD], controls[:, ROUND]).max() < 0.02  # at once only between two frames
     assert controls[:, SPREAD].max() < 0.2
@@ -96,7 +89,7 @@ def test_spread_and_round_are_halves_of_one_width() -> None:
 
 # ------------------------------------------------------------------ rest
 def test_digital_silence_rests() -> None:
-    controls = driver().drive(voice(np.zeros(2 * RATE)), 0.0, FPS).values
+    controls = driver().mouth(voice(np.zeros(2 * RATE)), FPS)
     assert np.abs(controls).max() < 0.01
 
 
@@ -201,7 +194,7 @@ def test_lips_meet_and_press_for_p_b_m(monkeypatch: pytest.MonkeyPatch) -> None:
         return answer
 
     monkeypatch.setattr(SignalNetwork, "predict", predict)
-    controls = driver().drive(voice(babble(2.0)), 0.0, FPS).values
+    controls = driver().mouth(voice(babble(2.0)), FPS)
     assert controls[41, OPEN] < 0.5 * controls[36, OPEN]
     assert controls[41, PRESS] > controls[36, PRESS] + 0.005
     assert (controls[:, OPEN] >= 0).all()

@@ -149,9 +149,7 @@ def test_roll_leans_against_yaw():
 
 
 def test_frame_rate_does_not_change_the_motion():
-    a, b = (
-        natural_head_pose(np.zeros(20 * fps), np.ones(20 * fps), fps, np.random.default_rng(2)) for fps in (25, 50)
-    )
+    a, b = (natural_head_pose(np.zeros(20 * fps), np.ones(20 * fps), fps, np.random.default_rng(2)) for fps in (25, 50))
     assert np.abs(a[25:-25] - b[50:-50:2]).max() < 0.5
 
 

@@ -130,9 +130,10 @@ def test_sharpness_is_kept_at_a_half_pixel_shift(source, prepared):
         return cv2.Laplacian(cv2.cvtColor(picture[y0:y1, x0:x1].copy(), cv2.COLOR_RGB2GRAY), cv2.CV_32F).var()
 
     ratios = [
-        sharpness(drawn(source, prepared, head=(0.3 * k, 0.5 * k, 0))) / sharpness(source.footage[0]) for k in range(1, 6)
+        sharpness(drawn(source, prepared, head=(0.3 * k, 0.5 * k, 0))) / sharpness(source.footage[0])
+        for k in range(1, 6)
     ]
-    assert 0.85 < min(ratios) and max(ratios) < 1.15
+    assert min(ratios) > 0.85 and max(ratios) < 1.15
 
 
 def test_a_videos_frames_are_pasted_into_themselves(source):

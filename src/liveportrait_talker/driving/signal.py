@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..face.tracked import TrackedSource
 from ..media.waveform import Waveform
 from ..motion.track import MouthControls
 from . import signal_features as features
+from .relative import relative_to_source
 from .signal_network import STRIDE, SignalNetwork
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -54,8 +56,15 @@ class SignalDriver:
     def __repr__(self) -> str:
         return f"SignalDriver({self._network})"
 
-    def drive(self, voice: Waveform, source_aperture: float, fps: float) -> MouthControls:
-        """The mouth for every frame of `voice` (16 kHz); `source_aperture` is the portrait's own, in IOD."""
+    def drive(self, voice: Waveform, source: TrackedSource, fps: float) -> MouthControls:
+        """The mouth for every frame of `voice` (16 kHz), relative to the source's own."""
+        return relative_to_source(self.mouth(voice, fps), source, fps)
+
+    def mouth(self, voice: Waveform, fps: float) -> Floats:
+        """Anybody's mouth, (T, 5): aperture ≥ 0, then spread, round, press, corner_up as changes from rest; IOD.
+
+        T is `voice.frame_count(fps)`; `voice` is at 16 kHz, else ValueError.
+        """
         if voice.sample_rate != features.SAMPLE_RATE:
             raise ValueError(f"the signal driver hears {features.SAMPLE_RATE} Hz, got {voice}")
         power = features.mel_power(np.nan_to_num(voice.samples, posinf=0.0, neginf=0.0))
@@ -69,9 +78,7 @@ class SignalDriver:
         shape[:, 1] += SHUT_PRESS * shut
         width, press, corner_up = (shape * presence[:, None]).T
         controls = np.stack([aperture, np.maximum(width, 0), np.maximum(-width, 0), press, corner_up], axis=1)
-        controls = at_frame_rate(controls, voice.frame_count(fps), fps)
-        controls[:, 0] -= source_aperture
-        return MouthControls(controls)
+        return at_frame_rate(controls, voice.frame_count(fps), fps)
 
 
 def lips_shut(phone_logits: Floats) -> Floats:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from liveportrait_talker.media.limits import Limits
-from liveportrait_talker.media.source import check_input
-from liveportrait_talker.media.still import Picture, read_still
-from liveportrait_talker.media.video import VideoFrames
+from .limits import Limits
+from .source import check_input
+from .still import Picture, read_still
+from .video import VideoFrames
 
 if TYPE_CHECKING:
     from types import TracebackType

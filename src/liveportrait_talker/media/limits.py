@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from liveportrait_talker.errors import MediaError
+from ..errors import MediaError
 
 log = logging.getLogger(__name__)
 

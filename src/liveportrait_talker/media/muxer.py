@@ -12,8 +12,8 @@ import av
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from liveportrait_talker.media.colour import BT709, FULL_RANGE, LIMITED_RANGE, TO_YUV
-from liveportrait_talker.media.sound import SoundFile, audio_frame
+from .colour import BT709, FULL_RANGE, LIMITED_RANGE, TO_YUV
+from .sound import SoundFile, audio_frame
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream

@@ -14,9 +14,9 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 
-from liveportrait_talker.errors import MediaError
-from liveportrait_talker.media.source import MediaFile
-from liveportrait_talker.media.waveform import Waveform
+from ..errors import MediaError
+from .source import MediaFile
+from .waveform import Waveform
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import av.error
 
-from liveportrait_talker.errors import MediaError
+from ..errors import MediaError
 
 if TYPE_CHECKING:
     from types import TracebackType

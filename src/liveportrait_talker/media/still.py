@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from liveportrait_talker.errors import MediaError
-from liveportrait_talker.media.limits import Limits, too_many_pixels
+from ..errors import MediaError
+from .limits import Limits, too_many_pixels
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from liveportrait_talker.media.source import MediaFile
+from .source import MediaFile
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream

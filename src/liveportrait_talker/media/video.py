@@ -15,12 +15,12 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from liveportrait_talker.errors import MediaError
-from liveportrait_talker.media.colour import BT709, TO_RGB, UNSPECIFIED
-from liveportrait_talker.media.limits import Limits
-from liveportrait_talker.media.source import MediaFile
-from liveportrait_talker.media.still import Picture
-from liveportrait_talker.media.timeline import read_timeline
+from ..errors import MediaError
+from .colour import BT709, TO_RGB, UNSPECIFIED
+from .limits import Limits
+from .source import MediaFile
+from .still import Picture
+from .timeline import read_timeline
 
 log = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ import numpy as np
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
-from liveportrait_talker.errors import MediaError
-from liveportrait_talker.media.muxer import Muxer, PictureFormat
-from liveportrait_talker.media.still import Picture
+from ..errors import MediaError
+from .muxer import Muxer, PictureFormat
+from .still import Picture
 
 if TYPE_CHECKING:
     from types import TracebackType

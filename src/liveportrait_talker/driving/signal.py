@@ -37,6 +37,12 @@ LINGER = 0.1  # share of that time before they start to
 OPENING_SECONDS = 0.24  # they part this long before the sound comes
 FULL_PAUSE_SECONDS = 0.8  # shorter pauses are closed and opened faster in proportion, so that the lips do meet
 
+# Breaths and murmurs in a pause move real lips too, but a viewer takes a mouth that opens there for a fault.
+HUSH_DB = 35.0  # a pause, to a viewer: this far under the voice
+HUSH_SECONDS = 0.3  # and this long
+HUSH_EDGE_SECONDS = 0.12  # the lips come to rest this long after its start
+HUSH_APERTURE = 0.017  # IOD: what breaths may open
+
 # Size of the mouth's motion, in inter-ocular distances (IOD).
 LOW_PERCENT, HIGH_PERCENT = 8, 95  # the swing of a voice: real lips touch in a sixth of the frames of talk
 SHUT, WIDE = 0.01, 0.16  # where these percentiles come to lie
@@ -68,12 +74,15 @@ class SignalDriver:
         if voice.sample_rate != features.SAMPLE_RATE:
             raise ValueError(f"the signal driver hears {features.SAMPLE_RATE} Hz, got {voice}")
         power = features.mel_power(np.nan_to_num(voice.samples, posinf=0.0, neginf=0.0))
-        activity = voice_activity(features.loudness_db(power))
+        loudness = features.loudness_db(power)
+        activity = voice_activity(loudness)
         presence = mouth_presence(activity)[::STRIDE]
         answer = self._network.predict(features.normalised_log_mel(power))
         shut = lips_shut(answer[:, 4:])
         aperture = natural_aperture(answer[:, 0], activity[::STRIDE], self._network)
-        aperture = limit_speed(aperture * (1.0 - SHUT_APERTURE * shut) * presence)
+        aperture = aperture * (1.0 - SHUT_APERTURE * shut) * presence
+        above_rest = np.maximum(aperture - HUSH_APERTURE, 0.0)
+        aperture = limit_speed(aperture - above_rest * hush(loudness)[::STRIDE])
         shape = answer[:, 1:4] * self._network.shape_gain + self._network.shape_mean
         shape[:, 1] += SHUT_PRESS * shut
         width, press, corner_up = (shape * presence[:, None]).T
@@ -100,6 +109,18 @@ def voice_activity(loudness: Floats) -> Flags:
         threshold = max(threshold, min(quiet + ABOVE_NOISE_DB, level - 6.0))
     loud = _without_short_runs(smooth > threshold, CLICK_SECONDS)
     return ~_without_short_runs(~loud, HOLD_SECONDS, keep_ends=True)
+
+
+def hush(loudness: Floats) -> Floats:
+    """How much of a pause the moment is, 0…1 at 100 Hz, from the loudness (frames,) in dB."""
+    smooth = np.convolve(np.pad(loudness, 2, mode="edge"), np.full(5, 0.2), "valid")
+    quiet = smooth < features.voice_level_db(loudness) - HUSH_DB
+    quiet = _without_short_runs(quiet, HUSH_SECONDS)
+    index, far = np.arange(len(quiet)), 10 * len(quiet) + 1000
+    since = index - np.maximum.accumulate(np.where(quiet, -far, index))
+    until = np.minimum.accumulate(np.where(quiet, far, index)[::-1])[::-1] - index
+    inside = np.clip(np.minimum(since, until) / features.FRAMES_PER_SECOND / HUSH_EDGE_SECONDS, 0.0, 1.0)
+    return np.asarray(inside * inside * (3.0 - 2.0 * inside))
 
 
 def _without_short_runs(flags: Flags, shortest_seconds: float, *, keep_ends: bool = False) -> Flags:

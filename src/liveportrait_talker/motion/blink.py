@@ -20,8 +20,8 @@ BLINKS_PER_MINUTE = 20.0  # between people at rest (17) and talking (26)
 
 _MARGIN_S = 0.5  # no lid moves at the very start or end of a clip
 _CLOSING_S = (0.066, 0.080)
-_HOLD_S = (0.0, 0.030)
-_TAIL_S = (0.050, 0.062)  # time constant of the opening
+_HOLD_S = (0.010, 0.040)
+_TAIL_S = (0.062, 0.076)  # time constant of the opening
 _TAILS = 3.0  # the opening is cut, and brought to zero, after so many time constants
 _OPENING_S = _HOLD_S[1] + _TAILS * _TAIL_S[1]  # from shut to open, at most
 _APART_S = 1.1  # from peak to peak: 0.8 s of open eyes between two blinks

@@ -18,7 +18,7 @@ ArrayLike = npt.NDArray[np.floating[Any]]
 
 # Pitch, yaw, roll in degrees while speaking; with pauses a clip comes to 0.8–0.9 of it. Rather less than people
 # have in yaw, as warping a portrait shows its seams there first.
-_STD = np.array([1.85, 2.85, 2.0])
+_STD = np.array([2.35, 2.95, 2.1])
 _LIMIT = np.array([8.0, 9.0, 7.0])  # a warped portrait holds up to ±10, ±10, ±8
 _ROLL_PER_YAW = -0.25  # the head leans out of a turn
 
@@ -31,7 +31,7 @@ _POSTURE_DEG = np.array([0.5, 1.0, 0.5])
 _POSTURE_S = 1.1
 _NOD_CHANCE = 0.4
 _NOD_DEG = (1.5, 4.0)
-_NOD_S = (0.25, 0.50)
+_NOD_S = (0.30, 0.55)
 _NOD_LATE_S = 0.03
 _NOD_SHARE = 0.33  # at most, of the standard deviation of the slow pitch
 _NOD_UP = 0.15  # share of nods that lift the chin

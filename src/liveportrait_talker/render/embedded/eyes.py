@@ -29,6 +29,7 @@ _TRAVEL_X, _TRAVEL_UP, _TRAVEL_DOWN = 0.14, 0.07, 0.08  # of the eye's width, at
 _UPPER_SHARE = 0.85  # of a closing; the lower lid does the rest
 _OVERLAP = 0.012  # IOD: the lids close a little past touching
 _SAMPLES = 128
+_BESIDE = 0.20  # the lid and its lashes reach this far beyond the corners, in eye widths
 
 
 class Eye:
@@ -64,7 +65,7 @@ class Eye:
         self._upper = _lid((upper - upper[0]) @ axis_x, (upper - upper[0]) @ axis_y, grid)
         self._lower = np.minimum(_lid((lower - upper[0]) @ axis_x, (lower - upper[0]) @ axis_y, grid), self._upper)
         brow_gap = float(((points[list(_BROW[side])] - points[_UPPER[side][4]]) @ axis_y).mean())
-        self._band = float(np.clip(0.42 * brow_gap, 0.02 * iod, 0.075 * iod))
+        self._band = float(np.clip(0.6 * brow_gap, 0.02 * iod, 0.11 * iod))
         iris = points[list(_IRIS[side])]
         self._iris = ((iris[0] - upper[0]) @ axis_x, (iris[0] - upper[0]) @ axis_y)
         self._iris_radius = float(np.linalg.norm(iris[1:] - iris[0], axis=1).mean())
@@ -76,7 +77,7 @@ class Eye:
         x = np.clip(self._x / self._width * (_SAMPLES - 1), 0, _SAMPLES - 1)
         u0 = np.interp(x, np.arange(_SAMPLES), self._upper).astype(np.float32)
         l0 = np.interp(x, np.arange(_SAMPLES), self._lower).astype(np.float32)
-        beside = np.maximum(np.maximum(-self._x, self._x - self._width), 0) / (0.13 * self._width)
+        beside = np.maximum(np.maximum(-self._x, self._x - self._width), 0) / (_BESIDE * self._width)
         taper = np.sqrt(np.maximum(1 - beside**2, 0))  # the region rounds off beyond the corners
         inside = (self._y < u0 + self._band * taper) & (self._y > l0 - 0.035 * self._iod * taper) & (beside < 1)
         self._plate = harmonic_fill(source, inside | self._make_up(source, inside))
@@ -262,19 +263,19 @@ def _draw(
                     old = float(out[py, px, c])
                     out[py, px, c] = np.uint8(min(max(old + (value - old) * under + 0.5, 0.0), 255.0))
             # 3. the upper lid's skin between its edge and the lash band of the open eye
-            taper = np.sqrt(max(1.0 - (beside / (0.13 * eye_width)) ** 2, 0.0))
+            taper = np.sqrt(max(1.0 - (beside / (_BESIDE * eye_width)) ** 2, 0.0))
             top = u0 + band * taper
             covered = min(max(y - u + 0.5, 0.0), 1.0) * (1.0 - ramp(-0.35 * band - 1.0, 0.0, y - top)) * appear
             if beside > 0:
-                covered *= ramp(0.0, 1.0, taper)
+                covered *= ramp(0.0, 0.6, taper)
             # 4. lashes: how much darker than bare skin the picture is at the same distance from the lid's edge
             above = y - u
             dark = 1.0
-            if -band < above < band * 1.2 and beside < 0.1 * eye_width:
+            if -0.7 * band < above < 0.85 * band and beside < 0.1 * eye_width:
                 up_y = (u0 + abs(above)) - y
                 bx, by = px + up_y * step_yx, py + up_y * step_yy
                 ratio = sample(lash, by, bx, 0)
-                ratio = 1.0 - (1.0 - ratio) * (1.0 - ramp(0.55 * band, band, abs(above)))
+                ratio = 1.0 - (1.0 - ratio) * (1.0 - ramp(0.4 * band, 0.7 * band, abs(above)))
                 dark = 1.0 - (1.0 - ratio) * (1.0 - mirror) * 0.9 if above >= 0 else 1.0 - (1.0 - ratio) * mirror * 0.75
                 line = np.exp(-((above + 0.3 * lash_line) ** 2) / (lash_line * lash_line)) * min(
                     gap / (0.03 * iod), 1.0

@@ -73,7 +73,10 @@ class SignalDriver:
         """
         if voice.sample_rate != features.SAMPLE_RATE:
             raise ValueError(f"the signal driver hears {features.SAMPLE_RATE} Hz, got {voice}")
-        power = features.mel_power(np.nan_to_num(voice.samples, posinf=0.0, neginf=0.0))
+        samples = voice.samples
+        if not np.isfinite(samples.sum()):  # files are cleaned when read; only then is a copy made
+            samples = np.nan_to_num(samples, posinf=0.0, neginf=0.0)
+        power = features.mel_power(samples)
         loudness = features.loudness_db(power)
         activity = voice_activity(loudness)
         presence = mouth_presence(activity)[::STRIDE]

@@ -46,10 +46,15 @@ def power_spectra(samples: Floats) -> Iterator[Floats]:
     """Blocks of (n, FFT // 2 + 1) power, one row every HOP samples, together 1 + N // HOP rows."""
     window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
     window /= window.sum() / 2.0  # a sine of amplitude 1 has power 1 in its bin
-    padded = np.pad(np.asarray(samples, np.float32), WINDOW // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
-    for start in range(0, len(frames), _BLOCK):
-        spectrum = np.fft.rfft(frames[start : start + _BLOCK] * window, FFT)
+    count, half = 1 + len(samples) // HOP, WINDOW // 2
+    for start in range(0, count, _BLOCK):
+        stop = min(start + _BLOCK, count)
+        first, last = start * HOP - half, (stop - 1) * HOP + half
+        # Only this block is padded: a copy of a long voice would double its memory.
+        piece = np.asarray(samples[max(first, 0) : last], np.float32)
+        piece = np.pad(piece, (max(-first, 0), last - max(first, 0) - len(piece)))
+        frames = np.lib.stride_tricks.sliding_window_view(piece, WINDOW)[::HOP]
+        spectrum = np.fft.rfft(frames * window, FFT)
         yield (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
 
 

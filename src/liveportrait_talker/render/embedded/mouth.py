@@ -18,24 +18,27 @@ from ...face.tracked import TrackedFace
 from .mesh import PortraitMesh
 from .model import smoothstep
 from .shading import ramp, sample
+from .tones import GAMMA, LUMA, MouthTones
 
 Floats = npt.NDArray[np.floating[Any]]
 Image = npt.NDArray[np.uint8]
 
 _BEHIND_LIPS = 0.06
 _COLUMNS = 96  # samples of the lip curves across the mouth
-_GAMMA = 2.2
-_GAPS = np.array([0.0, 0.096, 0.166, 0.222, 0.262, 0.295])  # between the teeth, half a row
-_GRAIN_SIDE = 64
 _TEETH_SHOW = (0.015, 0.04)  # aperture of a picture from which its own teeth count
 
 
 class MouthInterior:
     """What one portrait shows when its lips part."""
 
-    def __init__(self, image: Image, face: TrackedFace, mesh: PortraitMesh) -> None:
+    def __init__(
+        self, image: Image, face: TrackedFace, mesh: PortraitMesh, tones: MouthTones, *, all_painted: bool
+    ) -> None:
+        """`all_painted`: leave out what the picture itself shows between its lips, which in a video changes."""
         model = mesh.model
         self._mesh = mesh
+        self._tones = tones
+        self._all_painted = all_painted
         lips = mesh.canonical[np.concatenate([model.upper_lip, model.lower_lip])]
         self._depth = float(np.median(lips[:, 2])) - _BEHIND_LIPS
         # The closed line on the plane, as the source's own pose shows it.
@@ -44,18 +47,16 @@ class MouthInterior:
         self._aperture = max(face.aperture, 0.0)
         self._centre = np.array([corners[:, 0].mean(), on_plane[13, 1] - 0.35 * self._aperture])
         self._lower_lip = float(on_plane[14, 1] - self._centre[1])
+        self._photographed = _Photographed(image, self, 0.0 if all_painted else face.aperture)
+
+    def _fade(self, mouth: Floats) -> float:
+        """How much of what is painted shows, 0…1: a picture's mouth at rest stays the picture's."""
+        if self._all_painted:
+            return 1.0
         # A mouth that is wide open in the picture shows its own inside.
-        self._own = float(smoothstep(0.14, 0.20, np.array(self._aperture)))
-        self._tones = _Tones(image, face)
-        self._photographed = _Photographed(image, self, face)
-        shape = np.random.default_rng(int(1000 * mesh.iod))  # every person's teeth a little different
-        self._gaps_left, self._gaps_right = (
-            np.append(0.0, _GAPS[1:] * shape.uniform(0.95, 1.05) + shape.normal(0, 0.003, len(_GAPS) - 1))
-            for _ in range(2)
-        )
-        self._edges = shape.normal(0, 0.0025, (2, len(_GAPS)))
-        grain = shape.normal(0, 1, (_GRAIN_SIDE, _GRAIN_SIDE)).astype(np.float32)
-        self._grain = cv2.GaussianBlur(grain, (0, 0), 0.8, borderType=cv2.BORDER_REFLECT) * self._tones.grain * 1.8
+        own = float(smoothstep(0.14, 0.20, np.array(self._aperture)))
+        change = abs(mouth[0]) + 0.5 * abs(mouth[4])
+        return (1 - own) * float(smoothstep(0.0, 0.03 + 0.4 * self._aperture, np.array(change)))
 
     def _on_plane(self, xy: Floats, rotation: Floats, shift_px: Floats, scale: float) -> Floats:
         """Picture px → canonical x, y on the plane of the teeth."""
@@ -82,8 +83,7 @@ class MouthInterior:
             scale: the head's scale now.
             mouth: (5,) controls.
         """
-        fade_in = 0.03 + 0.4 * self._aperture
-        fade = (1 - self._own) * float(smoothstep(0.0, fade_in, np.array(abs(mouth[0]) + 0.5 * abs(mouth[4]))))
+        fade = self._fade(mouth)
         if fade <= 0:
             return
         model = self._mesh.model
@@ -117,10 +117,10 @@ class MouthInterior:
             t.tongue,
             t.gum,
             t.sideways,
-            self._gaps_left.astype(np.float32),
-            self._gaps_right.astype(np.float32),
-            self._edges.astype(np.float32),
-            self._grain,
+            t.gaps_left,
+            t.gaps_right,
+            t.edges,
+            t.grain,
             np.float32(1.0 / self._mesh.iod),
             self._photographed.pixels,
             self._photographed.to_pixels,
@@ -145,7 +145,7 @@ class MouthInterior:
 class _Photographed:
     """Teeth that the picture itself shows: kept, fixed to the skull; what it does not show is painted."""
 
-    def __init__(self, image: Image, interior: MouthInterior, face: TrackedFace) -> None:
+    def __init__(self, image: Image, interior: MouthInterior, aperture: float) -> None:
         self.weight = 0.0
         """0…1, how much of the picture's own mouth is used."""
         self.pixels: Image = np.zeros((2, 2, 3), np.uint8)
@@ -155,7 +155,7 @@ class _Photographed:
         self.edges = np.zeros((2, 2), np.float32)
         """(2, columns) V of the upper and lower lip in the picture."""
         self.teeth = np.zeros(3, np.float32)
-        mesh, aperture = interior._mesh, face.aperture
+        mesh = interior._mesh
         if aperture < _TEETH_SHOW[0]:
             return
         still = np.zeros(2)
@@ -168,8 +168,8 @@ class _Photographed:
         self.pixels = np.ascontiguousarray(image[top:bottom, left:right])
         mask = np.zeros(self.pixels.shape[:2], np.uint8)
         cv2.fillPoly(mask, [np.rint(loop - (left, top)).astype(np.int32)], 1)
-        linear = (self.pixels[mask > 0] / 255.0) ** _GAMMA
-        luma = linear @ _LUMA
+        linear = (self.pixels[mask > 0] / 255.0) ** GAMMA
+        luma = linear @ LUMA
         bright = float(np.percentile(luma, 75))
         skin_luma = interior._tones.skin_luma
         toothy = float(smoothstep(0.30, 0.55, np.array(bright / max(skin_luma, 1e-4))))
@@ -183,76 +183,6 @@ class _Photographed:
         self.to_pixels = np.linalg.inv(forward)[:2].astype(np.float32)
         self.u_range = (np.float32(u[0]), np.float32(u[-1]))
         self.edges = np.stack([upper, lower]).astype(np.float32)
-
-
-class _Tones:
-    """Colours (linear light, 0…1) that the inside takes from the picture."""
-
-    def __init__(self, image: Image, face: TrackedFace) -> None:
-        iod = face.pose.iod
-        points = face.landmarks[:, :2]
-        radius = max(2, int(0.06 * iod))
-        cheeks = [_patch(image, points[i], radius) for i in (205, 425)]
-        skin = np.median(np.concatenate(cheeks), axis=0)
-        left, right = (float(np.median(c @ _LUMA)) for c in cheeks)
-        slope = (right - left) / max(right + left, 1e-4)
-        self.sideways = np.float32(np.clip(slope, -0.4, 0.4) * 2.0)  # light from one side, per IOD
-        lip_points = [points[list(pair)].mean(axis=0) for pair in ((13, 0), (14, 17), (81, 39), (311, 269))]
-        lip = np.median(np.concatenate([_patch(image, p, max(1, radius // 3)) for p in lip_points]), axis=0)
-        white = _eye_white(image, face)
-        self.skin_luma = float(skin @ _LUMA)
-        skin_luma, white_luma = float(skin @ _LUMA), float(white @ _LUMA)
-        # Enamel in the picture's own light, as its eye whites and a little its skin show it; never a cool grey.
-        hue = 0.45 * _ENAMEL + 0.4 * white / max(white_luma, 1e-4) + 0.15 * (skin / max(skin_luma, 1e-4)) ** 0.8
-        tint = np.array([max(hue[0], hue[1]), hue[1], min(hue[2], 0.93 * hue[1])])
-        tint = tint / (tint @ _LUMA)
-        self.teeth = (tint * 0.95 * max(min(white_luma, 1.1 * skin_luma), 0.8 * skin_luma)).astype(np.float32)
-        self.cavity = (skin * (0.10, 0.045, 0.04)).astype(np.float32)
-        self.tongue = (0.6 * lip * (1.15, 0.8, 0.8) + 0.12 * skin * (1.1, 0.5, 0.45)).astype(np.float32)
-        self.gum = (0.6 * lip).astype(np.float32)
-        cheek = _crop(image, points[205], radius * 2)
-        grey = cv2.cvtColor(np.ascontiguousarray(cheek), cv2.COLOR_RGB2GRAY).astype(np.float32)
-        fine = grey - cv2.GaussianBlur(grey, (0, 0), 1.5)
-        self.grain = float(np.clip(np.median(np.abs(fine)) / 0.6745, 0.0, 6.0)) / 255.0
-
-
-_LUMA = np.array([0.2126, 0.7152, 0.0722])
-_ENAMEL = np.array([1.06, 1.0, 0.86])
-
-
-def _crop(image: Image, centre: Floats, radius: int) -> Image:
-    height, width = image.shape[:2]
-    x = int(np.clip(centre[0], radius, max(width - radius - 1, radius)))
-    y = int(np.clip(centre[1], radius, max(height - radius - 1, radius)))
-    return image[max(y - radius, 0) : y + radius + 1, max(x - radius, 0) : x + radius + 1]
-
-
-def _patch(image: Image, centre: Floats, radius: int) -> Floats:
-    """(n, 3) linear light around a point."""
-    linear: Floats = (_crop(image, centre, radius).reshape(-1, 3) / 255.0) ** _GAMMA
-    return linear
-
-
-def _eye_white(image: Image, face: TrackedFace) -> Floats:
-    """The bright, colourless part of the eyes, linear light."""
-    samples = []
-    for loop in ((33, 160, 158, 133, 153, 144), (362, 385, 387, 263, 373, 380)):
-        outline = face.landmarks[list(loop), :2]
-        x, y, w, h = cv2.boundingRect(np.rint(outline).astype(np.int32))
-        x, y = max(x, 0), max(y, 0)
-        piece = image[y : y + h, x : x + w]
-        if not piece.size:
-            continue
-        mask = np.zeros(piece.shape[:2], np.uint8)
-        cv2.fillPoly(mask, [np.rint(outline - (x, y)).astype(np.int32)], 1)
-        samples.append(piece[mask > 0])
-    pixels = np.concatenate(samples) if samples else np.zeros((0, 3))
-    if len(pixels) < 4:
-        return np.full(3, 0.4)
-    linear = (pixels / 255.0) ** _GAMMA
-    luma = linear @ _LUMA
-    bright = linear[luma >= np.percentile(luma, 80)]
-    return np.asarray(np.median(bright, axis=0))
 
 
 def _curve(points: Floats, u: Floats) -> Floats:

@@ -24,6 +24,7 @@ from .model import face_model, smoothstep
 from .mouth import MouthInterior
 from .raster import moving_window, rasterise, sharpen
 from .texture import Texture, blur
+from .tones import MouthTones
 
 Floats = npt.NDArray[np.floating[Any]]
 Image = npt.NDArray[np.uint8]
@@ -52,13 +53,14 @@ class EmbeddedFace:
     def __init__(self, source: TrackedSource) -> None:
         self._source = source
         self._portrait: tuple[int, Portrait] | None = None
+        self._tones: MouthTones | None = None
 
     def _at(self, index: int) -> Portrait:
         if self._portrait is None or self._portrait[0] != index:
-            self._portrait = (
-                index,
-                Portrait(self._source.footage[index], self._source.faces[index], drawn_once=not self._source.is_still),
-            )
+            image, face = self._source.footage[index], self._source.faces[index]
+            if self._tones is None:  # one set for a whole video: teeth must not change from frame to frame
+                self._tones = MouthTones(image, face)
+            self._portrait = (index, Portrait(image, face, self._tones, drawn_once=not self._source.is_still))
         return self._portrait[1]
 
     def frames(self, track: MotionTrack) -> Iterator[FaceFrame]:
@@ -82,10 +84,11 @@ class EmbeddedFace:
 class Portrait:
     """One picture and its face: mesh, eyes, mouth, and the texture they are drawn from."""
 
-    def __init__(self, image: Image, face: TrackedFace, *, drawn_once: bool) -> None:
+    def __init__(self, image: Image, face: TrackedFace, tones: MouthTones, *, drawn_once: bool) -> None:
         """`drawn_once`: a video's frame, for which only what moves is prepared."""
         self._image = image
         self._face = face
+        self._tones = tones
         self._drawn_once = drawn_once
         self._mesh = PortraitMesh(face, face_model())
         self._limits = Limits.of(face)
@@ -107,7 +110,7 @@ class Portrait:
 
     @cached_property
     def _interior(self) -> MouthInterior:
-        return MouthInterior(self._image, self._face, self._mesh)
+        return MouthInterior(self._image, self._face, self._mesh, self._tones, all_painted=self._drawn_once)
 
     def drawn(
         self, *, rotation_deg: Floats, shift_px: Floats, scale: float, mouth: Floats, blink: Floats, gaze: Floats

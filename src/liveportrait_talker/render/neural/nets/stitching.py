@@ -1,0 +1,37 @@
+"""S and R, the stitching and retargeting MLPs: key points → offsets (spec liveportrait.md §8)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+
+class PointMLP(nn.Module):
+    """(B, n) → (B, m): linear layers `mlp.0`, `mlp.2`, … of the given widths, ReLU between, none after the last."""
+
+    def __init__(self, *widths: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), nn.ReLU()]
+        self.mlp = nn.Sequential(*layers[:-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.mlp(x)
+        return y
+
+
+def stitching() -> PointMLP:
+    """x_s 63, x_d 63 → 63 offsets of the points, then dx, dy of all."""
+    return PointMLP(126, 128, 128, 64, 65)
+
+
+def retarget_lip() -> PointMLP:
+    """x_s 63, lip opening of source and wanted → 63 offsets."""
+    return PointMLP(65, 128, 128, 64, 63)
+
+
+def retarget_eye() -> PointMLP:
+    """x_s 63, eye opening of source left, right and wanted → 63 offsets."""
+    return PointMLP(66, 256, 256, 128, 128, 64, 63)

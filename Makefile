@@ -19,7 +19,7 @@ test: setup
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-setup: $(VENV)/.test
+setup: $(VENV)/.test $(VENV)/.neural
 base: $(VENV)/.base
 
 # The base install holds no torch. --no-deps: requirements/base.txt says why.
@@ -33,6 +33,10 @@ $(VENV)/.base: requirements/base.txt pyproject.toml
 
 $(VENV)/.test: $(VENV)/.base requirements/test.txt
 	$(PIP) --no-deps -r requirements/test.txt
+	touch $@
+
+$(VENV)/.neural: $(VENV)/.base requirements/neural.txt
+	$(PIP) -r requirements/neural.txt
 	touch $@
 
 clean:

@@ -1,8 +1,8 @@
 """The bars of the embedded renderer, measured with the shared meters on the shared media: prints one table a part.
 
-    python scripts/measure.py voice [--weights DIR]   # mouth against the true clips, speaker left out
+    python scripts/measure.py voice --weights DIR     # mouth against the true clips, speaker left out
     python scripts/measure.py fidelity                # true apertures drawn and measured again
-    python scripts/measure.py still head pose silence
+    python scripts/measure.py still head pose
 
 Needs ../shared beside the checkout. Videos go to a temporary folder.
 """
@@ -180,9 +180,11 @@ def main() -> int:
     """Run the parts that are named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=("voice", "fidelity", "still", "head", "pose"))
-    parser.add_argument("--weights", type=Path, default=Path("/work/loso"), help="folder of without_SPEAKER.npz")
+    parser.add_argument("--weights", type=Path, help="for voice: folder of without_SPEAKER.npz")
     parser.add_argument("--portraits", nargs="+", default=["frontal_photo", "dark_skin"])
     arguments = parser.parse_args()
+    if "voice" in arguments.parts and arguments.weights is None:
+        parser.error("voice needs --weights DIR: scripts/fit_signal_driver.py --leave-one-out --out DIR makes it")
     logging.getLogger("liveportrait_talker").setLevel(logging.ERROR)
     for part in arguments.parts:
         print(f"== {part}")

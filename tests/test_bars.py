@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shared import DATA, meter, needs_shared, portrait
 
 from liveportrait_talker import Talker, TalkOptions
 from liveportrait_talker.driving.relative import relative_to_source
 from liveportrait_talker.media import Waveform
 from liveportrait_talker.motion import MouthControls
+from shared import DATA, meter, needs_shared, portrait
 
 pytestmark = needs_shared
 PLAIN = TalkOptions(still=True, blink=False, gaze="still")

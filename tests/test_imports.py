@@ -11,11 +11,12 @@ PACKAGE = Path(__file__).parents[1] / "src" / "liveportrait_talker"
 
 # Each room may import what stands in an earlier line, and itself.
 ORDER = [
-    {"_version", "errors"},
-    {"options", "motion"},
-    {"media"},
+    {"_version", "errors", "cache"},
+    {"options", "motion", "compiled"},
+    {"media", "models"},
     {"audio", "face"},
     {"driving", "render"},
+    {"networks"},
     {"pipeline"},
     {"bench", "doctor"},
     {"cli"},
@@ -28,7 +29,7 @@ HOMES = {
     "av": {"media", "doctor"},
     "PIL": {"media"},
     "rich": {"cli"},
-    "numba": {"render", "driving"},
+    "numba": {"compiled"},
 }
 
 
@@ -71,7 +72,14 @@ def test_imports_run_one_way():
 def test_heavy_libraries_stay_in_their_rooms():
     wrong = [(file, used) for room, used, file in imports() if used in HOMES and room not in HOMES[used]]
     assert not wrong
-    assert not [file for _, used, file in imports() if used in {"torch", "scipy", "pickle"}]
+    assert not [file for _, used, file in imports() if used in {"scipy", "pickle"}]
+
+
+def test_torch_stays_with_the_networks():
+    """The embedded renderer runs on an install without torch."""
+    allowed = ("networks.py", "/models/", "/render/neural/", "/driving/learned/")
+    wrong = [f for _, used, f in imports() if used in {"torch", "safetensors"} and not any(a in f for a in allowed)]
+    assert not wrong
 
 
 def test_importing_the_package_loads_nothing_heavy():

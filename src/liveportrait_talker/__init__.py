@@ -14,21 +14,31 @@ from ._version import __version__
 from .errors import MediaError, NoFaceError, OptionError, TalkerError, WeightsError
 
 if TYPE_CHECKING:
+    from .driving.protocol import MouthDriver
+    from .face.tracked import TrackedSource
+    from .media.waveform import Waveform
     from .motion.track import HeadTrack, MotionTrack, MouthControls
     from .options import TalkOptions
     from .pipeline import Talker, TalkReport
+    from .render.protocol import FaceFrame, PreparedFace, Renderer
 
 __all__ = [
+    "FaceFrame",
     "HeadTrack",
     "MediaError",
     "MotionTrack",
     "MouthControls",
+    "MouthDriver",
     "NoFaceError",
     "OptionError",
+    "PreparedFace",
+    "Renderer",
     "TalkOptions",
     "TalkReport",
     "Talker",
     "TalkerError",
+    "TrackedSource",
+    "Waveform",
     "WeightsError",
     "__version__",
 ]
@@ -41,6 +51,12 @@ _HOMES = {
     "TalkOptions": ".options",
     "TalkReport": ".pipeline",
     "Talker": ".pipeline",
+    "FaceFrame": ".render.protocol",
+    "MouthDriver": ".driving.protocol",
+    "PreparedFace": ".render.protocol",
+    "Renderer": ".render.protocol",
+    "TrackedSource": ".face.tracked",
+    "Waveform": ".media.waveform",
 }
 
 

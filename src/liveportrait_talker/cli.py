@@ -8,14 +8,16 @@ import json
 import logging
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ._version import __version__
-from .errors import TalkerError
+from .errors import OptionError, TalkerError
 from .options import TalkOptions
 
 EXIT_MISTAKE, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
@@ -24,7 +26,8 @@ EXIT_MISTAKE, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0 done, 2 a mistake the user can mend, 1 our failure, 130 Ctrl-C."""
     arguments = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to stop: clean up as for Ctrl-C
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to stop: clean up as for Ctrl-C
     _show_notes(quiet=arguments.quiet)
     try:
         run: Callable[[argparse.Namespace], int] = arguments.run
@@ -82,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = verbs.add_parser("bench", parents=[common], help="time every stage on this machine, as ratios in one run")
     bench.add_argument("source", type=Path, metavar="PICTURE", help="the portrait to draw")
-    bench.add_argument("--frames", type=int, default=250, help="frames to draw (default 250)")
+    bench.add_argument("--frames", type=int, default=250, help="frames to draw, 25…5000 (default 250)")
     bench.add_argument("--json", action="store_true", help="print the table as JSON")
     bench.set_defaults(run=_bench)
     return parser
@@ -151,6 +154,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
+    if not 25 <= arguments.frames <= 5000:
+        raise OptionError(f"--frames {arguments.frames} is out of range: give 25 … 5000.")
     from .bench import bench
 
     with _Bars(quiet=arguments.quiet) as bars:
@@ -188,6 +193,7 @@ class _Bars:
 
 
 def _rich_progress() -> Any:
+    console = _console()
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     return Progress(
@@ -195,10 +201,12 @@ def _rich_progress() -> Any:
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=_console(),
+        console=console,
+        disable=not console.is_terminal,
     )
 
 
+@lru_cache(maxsize=1)
 def _console() -> Any:
     from rich.console import Console
 
@@ -206,7 +214,12 @@ def _console() -> Any:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
+    if sys.stderr is None:  # closed by the caller
+        return
+    if _console.cache_info().currsize:  # bars may be running: the console writes above them
+        _console().print(text, markup=False, soft_wrap=True)
+    else:
+        sys.stderr.write(text + "\n")
 
 
 class _Notes(logging.Handler):

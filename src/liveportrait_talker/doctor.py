@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from ._version import __version__
+from .cache import cache_folder
 
 # What the embedded renderer needs: module, package, what it is for.
 _NEEDED = (
@@ -48,7 +49,7 @@ def report() -> tuple[list[str], bool]:
             lines.append(f"  missing  {package}: {use} ({trouble})")
     checks: tuple[tuple[str, Callable[[], str | None]], ...] = (
         ("H.264 and AAC encoders", _encoder_trouble),
-        ("cache folder", _cache_trouble),
+        ("compiled drawing", _compiler_trouble),
     )
     for what, check in checks:
         trouble = None if problems else check()
@@ -57,6 +58,9 @@ def report() -> tuple[list[str], bool]:
         )
         if trouble is not None:
             problems.append(trouble)
+    unkept = _cache_trouble()
+    if unkept is not None:
+        lines.append(f"  note     poses of reference videos are not kept between runs: {unkept}")
     lines.append(
         "renderer embedded: ready, needs no downloads"
         if not problems
@@ -98,9 +102,15 @@ def _encoder_trouble() -> str | None:
     return None
 
 
-def _cache_trouble() -> str | None:
-    from .driving.reference import cache_folder
+def _compiler_trouble() -> str | None:
+    try:
+        importlib.import_module("liveportrait_talker.render.embedded.renderer")
+    except (RuntimeError, OSError) as error:  # numba finds no place for what it compiles
+        return f"{error}: set NUMBA_CACHE_DIR to a folder that is writable"
+    return None
 
+
+def _cache_trouble() -> str | None:
     folder: Path = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ HEAD_POSES = ("synthetic", "still", "reference", "source")
 HEAD_STYLES = ("natural", "classic")
 GAZES = ("natural", "still")
 PUPIL_RANGE = 15.0
+_BLINK_RATE = 20.0
 
 
 def _option(
@@ -45,7 +46,7 @@ class TalkOptions:
     )
     head_motion: float = _option(1.0, "how much the synthetic or reference head moves", low=0, high=2)
     blink: bool | None = _option(None, "blinks; on for a picture, off for a video, which has its own")
-    blink_rate: float = _option(20.0, "blinks a minute", low=0, high=60)
+    blink_rate: float = _option(_BLINK_RATE, "blinks a minute", low=0, high=60)
     gaze: str | None = _option(
         None,
         "natural (small glances aside; the default for a picture) or still (the default for a video)",
@@ -58,7 +59,7 @@ class TalkOptions:
     no_crop: bool = _option(
         False, "take the whole frame as the face (a picture cut to a face already): no search for small faces"
     )
-    face: int | None = _option(None, "which face, 1 = the largest (the default)", low=1, high=99)
+    face: int | None = _option(None, "which face, 1 = the largest (the default)", low=1, high=20)
     fps: float | None = _option(
         None, "frame rate; 25 for a picture, the source's own for a video", low=1, high=120, unit="frames/s"
     )
@@ -67,9 +68,12 @@ class TalkOptions:
     max_size: int = _option(
         2560, "longest side of the video; a larger picture is scaled down", low=64, high=8192, unit="px"
     )
+    max_megapixels: float = _option(120.0, "largest picture that is opened at all", low=0.1, high=170, unit="Mpx")
     max_seconds: float = _option(3600.0, "longest voice or video that is accepted", low=0.2, high=86400, unit="s")
 
     def __post_init__(self) -> None:
+        if isinstance(self.ref_head_pose, str):
+            object.__setattr__(self, "ref_head_pose", Path(self.ref_head_pose))
         for option in dataclasses.fields(self):
             self._check_range(option)
         chosen = self.head_pose
@@ -84,8 +88,12 @@ class TalkOptions:
             raise OptionError("--ref-frames-from-zero is about a reference: add --ref-head-pose VIDEO.")
         if self.crop and self.no_crop:
             raise OptionError("--crop and --no-crop contradict each other: give one of them.")
-        if self.head_style == "classic" and (self.still or chosen not in (None, "synthetic") or self.ref_head_pose):
+        if self.head_style != "natural" and (self.still or chosen not in (None, "synthetic") or self.ref_head_pose):
             raise OptionError("--head-style is about the synthetic head: leave it out with any other head pose.")
+        if self.head_motion != 1 and (self.still or chosen in ("still", "source")):
+            raise OptionError("--head-motion is about a head that is moved: leave it out where none is.")
+        if self.blink is False and self.blink_rate != _BLINK_RATE:
+            raise OptionError("--no-blink and --blink-rate contradict each other: give one of them.")
 
     def _check_range(self, option: dataclasses.Field[Any]) -> None:
         value, limits = getattr(self, option.name), option.metadata
@@ -95,16 +103,28 @@ class TalkOptions:
         if limits["choices"] is not None and value not in limits["choices"]:
             raise OptionError(f"{flag} {value} is not known: choose one of {', '.join(limits['choices'])}.")
         if limits["low"] is not None and not limits["low"] <= value <= limits["high"]:
-            raise OptionError(f"{flag} {value} is out of range: give {limits['low']:g} … {limits['high']:g}.")
+            raise OptionError(
+                f"{flag} {value} is out of range: give {_plain(limits['low'])} … {_plain(limits['high'])}."
+            )
 
     def head_pose_for(self, still_source: bool) -> str:
         """The head pose in force for a picture or a video. Raises OptionError where it makes no sense for it."""
+        default = "synthetic" if still_source else "source"
+        chosen = "still" if self.still else self.head_pose or default
         if self.ref_head_pose is not None:
-            return "reference"
-        chosen = "still" if self.still else self.head_pose or ("synthetic" if still_source else "source")
+            chosen = "reference"
         if chosen == "source" and still_source:
             raise OptionError("--head-pose source needs a video as the source: a picture has no motion of its own.")
+        if not still_source and self.ref_head_pose is None and (self.head_motion != 1 or self.head_style != "natural"):
+            raise OptionError("--head-motion and --head-style are for a picture: a source video moves its own head.")
+        if not still_source and not self.blink and self.blink_rate != _BLINK_RATE:
+            raise OptionError("--blink-rate needs --blink with a video: it keeps its own blinks otherwise.")
         if chosen == "synthetic" and not still_source:
             # The body goes on moving in the video: a head moved against it would come off its neck.
             raise OptionError("--head-pose synthetic is for a picture: a source video moves its own head.")
         return chosen
+
+
+def _plain(number: float) -> str:
+    """A limit as a person writes it."""
+    return str(int(number)) if float(number).is_integer() else f"{number:g}"

@@ -8,10 +8,10 @@ head (synthetic, reference, source, still), blink, gaze ┘
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from .driving.protocol import MouthDriver
 from .driving.reference import reference_head, reference_poses
 from .driving.relative import own_mouth, relative_to_source
 from .driving.signal import SignalDriver
+from .errors import MediaError, OptionError
 from .face.cropped import cropped
 from .face.tracked import TrackedSource
 from .face.tracker import track
@@ -38,6 +39,7 @@ from .render.composite import paste
 from .render.embedded.renderer import EmbeddedRenderer
 from .render.protocol import PreparedFace, Renderer
 
+log = logging.getLogger(__name__)
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -129,6 +131,7 @@ class Talker:
         options, out = options or TalkOptions(), Path(out)
         started = time.monotonic()
         check_output(out, overwrite)
+        _protect_inputs(out, (Path(source), Path(voice), options.ref_head_pose))
         tell = on_progress or _silent
         with self._open(Path(source), options) as footage:
             waveform = read_waveform(Path(voice), max_seconds=options.max_seconds)
@@ -142,7 +145,7 @@ class Talker:
                 voice=Path(voice),
                 frame_count=frames,
                 crf=options.quality,
-                pixel_aspect=footage.pixel_aspect if not options.crop else Fraction(1),
+                pixel_aspect=footage.pixel_aspect,
                 overwrite=overwrite,
                 title="AI-generated talking portrait",
                 comment=(
@@ -184,14 +187,24 @@ class Talker:
             yield from self._scene(footage, waveform, options, on_progress or _silent).frames()
 
     def _open(self, source: Path, options: TalkOptions) -> Footage:
-        footage = open_footage(source, max_side=options.max_size, max_seconds=options.max_seconds)
-        options.head_pose_for(footage.is_still)  # refuses what makes no sense before any work
+        footage = open_footage(
+            source,
+            max_side=options.max_size,
+            max_pixels=int(options.max_megapixels * 1e6),
+            max_seconds=options.max_seconds,
+        )
+        try:
+            options.head_pose_for(footage.is_still)  # refuses what makes no sense before any work
+        except OptionError:
+            footage.close()
+            raise
         return footage
 
     def _scene(self, footage: Footage, voice: Waveform, options: TalkOptions, tell: OnProgress) -> Scene:
         fps = options.fps or footage.fps or DEFAULT_FPS
+        needed = int(np.ceil(voice.frame_count(fps) * (footage.fps or fps) / fps))
         source = track(
-            footage,
+            footage.first(needed),
             face=options.face,
             second_look=not options.no_crop,
             on_frame=lambda done, total: tell("finding the face", done, total),
@@ -216,6 +229,8 @@ class Talker:
         head_rng, blink_rng, gaze_rng = (np.random.default_rng([options.seed, channel]) for channel in range(3))
         loudness = loudness_db(voice, fps)
         voiced = speaking(loudness, fps)
+        if not voiced.any():
+            log.warning("no voice is heard in the sound: the mouth stays at rest.")
         head_pose = options.head_pose_for(source.is_still)
         if head_pose == "synthetic" and options.head_style == "classic":
             turn = classic_head_pose(mouth, fps, head_rng, amount=options.head_motion)
@@ -224,7 +239,9 @@ class Talker:
         elif head_pose == "reference":
             assert options.ref_head_pose is not None  # TalkOptions saw to it
             poses, reference_fps = reference_poses(
-                options.ref_head_pose, lambda done, total: tell("following the reference", done, total)
+                options.ref_head_pose,
+                max_seconds=options.max_seconds,
+                on_frame=lambda done, total: tell("following the reference", done, total),
             )
             own = np.stack([source.faces[i].rotation_deg for i in source.frame_indices(frames, fps)])
             turn = options.head_motion * reference_head(
@@ -249,6 +266,13 @@ def _scaled(mouth: Mouth, source: TrackedSource, fps: float, scale: float) -> Mo
     if scale == 1 or not isinstance(mouth, MouthControls):
         return mouth
     return relative_to_source(scale * (mouth.values + own_mouth(source, len(mouth), fps)), source, fps)
+
+
+def _protect_inputs(out: Path, inputs: tuple[Path | None, ...]) -> None:
+    """Raise MediaError where `out` is one of the inputs, which would be lost."""
+    for path in inputs:
+        if path is not None and out.exists() and path.exists() and out.samefile(path):
+            raise MediaError(f"{out} is one of the inputs and would be lost; name another output")
 
 
 def _silent(stage: str, done: int, total: int) -> None:

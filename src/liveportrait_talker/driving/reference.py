@@ -8,10 +8,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
+from ..cache import cache_folder
 from ..face.tracked import forth_and_back
 from ..face.tracker import track
 from ..media.footage import open_footage
@@ -25,15 +27,9 @@ _SMOOTH_S = 0.12  # FaceMesh trembles by 0.3°
 _CACHE_VERSION = 1  # raise it when the tracking changes
 
 
-def cache_folder() -> Path:
-    """Where tracked poses are kept: $LPT_CACHE, else the user's cache folder."""
-    named = os.environ.get("LPT_CACHE")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "liveportrait-talker"
-
-
-def reference_poses(path: Path, on_frame: Callable[[int, int], None] | None = None) -> tuple[Floats, float | None]:
+def reference_poses(
+    path: Path, *, max_seconds: float = 3600.0, on_frame: Callable[[int, int], None] | None = None
+) -> tuple[Floats, float | None]:
     """Head poses (N, 3) pitch, yaw, roll in degrees of every frame of `path`, and its frame rate (None for a still).
 
     Raises:
@@ -43,11 +39,12 @@ def reference_poses(path: Path, on_frame: Callable[[int, int], None] | None = No
     kept = cache_folder() / "poses" / f"{_content_hash(path)}.v{_CACHE_VERSION}.npz"
     try:
         with np.load(kept, allow_pickle=False) as data:
-            fps = float(data["fps"])
-            return data["rotation_deg"], fps if fps > 0 else None
-    except (OSError, ValueError, KeyError):
-        pass  # not kept yet, or not readable: track it
-    with open_footage(path) as footage:
+            fps, known = float(data["fps"]), data["rotation_deg"]
+        if known.ndim == 2 and known.shape[1] == 3 and len(known) and np.isfinite(known).all():
+            return known, fps if fps > 0 else None
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        pass  # not kept yet, or damaged: track it
+    with open_footage(path, max_seconds=max_seconds) as footage:
         source = track(footage, on_frame=on_frame)
         poses = np.stack([face.rotation_deg for face in source.faces])
         own_fps = footage.fps

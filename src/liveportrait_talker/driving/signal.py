@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..face.tracked import TrackedSource
 from ..media.waveform import Waveform
+from ..motion.smoothing import smoothstep
 from ..motion.track import MouthControls
 from . import signal_features as features
 from .relative import relative_to_source
@@ -122,8 +123,7 @@ def hush(loudness: Floats) -> Floats:
     index, far = np.arange(len(quiet)), 10 * len(quiet) + 1000
     since = index - np.maximum.accumulate(np.where(quiet, -far, index))
     until = np.minimum.accumulate(np.where(quiet, far, index)[::-1])[::-1] - index
-    inside = np.clip(np.minimum(since, until) / features.FRAMES_PER_SECOND / HUSH_EDGE_SECONDS, 0.0, 1.0)
-    return np.asarray(inside * inside * (3.0 - 2.0 * inside))
+    return smoothstep(0.0, HUSH_EDGE_SECONDS, np.minimum(since, until) / features.FRAMES_PER_SECOND)
 
 
 def _without_short_runs(flags: Flags, shortest_seconds: float, *, keep_ends: bool = False) -> Flags:

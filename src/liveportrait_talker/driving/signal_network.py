@@ -8,15 +8,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from ..compiled import kernel
 from ..errors import WeightsError
 
 Floats = npt.NDArray[np.floating[Any]]
 
+_PIECE = 12_000  # feature frames (two minutes) taken at once: bounds memory however long the voice is
+_CONTEXT = 1_000  # and this much on either side, far more than the network remembers
 STRIDE = 4  # feature frames to one of the network's answers: 100 → 25 a second
 _LAYERS = ("conv1_w", "conv1_b", "conv2_w", "conv2_b", "gru_in_w", "gru_in_b", "gru_w", "gru_b", "head_w", "head_b")
 
@@ -40,7 +43,7 @@ def _scan(drive: Floats, weight: Floats, bias: Floats, out: Floats) -> None:
         out[t] = state
 
 
-_compiled_scan = numba.njit(cache=True)(_scan)
+_compiled_scan = kernel(_scan)
 
 
 def _halve(x: Floats, weight: Floats, bias: Floats) -> Floats:
@@ -68,7 +71,7 @@ class SignalNetwork:
                     {name: np.ascontiguousarray(stored[name][k], np.float32) for name in _LAYERS}
                     for k in range(len(stored["head_b"]))
                 ]
-        except (OSError, KeyError, ValueError) as problem:
+        except (OSError, KeyError, ValueError, EOFError, BadZipFile) as problem:
             raise WeightsError(f"{weights} does not hold the weights of the signal driver: {problem}") from problem
 
     def __repr__(self) -> str:
@@ -79,8 +82,13 @@ class SignalNetwork:
 
         Columns: aperture, width, press, corner height, each in the voice's own units; logits of 16 classes of phones.
         """
-        answers = [self._predict_one(twin, log_mel) for twin in self._twins]
-        return np.asarray(sum(answers) / len(answers), np.float32)
+        pieces = []
+        for start in range(0, max(len(log_mel), 1), _PIECE):
+            first, last = max(start - _CONTEXT, 0), start + _PIECE + _CONTEXT
+            answers = np.stack([self._predict_one(twin, log_mel[first:last]) for twin in self._twins])
+            inside = slice((start - first) // STRIDE, (start - first + _PIECE) // STRIDE)
+            pieces.append(answers.mean(axis=0)[inside])
+        return np.concatenate(pieces)
 
     @staticmethod
     def _predict_one(twin: dict[str, Floats], log_mel: Floats) -> Floats:

@@ -18,12 +18,15 @@ class _CroppedPictures:
 
     def __init__(self, footage: Footage, crop: FaceCrop) -> None:
         self._footage, self._crop = footage, crop
+        self._last: tuple[int, Image] | None = None  # a frame is asked for twice: to be drawn, and to be pasted into
 
     def __len__(self) -> int:
         return len(self._footage)
 
     def __getitem__(self, index: int) -> Image:
-        return cut(self._footage[index], self._crop)
+        if self._last is None or self._last[0] != index:
+            self._last = (index, cut(self._footage[index], self._crop))
+        return self._last[1]
 
 
 def cut(image: Image, crop: FaceCrop) -> Image:
@@ -33,7 +36,9 @@ def cut(image: Image, crop: FaceCrop) -> Image:
     to_crop = crop.to_crop
     if shrink > 1.5:
         image = cv2.resize(image, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
-        to_crop = to_crop @ np.diag([shrink, shrink, 1.0])
+        # Pixel centres: the shrunk picture's (x, y) lies at shrink · (x + ½) − ½ of the old one.
+        offset = (shrink - 1) / 2
+        to_crop = to_crop @ np.array([[shrink, 0, offset], [0, shrink, offset], [0, 0, 1]])
     pixels: Image = cv2.warpAffine(
         image, to_crop[:2], crop.size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
@@ -45,5 +50,8 @@ def cropped(source: TrackedSource) -> TrackedSource:
     footage = source.footage
     mean_face = np.mean([face.landmarks for face in source.faces], axis=0)
     crop = face_crop(mean_face)
-    pictures = Footage(footage.name, _CroppedPictures(footage, crop), fps=footage.fps)
-    return TrackedSource(pictures, tuple(face.moved(crop) for face in source.faces))
+    if source.is_still:
+        pictures = Footage.from_array(footage.name, cut(footage[0], crop))
+    else:
+        pictures = Footage(footage.name, _CroppedPictures(footage, crop), fps=footage.fps)
+    return TrackedSource(pictures, tuple(face.moved(crop) for face in source.faces), source.visible)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..motion.rotation import matrix_from_degrees
+
 Floats = npt.NDArray[np.floating[Any]]
 
 # MediaPipe's canonical face model (Apache-2.0, © The MediaPipe Authors), cm: the points that speech and blinks
@@ -66,14 +68,7 @@ class HeadPose:
 
 def rotation_matrix(rotation_deg: Floats) -> Floats:
     """(…, 3) pitch, yaw, roll in degrees → (…, 3, 3) canonical → picture: Rz(roll) Ry(yaw) Rx(−pitch)."""
-    pitch, yaw, roll = np.moveaxis(np.radians(np.asarray(rotation_deg, np.float64)), -1, 0)
-    cp, sp, cy, sy, cr, sr = np.cos(-pitch), np.sin(-pitch), np.cos(yaw), np.sin(yaw), np.cos(roll), np.sin(roll)
-    rows = [
-        [cr * cy, cr * sy * sp - sr * cp, cr * sy * cp + sr * sp],
-        [sr * cy, sr * sy * sp + cr * cp, sr * sy * cp - cr * sp],
-        [-sy, cy * sp, cy * cp],
-    ]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+    return np.swapaxes(matrix_from_degrees(np.asarray(rotation_deg, np.float64) * (-1.0, 1.0, 1.0)), -1, -2)
 
 
 def _upward(landmarks: Floats) -> Floats:

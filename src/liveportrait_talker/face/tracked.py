@@ -74,10 +74,19 @@ class TrackedSource:
 
     footage: Footage
     faces: tuple[TrackedFace, ...]
+    """One a frame; where nobody is seen, the face is carried on from the frames around."""
+    visible: tuple[bool, ...] = ()
+    """One a frame: False where the face has been gone for longer than a blink of the tracker. Empty = always there."""
 
     def __post_init__(self) -> None:
         if len(self.faces) != len(self.footage) or not self.faces:
             raise ValueError(f"TrackedSource: {len(self.faces)} faces for {len(self.footage)} frames")
+        if self.visible and len(self.visible) != len(self.faces):
+            raise ValueError(f"TrackedSource: {len(self.visible)} visible for {len(self.faces)} faces")
+
+    def shows_face(self, index: int) -> bool:
+        """Whether source frame `index` shows the face."""
+        return not self.visible or self.visible[index]
 
     @property
     def is_still(self) -> bool:
@@ -96,7 +105,7 @@ class TrackedSource:
 def forth_and_back(frames: int, available: int, start: int = 0) -> npt.NDArray[np.intp]:
     """Frame numbers that play `available` frames forth and back for `frames` frames, from `start`.
 
-    Each turn is soft: the last half second or so slows to a stop and speeds up again, so that a body does not
+    Each turn is soft: over the last ten frames it slows to a stop and speeds up again, so that a body does not
     bounce. Where the footage is long enough it is played once, unchanged.
 
     Returns:

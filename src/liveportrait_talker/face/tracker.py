@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,22 +23,27 @@ Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.floating[Any]]
 
 MIN_COMFORTABLE_IOD = 32.0  # px between the outer eye corners; below, lids and lips are a few pixels
-MOST_FACES = 6
+MOST_FACES = 20
+_LONGEST_GAP_S = 0.5  # a face gone for longer is not there
+_LEAST_SEEN = 0.3  # share of a video's frames
 _MESH_SIDE = 1280  # FaceMesh looks at 192 px of a face: a bigger picture only costs time
 _SECOND_LOOK_SIDE = 512  # a face too small to be found is enlarged to this
+_LOUD_CALLS = 3  # of a new graph: after them it is silent
 _SMOOTHING = np.array([0.25, 0.5, 0.25])  # over three frames: FaceMesh trembles by about 0.5 % IOD
 
 
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
     """Keep MediaPipe's C++ start-up chatter off the terminal (it has no switch that silences it)."""
-    sys.stderr.flush()
-    saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # no standard error at all: nothing to keep quiet
+        yield
+        return
     try:
         os.dup2(sink, 2)
         yield
     finally:
-        sys.stderr.flush()
         os.dup2(saved, 2)
         os.close(saved)
         os.close(sink)
@@ -54,8 +58,10 @@ class FaceTracker:
     """
 
     def __init__(self, *, following: bool, faces: int = MOST_FACES) -> None:
-        self._started = False
+        self._loud_calls = _LOUD_CALLS
         with _quiet_stderr():
+            os.environ.setdefault("GLOG_minloglevel", "3")
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
             import mediapipe
 
             self._solutions: Any = mediapipe.solutions
@@ -79,12 +85,12 @@ class FaceTracker:
         shrink = min(1.0, _MESH_SIDE / max(height, width))
         if shrink < 1:
             image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-        if self._started:
-            found = self._mesh.process(image)
-        else:
+        if self._loud_calls:
+            self._loud_calls -= 1
             with _quiet_stderr():  # the graph's threads speak while they start
                 found = self._mesh.process(image)
-            self._started = True
+        else:
+            found = self._mesh.process(image)
         size = np.array([width, height, width], np.float32)  # z comes in the scale of x
         faces = [
             np.array([(p.x, p.y, p.z) for p in face.landmark], np.float32) * size
@@ -143,7 +149,11 @@ def track(
     Raises:
         NoFaceError: no face, or fewer faces than asked for.
     """
-    faces = _track_still(footage, face, second_look) if footage.is_still else _track_video(footage, face, on_frame)
+    if footage.is_still:
+        faces = _track_still(footage, face, second_look)
+        visible: tuple[bool, ...] = ()
+    else:
+        faces, visible = _track_video(footage, face, on_frame)
     iod = float(np.median([f.pose.iod for f in faces]))
     if iod < MIN_COMFORTABLE_IOD:
         log.warning(
@@ -152,7 +162,7 @@ def track(
             iod,
             MIN_COMFORTABLE_IOD,
         )
-    return TrackedSource(footage, tuple(faces))
+    return TrackedSource(footage, tuple(faces), visible)
 
 
 def _choose(found: list[Floats], face: int | None, name: str) -> Floats:
@@ -183,35 +193,46 @@ def _track_still(footage: Footage, face: int | None, second_look: bool) -> list[
     return [TrackedFace(_choose(found, face, footage.name))]
 
 
-def _track_video(footage: Footage, face: int | None, on_frame: Callable[[int, int], None] | None) -> list[TrackedFace]:
+def _track_video(
+    footage: Footage, face: int | None, on_frame: Callable[[int, int], None] | None
+) -> tuple[list[TrackedFace], tuple[bool, ...]]:
+    longest_gap = max(1, round(_LONGEST_GAP_S * (footage.fps or 25.0)))
     tracks: list[Floats | None] = []
     last: Floats | None = None
+    gone = 0  # frames since the face was seen
     with FaceTracker(following=True) as tracker:
         for k in range(len(footage)):
             found = tracker.find(footage[k])
             if last is None:
-                last = _choose(found, face, footage.name) if found else None
-                tracks.append(last)
+                seen = _choose(found, face, footage.name) if found else None
+            elif gone > longest_gap:  # a cut, or somebody left: whoever is largest now
+                seen = found[0] if found else None
             else:
-                same = _same_person(found, last)
-                tracks.append(same)
-                last = last if same is None else same
+                seen = _same_person(found, last)
+            tracks.append(seen)
+            last, gone = (last, gone + 1) if seen is None else (seen, 0)
             if on_frame:
                 on_frame(k + 1, len(footage))
-    seen = np.array([t is not None for t in tracks])
-    if seen.mean() < 0.3:
+    there = np.array([t is not None for t in tracks])
+    if there.mean() < _LEAST_SEEN:
         raise _no_face(footage.name, footage[0])
-    if not seen.all():
-        log.warning(
-            "no face in %d of %d frames of %s: its place there is taken from the frames around them.",
-            int((~seen).sum()),
-            len(seen),
-            footage.name,
-        )
-    points = np.stack([t for t in tracks if t is not None])  # (seen, 478, 3)
-    if not seen.all():
-        points = _interpolate(points, np.flatnonzero(seen), len(seen))
-    return [TrackedFace(p) for p in _smooth(points)]
+    if there.all():
+        return [TrackedFace(p) for p in _smooth(np.stack([t for t in tracks if t is not None]))], ()
+    at = np.flatnonzero(there)
+    points = _interpolate(np.stack([tracks[k] for k in at]), at, len(tracks))
+    after = np.clip(np.searchsorted(at, np.arange(len(tracks))), 0, len(at) - 1)
+    before = np.maximum(after - 1, 0)
+    frames = np.arange(len(tracks))
+    to_seen = np.minimum(np.abs(at[after] - frames), np.abs(at[before] - frames))
+    visible = to_seen <= longest_gap // 2
+    log.warning(
+        "no face in %d of %d frames of %s: in short gaps its place is taken from the frames around, long ones stay "
+        "as they are.",
+        int((~there).sum()),
+        len(there),
+        footage.name,
+    )
+    return [TrackedFace(p) for p in _smooth(points)], tuple(bool(v) for v in visible)
 
 
 def _same_person(found: list[Floats], last: Floats) -> Floats | None:

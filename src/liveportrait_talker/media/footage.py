@@ -81,6 +81,12 @@ class Footage:
         """Width of a pixel on the screen / its height: 1 but for anamorphic video, whose pixels stay as stored."""
         return self._pictures.pixel_aspect if isinstance(self._pictures, VideoFrames) else Fraction(1)
 
+    def first(self, frames: int) -> Footage:
+        """The first `frames` frames (all, if there are fewer), of the same open file."""
+        if frames >= len(self):
+            return self
+        return Footage(self.name, self._pictures, fps=self.fps, grid=self._grid[:frames])
+
     def close(self) -> None:
         """Close the file behind a video; safe to call twice."""
         if isinstance(self._pictures, VideoFrames):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .smoothing import moving_average
+from .smoothing import moving_average, smoothstep
 
 Array = npt.NDArray[np.float64]
 ArrayLike = npt.NDArray[np.floating[Any]]
@@ -71,8 +71,8 @@ def natural_head_pose(
     # Where many come together they are smaller: a head that nods more than it drifts looks restless.
     nods *= min(1.0, _NOD_SHARE * pose[:, 0].std() / max(nods.std(), 1e-9))
     pose[:, 0] += nods
-    pose -= pose[0] * (1.0 - _smoothstep(seconds / _FORGET_START_S))[:, None]
-    pose *= _smoothstep(seconds / _START_S)[:, None]
+    pose -= pose[0] * (1.0 - smoothstep(0, 1, seconds / _FORGET_START_S))[:, None]
+    pose *= smoothstep(0, 1, seconds / _START_S)[:, None]
 
     # Chance gives short clips too much or too little. Every clip gets its share, and less where it pauses.
     # Clips too short for a natural move of full width make a smaller one.
@@ -89,7 +89,7 @@ def _drift(frames: int, fps: float, rng: np.random.Generator) -> Array:
     # with them the motion, are the same at every frame rate.
     period = int(np.ceil(frames / fps)) + round(1.0 / low)
     hz = np.arange(1, round(1.5 * high * period)) / period
-    power = np.where(hz < low, 0.0, hz**-_DRIFT_SLOPE) * (1.0 - _smoothstep((hz / high - 0.75) / 0.5))
+    power = np.where(hz < low, 0.0, hz**-_DRIFT_SLOPE) * (1.0 - smoothstep(0, 1, (hz / high - 0.75) / 0.5))
     draws = rng.standard_normal((2, len(hz), 3))
     length = round(period * fps)
     spectrum = np.zeros((length // 2 + 1, 3), dtype=np.complex128)
@@ -145,9 +145,3 @@ def _soft(x: Array, window: int) -> Array:
     for _ in range(3):
         x = moving_average(x, third)
     return x
-
-
-def _smoothstep(x: Array) -> Array:
-    """0 up to x = 0, 1 from x = 1, level at both."""
-    x = np.clip(x, 0.0, 1.0)
-    return x * x * (3.0 - 2.0 * x)

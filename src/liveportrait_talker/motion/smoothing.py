@@ -65,6 +65,12 @@ def moving_average(track: ArrayLike, window: int, edge: float | None = None) -> 
     return mean
 
 
+def smoothstep(low: float, high: float, x: ArrayLike) -> Array:
+    """0 below `low`, 1 above `high`, smooth between, for arrays of any shape; `low` < `high`."""
+    t = np.clip((np.asarray(x, dtype=np.float64) - low) / (high - low), 0.0, 1.0)
+    return np.asarray(t * t * (3.0 - 2.0 * t))
+
+
 def _recursion(decay: Array, drive: Array) -> Array:
     """y[i] = decay[i] · y[i−1] + drive[i] over the rows of `drive` (T, D), from y[−1] = 0.
 

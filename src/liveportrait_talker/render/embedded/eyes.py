@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 import cv2
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from ...compiled import kernel
 from ...face.tracked import TrackedFace
 from .shading import ramp, sample
 
@@ -166,7 +166,7 @@ def harmonic_fill(picture: Floats, inside: npt.NDArray[np.bool_]) -> npt.NDArray
     return filled
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel
 def _relax(values: Floats, inside: npt.NDArray[np.bool_], rounds: int) -> None:
     height, width, channels = values.shape
     for _ in range(rounds):
@@ -181,7 +181,7 @@ def _relax(values: Floats, inside: npt.NDArray[np.bool_], rounds: int) -> None:
                     values[y, x, c] += 1.5 * (mean - values[y, x, c])
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel
 def _draw(
     out: Image,
     source: Image,

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...face.tracked import TrackedFace
+from ...motion.smoothing import smoothstep
 
 log = logging.getLogger(__name__)
 Floats = npt.NDArray[np.floating[Any]]
@@ -19,6 +20,7 @@ ROTATION_DEG = np.array([10.5, 10.5, 9.0])  # pitch, yaw, roll away from the sou
 ROTATION_GAIN = np.array([1.2, 1.0, 1.0])
 OPEN_MOST = 0.24
 OPEN_TOO_WIDE = 0.25  # a mouth open this far in the picture cannot be shut
+_STIFFENS = (0.20, 0.30)
 CONTROLS_MOST = np.array([0.13, 0.13, 0.06, 0.06])  # spread, round, press, corner_up; IOD
 _TURNED = 12.0  # deg: a face turned further has less to show of its far side
 _KNEE = 0.7
@@ -74,11 +76,12 @@ class Limits:
         """(5,) controls asked for → drawn; the lips never cross."""
         limited = np.array(controls, dtype=np.float64)
         wanted = max(self.aperture + limited[0], 0.0)  # the opening itself, not its change
-        if self.aperture > OPEN_TOO_WIDE:
-            floor = 0.5 * self.aperture
-            limited[0] = floor + min(wanted, OPEN_MOST) / OPEN_MOST * (self.aperture - floor) - self.aperture
-        else:
-            # The source's own opening stays reachable, whatever the limit.
-            limited[0] = float(soft_limit(np.array(wanted), max(OPEN_MOST, self.aperture / _KNEE))) - self.aperture
+        # The source's own opening stays reachable, whatever the limit.
+        free = float(soft_limit(np.array(wanted), max(OPEN_MOST, self.aperture / _KNEE)))
+        floor = 0.5 * self.aperture
+        stiff = floor + min(wanted, OPEN_MOST) / OPEN_MOST * (self.aperture - floor)
+        # One goes over into the other, or a video's mouth would jump as it opens.
+        share = float(smoothstep(*_STIFFENS, np.array(self.aperture)))
+        limited[0] = (1 - share) * free + share * stiff - self.aperture
         limited[1:] = soft_limit(limited[1:], CONTROLS_MOST)
         return limited

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from ...face.measures import rotation_matrix
 from ...face.tracked import TrackedFace
-from .model import PIVOT, POINTS, RINGS, RINGS_TO_OUTLINE, RINGS_TO_REST, FaceModel, smoothstep
+from ...motion.smoothing import smoothstep
+from .model import PIVOT, POINTS, RINGS, RINGS_TO_OUTLINE, RINGS_TO_REST, FaceModel
 
 Floats = npt.NDArray[np.floating[Any]]
 

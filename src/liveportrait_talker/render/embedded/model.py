@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...motion.smoothing import smoothstep
+
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
 
@@ -27,13 +29,6 @@ RINGS = RINGS_TO_OUTLINE + RINGS_TO_REST
 # only 0.22: without this share the lip folds over the skin under it.
 JAW_SHARE = 0.55 * 0.72
 WIDTH_GAIN = 1.25  # the skin around the lips damps spread and round
-
-
-def smoothstep(low: float, high: float, x: Floats) -> Floats:
-    """0 below `low`, 1 above `high`, smooth between."""
-    t = np.clip((np.asarray(x, np.float64) - low) / (high - low), 0.0, 1.0)
-    smooth: Floats = t * t * (3 - 2 * t)
-    return smooth
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +51,6 @@ class FaceModel:
     """(5, V, 3) displacement per unit of control (IOD)."""
     relief: Floats
     """(468,) how far the side rim and jaw are pulled back to the pivot's depth, 0…0.6."""
-
-    @property
-    def vertex_count(self) -> int:
-        """Face, rings and eye centres."""
-        return POINTS + RINGS * len(self.face_oval) + 2
 
     def ring(self, k: int) -> Ints:
         """(36,) vertices of ring k, −1 = the oval itself."""

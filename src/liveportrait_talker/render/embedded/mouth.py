@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 import cv2
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from ...compiled import kernel
 from ...face.tracked import TrackedFace
+from ...motion.smoothing import smoothstep
 from .mesh import PortraitMesh
-from .model import smoothstep
 from .shading import ramp, sample
 from .tones import GAMMA, LUMA, MouthTones
 
@@ -168,6 +168,8 @@ class _Photographed:
         self.pixels = np.ascontiguousarray(image[top:bottom, left:right])
         mask = np.zeros(self.pixels.shape[:2], np.uint8)
         cv2.fillPoly(mask, [np.rint(loop - (left, top)).astype(np.int32)], 1)
+        if not mask.any():  # the lips lie on the picture's edge
+            return
         linear = (self.pixels[mask > 0] / 255.0) ** GAMMA
         luma = linear @ LUMA
         bright = float(np.percentile(luma, 75))
@@ -196,7 +198,7 @@ def _curve(points: Floats, u: Floats) -> Floats:
     return smooth
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel
 def _paint(
     image: Image,
     affine: Floats,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from ...compiled import kernel
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
@@ -14,7 +15,7 @@ Ints = npt.NDArray[np.integer[Any]]
 _BEHIND = np.float32(1e4)  # triangles that turn their back show only where nothing else is
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel
 def rasterise(
     corner_x: int,
     corner_y: int,
@@ -94,7 +95,7 @@ def rasterise(
             map_y[y, x] = 2.0 * (corner_y - texture_y + y - weight * map_y[y, x])
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel
 def sharpen(
     pixels: npt.NDArray[np.uint8],
     blurred: npt.NDArray[np.uint8],

@@ -15,12 +15,13 @@ import numpy.typing as npt
 
 from ...face.crop import FaceCrop
 from ...face.tracked import TrackedFace, TrackedSource
+from ...motion.smoothing import smoothstep
 from ...motion.track import MotionTrack, MouthControls
 from ..protocol import FaceFrame
 from .eyes import Eye
 from .limits import Limits
 from .mesh import PortraitMesh
-from .model import face_model, smoothstep
+from .model import face_model
 from .mouth import MouthInterior
 from .raster import moving_window, rasterise, sharpen
 from .texture import Texture, blur
@@ -69,6 +70,9 @@ class EmbeddedFace:
             raise TypeError(f"the embedded renderer draws MouthControls, got {type(track.mouth).__name__}")
         crop_width = self._source.faces[0].crop.scale * self._source.faces[0].crop.size[0]
         for k, index in enumerate(self._source.frame_indices(len(track), track.fps)):
+            if not self._source.shows_face(int(index)):
+                yield FaceFrame(self._source.footage[index][:1, :1], None, FaceCrop.window(0, 0, 1, 1), int(index))
+                continue
             window, image = self._at(int(index)).drawn(
                 rotation_deg=track.head.rotation_deg[k].astype(np.float64),
                 shift_px=track.head.shift[k].astype(np.float64) * crop_width,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from ...compiled import inlined
 
 Floats = npt.NDArray[np.floating[Any]]
 
 
-@numba.njit(inline="always", cache=True)
+@inlined
 def ramp(low: float, high: float, x: float) -> float:
     """0 below `low`, 1 above `high`, smooth between; `low` < `high`."""
     t = (x - low) / (high - low)
@@ -19,7 +20,7 @@ def ramp(low: float, high: float, x: float) -> float:
     return t * t * (3.0 - 2.0 * t)
 
 
-@numba.njit(inline="always", cache=True)
+@inlined
 def sample(values: Floats, y: float, x: float, c: int) -> float:
     """Channel `c` of (h, w, channels) between its pixels; beyond the rim the edge goes on."""
     height, width = values.shape[:2]

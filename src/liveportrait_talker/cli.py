@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from ._version import __version__
 from .errors import OptionError, TalkerError
@@ -40,8 +40,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say("stopped; nothing was left behind.")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        return EXIT_FAILURE
     except Exception as error:
         if arguments.debug:
             traceback.print_exc()
@@ -52,12 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="liveportrait-talker",
         description="A portrait (or a video) and a voice go in, a talking video comes out.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     common.add_argument("--quiet", action="store_true", help="no progress, no notes, only errors")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -89,6 +87,15 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--json", action="store_true", help="print the table as JSON")
     bench.set_defaults(run=_bench)
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one sentence, like every other."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with code 2."""
+        _say(f"error: {message}; `{self.prog} --help` lists what can be given.")
+        sys.exit(EXIT_MISTAKE)
 
 
 def add_talk_options(parser: argparse.ArgumentParser) -> None:
@@ -135,12 +142,12 @@ def _generate(arguments: argparse.Namespace) -> int:
             arguments.source, arguments.voice, out, options, overwrite=arguments.overwrite, on_progress=bars
         )
     if arguments.json:
-        sys.stdout.write(json.dumps(report.as_json(), indent=1) + "\n")
+        _print(json.dumps(report.as_json(), indent=1))
     elif not arguments.quiet:
         width, height = report.size
-        sys.stdout.write(
+        _print(
             f"{report.path}: {report.frames} frames, {report.video_seconds:.1f} s, {width}×{height}, drawn by the "
-            f"{report.renderer} renderer in {report.elapsed_seconds:.1f} s ({report.speed:.0f} frames/s).\n"
+            f"{report.renderer} renderer in {report.elapsed_seconds:.1f} s ({report.speed:.0f} frames/s)."
         )
     return 0
 
@@ -149,7 +156,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from .doctor import report
 
     lines, healthy = report()
-    sys.stdout.write("\n".join(lines) + "\n")
+    _print("\n".join(lines))
     return 0 if healthy else EXIT_FAILURE
 
 
@@ -160,7 +167,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
     with _Bars(quiet=arguments.quiet) as bars:
         table = bench(arguments.source, frames=arguments.frames, on_progress=bars)
-    sys.stdout.write((json.dumps(table.as_json(), indent=1) if arguments.json else str(table)) + "\n")
+    _print(json.dumps(table.as_json(), indent=1) if arguments.json else str(table))
     return 0
 
 
@@ -213,13 +220,27 @@ def _console() -> Any:
     return Console(stderr=True, highlight=False)
 
 
+def _print(text: str) -> None:
+    """Write a report to standard output, which may be closed or full: the work is done all the same."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stdout = None
+    except OSError as error:
+        _say(f"note: the report could not be printed ({error.strerror}).")
+        sys.stdout = None
+
+
 def _say(text: str) -> None:
     if sys.stderr is None:  # closed by the caller
         return
     if _console.cache_info().currsize:  # bars may be running: the console writes above them
         _console().print(text, markup=False, soft_wrap=True)
     else:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(text)
 
 
 class _Notes(logging.Handler):

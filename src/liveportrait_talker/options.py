@@ -55,7 +55,7 @@ class TalkOptions:
     pupil_x: float = _option(0.0, "turn the irises, + to the picture's right", low=-PUPIL_RANGE, high=PUPIL_RANGE)
     pupil_y: float = _option(0.0, "turn the irises, + up", low=-PUPIL_RANGE, high=PUPIL_RANGE)
     expression_scale: float = _option(1.0, "how much the mouth moves; 0 leaves it at rest", low=0, high=2)
-    crop: bool = _option(False, "make a 512 px video of the face alone instead of the full picture")
+    crop: bool = _option(False, "make a 512 px video of head and shoulders instead of the full picture")
     no_crop: bool = _option(
         False, "take the whole frame as the face (a picture cut to a face already): no search for small faces"
     )
@@ -64,7 +64,9 @@ class TalkOptions:
         None, "frame rate; 25 for a picture, the source's own for a video", low=1, high=120, unit="frames/s"
     )
     quality: int = _option(14, "H.264 quality (CRF), smaller is better and larger", low=0, high=51)
-    seed: int = _option(0, "the same seed gives the same video", low=0, high=2**32 - 1)
+    seed: int = _option(
+        0, "another seed is another take; the same seed and picture give the same video", low=0, high=2**32 - 1
+    )
     max_size: int = _option(
         2560, "longest side of the video; a larger picture is scaled down", low=64, high=8192, unit="px"
     )

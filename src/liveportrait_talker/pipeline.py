@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,7 +163,7 @@ class Talker:
             renderer=self.renderer.name,
             frames=frames,
             fps=scene.track.fps,
-            size=size,
+            size=(size[0] + size[0] % 2, size[1] + size[1] % 2),
             video_seconds=frames / scene.track.fps,
             elapsed_seconds=time.monotonic() - started,
             seed=options.seed,
@@ -226,12 +227,18 @@ class Talker:
     ) -> MotionTrack:
         frames = voice.frame_count(fps)
         # One stream of chance a channel: turning one off leaves the others as they were.
-        head_rng, blink_rng, gaze_rng = (np.random.default_rng([options.seed, channel]) for channel in range(3))
+        # Mixed with the picture, or two portraits side by side would blink in unison.
+        picture = zlib.crc32(source.footage[0].tobytes())
+        head_rng, blink_rng, gaze_rng = (
+            np.random.default_rng([options.seed, picture, channel]) for channel in range(3)
+        )
         loudness = loudness_db(voice, fps)
         voiced = speaking(loudness, fps)
         if not voiced.any():
             log.warning("no voice is heard in the sound: the mouth stays at rest.")
         head_pose = options.head_pose_for(source.is_still)
+        if head_pose == "still" and not source.is_still:
+            log.warning("a source video moves its own head: --still adds no motion to it, and takes none away.")
         if head_pose == "synthetic" and options.head_style == "classic":
             turn = classic_head_pose(mouth, fps, head_rng, amount=options.head_motion)
         elif head_pose == "synthetic":

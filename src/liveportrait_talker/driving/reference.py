@@ -77,6 +77,7 @@ def reference_head(
     """
     frames = len(source_deg)
     if reference_fps is None:
+        log.warning("the reference is a picture: the head is held in its pose.")
         return np.asarray(poses[:1] - source_deg)
     smooth = moving_average(poses, max(1, round(_SMOOTH_S * reference_fps)))
     length = max(1, round(len(poses) * fps / reference_fps))
@@ -89,7 +90,7 @@ def reference_head(
     share = np.minimum(1.0, COMFORTABLE_DEG / np.maximum(widest, 1e-6))
     if share.min() < 0.999:
         log.warning(
-            "the reference turns its head further than the portrait can follow: it is drawn at %.0f %% of its size.",
+            "the reference turns its head further than the portrait can follow: its turns are reduced to %.0f %%.",
             100 * share.min(),
         )
     return np.asarray(turns * share)

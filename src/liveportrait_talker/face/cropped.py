@@ -45,11 +45,24 @@ def cut(image: Image, crop: FaceCrop) -> Image:
     return pixels
 
 
+def inside_picture(crop: FaceCrop, size: tuple[int, int]) -> FaceCrop:
+    """The crop if the picture (width, height) holds it; else an upright one near it that the picture does hold."""
+    side = crop.size[0] * crop.scale
+    corners = np.array([[x, y, 1.0] for x in (0, crop.size[0]) for y in (0, crop.size[1])]) @ crop.to_image[:2].T
+    if (corners >= -0.5).all() and (corners <= np.array(size) + 0.5).all():
+        return crop
+    side = min(side, *size)
+    middle = np.clip(corners.mean(axis=0), side / 2, np.array(size) - side / 2)
+    to_image = np.diag([side / crop.size[0], side / crop.size[1], 1.0])
+    to_image[:2, 2] = middle - side / 2
+    return FaceCrop(to_image, crop.size)
+
+
 def cropped(source: TrackedSource) -> TrackedSource:
     """The source as a 512 px footage of its face. A video keeps one crop throughout, so that it does not sway."""
     footage = source.footage
     mean_face = np.mean([face.landmarks for face in source.faces], axis=0)
-    crop = face_crop(mean_face)
+    crop = inside_picture(face_crop(mean_face), footage.size)
     if source.is_still:
         pictures = Footage.from_array(footage.name, cut(footage[0], crop))
     else:

@@ -58,7 +58,9 @@ class FaceTracker:
     """
 
     def __init__(self, *, following: bool, faces: int = MOST_FACES) -> None:
+        self._following = following
         self._loud_calls = _LOUD_CALLS
+        self._quiet = contextlib.ExitStack()
         with _quiet_stderr():
             os.environ.setdefault("GLOG_minloglevel", "3")
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -74,10 +76,13 @@ class FaceTracker:
             )
 
     def __enter__(self) -> FaceTracker:
+        if not self._following:  # a single look is over before the graph's threads have had their say
+            self._quiet.enter_context(_quiet_stderr())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._mesh.close()
+        with self._quiet, _quiet_stderr():
+            self._mesh.close()
 
     def find(self, image: Image) -> list[Floats]:
         """Faces of a (H, W, 3) RGB picture as (478, 3) float32 image px, the largest first."""
@@ -176,7 +181,7 @@ def _choose(found: list[Floats], face: int | None, name: str) -> Floats:
 def _no_face(name: str, image: Image) -> NoFaceError:
     height, width = image.shape[:2]
     return NoFaceError(
-        f"no face found in {name} ({width}×{height}): give a picture that shows one face from the front, "
+        f"no face found in {name} ({width}×{height}): give a picture or a video that shows one face from the front, "
         "both eyes and the mouth in view."
     )
 

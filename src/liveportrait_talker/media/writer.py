@@ -88,6 +88,7 @@ class VideoWriter:
         self._path = path
         self._size = size
         self._voice = voice
+        self._overwrite = overwrite
         self._frame_count = frame_count
         exact_fps = Fraction(fps).limit_denominator(1001)  # 29.97… is 30000/1001
         width, height = size
@@ -171,9 +172,22 @@ class VideoWriter:
         try:
             with self._part.open("rb+") as file:
                 os.fsync(file.fileno())  # a network drive may tell only now that it is full
-            self._part.replace(self._path.resolve())
+            if self._overwrite:
+                self._part.replace(self._path.resolve())
+            else:
+                self._publish_new()
         except OSError as error:
             raise self._explained(error) from error
+
+    def _publish_new(self) -> None:
+        """Give the file its name, unless another run has taken it meanwhile."""
+        target = self._path.resolve()
+        try:
+            target.hardlink_to(self._part)
+        except FileExistsError:
+            raise MediaError(f"{self._path} has come into being meanwhile; use --overwrite, or name another") from None
+        except OSError:  # a file system without links
+            self._part.replace(target)
 
     def _clean_up(self) -> None:
         """Stop the thread, close all files and remove what is not published."""

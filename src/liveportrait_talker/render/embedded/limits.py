@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.floating[Any]]
 ROTATION_DEG = np.array([10.5, 10.5, 9.0])  # pitch, yaw, roll away from the source's own pose
 # FaceMesh, which sets the users' yardstick, reads a drawn nod at four fifths of its size.
 ROTATION_GAIN = np.array([1.2, 1.0, 1.0])
-OPEN_MOST = 0.24
+OPEN_MOST = 0.225  # the lower lip folds over the chin beyond
 OPEN_TOO_WIDE = 0.25  # a mouth open this far in the picture cannot be shut
 _STIFFENS = (0.20, 0.30)
 CONTROLS_MOST = np.array([0.13, 0.13, 0.06, 0.06])  # spread, round, press, corner_up; IOD

@@ -173,10 +173,13 @@ class _Photographed:
         linear = (self.pixels[mask > 0] / 255.0) ** GAMMA
         luma = linear @ LUMA
         bright = float(np.percentile(luma, 75))
-        skin_luma = interior._tones.skin_luma
-        toothy = float(smoothstep(0.30, 0.55, np.array(bright / max(skin_luma, 1e-4))))
-        self.weight = toothy * float(smoothstep(*_TEETH_SHOW, np.array(aperture)))
+        skin = interior._tones.skin
+        toothy = float(smoothstep(0.30, 0.55, np.array(bright / max(float(skin @ LUMA), 1e-4))))
         self.teeth = np.median(linear[luma >= bright], axis=0).astype(np.float32)
+        # What is redder than the skin is lip or tongue.
+        redder = (self.teeth[0] / max(self.teeth[1], 1e-4)) / (skin[0] / max(skin[1], 1e-4))
+        toothy *= 1 - float(smoothstep(0.95, 1.1, np.array(redder)))
+        self.weight = toothy * float(smoothstep(*_TEETH_SHOW, np.array(aperture)))
         corner = np.array([left, top])
         plane = interior._on_plane(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]) + corner, mesh.rotation, still, 1.0)
         plane = plane - interior._centre

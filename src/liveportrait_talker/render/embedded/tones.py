@@ -38,11 +38,14 @@ class MouthTones:
         lip_points = [points[list(pair)].mean(axis=0) for pair in ((13, 0), (14, 17), (81, 39), (311, 269))]
         lip = np.median(np.concatenate([_patch(image, p, max(1, radius // 3)) for p in lip_points]), axis=0)
         white = _eye_white(image, face)
-        self.skin_luma = float(skin @ LUMA)
+        self.skin = skin
         skin_luma, white_luma = float(skin @ LUMA), float(white @ LUMA)
         # Enamel in the picture's own light, as its eye whites and a little its skin show it; never a cool grey.
         hue = 0.45 * _ENAMEL + 0.4 * white / max(white_luma, 1e-4) + 0.15 * (skin / max(skin_luma, 1e-4)) ** 0.8
-        tint = np.array([max(hue[0], hue[1]), hue[1], min(hue[2], 0.93 * hue[1])])
+        # In a yellowed painting enamel is yellow, not green; in no light is it pink or blue.
+        blueness = float(np.clip(1.35 * skin[2] / max(skin[1], 1e-4), 0.4, 0.93))
+        redness = 1.03 + 0.4 * (0.93 - blueness)
+        tint = np.array([redness, 1.0, min(hue[2] / hue[1], blueness)])
         tint = tint / (tint @ LUMA)
         self.teeth = (tint * 0.95 * max(min(white_luma, 1.1 * skin_luma), 0.8 * skin_luma)).astype(np.float32)
         self.cavity = (skin * (0.10, 0.045, 0.04)).astype(np.float32)

@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liveportrait_talker.render.embedded.texture import Texture, doubled
+from liveportrait_talker.render.embedded.texture import Texture, doubled, enlarged
 
 PICTURE = np.random.default_rng(3).integers(0, 256, (60, 80, 3), dtype=np.uint8)
 
@@ -18,19 +19,21 @@ def test_a_smooth_picture_is_continued_between_its_pixels():
 
 
 @settings(max_examples=40)
-@given(st.integers(0, 70), st.integers(0, 50), st.integers(1, 20), st.integers(1, 20))
-def test_a_redrawn_patch_is_as_if_it_had_always_been_there(left, top, width, height):
+@given(st.integers(0, 70), st.integers(0, 50), st.integers(1, 20), st.integers(1, 20), st.booleans())
+def test_a_redrawn_patch_is_as_if_it_had_always_been_there(left, top, width, height, many_frames):
     width, height = min(width, 80 - left), min(height, 60 - top)
     patch = np.random.default_rng(left).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    texture = Texture(PICTURE, (0, 0, 80, 60))
+    texture = Texture(PICTURE, (0, 0, 80, 60), many_frames=many_frames)
     texture.redraw(left, top, patch)
     edited = PICTURE.copy()
     edited[top : top + height, left : left + width] = patch
-    assert (texture._doubled == doubled(edited)).all()
+    assert (texture._enlarged == enlarged(edited, texture.factor)).all()
 
 
-def test_sampling_on_the_grid_gives_the_picture():
-    texture = Texture(PICTURE, (10, 5, 70, 50))
-    y, x = np.mgrid[0:45, 0:60].astype(np.float32) * 2
+@pytest.mark.parametrize(("many_frames", "factor"), [(False, 2), (True, 4)])
+def test_sampling_on_the_grid_gives_the_picture(many_frames, factor):
+    texture = Texture(PICTURE, (10, 5, 70, 50), many_frames=many_frames)
+    assert texture.factor == factor
+    y, x = np.mgrid[0:45, 0:60].astype(np.float32) * factor
     assert (texture.sampled(x, y) == PICTURE[5:50, 10:70]).all()
     assert texture.covers((10, 5, 70, 50)) and not texture.covers((9, 5, 70, 50))

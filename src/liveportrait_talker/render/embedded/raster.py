@@ -21,6 +21,7 @@ def rasterise(
     corner_y: int,
     texture_x: int,
     texture_y: int,
+    factor: int,
     position: npt.NDArray[np.float32],
     displacement: npt.NDArray[np.float32],
     depth: npt.NDArray[np.float32],
@@ -36,15 +37,16 @@ def rasterise(
     Args:
         corner_x: left of the window in picture px.
         corner_y: top of it.
-        texture_x: left of the doubled texture in picture px.
+        texture_x: left of the enlarged texture in picture px.
         texture_y: top of it.
+        factor: its px per picture px.
         position: (V, 2) source vertices, px.
         displacement: (V, 2) px.
         depth: (V,) larger is nearer.
         triangles: (N, 3) the ones to draw.
         border_x: (W,) weight of the motion at each picture column, 0 at the rim.
         border_y: (H,) the same for rows.
-        map_x: (h, w) filled with x in the doubled texture.
+        map_x: (h, w) filled with x in the enlarged texture.
         map_y: (h, w) filled with y in it.
         nearest: (h, w) filled with how far a pixel is moved: 0 at rest, 1 from half a pixel on.
     """
@@ -91,8 +93,8 @@ def rasterise(
         for x in range(width):
             weight = border_x[corner_x + x] * border_y[corner_y + y]
             nearest[y, x] = min(2.0 * weight * (abs(map_x[y, x]) + abs(map_y[y, x])), 1.0)
-            map_x[y, x] = 2.0 * (corner_x - texture_x + x - weight * map_x[y, x])
-            map_y[y, x] = 2.0 * (corner_y - texture_y + y - weight * map_y[y, x])
+            map_x[y, x] = factor * (corner_x - texture_x + x - weight * map_x[y, x])
+            map_y[y, x] = factor * (corner_y - texture_y + y - weight * map_y[y, x])
 
 
 @kernel

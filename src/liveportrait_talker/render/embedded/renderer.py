@@ -155,6 +155,7 @@ class Portrait:
             top,
             texture.box[0],
             texture.box[1],
+            texture.factor,
             self._position,
             displacement.astype(np.float32),
             depth.astype(np.float32),
@@ -175,13 +176,14 @@ class Portrait:
         return (left, top, right, bottom), pixels
 
     def _texture_for(self, window: Window, displacement: Floats) -> Texture:
-        """The doubled texture: for a picture all that can ever move, for a video's frame what this frame needs."""
+        """The enlarged texture: for a picture all that can ever move, for a video's frame what this frame needs."""
         if self._texture is None or (self._drawn_once and not self._texture.covers(window)):
             reach = int(np.ceil(np.abs(displacement).max())) + 4 if self._drawn_once else 0
             low, high = self._mesh.position.min(axis=0), self._mesh.position.max(axis=0)
             box = window if self._drawn_once else (int(low[0]) - 4, int(low[1]) - 4, int(high[0]) + 5, int(high[1]) + 5)
             self._look = _AS_PHOTOGRAPHED
-            self._texture = Texture(self._image, (box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach))
+            box = (box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach)
+            self._texture = Texture(self._image, box, many_frames=not self._drawn_once)
             if not self._drawn_once:
                 low, high = (f(self._face.landmarks[:, :2], axis=0) for f in (np.min, np.max))
                 self._sharpening = self._texture.sharpening((int(low[0]), int(low[1]), int(high[0]), int(high[1])))

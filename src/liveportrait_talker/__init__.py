@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .face.tracked import TrackedSource
     from .media.waveform import Waveform
     from .motion.track import HeadTrack, MotionTrack, MouthControls
+    from .networks import build_network, neural_networks
     from .options import TalkOptions
     from .pipeline import Talker, TalkReport
     from .render.protocol import FaceFrame, PreparedFace, Renderer
@@ -41,6 +42,8 @@ __all__ = [
     "Waveform",
     "WeightsError",
     "__version__",
+    "build_network",
+    "neural_networks",
 ]
 
 # Loaded when first asked for: importing the package must not load OpenCV, MediaPipe or PyAV.
@@ -57,6 +60,8 @@ _HOMES = {
     "Renderer": ".render.protocol",
     "TrackedSource": ".face.tracked",
     "Waveform": ".media.waveform",
+    "build_network": ".networks",
+    "neural_networks": ".networks",
 }
 
 

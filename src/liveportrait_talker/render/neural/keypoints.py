@@ -57,7 +57,8 @@ class FaceMotion:
         for name, shape in shapes.items():
             array = np.array(getattr(self, name), dtype=np.float64)
             if array.shape != (len(self.keypoints), *shape):
-                raise ValueError(f"FaceMotion.{name} must be (N, {str(shape)[1:]}, got {array.shape}")
+                wanted = ", ".join(map(str, shape))
+                raise ValueError(f"FaceMotion.{name} must be (N, {wanted}), got {array.shape}")
             array.setflags(write=False)
             object.__setattr__(self, name, array)
 

@@ -23,7 +23,8 @@ def crop_mask() -> Image:
     at = np.arange(SIZE)
     beyond = np.maximum(np.maximum(_RAMP - at, 0), at - (SIZE - _RAMP))
     distance = np.hypot(beyond[:, None], beyond)
-    return np.floor(255 * np.maximum(0, 1 - distance / _RAMP)).astype(np.uint8)
+    mask: Image = np.floor(255 * np.maximum(0, 1 - distance / _RAMP)).astype(np.uint8)
+    return mask
 
 
 def mask_in_picture(to_image: Floats, size: tuple[int, int]) -> npt.NDArray[np.float32]:

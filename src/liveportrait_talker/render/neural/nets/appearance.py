@@ -22,6 +22,7 @@ class AppearanceFeatureExtractor(nn.Module):
         self.resblocks_3d = nn.Sequential(OrderedDict((f"3dr{i}", _ResBlock3d(32)) for i in range(6)))
 
     def forward(self, image: Tensor) -> Tensor:
+        """Feature volume (B, 32, 16, 64, 64) of the face."""
         x = self.first(image)
         for block in self.down_blocks:
             x = block(x)

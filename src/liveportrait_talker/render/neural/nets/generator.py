@@ -27,6 +27,7 @@ class SpadeGenerator(nn.Module):
         self.conv_img = nn.Sequential(nn.Conv2d(64, 3 * 2 * 2, 3, padding=1))
 
     def forward(self, feature: Tensor) -> Tensor:
+        """Picture (B, 3, 512, 512)."""
         x = self.fc(feature)
         for i in range(6):
             x = getattr(self, f"G_middle_{i}")(x, feature)
@@ -50,13 +51,14 @@ class SpadeBlock(nn.Module):
         self.conv_1 = SpectralConv2d(middle, channels_out, 3)
         self.norm_0 = Spade(channels_in)
         self.norm_1 = Spade(middle)
-        self.has_conv_on_shortcut = channels_in != channels_out
-        if self.has_conv_on_shortcut:
+        self.changes_width = channels_in != channels_out
+        if self.changes_width:
             self.conv_s = SpectralConv2d(channels_in, channels_out, 1, bias=False)
             self.norm_s = Spade(channels_in)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        shortcut = self.conv_s(self.norm_s(x, condition)) if self.has_conv_on_shortcut else x
+        """Features (B, out, H, W)."""
+        shortcut = self.conv_s(self.norm_s(x, condition)) if self.changes_width else x
         change = self.conv_0(F.leaky_relu(self.norm_0(x, condition), 0.2))
         change = self.conv_1(F.leaky_relu(self.norm_1(change, condition), 0.2))
         total: Tensor = shortcut + change
@@ -73,6 +75,7 @@ class Spade(nn.Module):
         self.mlp_beta = nn.Conv2d(_SHARED, channels, 3, padding=1)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Features of x's shape."""
         steer = self.mlp_shared(F.interpolate(condition, size=x.shape[2:], mode="nearest"))
         scaled: Tensor = F.instance_norm(x) * (1 + self.mlp_gamma(steer)) + self.mlp_beta(steer)
         return scaled
@@ -103,4 +106,5 @@ class SpectralConv2d(nn.Module):
         return self.weight_orig / sigma.to(self.weight_orig.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features (B, out, H, W) of features (B, in, H, W)."""
         return F.conv2d(x, self.weight, self.bias, padding="same")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,6 +26,7 @@ class MotionExtractor(nn.Module):
         self.detector = _ConvNeXt()
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """The raw heads by name."""
         heads: dict[str, Tensor] = self.detector(image)
         return heads
 
@@ -33,12 +36,11 @@ class _ConvNeXt(nn.Module):
         super().__init__()
         stem = nn.Sequential(nn.Conv2d(3, _WIDTHS[0], 4, stride=4), _ChannelNorm(_WIDTHS[0]))
         self.downsample_layers = nn.ModuleList([stem])
-        for before, after in zip(_WIDTHS[:-1], _WIDTHS[1:], strict=True):
+        for before, after in pairwise(_WIDTHS):
             halve = nn.Conv2d(before, after, 2, stride=2)
             self.downsample_layers.append(nn.Sequential(_ChannelNorm(before), halve))
         self.stages = nn.ModuleList(
-            nn.Sequential(*(_Block(width) for _ in range(count)))
-            for width, count in zip(_WIDTHS, _BLOCKS, strict=True)
+            nn.Sequential(*(_Block(width) for _ in range(count))) for width, count in zip(_WIDTHS, _BLOCKS, strict=True)
         )
         self.norm = nn.LayerNorm(_WIDTHS[-1], eps=_EPS)
         for name, size in _HEADS.items():
@@ -90,4 +92,5 @@ class _GlobalResponseNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         energy = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
         relative = energy / (energy.mean(dim=-1, keepdim=True) + _EPS)
-        return self.gamma * (x * relative) + self.beta + x
+        gated: Tensor = self.gamma * (x * relative) + self.beta + x
+        return gated

@@ -18,6 +18,7 @@ class PointMLP(nn.Module):
         self.mlp = nn.Sequential(*layers[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
+        """Offsets (B, m)."""
         y: Tensor = self.mlp(x)
         return y
 

@@ -6,6 +6,8 @@ Grids hold x, y, z in −1…1 with the centres of the first and last cells at �
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,6 +35,7 @@ class WarpingNetwork(nn.Module):
         self.fourth = nn.Conv2d(256, 256, 1)
 
     def forward(self, feature_3d: Tensor, *, kp_source: Tensor, kp_driving: Tensor) -> dict[str, Tensor]:
+        """Warped features, occlusion and deformation by name."""
         deformation, occlusion_map = self.dense_motion_network(feature_3d, kp_source, kp_driving)
         moved = _sample(feature_3d, deformation).flatten(1, 2)  # (B, 512, 64, 64)
         out = self.fourth(self.third(moved)) * occlusion_map
@@ -55,7 +58,7 @@ class _DenseMotion(nn.Module):
         grid = coordinate_grid(volume.shape[2:], like=kp_driving)
         fields = _sparse_motions(grid, kp_source, kp_driving)  # (B, 22, D, H, W, 3)
         copies = volume[:, None].expand(-1, _FIELDS, -1, -1, -1, -1)
-        seen = _sample(copies.flatten(0, 1), fields.flatten(0, 1)).unflatten(0, fields.shape[:2])
+        seen = _sample(copies.flatten(0, 1), fields.flatten(0, 1)).view_as(copies)  # (B, 22, 4, D, H, W)
         heat = (_heat_maps(grid, kp_driving) - _heat_maps(grid, kp_source)).to(volume.dtype)
         groups = torch.cat([F.pad(heat, (0, 0, 0, 0, 0, 0, 1, 0))[:, :, None], seen], dim=2)  # (B, 22, 5, D, H, W)
 
@@ -110,14 +113,20 @@ class _Encoder(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         widths = (channels, *_ENCODER)
-        self.down_blocks = nn.ModuleList(_ConvNormReLU3d(*pair) for pair in zip(widths[:-1], widths[1:], strict=True))
+        self.down_blocks = nn.ModuleList(_ConvNormReLU3d(*pair) for pair in pairwise(widths))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """The input and what each block makes of it, the smallest last."""
         maps = [x]
         for block in self.down_blocks:
-            maps.append(F.avg_pool3d(block(maps[-1]), (1, 2, 2)))
+            maps.append(_halve(block(maps[-1])))
         return maps
+
+
+def _halve(x: Tensor) -> Tensor:
+    """Half the height and width of (B, C, D, H, W), in two dimensions: pooling in three knows no bfloat16 on a CPU."""
+    height, width = x.shape[-2:]
+    return F.avg_pool2d(x.flatten(1, 2), 2).view(*x.shape[:3], height // 2, width // 2)
 
 
 class _Decoder(nn.Module):

@@ -1,0 +1,186 @@
+"""SadTalker's pose network: a head that moves with the voice (spec talker.md §5). A conditional VAE's decoder."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .audio2exp import EMBEDDING, audio_layers
+
+SEGMENT = 32
+"""Frames drawn at once."""
+LATENT = 64
+POSE = 6
+"""Pitch, yaw, roll in radians, then x, y, z, both of the morphable model's camera."""
+STYLES = 46
+_FLAT = SEGMENT * POSE
+
+
+def segment_count(frames: int) -> int:
+    """How many latent draws a clip of `frames` needs: one for each 32 frames after the first, begun or full."""
+    return -(-max(frames - 1, 0) // SEGMENT)
+
+
+class Audio2Pose(nn.Module):
+    """Mel windows (B, T, 1, 80, 16), source pose (B, 6), latents (B, S, 64), style (B,) int64 → pose (B, T, 6).
+
+    S is `segment_count(T)`, the latents standard normal, the style 0…45. Frame 0 has the source's pose. Clips of a
+    batch do not mix. The result is raw: `driving.learned.smoothing` takes the tremble out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.audio_encoder = _AudioEncoder()
+        self.netG = _VAE()
+
+    def forward(self, mels: Tensor, source_pose: Tensor, latents: Tensor, style: Tensor) -> Tensor:
+        """Pose (B, T, 6) of heads that say what is heard."""
+        batch, frames = mels.shape[:2]
+        segments = segment_count(frames)
+        if latents.shape != (batch, segments, LATENT):
+            raise ValueError(
+                f"{frames} frames need latents ({batch}, {segments}, {LATENT}), got {tuple(latents.shape)}"
+            )
+        motion = source_pose.new_zeros(batch, frames, POSE)
+        if segments:
+            heard = self.audio_encoder(mels.flatten(0, 1)).unflatten(0, (batch, frames))  # (B, T, 512)
+            rows = _segment_rows(frames).to(mels.device)  # (S, 32)
+            drawn = self.netG.decoder(
+                source_pose.repeat_interleave(segments, dim=0),
+                latents.flatten(0, 1),
+                style.repeat_interleave(segments),
+                heard[:, rows].flatten(0, 1),
+            ).unflatten(0, (batch, segments))  # (B, S, 32, 6)
+            # The last segment ends with the clip; of a remainder only the rows not drawn before count.
+            full = (frames - 1) // SEGMENT
+            rest = (frames - 1) % SEGMENT
+            motion[:, 1 : 1 + full * SEGMENT] = drawn[:, :full].flatten(1, 2)
+            if rest:
+                motion[:, -rest:] = drawn[:, -1, -rest:]
+        return source_pose[:, None] + motion
+
+
+def _segment_rows(frames: int) -> Tensor:
+    """Frames (S, 32) that each segment hears. A remainder hears the last 32, the first repeated if there are fewer."""
+    full = torch.arange(1, 1 + (frames - 1) // SEGMENT * SEGMENT).view(-1, SEGMENT)
+    if not (frames - 1) % SEGMENT:
+        return full
+    last = torch.arange(frames - SEGMENT, frames).clamp(min=1)
+    return torch.cat([full, last[None]])
+
+
+class _AudioEncoder(nn.Module):
+    """(N, 1, 80, 16) → (N, 512)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.audio_encoder = audio_layers()
+
+    def forward(self, mels: Tensor) -> Tensor:
+        embedding: Tensor = self.audio_encoder(mels).flatten(1)
+        return embedding
+
+
+class _VAE(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = _PoseEncoder()
+        self.decoder = _PoseDecoder()
+
+
+class _PoseEncoder(nn.Module):
+    """The half that only training used: it has no forward, but its weights are in the file and must load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.resunet = _ResUnet()
+        self.MLP = nn.ModuleDict({"L0": nn.Linear(POSE + LATENT + 2 * _FLAT, 128)})
+        self.linear_means = nn.Linear(128, LATENT)
+        self.linear_logvar = nn.Linear(128, LATENT)
+        self.linear_audio = nn.Linear(EMBEDDING, POSE)
+        self.classbias = nn.Parameter(torch.zeros(STYLES, LATENT))
+
+
+class _PoseDecoder(nn.Module):
+    """Source pose (N, 6), latent (N, 64), style (N,), embeddings (N, 32, 512) → change of pose (N, 32, 6)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.resunet = _ResUnet()
+        self.MLP = nn.ModuleDict({"L0": nn.Linear(POSE + LATENT + _FLAT, 128), "L1": nn.Linear(128, _FLAT)})
+        self.pose_linear = nn.Linear(POSE, POSE)
+        self.linear_audio = nn.Linear(EMBEDDING, POSE)
+        self.classbias = nn.Parameter(torch.zeros(STYLES, LATENT))
+
+    def forward(self, source_pose: Tensor, latent: Tensor, style: Tensor, embedding: Tensor) -> Tensor:
+        heard = self.linear_audio(embedding).flatten(1)  # (N, 192)
+        x = torch.cat([source_pose, latent + self.classbias[style], heard], dim=1)
+        x = torch.sigmoid(self.MLP["L1"](F.relu(self.MLP["L0"](x))))
+        x = self.resunet(x.view(-1, 1, SEGMENT, POSE)).squeeze(1)
+        motion: Tensor = self.pose_linear(x)
+        return motion
+
+
+class _ResUnet(nn.Module):
+    """(N, 1, 32, 6) → the same shape in 0…1; axes channel, time, coefficient. Only time shrinks and grows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.input_layer = nn.Sequential(_conv(1, 32), nn.BatchNorm2d(32), nn.ReLU(), _conv(32, 32))
+        self.input_skip = nn.Sequential(_conv(1, 32))
+        self.residual_conv_1 = _ResidualConv(32, 64, time_stride=2)
+        self.residual_conv_2 = _ResidualConv(64, 128, time_stride=2)
+        self.bridge = _ResidualConv(128, 256, time_stride=2)
+        self.upsample_1 = _Upsample(256)
+        self.up_residual_conv1 = _ResidualConv(256 + 128, 128)
+        self.upsample_2 = _Upsample(128)
+        self.up_residual_conv2 = _ResidualConv(128 + 64, 64)
+        self.upsample_3 = _Upsample(64)
+        self.up_residual_conv3 = _ResidualConv(64 + 32, 32)
+        self.output_layer = nn.Sequential(nn.Conv2d(32, 1, 1), nn.Sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        x1 = self.input_layer(x) + self.input_skip(x)  # time 32
+        x2 = self.residual_conv_1(x1)  # 16
+        x3 = self.residual_conv_2(x2)  # 8
+        y = self.bridge(x3)  # 4
+        y = self.up_residual_conv1(torch.cat([self.upsample_1(y), x3], dim=1))
+        y = self.up_residual_conv2(torch.cat([self.upsample_2(y), x2], dim=1))
+        y = self.up_residual_conv3(torch.cat([self.upsample_3(y), x1], dim=1))
+        out: Tensor = self.output_layer(y)
+        return out
+
+
+class _ResidualConv(nn.Module):
+    def __init__(self, channels_in: int, channels_out: int, *, time_stride: int = 1) -> None:
+        super().__init__()
+        self.conv_block = nn.Sequential(
+            nn.BatchNorm2d(channels_in),
+            nn.ReLU(),
+            _conv(channels_in, channels_out, time_stride),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(),
+            _conv(channels_out, channels_out),
+        )
+        self.conv_skip = nn.Sequential(_conv(channels_in, channels_out, time_stride), nn.BatchNorm2d(channels_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        total: Tensor = self.conv_block(x) + self.conv_skip(x)
+        return total
+
+
+class _Upsample(nn.Module):
+    """Twice the time."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.upsample = nn.ConvTranspose2d(channels, channels, (2, 1), stride=(2, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.upsample(x)
+        return y
+
+
+def _conv(channels_in: int, channels_out: int, time_stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(channels_in, channels_out, 3, stride=(time_stride, 1), padding=1)

@@ -1,0 +1,56 @@
+"""One process (or thread) at a time on a file of the store."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from ..errors import WeightsError
+
+_POLL_SECONDS = 0.1
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(file: IO[bytes]) -> None:
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _try_lock(file: IO[bytes]) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def only_one(path: Path, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
+    """Hold the lock of the file `path` (which need not exist), waiting for whoever holds it.
+
+    The system frees it when a process dies. The lock's own file stays: deleting it would let two in at once.
+
+    Raises:
+        WeightsError: the folder cannot be written, or its file system has no locks.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(f".{path.name}.lock").open("ab")
+    except OSError as error:
+        raise WeightsError(
+            f"cannot write in {path.parent} ({error.strerror}): set LPT_MODELS to a folder where you can."
+        ) from error
+    with lock:
+        while True:
+            try:
+                _try_lock(lock)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+                    raise WeightsError(
+                        f"{path.parent} is on a file system without locks: set LPT_MODELS to a local folder."
+                    ) from error
+            sleep(_POLL_SECONDS)
+        yield

@@ -1,0 +1,66 @@
+"""Every network by its name, built without weights. torch is loaded when the first one is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def neural_networks() -> tuple[str, ...]:
+    """The names `build_network` knows: LivePortrait's four nets and three MLPs, SadTalker's three, the MappingNet."""
+    return (
+        "appearance_feature_extractor",
+        "motion_extractor",
+        "warping_module",
+        "spade_generator",
+        "stitching",
+        "retarget_eye",
+        "retarget_lip",
+        "sadtalker_audio2exp",
+        "sadtalker_audio2pose",
+        "sadtalker_face_3drecon",
+        "mappingnet",
+    )
+
+
+def build_network(name: str) -> nn.Module:
+    """The network `name`, float32 on torch's default device, in eval mode, with random weights.
+
+    Its state-dict keys are those of the released file (for the MLPs: of the part, without `module.`). Nothing but
+    parameters and persistent buffers is made here, so that `with torch.device("meta")` and
+    `load_state_dict(..., assign=True)` skip the random weights.
+
+    Raises:
+        WeightsError: there is no such network, or torch is not installed.
+    """
+    if name not in neural_networks():
+        raise WeightsError(f"there is no network {name!r}: the names are {', '.join(neural_networks())}.")
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise WeightsError(
+            f"the network {name!r} needs PyTorch: pip install 'liveportrait-talker[neural]' brings it."
+        ) from error
+    from .driving.learned import nets as driving
+    from .render.neural import nets as render
+    from .render.neural.nets import stitching
+
+    builders: dict[str, Callable[[], nn.Module]] = {
+        "appearance_feature_extractor": render.AppearanceFeatureExtractor,
+        "motion_extractor": render.MotionExtractor,
+        "warping_module": render.WarpingNetwork,
+        "spade_generator": render.SpadeGenerator,
+        "stitching": stitching.stitching,
+        "retarget_eye": stitching.retarget_eye,
+        "retarget_lip": stitching.retarget_lip,
+        "sadtalker_audio2exp": driving.Audio2Exp,
+        "sadtalker_audio2pose": driving.Audio2Pose,
+        "sadtalker_face_3drecon": driving.FaceRecon,
+        "mappingnet": driving.MappingNet,
+    }
+    return builders[name]().eval()

@@ -1,0 +1,101 @@
+"""Golden files and synthetic weights for the parity tests of the neural parts.
+
+Files come from the folder LPT_FIXTURES where set, else from the copies beside the tests, else from the shared
+fixtures beside the checkout. The salt of weights and inputs is the file's own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+COPIES = Path(__file__).parents[1] / "goldens"
+SHARED = Path(__file__).parents[3] / "shared" / "fixtures"
+GIVEN = os.environ.get("LPT_FIXTURES")
+MLP_KEYS = {"stitching": "retarget_shoulder", "retarget_lip": "retarget_mouth", "retarget_eye": "retarget_eye"}
+
+
+def find(name: str, *, golden: bool = True) -> Path:
+    """The first folder's file of this name. Goldens are never mixed: a folder that is given stands alone."""
+    folders = [Path(GIVEN)] if GIVEN else [COPIES, SHARED]
+    if GIVEN and not golden:
+        folders += [COPIES, SHARED]
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    pytest.skip(f"{name} is in none of {', '.join(map(str, folders))}")
+
+
+@cache
+def maker() -> Any:
+    """The fixtures' module synthetic_weights."""
+    spec = importlib.util.spec_from_file_location("synthetic_weights", find("synthetic_weights.py", golden=False))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def manifest(name: str) -> dict[str, Any]:
+    """Checkpoint key → shape."""
+    return json.loads(find(f"manifests/{name}.json", golden=False).read_text())
+
+
+def network_manifest(name: str) -> dict[str, Any]:
+    """Checkpoint key → shape of one network of `neural_networks()`; an MLP's keys without `module.`."""
+    if name in MLP_KEYS:
+        part = manifest("stitching_retargeting_module")[MLP_KEYS[name]]
+        return {key.removeprefix("module."): shape for key, shape in part.items()}
+    return manifest(name)
+
+
+def synthetic_weights(name: str, salt: str) -> dict[str, np.ndarray]:
+    """Checkpoint entries of one network, as the goldens were made with."""
+    if name in MLP_KEYS:
+        nested = maker().synthetic_state_dict(manifest("stitching_retargeting_module"), salt)[MLP_KEYS[name]]
+        return {key.removeprefix("module."): value for key, value in nested.items()}
+    return maker().synthetic_state_dict(manifest(name), salt)
+
+
+@dataclass
+class GoldenFile:
+    """One golden file: `z["name"]` is an array, `z.input("name")` what the original was given."""
+
+    arrays: dict[str, np.ndarray]
+    meta: dict[str, Any]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+    @property
+    def salt(self) -> str:
+        return str(self.meta.get("salt", self.arrays.get("salt", "")))
+
+    @property
+    def cases(self) -> list[dict[str, Any]]:
+        return self.meta["cases"]
+
+    def input(self, name: str) -> Any:
+        """An array, or a dict of arrays for a group of inputs."""
+        spec = self.meta["inputs"][name]
+        if isinstance(spec, dict) and "kind" not in spec:
+            return {key: maker().input_from_spec(part, self.salt) for key, part in spec.items()}
+        return maker().input_from_spec(spec, self.salt)
+
+    def image(self, name: str, height: int, width: int) -> np.ndarray:
+        """The synthetic picture that a `*seed*` entry names."""
+        return maker().synthetic_image(name, height, width, salt=self.salt)
+
+    def sliced(self, name: str, output: Any) -> np.ndarray:
+        """The part of `output` that the file keeps as `name`."""
+        pattern = next((p for p in (name, "*_" + name.rsplit("_", 1)[-1]) if p in self.meta["slices"]), None)
+        parts = [slice(*(int(n) if n else None for n in p.split(":"))) for p in self.meta["slices"].get(pattern, [])]
+        return np.asarray(output)[tuple(parts)]

@@ -211,7 +211,7 @@ def test_lips_on_the_pictures_edge_do_no_harm():
 
     face = track(Footage.from_array("whole", picture)).faces[0]
     for down in range(90, 260, 10):
-        moved = TrackedFace(face.landmarks + (0, down, 0))
+        moved = TrackedFace(face.landmarks + np.array([0.0, down, 0.0]))
         source = TrackedSource(Footage.from_array("cut", shifted), (moved,))
         motion = MotionTrack(
             25,

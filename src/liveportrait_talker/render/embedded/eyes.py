@@ -89,11 +89,21 @@ class Eye:
             self._ball = source
         darkness = (source + 4) / (self._plate + 4)
         self._lash = np.minimum(darkness.min(axis=-1, keepdims=True), 1.0).astype(np.float32)
-        fine = source - cv2.GaussianBlur(source, (0, 0), 1.2)
+        self._grain = self._skin_grain(source, inside)
+
+    def _skin_grain(self, source: Floats, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+        """(h, w) fine detail for the grown lid: that of the skin below the eye."""
+        grey = source.mean(axis=-1)
+        fine = grey - cv2.GaussianBlur(grey, (0, 0), max(1.2, 0.02 * self._iod))
         skin = ~inside
         spread = float(np.median(np.abs(fine[skin]))) / 0.6745 if skin.any() else 0.0
-        noise = np.random.default_rng(0).normal(0, 1, source.shape[:2]).astype(np.float32)
-        self._grain = cv2.GaussianBlur(noise, (0, 0), 0.7) * 1.6 * min(spread, 5.0)
+        clean = np.where(skin, np.clip(fine, -2.2 * spread, 2.2 * spread), 0)
+        # The cheek at the patch's foot, brought up to the lid; beyond the foot it runs back.
+        last = len(clean) - 1
+        rows = np.arange(len(clean)) + round(0.38 * len(clean))
+        rows = np.where(rows > last, 2 * last - rows, rows)
+        brought_up: npt.NDArray[np.float32] = clean[rows].astype(np.float32)
+        return brought_up
 
     def _make_up(self, source: Floats, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Lashes, liner and shadow around the eye: bare lids must not be grown from them."""

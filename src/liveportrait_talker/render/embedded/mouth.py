@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ...compiled import kernel
 from ...face.tracked import TrackedFace
 from ...motion.smoothing import smoothstep
+from .fill import harmonic_fill
 from .mesh import PortraitMesh
 from .shading import ramp, sample
 from .tones import GAMMA, LUMA, MouthTones
@@ -25,6 +26,7 @@ Image = npt.NDArray[np.uint8]
 
 _BEHIND_LIPS = 0.06
 _COLUMNS = 96  # samples of the lip curves across the mouth
+_SPILL = 0.045  # IOD: how far beside FaceMesh's lip line teeth are looked for
 _TEETH_SHOW = (0.015, 0.04)  # aperture of a picture from which its own teeth count
 
 
@@ -140,6 +142,35 @@ class MouthInterior:
         )
         u = np.linspace(upper[0, 0], upper[-1, 0], _COLUMNS)
         return u, _curve(upper, u), _curve(lower, u)
+
+
+def without_spilled_teeth(image: Image, face: TrackedFace, mesh: PortraitMesh, tones: MouthTones) -> Image:
+    """A video's frame whose own teeth are taken out of the lips.
+
+    FaceMesh's lip line is not exact: what it leaves of the teeth on the wrong side would be drawn along with the lip, a
+    white stripe on a mouth that shuts. The opening and what is toothy around it become lip.
+    """
+    if face.aperture < _TEETH_SHOW[0]:
+        return image
+    reach = max(2, round(_SPILL * mesh.iod))
+    loop = mesh.position[np.concatenate([mesh.model.upper_lip, mesh.model.lower_lip[::-1]])]
+    left, top = np.maximum(np.floor(loop.min(axis=0)).astype(int) - 3 * reach, 0)
+    right, bottom = np.minimum(np.ceil(loop.max(axis=0)).astype(int) + 3 * reach + 1, image.shape[1::-1])
+    if right - left < 8 or bottom - top < 8:
+        return image
+    patch = image[top:bottom, left:right]
+    opening = np.zeros(patch.shape[:2], np.uint8)
+    cv2.fillPoly(opening, [np.rint(loop - (left, top)).astype(np.int32)], 1)
+    size = 2 * reach + 1
+    around = cv2.dilate(opening, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    linear = (patch / 255.0) ** GAMMA
+    red, green = linear[..., 0], np.maximum(linear[..., 1], 1e-3)
+    lip_redness = tones.lip[0] / max(tones.lip[1], 1e-3)
+    toothy = (linear @ LUMA > 1.15 * float(tones.lip @ LUMA)) & (red / green < 0.85 * lip_redness)
+    hole = (opening > 0) | ((around > 0) & (cv2.dilate(toothy.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0))
+    cleaned = image.copy()
+    cleaned[top:bottom, left:right] = np.rint(harmonic_fill(patch.astype(np.float32), hole)).clip(0, 255)
+    return cleaned
 
 
 class _Photographed:

@@ -22,7 +22,7 @@ from .eyes import Eye
 from .limits import Limits
 from .mesh import PortraitMesh
 from .model import face_model
-from .mouth import MouthInterior
+from .mouth import MouthInterior, without_spilled_teeth
 from .raster import moving_window, rasterise, sharpen
 from .texture import Texture, blur
 from .tones import MouthTones
@@ -182,8 +182,11 @@ class Portrait:
             low, high = self._mesh.position.min(axis=0), self._mesh.position.max(axis=0)
             box = window if self._drawn_once else (int(low[0]) - 4, int(low[1]) - 4, int(high[0]) + 5, int(high[1]) + 5)
             self._look = _AS_PHOTOGRAPHED
+            image = self._image
+            if self._drawn_once:
+                image = without_spilled_teeth(image, self._face, self._mesh, self._tones)
             box = (box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach)
-            self._texture = Texture(self._image, box, many_frames=not self._drawn_once)
+            self._texture = Texture(image, box, many_frames=not self._drawn_once)
             if not self._drawn_once:
                 low, high = (f(self._face.landmarks[:, :2], axis=0) for f in (np.min, np.max))
                 self._sharpening = self._texture.sharpening((int(low[0]), int(low[1]), int(high[0]), int(high[1])))

@@ -39,6 +39,7 @@ class MouthTones:
         lip = np.median(np.concatenate([_patch(image, p, max(1, radius // 3)) for p in lip_points]), axis=0)
         white = _eye_white(image, face)
         self.skin = skin
+        self.lip = lip
         skin_luma, white_luma = float(skin @ LUMA), float(white @ LUMA)
         # Enamel in the picture's own light, as its eye whites and a little its skin show it; never a cool grey.
         hue = 0.45 * _ENAMEL + 0.4 * white / max(white_luma, 1e-4) + 0.15 * (skin / max(skin_luma, 1e-4)) ** 0.8

@@ -26,6 +26,7 @@ _TAILS = 3.0  # the opening is cut, and brought to zero, after so many time cons
 _OPENING_S = _HOLD_S[1] + _TAILS * _TAIL_S[1]  # from shut to open, at most
 _APART_S = 1.1  # from peak to peak: 0.8 s of open eyes between two blinks
 _ALWAYS_ONE_S = 4.0  # a clip of this length without a blink looks like a photo
+_LEAST_SHARE = 0.75  # of the rate, whatever the clip's length
 _SEARCH_S = 0.7  # how far a blink may move to meet a pause
 
 LIVEPORTRAIT_CLOSURE = (0.0, 0.5, 1.0, 0.5, 0.0)
@@ -123,6 +124,8 @@ def _peaks(frames: int, fps: float, rng: np.random.Generator, rate_per_minute: f
     wanted = frames / fps * rate_per_minute / 60
     # A tenth more or less by chance; not much, as over 10 s one blink is already 6 a minute.
     count = round(wanted + rng.uniform(-1.0, 1.0) * max(0.3, 0.1 * wanted))
+    # In a clip of a few seconds rounding down would halve the rate.
+    count = max(count, int(np.ceil(_LEAST_SHARE * wanted - 1e-9)))
     if rate_per_minute > 0 and frames / fps >= _ALWAYS_ONE_S:
         count = max(count, 1)
     if last < first:

@@ -18,7 +18,7 @@ ArrayLike = npt.NDArray[np.floating[Any]]
 
 # Pitch, yaw, roll in degrees while speaking; with pauses a clip comes to 0.8–0.9 of it. Rather less than people
 # have in yaw, as warping a portrait shows its seams there first.
-_STD = np.array([2.35, 2.95, 2.1])
+_STD = np.array([2.05, 2.9, 2.0])
 _LIMIT = np.array([8.0, 9.0, 7.0])  # a warped portrait holds up to ±10, ±10, ±8
 _ROLL_PER_YAW = -0.25  # the head leans out of a turn
 

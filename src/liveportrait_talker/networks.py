@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .errors import WeightsError
+from .models.registry import NETWORKS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -13,19 +14,7 @@ if TYPE_CHECKING:
 
 def neural_networks() -> tuple[str, ...]:
     """The names `build_network` knows: LivePortrait's four nets and three MLPs, SadTalker's three, the MappingNet."""
-    return (
-        "appearance_feature_extractor",
-        "motion_extractor",
-        "warping_module",
-        "spade_generator",
-        "stitching",
-        "retarget_eye",
-        "retarget_lip",
-        "sadtalker_audio2exp",
-        "sadtalker_audio2pose",
-        "sadtalker_face_3drecon",
-        "mappingnet",
-    )
+    return NETWORKS
 
 
 def build_network(name: str) -> nn.Module:

@@ -39,7 +39,7 @@ _STRESS_DB = 2.0  # above the mean of the second around it
 _STRESS_APART_S = 0.9
 _START_S = 0.5
 _FORGET_START_S = 1.5
-_FULL_WIDTH_S = 2.8
+_FULL_WIDTH_S = 3.3
 
 
 def natural_head_pose(

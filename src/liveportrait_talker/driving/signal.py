@@ -106,7 +106,7 @@ def voice_activity(loudness: Floats) -> Flags:
     if level < SILENT_DBFS:
         return np.zeros(len(loudness), bool)
     heard = np.maximum(loudness, level - features.FLOOR_DB)  # or digital silence would weigh on its neighbours
-    smooth = np.convolve(np.pad(heard, 2, mode="edge"), np.full(5, 0.2), "valid")
+    smooth = _over_50_ms(heard)
     low, quiet = np.percentile(smooth, (3, 12))
     threshold = level - REACH_DB
     if quiet - low < STEADY_DB:
@@ -117,13 +117,22 @@ def voice_activity(loudness: Floats) -> Flags:
 
 def hush(loudness: Floats) -> Floats:
     """How much of a pause the moment is, 0…1 at 100 Hz, from the loudness (frames,) in dB."""
-    smooth = np.convolve(np.pad(loudness, 2, mode="edge"), np.full(5, 0.2), "valid")
-    quiet = smooth < features.voice_level_db(loudness) - HUSH_DB
-    quiet = _without_short_runs(quiet, HUSH_SECONDS)
-    index, far = np.arange(len(quiet)), 10 * len(quiet) + 1000
-    since = index - np.maximum.accumulate(np.where(quiet, -far, index))
-    until = np.minimum.accumulate(np.where(quiet, far, index)[::-1])[::-1] - index
-    return smoothstep(0.0, HUSH_EDGE_SECONDS, np.minimum(since, until) / features.FRAMES_PER_SECOND)
+    quiet = _over_50_ms(loudness) < features.voice_level_db(loudness) - HUSH_DB
+    since, until = _seconds_from(~_without_short_runs(quiet, HUSH_SECONDS))
+    return smoothstep(0.0, HUSH_EDGE_SECONDS, np.minimum(since, until))
+
+
+def _over_50_ms(loudness: Floats) -> Floats:
+    """Mean over five frames at 100 Hz, the ends held."""
+    return np.convolve(np.pad(loudness, 2, mode="edge"), np.full(5, 0.2), "valid")
+
+
+def _seconds_from(flags: Flags) -> tuple[Floats, Floats]:
+    """Time since the last True and until the next, 0 on a True, for flags at 100 Hz; infinite where there is none."""
+    seconds = np.arange(len(flags)) / features.FRAMES_PER_SECOND
+    since = seconds - np.maximum.accumulate(np.where(flags, seconds, -np.inf))
+    until = np.minimum.accumulate(np.where(flags, seconds, np.inf)[::-1])[::-1] - seconds
+    return since, until
 
 
 def _without_short_runs(flags: Flags, shortest_seconds: float, *, keep_ends: bool = False) -> Flags:
@@ -141,14 +150,11 @@ def _without_short_runs(flags: Flags, shortest_seconds: float, *, keep_ends: boo
 
 def mouth_presence(activity: Flags) -> Floats:
     """How much the mouth takes part, 0…1 at 100 Hz: in a little before the voice, out softly after it."""
-    index = np.arange(len(activity)) / features.FRAMES_PER_SECOND
-    since = index - np.maximum.accumulate(np.where(activity, index, -np.inf))
-    until = np.minimum.accumulate(np.where(activity, index, np.inf)[::-1])[::-1] - index
+    since, until = _seconds_from(activity)
     pace = np.minimum((since + until) / FULL_PAUSE_SECONDS, 1.0) + 1e-6
     closing = (since / pace / CLOSED_AFTER_SECONDS - LINGER) / (1.0 - LINGER)
     opening = until / pace / OPENING_SECONDS
-    remaining = 1.0 - np.clip(np.minimum(closing, opening), 0.0, 1.0)
-    return np.asarray(remaining * remaining * (3.0 - 2.0 * remaining), np.float32)
+    return smoothstep(0.0, 1.0, 1.0 - np.minimum(closing, opening)).astype(np.float32)
 
 
 def natural_aperture(answer: Floats, activity: Flags, network: SignalNetwork) -> Floats:

@@ -27,7 +27,7 @@ _LOWER = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 374, 
 _BROW = ((53, 52, 65), (283, 282, 295))  # the brows' lower line
 _IRIS = ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))
 _TRAVEL_X, _TRAVEL_UP, _TRAVEL_DOWN = 0.14, 0.07, 0.08  # of the eye's width, at full gaze
-_UPPER_SHARE = 0.85  # of a closing; the lower lid does the rest
+_UPPER_SHARE, _LOWER_SHARE = 0.85, 0.15  # of a closing
 _OVERLAP = 0.012  # IOD: the lids close a little past touching
 _SAMPLES = 128
 _BESIDE = 0.20  # the lid and its lashes reach this far beyond the corners, in eye widths
@@ -194,9 +194,9 @@ def _draw(
             l0 = lower[i] * (1 - w) + lower[i + 1] * w
             gap = max(u0 - l0, 0.0)
             beside = max(-x, x - eye_width, 0.0)
-            overlap = 0.012 * iod * min(gap / (0.04 * iod), 1.0)
-            u = u0 - 0.85 * blink * (gap + overlap)
-            low = l0 + 0.15 * blink * (gap + overlap)
+            overlap = _OVERLAP * iod * min(gap / (0.04 * iod), 1.0)
+            u = u0 - _UPPER_SHARE * blink * (gap + overlap)
+            low = l0 + _LOWER_SHARE * blink * (gap + overlap)
             inside_x = min(max(0.5 + min(x, eye_width - x), 0.0), 1.0)
             for c in range(3):
                 out[py, px, c] = source[py, px, c]

@@ -240,7 +240,7 @@ def _say(text: str) -> None:
     if _console.cache_info().currsize:  # bars may be running: the console writes above them
         _console().print(text, markup=False, soft_wrap=True)
     else:
-        sys.stderr.write(text)
+        sys.stderr.write(text + "\n")
 
 
 class _Notes(logging.Handler):

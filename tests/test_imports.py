@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "liveportrait_talker"
 # Each room may import what stands in an earlier line, and itself.
 ORDER = [
     {"_version", "errors", "cache"},
-    {"options", "motion", "compiled"},
+    {"options", "motion", "compiled", "devices"},
     {"media", "models"},
     {"audio", "face"},
     {"driving", "render"},
@@ -77,7 +77,7 @@ def test_heavy_libraries_stay_in_their_rooms():
 
 def test_torch_stays_with_the_networks():
     """The embedded renderer runs on an install without torch."""
-    allowed = ("networks.py", "/models/", "/render/neural/", "/driving/learned/")
+    allowed = ("networks.py", "devices.py", "/models/", "/render/neural/", "/driving/learned/")
     wrong = [f for _, used, f in imports() if used in {"torch", "safetensors"} and not any(a in f for a in allowed)]
     assert not wrong
 

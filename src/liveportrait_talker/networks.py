@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .devices import require_torch
 from .errors import WeightsError
 from .models.registry import NETWORKS
 
@@ -29,12 +30,7 @@ def build_network(name: str) -> nn.Module:
     """
     if name not in neural_networks():
         raise WeightsError(f"there is no network {name!r}: the names are {', '.join(neural_networks())}.")
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise WeightsError(
-            f"the network {name!r} needs PyTorch: pip install 'liveportrait-talker[neural]' brings it."
-        ) from error
+    require_torch(f"the network {name!r}")
     from .driving.learned import nets as driving
     from .render.neural import nets as render
     from .render.neural.nets import stitching

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..devices import require_torch
 from ..errors import WeightsError
 from . import registry, store
 from .checkpoints import SUFFIXES, file_metadata, networks_in, read_state_dict
@@ -15,7 +16,8 @@ from .integrity import FIRST_USE, OWN, PUBLISHED, read_receipt, sha256_of, struc
 from .registry import ReleasedFile
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import torch
+    from torch import Tensor, nn
 
 _DEEPEST, _MOST_FILES = 5, 5000  # so that a home folder given by mistake is not read through
 OnProgress = Callable[[str, int, int], None]
@@ -118,6 +120,35 @@ def load(network: str, *, file: str | Path | None = None) -> dict[str, Tensor]:
     if file is not None:
         return read_state_dict(store.path(file), network)
     return read_state_dict(_ready(network, released), network)
+
+
+def loaded(
+    network: str,
+    build: Callable[[], nn.Module],
+    *,
+    file: str | Path | None = None,
+    device: torch.device | str = "cpu",
+) -> nn.Module:
+    """The network that `build` makes, with its weights, strictly loaded: eval mode, no gradients, on `device`.
+
+    It is built without memory and takes the mapped tensors as they are, so that nothing is made twice.
+
+    Raises:
+        WeightsError: as `load` does, or the file's tensors are not this network's.
+    """
+    require_torch(f"the network {network}")
+    import torch
+
+    tensors = load(network, file=file)
+    with torch.device("meta"):
+        net = build()
+    try:
+        net.load_state_dict(tensors, strict=True, assign=True)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{file or store.converted_path(network)} does not fit the network {network}: {error}"
+        ) from error
+    return net.eval().requires_grad_(False).to(device)
 
 
 def metadata(network: str) -> dict[str, str]:

@@ -1,0 +1,65 @@
+"""Where the networks run, and in which number format. torch is loaded when asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .errors import OptionError, WeightsError
+
+if TYPE_CHECKING:
+    import torch
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+def require_torch(what: str) -> None:
+    """Raise WeightsError, with the command that mends it, where PyTorch is not installed."""
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise WeightsError(f"{what} needs PyTorch: pip install 'liveportrait-talker[neural]' brings it.") from error
+
+
+def torch_device(name: str = "auto") -> torch.device:
+    """The device of this name; `auto` takes CUDA, then Apple's MPS, then the processor.
+
+    Raises:
+        OptionError: this machine or this build of PyTorch does not have it.
+        WeightsError: torch is not installed.
+    """
+    require_torch(f"device {name}")
+    import torch
+
+    here = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(kind for kind, available in here.items() if available)
+    kind = name.partition(":")[0]
+    if kind not in here:
+        raise OptionError(f"device {name} is not known: choose one of {', '.join(DEVICES)}.")
+    if not here[kind]:
+        raise OptionError(
+            f"device {name} is not here: PyTorch {torch.__version__} finds "
+            f"{', '.join(k for k, available in here.items() if available)} on this machine; give --device auto."
+        )
+    return torch.device(name)
+
+
+def torch_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """The format of the heavy networks' numbers; `auto` is fp16 on CUDA, fp32 elsewhere.
+
+    Raises:
+        OptionError: the name is not known.
+    """
+    import torch
+
+    dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision == "auto":
+        precision = "fp16" if device.type == "cuda" else "fp32"
+    if precision not in dtypes:
+        raise OptionError(f"precision {precision} is not known: choose one of {', '.join(PRECISIONS)}.")
+    return dtypes[precision]

@@ -14,8 +14,8 @@ demo: base
 	$(BIN)/liveportrait-talker generate examples/portrait.png examples/voice.wav -o outputs/demo.mp4 --overwrite
 
 test: setup
-	$(BIN)/ruff check src tests scripts
-	$(BIN)/ruff format --check src tests scripts
+	$(BIN)/ruff check src tests scripts inference.py
+	$(BIN)/ruff format --check src tests scripts inference.py
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 

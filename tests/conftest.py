@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from checkpoints import write_released
+from liveportrait_talker.cli import main
+
 Golden = dict[str, npt.NDArray[Any]]
 
 COPIES = Path(__file__).parent / "goldens"
@@ -36,6 +39,26 @@ def golden() -> Callable[[str], Golden]:
         return arrays
 
     return load
+
+
+@pytest.fixture(scope="session")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The released files with synthetic weights, as a user would have them."""
+    pytest.importorskip("torch")
+    return write_released(tmp_path_factory.mktemp("released"))
+
+
+@pytest.fixture(scope="session")
+def store(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All networks, imported by the command that the README names."""
+    folder = tmp_path_factory.mktemp("store")
+    before = os.environ.get("LPT_MODELS")
+    os.environ["LPT_MODELS"] = str(folder)
+    try:
+        assert main(["models", "import", str(released), "--quiet"]) == 0
+    finally:
+        os.environ.pop("LPT_MODELS") if before is None else os.environ.update(LPT_MODELS=before)
+    return folder
 
 
 def _maker(folder: Path) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from liveportrait_talker import Talker, TalkOptions
-from liveportrait_talker.driving.relative import relative_to_source
+from liveportrait_talker.face.relative import relative_to_source
 from liveportrait_talker.media import Waveform
 from liveportrait_talker.motion import MouthControls
 from shared import DATA, meter, needs_shared, portrait

@@ -12,15 +12,16 @@ PACKAGE = Path(__file__).parents[1] / "src" / "liveportrait_talker"
 # Each room may import what stands in an earlier line, and itself.
 ORDER = [
     {"_version", "errors", "cache"},
-    {"options", "motion", "compiled", "devices"},
+    {"devices", "motion", "compiled"},
+    {"options"},
     {"media", "models"},
     {"audio", "face"},
     {"driving", "render"},
-    {"networks"},
+    {"networks", "choices", "motion_plan"},
     {"pipeline"},
     {"bench", "doctor"},
     {"cli"},
-    {"__main__"},
+    {"__main__", "original"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # mediapipe is face's alone, PyAV and Pillow are media's: a newer library replaces one file or room.
@@ -30,6 +31,8 @@ HOMES = {
     "PIL": {"media"},
     "rich": {"cli"},
     "numba": {"compiled"},
+    "omegaconf": {"original"},
+    "yaml": {"original"},
 }
 
 

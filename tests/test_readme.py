@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import re
+import runpy
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
 from liveportrait_talker.cli import main
+from liveportrait_talker.models import commands, download, registry
+from sounds import syllables, write_wav
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-COMMANDS = [
+VERBS = "generate|doctor|bench|models"
+ALL_COMMANDS = [
     match.group(1).strip()
-    for match in re.finditer(r"(?:^    |`)(liveportrait-talker (?:generate|doctor|bench)[^`\n]*)", README, re.M)
+    for match in re.finditer(rf"(?:^    |`)(liveportrait-talker (?:{VERBS})[^`\n]*)", README, re.M)
 ]
-COMMANDS = [c for c in COMMANDS if not c.endswith("--help")]
+WITH_WEIGHTS = [
+    c
+    for c in ALL_COMMANDS
+    if re.search(r"--renderer neural|--head-pose audio|--driver learned|models (import|list|verify)", c)
+]
+DOWNLOADS = [c for c in ALL_COMMANDS if "models download" in c]
+COMMANDS = [c for c in ALL_COMMANDS if not c.endswith("--help") and c not in WITH_WEIGHTS + DOWNLOADS]
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +38,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.fixture(scope="module")
+def folder_with_weights(tmp_path_factory, released, store) -> Path:
+    """The same with weights at hand and the shortest voice: each frame costs seconds."""
+    place = tmp_path_factory.mktemp("readme_neural")
+    (place / "examples").mkdir()
+    for name in ("portrait.png", "config.yaml"):
+        (place / "examples" / name).symlink_to(ROOT / "examples" / name)
+    write_wav(place / "examples" / "voice.wav", syllables(0.2))
+    (place / "weights").symlink_to(released)
+    return place
+
+
 def test_the_readme_has_its_commands():
     assert len(COMMANDS) >= 15
+    assert len(WITH_WEIGHTS) >= 8 and len(DOWNLOADS) >= 1
     for flag in ("--still", "--ref-head-pose", "--pupil-x", "--crop", "--json", "--seed"):
         assert any(flag in c for c in COMMANDS)
 
@@ -40,6 +65,57 @@ def test_readme_command(command, folder, monkeypatch, capsys):
     assert main(words) == 0, capsys.readouterr().err
     if "-o" in words:
         assert (folder / words[words.index("-o") + 1]).stat().st_size > 10_000
+
+
+@pytest.fixture
+def one_frame_drawn(monkeypatch) -> None:
+    """The networks draw the first frame of a run; it is shown again for the others."""
+    liveportrait = pytest.importorskip("liveportrait_talker.render.neural.liveportrait")
+    drawn, first = liveportrait.LivePortrait.drawn, []
+
+    def sparing(self, features, source, driving):
+        if not first:
+            first.append(drawn(self, features, source, driving))
+        return first[0][: len(driving)]
+
+    monkeypatch.setattr(liveportrait.LivePortrait, "drawn", sparing)
+
+
+@pytest.mark.parametrize("command", WITH_WEIGHTS)
+def test_readme_command_with_weights(command, folder_with_weights, store, one_frame_drawn, monkeypatch, capsys):
+    monkeypatch.chdir(folder_with_weights)
+    monkeypatch.setenv("LPT_MODELS", str(store))
+    words = shlex.split(command)[1:]
+    assert main([*words, *(["--json"] if "generate" in words else [])]) == 0, capsys.readouterr().err
+    if "generate" in words:
+        report = json.loads(capsys.readouterr().out)
+        assert report["renderer"] == ("embedded" if "embedded" in words else "neural")
+        assert report["driver"] == ("signal" if "signal" in words else "learned")
+
+
+@pytest.mark.parametrize("command", DOWNLOADS)
+def test_readme_download(command, monkeypatch, tmp_path, capsys):
+    """The released files are not at hand here: what is asked for is looked at, the fetching has tests of its own."""
+    fetched = []
+    monkeypatch.setenv("LPT_MODELS", str(tmp_path))
+    monkeypatch.setattr(download, "download", lambda name, **_: fetched.append(name) or tmp_path / name)
+    monkeypatch.setattr(commands, "convert_released", lambda file, **_: ())
+    assert main(shlex.split(command)[1:]) == 0
+    group = "" if "--all" in command else "liveportrait"
+    assert fetched == [file.name for file in registry.FILES if file.name.startswith(group)]
+
+
+def test_the_originals_command(folder_with_weights, store, one_frame_drawn, monkeypatch, capsys):
+    command = re.search(r"^    (python inference\.py .*)$", README, re.M)
+    assert command is not None
+    monkeypatch.chdir(folder_with_weights)
+    monkeypatch.setenv("LPT_MODELS", str(store))
+    monkeypatch.setattr(sys, "argv", shlex.split(command.group(1))[1:])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "inference.py"), run_name="__main__")
+    assert end.value.code == 0, capsys.readouterr().err
+    (video,) = (folder_with_weights / "outputs" / "portrait").glob("voice_*.mp4")
+    assert video.stat().st_size > 10_000
 
 
 def test_the_python_example_runs(folder, monkeypatch):

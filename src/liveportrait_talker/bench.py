@@ -21,8 +21,9 @@ from .media import VideoWriter, Waveform, open_footage, read_waveform
 from .motion import HeadTrack, MotionTrack, MouthControls
 from .motion.blink import natural_blinks
 from .motion.head import natural_head_pose
+from .motion_plan import OnProgress
 from .options import TalkOptions
-from .pipeline import DEFAULT_FPS, OnProgress, Talker
+from .pipeline import DEFAULT_FPS, Talker
 from .render.composite import paste
 from .render.embedded.renderer import EmbeddedRenderer
 

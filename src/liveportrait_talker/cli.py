@@ -14,11 +14,14 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ._version import __version__
 from .errors import OptionError, TalkerError
 from .options import TalkOptions
+
+if TYPE_CHECKING:
+    from .pipeline import TalkReport
 
 EXIT_MISTAKE, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
 
@@ -26,14 +29,24 @@ EXIT_MISTAKE, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0 done, 2 a mistake the user can mend, 1 our failure, 130 Ctrl-C."""
     arguments = _parser().parse_args(argv)
+    return guarded(lambda: arguments.run(arguments), debug=arguments.debug, quiet=arguments.quiet)
+
+
+def guarded(run: Callable[[], int], *, debug: bool, quiet: bool) -> int:
+    """The exit code of `run`, or that of what it raises, told in one sentence; Ctrl-C and SIGTERM are answered too.
+
+    Args:
+        run: does the work and gives an exit code.
+        debug: show the traceback of an error.
+        quiet: show no notes, only errors.
+    """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to stop: clean up as for Ctrl-C
-    _show_notes(quiet=arguments.quiet)
+    _show_notes(quiet=quiet)
     try:
-        run: Callable[[argparse.Namespace], int] = arguments.run
-        return run(arguments)
+        return run()
     except TalkerError as error:
-        if arguments.debug:
+        if debug:
             traceback.print_exc()
         _say(f"error: {error}")
         return EXIT_MISTAKE
@@ -41,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("stopped; nothing was left behind.")
         return EXIT_INTERRUPTED
     except Exception as error:
-        if arguments.debug:
+        if debug:
             traceback.print_exc()
         _say(
             f"error: something went wrong that should not have ({type(error).__name__}: {error}); add --debug for more."
@@ -50,12 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="liveportrait-talker",
         description="A portrait (or a video) and a voice go in, a talking video comes out.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    common = _Parser(add_help=False)
+    common = Parser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     common.add_argument("--quiet", action="store_true", help="no progress, no notes, only errors")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -86,10 +99,14 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--frames", type=int, default=250, help="frames to draw, 25…5000 (default 250)")
     bench.add_argument("--json", action="store_true", help="print the table as JSON")
     bench.set_defaults(run=_bench)
+
+    from .models.commands import add_models_parser
+
+    add_models_parser(verbs, common, lambda quiet: Bars(quiet=quiet))
     return parser
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Tells a mistake in one sentence, like every other."""
 
     def error(self, message: str) -> NoReturn:
@@ -99,14 +116,20 @@ class _Parser(argparse.ArgumentParser):
 
 
 def add_talk_options(parser: argparse.ArgumentParser) -> None:
-    """One flag for each field of `TalkOptions`."""
+    """One flag for each field of `TalkOptions`, in its groups."""
+    group: argparse._ActionsContainer = parser
     for option in dataclasses.fields(TalkOptions):
+        if option.metadata["group"]:
+            group = parser.add_argument_group(option.metadata["group"])
         flag, limits = "--" + option.name.replace("_", "-"), option.metadata
         kind = str(option.type)
         if kind == "bool":
-            parser.add_argument(flag, action="store_true", help=limits["help"])
+            group.add_argument(flag, action="store_true", help=limits["help"])
         elif kind == "bool | None":
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=limits["help"])
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=limits["help"])
+        elif "Degrees" in kind:
+            text = f"{limits['help']} ({limits['low']:g}…{limits['high']:g})"
+            group.add_argument(flag, type=float, nargs="+", metavar="DEG", help=text)
         else:
             python_type: Any = next(t for t in (Path, float, int, str) if t.__name__ in kind)
             notes = (
@@ -122,7 +145,7 @@ def add_talk_options(parser: argparse.ArgumentParser) -> None:
                 "|".join(limits["choices"]) if limits["choices"] else {Path: "VIDEO", str: "TEXT"}.get(python_type, "N")
             )
             text = limits["help"] + (f" ({', '.join(notes)})" if notes else "")
-            parser.add_argument(
+            group.add_argument(
                 flag, type=python_type, default=option.default, metavar=metavar, help=text.replace("%", "%%")
             )
 
@@ -137,19 +160,24 @@ def _generate(arguments: argparse.Namespace) -> int:
     out = arguments.out or Path(f"{arguments.source.stem}_{arguments.voice.stem}.mp4")
     from .pipeline import Talker
 
-    with _Bars(quiet=arguments.quiet) as bars:
+    with Bars(quiet=arguments.quiet) as bars:
         report = Talker().save(
             arguments.source, arguments.voice, out, options, overwrite=arguments.overwrite, on_progress=bars
         )
     if arguments.json:
         _print(json.dumps(report.as_json(), indent=1))
     elif not arguments.quiet:
-        width, height = report.size
-        _print(
-            f"{report.path}: {report.frames} frames, {report.video_seconds:.1f} s, {width}×{height}, drawn by the "
-            f"{report.renderer} renderer in {report.elapsed_seconds:.1f} s ({report.speed:.0f} frames/s)."
-        )
+        print_report(report)
     return 0
+
+
+def print_report(report: TalkReport) -> None:
+    """Say on standard output what was made."""
+    width, height = report.size
+    _print(
+        f"{report.path}: {report.frames} frames, {report.video_seconds:.1f} s, {width}×{height}, drawn by the "
+        f"{report.renderer} renderer in {report.elapsed_seconds:.1f} s ({report.speed:.3g} frames/s)."
+    )
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
@@ -165,13 +193,13 @@ def _bench(arguments: argparse.Namespace) -> int:
         raise OptionError(f"--frames {arguments.frames} is out of range: give 25 … 5000.")
     from .bench import bench
 
-    with _Bars(quiet=arguments.quiet) as bars:
+    with Bars(quiet=arguments.quiet) as bars:
         table = bench(arguments.source, frames=arguments.frames, on_progress=bars)
     _print(json.dumps(table.as_json(), indent=1) if arguments.json else str(table))
     return 0
 
 
-class _Bars:
+class Bars:
     """A progress bar a stage, on standard error; shows nothing where that is no terminal."""
 
     def __init__(self, *, quiet: bool) -> None:
@@ -179,10 +207,11 @@ class _Bars:
         self._progress: Any = None
         self._tasks: dict[str, Any] = {}
 
-    def __enter__(self) -> _Bars:
+    def __enter__(self) -> Bars:
         return self
 
     def __call__(self, stage: str, done: int, total: int) -> None:
+        """`done` of `total` steps of this stage are done."""
         if self._quiet:
             return
         if self._progress is None:
@@ -253,6 +282,7 @@ class _Notes(logging.Handler):
 def _show_notes(*, quiet: bool) -> None:
     log = logging.getLogger("liveportrait_talker")
     log.handlers = [logging.NullHandler() if quiet else _Notes()]
+    log.setLevel(logging.INFO)
     log.propagate = False
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from ._version import __version__
 from .cache import cache_folder
+from .choices import NODDING, RENDERING, SPEAKING, lacking
+from .devices import torch_device, torch_dtype
 
 # What the embedded renderer needs: module, package, what it is for.
 _NEEDED = (
@@ -66,7 +68,20 @@ def report() -> tuple[list[str], bool]:
         if not problems
         else f"renderer embedded: cannot run; {problems[0]}"
     )
+    for what, networks in (
+        ("renderer neural", RENDERING),
+        ("driver learned", SPEAKING),
+        ("--head-pose audio", NODDING),
+    ):
+        lack = lacking(networks, {})
+        lines.append(f"{what}: {_neural_note() if lack is None else f'not ready; {lack}'}")
     return lines, not problems
+
+
+def _neural_note() -> str:
+    """What the networks would run on."""
+    device = torch_device()
+    return f"ready, on {device.type} in {str(torch_dtype('auto', device)).removeprefix('torch.')}"
 
 
 def _version(package: str) -> str:

@@ -7,13 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .devices import DEVICES, PRECISIONS
 from .errors import OptionError
 
-HEAD_POSES = ("synthetic", "still", "reference", "source")
+RENDERERS = ("auto", "neural", "embedded")
+DRIVERS = ("auto", "learned", "signal")
+HEAD_POSES = ("synthetic", "still", "reference", "source", "audio")
 HEAD_STYLES = ("natural", "classic")
 GAZES = ("natural", "still")
+NEUTRAL_MOUTHS = ("estimate", "first")
+WIDEST_TURN = 40.0  # degrees, of --yaw, --pitch and --roll
 PUPIL_RANGE = 15.0
 _BLINK_RATE = 20.0
+NEURAL_ONLY = ("driving_multiplier", "no_stitching", "no_normalize_lip", "precision", "batch_size")
+LEARNED_ONLY = ("neutral_mouth", "window_rows", "driving_smooth_observation_variance")
+Degrees = tuple[float, ...]
 
 
 def _option(
@@ -24,19 +32,37 @@ def _option(
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
     unit: str | None = None,
+    group: str = "",
 ) -> Any:
-    return field(default=default, metadata={"help": text, "low": low, "high": high, "choices": choices, "unit": unit})
+    """A field with what the doors need to know of it; `group` starts a new group of options, which goes on below."""
+    notes = {"help": text, "low": low, "high": high, "choices": choices, "unit": unit, "group": group}
+    return field(default=default, metadata=notes)
 
 
 @dataclass(frozen=True)
 class TalkOptions:
     """How a talking video is made. Checked when made: raises OptionError for a value or a pair that makes no sense."""
 
+    renderer: str = _option(
+        "auto",
+        "what draws the face: neural (LivePortrait's networks), embedded (a face mesh, nothing to download) or auto "
+        "(neural where its weights are installed)",
+        choices=RENDERERS,
+        group="who draws and speaks",
+    )
+    driver: str = _option(
+        "auto",
+        "what moves the mouth: learned (SadTalker's network and the MappingNet), signal (built in) or auto (learned "
+        "where the neural renderer draws and its weights are installed)",
+        choices=DRIVERS,
+    )
     head_pose: str | None = _option(
         None,
         "where head motion comes from: synthetic (made for the voice; the default for a picture), still (none is "
-        "added), reference (from --ref-head-pose), source (the source video's own; the default for a video)",
+        "added), reference (from --ref-head-pose), source (the source video's own; the default for a video), audio "
+        "(SadTalker's pose network)",
         choices=HEAD_POSES,
+        group="head",
     )
     still: bool = _option(False, "add no head motion: short for --head-pose still")
     ref_head_pose: Path | None = _option(None, "video whose head motion is followed: means --head-pose reference")
@@ -44,9 +70,20 @@ class TalkOptions:
     head_style: str = _option(
         "natural", "synthetic head: natural (as people move) or classic (the 2024 original's)", choices=HEAD_STYLES
     )
-    head_motion: float = _option(1.0, "how much the synthetic or reference head moves", low=0, high=2)
-    blink: bool | None = _option(None, "blinks; on for a picture, off for a video, which has its own")
+    head_motion: float = _option(1.0, "how much the synthetic, reference or audio head moves", low=0, high=2)
+    pose_style: int = _option(0, "manner of the audio head", low=0, high=45)
+    yaw: Degrees | None = _option(
+        None,
+        "turn the head instead: degrees from the source's own pose, + to the picture's right; one value is held, "
+        "several are passed through at an even speed",
+        low=-WIDEST_TURN,
+        high=WIDEST_TURN,
+    )
+    pitch: Degrees | None = _option(None, "the same up and down, + up", low=-WIDEST_TURN, high=WIDEST_TURN)
+    roll: Degrees | None = _option(None, "the same sideways, + counter-clockwise", low=-WIDEST_TURN, high=WIDEST_TURN)
+    blink: bool | None = _option(None, "blinks; on for a picture, off for a video, which has its own", group="eyes")
     blink_rate: float = _option(_BLINK_RATE, "blinks a minute", low=0, high=60)
+    ref_blink: Path | None = _option(None, "video whose blinks are followed")
     gaze: str | None = _option(
         None,
         "natural (small glances aside; the default for a picture) or still (the default for a video)",
@@ -54,14 +91,54 @@ class TalkOptions:
     )
     pupil_x: float = _option(0.0, "turn the irises, + to the picture's right", low=-PUPIL_RANGE, high=PUPIL_RANGE)
     pupil_y: float = _option(0.0, "turn the irises, + up", low=-PUPIL_RANGE, high=PUPIL_RANGE)
-    expression_scale: float = _option(1.0, "how much the mouth moves; 0 leaves it at rest", low=0, high=2)
+    expression_scale: float = _option(
+        1.0, "how much the mouth moves; 0 leaves it at rest", low=0, high=2, group="mouth"
+    )
+    neutral_mouth: str = _option(
+        "estimate",
+        "learned driver: the mouth that says nothing is what it makes of silence (estimate) or of the first frame "
+        "(first, as the 2024 original)",
+        choices=NEUTRAL_MOUTHS,
+    )
+    window_rows: int | None = _option(
+        None, "learned driver: rows of a coefficient window; what the weights say, 28 for the released", low=25, high=99
+    )
+    driving_smooth_observation_variance: float = _option(
+        3e-7, "learned driver: how much its lips are smoothed over time", low=1e-12, high=1
+    )
+    driving_multiplier: float = _option(
+        1.0, "neural renderer: how far all motion goes, 1 = as driven", low=0, high=2, group="networks"
+    )
+    no_stitching: bool = _option(False, "neural renderer: let neck and shoulders move along")
+    no_normalize_lip: bool = _option(
+        False, "neural renderer: leave parted lips of a picture parted under the learned driver"
+    )
+    device: str = _option("auto", "where the networks run", choices=DEVICES)
+    precision: str = _option(
+        "auto", "number format of the neural renderer; auto is fp16 on CUDA, fp32 elsewhere", choices=PRECISIONS
+    )
+    batch_size: int | None = _option(
+        None, "frames the neural renderer draws at once; what suits the device", low=1, high=64
+    )
+    crop_scale: float = _option(
+        2.3, "side of the face crop (--crop, neural renderer) in faces", low=1.5, high=4, group="picture"
+    )
+    crop_vx: float = _option(
+        0.0, "shift of that crop to the face's right in the picture, in its sides", low=-0.5, high=0.5
+    )
+    crop_vy: float = _option(-0.125, "the same down; negative keeps more forehead", low=-0.5, high=0.5)
     crop: bool = _option(False, "make a 512 px video of head and shoulders instead of the full picture")
     no_crop: bool = _option(
         False, "take the whole frame as the face (a picture cut to a face already): no search for small faces"
     )
     face: int | None = _option(None, "which face, 1 = the largest (the default)", low=1, high=20)
     fps: float | None = _option(
-        None, "frame rate; 25 for a picture, the source's own for a video", low=1, high=120, unit="frames/s"
+        None,
+        "frame rate; 25 for a picture, the source's own for a video",
+        low=1,
+        high=120,
+        unit="frames/s",
+        group="output",
     )
     quality: int = _option(14, "H.264 quality (CRF), smaller is better and larger", low=0, high=51)
     seed: int = _option(
@@ -74,8 +151,15 @@ class TalkOptions:
     max_seconds: float = _option(3600.0, "longest voice or video that is accepted", low=0.2, high=86400, unit="s")
 
     def __post_init__(self) -> None:
-        if isinstance(self.ref_head_pose, str):
-            object.__setattr__(self, "ref_head_pose", Path(self.ref_head_pose))
+        for name in ("ref_head_pose", "ref_blink"):
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, Path(getattr(self, name)))
+        for name in ("yaw", "pitch", "roll"):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(
+                    self, name, tuple(map(float, (given,) if isinstance(given, (int, float)) else given))
+                )
         for option in dataclasses.fields(self):
             self._check_range(option)
         chosen = self.head_pose
@@ -86,8 +170,10 @@ class TalkOptions:
             raise OptionError(f"--ref-head-pose and {other} contradict each other: give one of them.")
         if chosen == "reference" and self.ref_head_pose is None:
             raise OptionError("--head-pose reference needs a video to follow: add --ref-head-pose VIDEO.")
-        if self.ref_frames_from_zero and self.ref_head_pose is None:
+        if self.ref_frames_from_zero and self.ref_head_pose is None and self.ref_blink is None:
             raise OptionError("--ref-frames-from-zero is about a reference: add --ref-head-pose VIDEO.")
+        if self.pose_style and chosen != "audio":
+            raise OptionError("--pose-style is about the head made from the voice: add --head-pose audio.")
         if self.crop and self.no_crop:
             raise OptionError("--crop and --no-crop contradict each other: give one of them.")
         if self.head_style != "natural" and (self.still or chosen not in (None, "synthetic") or self.ref_head_pose):
@@ -96,6 +182,22 @@ class TalkOptions:
             raise OptionError("--head-motion is about a head that is moved: leave it out where none is.")
         if self.blink is False and self.blink_rate != _BLINK_RATE:
             raise OptionError("--no-blink and --blink-rate contradict each other: give one of them.")
+        if self.ref_blink is not None and (self.blink is False or self.blink_rate != _BLINK_RATE):
+            other = "--no-blink" if self.blink is False else "--blink-rate"
+            raise OptionError(f"--ref-blink and {other} contradict each other: give one of them.")
+        self._check_renderer()
+
+    def _check_renderer(self) -> None:
+        """What only one renderer or driver has, asked of the other."""
+        if self.renderer == "embedded" and (given := self.given(NEURAL_ONLY)):
+            raise OptionError(f"{given[0]} is about the neural renderer: leave it out with --renderer embedded.")
+        if self.driver == "signal" and (given := self.given(LEARNED_ONLY)):
+            raise OptionError(f"{given[0]} is about the learned driver: leave it out with --driver signal.")
+
+    def given(self, names: tuple[str, ...]) -> list[str]:
+        """The flags of those of `names` that are not at their defaults."""
+        options = (f for f in dataclasses.fields(self) if f.name in names)
+        return ["--" + f.name.replace("_", "-") for f in options if getattr(self, f.name) != f.default]
 
     def _check_range(self, option: dataclasses.Field[Any]) -> None:
         value, limits = getattr(self, option.name), option.metadata
@@ -104,10 +206,13 @@ class TalkOptions:
             return
         if limits["choices"] is not None and value not in limits["choices"]:
             raise OptionError(f"{flag} {value} is not known: choose one of {', '.join(limits['choices'])}.")
-        if limits["low"] is not None and not limits["low"] <= value <= limits["high"]:
-            raise OptionError(
-                f"{flag} {value} is out of range: give {_plain(limits['low'])} … {_plain(limits['high'])}."
-            )
+        for number in value if isinstance(value, tuple) else (value,):
+            if limits["low"] is not None and not limits["low"] <= number <= limits["high"]:
+                raise OptionError(
+                    f"{flag} {number} is out of range: give {_plain(limits['low'])} … {_plain(limits['high'])}."
+                )
+        if value == ():
+            raise OptionError(f"{flag} needs at least one number of degrees.")
 
     def head_pose_for(self, still_source: bool) -> str:
         """The head pose in force for a picture or a video. Raises OptionError where it makes no sense for it."""
@@ -124,6 +229,8 @@ class TalkOptions:
         if chosen == "synthetic" and not still_source:
             # The body goes on moving in the video: a head moved against it would come off its neck.
             raise OptionError("--head-pose synthetic is for a picture: a source video moves its own head.")
+        if chosen == "audio" and not still_source:
+            raise OptionError("--head-pose audio is for a picture: a source video moves its own head.")
         return chosen
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,32 +19,21 @@ import numpy as np
 import numpy.typing as npt
 
 from ._version import __version__
-from .audio.loudness import loudness_db, speaking
+from .choices import NODDING, Choice, Equipment, Weights, choose_driver, choose_renderer, lacking, without_effect
 from .driving.protocol import MouthDriver
-from .driving.reference import reference_head, reference_poses
-from .driving.relative import own_mouth, relative_to_source
-from .driving.signal import SignalDriver
-from .errors import MediaError, OptionError
+from .errors import MediaError, OptionError, WeightsError
 from .face.cropped import cropped
 from .face.tracked import TrackedSource
 from .face.tracker import track
 from .media import Footage, VideoWriter, Waveform, check_output, open_footage, read_waveform
-from .motion import HeadTrack, MotionTrack, Mouth, MouthControls
-from .motion.blink import natural_blinks
-from .motion.classic import classic_head_pose
-from .motion.gaze import idle_gaze
-from .motion.head import natural_head_pose
-from .options import PUPIL_RANGE, TalkOptions
+from .motion import MotionTrack
+from .motion_plan import OnProgress, planned_motion
+from .options import TalkOptions
 from .render.composite import paste
-from .render.embedded.renderer import EmbeddedRenderer
 from .render.protocol import PreparedFace, Renderer
 
 log = logging.getLogger(__name__)
 Image = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.floating[Any]]
-
-OnProgress = Callable[[str, int, int], None]
-"""Called with (stage, steps done, steps in all)."""
 
 DEFAULT_FPS = 25.0
 
@@ -56,6 +44,11 @@ class TalkReport:
 
     path: Path
     renderer: str
+    renderer_reason: str
+    """Why this one drew."""
+    driver: str
+    driver_reason: str
+    """Why this one moved the mouth."""
     frames: int
     fps: float
     size: tuple[int, int]
@@ -94,17 +87,36 @@ class Scene:
             yield paste(self.source.footage[drawn.source_index], drawn)
 
 
+@dataclass(frozen=True, eq=False)
+class _Crew:
+    """Who draws and who moves the mouth, and why."""
+
+    renderer: Renderer
+    drawing: Choice
+    driver: MouthDriver
+    speaking: Choice
+
+
 class Talker:
     """A portrait (or a video) and a voice go in, a talking video comes out.
 
+    Keep one for many videos: networks stay loaded.
+
     Args:
-        renderer: what draws the face; the embedded renderer by default.
-        driver: what moves the mouth; the signal driver by default.
+        renderer: what draws the face; by default what `TalkOptions.renderer` says.
+        driver: what moves the mouth; by default what `TalkOptions.driver` says.
+        weights: network → checkpoint file, in place of the installed weights.
     """
 
-    def __init__(self, renderer: Renderer | None = None, driver: MouthDriver | None = None) -> None:
-        self.renderer: Renderer = renderer or EmbeddedRenderer()
-        self.driver: MouthDriver = driver or SignalDriver()
+    def __init__(
+        self,
+        renderer: Renderer | None = None,
+        driver: MouthDriver | None = None,
+        *,
+        weights: Weights | None = None,
+    ) -> None:
+        self._renderer, self._driver = renderer, driver
+        self._equipment = Equipment(weights)
 
     def save(
         self,
@@ -132,11 +144,12 @@ class Talker:
         options, out = options or TalkOptions(), Path(out)
         started = time.monotonic()
         check_output(out, overwrite)
-        _protect_inputs(out, (Path(source), Path(voice), options.ref_head_pose))
+        _protect_inputs(out, (Path(source), Path(voice), options.ref_head_pose, options.ref_blink))
         tell = on_progress or _silent
+        crew = self._crew(options)
         with self._open(Path(source), options) as footage:
             waveform = read_waveform(Path(voice), max_seconds=options.max_seconds)
-            scene = self._scene(footage, waveform, options, tell)
+            scene = self._scene(crew, footage, waveform, options, tell)
             frames = len(scene)
             size = scene.source.footage.size
             with VideoWriter(
@@ -151,7 +164,7 @@ class Talker:
                 title="AI-generated talking portrait",
                 comment=(
                     "AI-generated: the motion of this face is synthetic. "
-                    f"Made with LivePortraitTalker {__version__} ({self.renderer.name} renderer)."
+                    f"Made with LivePortraitTalker {__version__} ({crew.renderer.name} renderer)."
                 ),
             ) as writer:
                 tell("drawing", 0, frames)
@@ -160,7 +173,10 @@ class Talker:
                     tell("drawing", k + 1, frames)
         return TalkReport(
             path=out,
-            renderer=self.renderer.name,
+            renderer=crew.drawing.name,
+            renderer_reason=crew.drawing.reason,
+            driver=crew.speaking.name,
+            driver_reason=crew.speaking.reason,
             frames=frames,
             fps=scene.track.fps,
             size=(size[0] + size[0] % 2, size[1] + size[1] % 2),
@@ -183,9 +199,41 @@ class Talker:
         Nothing is held: memory does not grow with the voice. Raises TalkerError as `save` does.
         """
         options = options or TalkOptions()
+        crew = self._crew(options)
         with self._open(Path(source), options) as footage:
             waveform = read_waveform(Path(voice), max_seconds=options.max_seconds)
-            yield from self._scene(footage, waveform, options, on_progress or _silent).frames()
+            yield from self._scene(crew, footage, waveform, options, on_progress or _silent).frames()
+
+    def _crew(self, options: TalkOptions) -> _Crew:
+        """Raises TalkerError where what was asked for cannot run here."""
+        weights = self._equipment.weights
+        if self._renderer is not None:
+            if options.renderer not in ("auto", self._renderer.name):
+                raise OptionError(
+                    f"--renderer {options.renderer} and a Talker with the {self._renderer.name} renderer contradict "
+                    "each other: give one of them."
+                )
+            renderer, drawing = self._renderer, Choice(self._renderer.name, "it was given")
+        else:
+            drawing = choose_renderer(options, weights)
+            renderer = self._equipment.renderer(drawing, options)
+        if self._driver is not None:
+            driver, speaking = self._driver, Choice(type(self._driver).__name__, "it was given")
+        else:
+            speaking = choose_driver(options, drawing.name, weights)
+            driver = self._equipment.driver(speaking, options)
+        if options.head_pose == "audio" and (lack := lacking(NODDING, weights)):
+            raise WeightsError(f"--head-pose audio cannot run: {lack}.")
+        if self._renderer is None and (idle := without_effect(options, drawing.name)):
+            log.warning("%s: no effect, as the %s renderer draws.", ", ".join(idle), drawing.name)
+        log.info(
+            "drawn by the %s renderer (%s), spoken by the %s driver (%s).",
+            drawing.name,
+            drawing.reason,
+            speaking.name,
+            speaking.reason,
+        )
+        return _Crew(renderer, drawing, driver, speaking)
 
     def _open(self, source: Path, options: TalkOptions) -> Footage:
         footage = open_footage(
@@ -201,7 +249,7 @@ class Talker:
             raise
         return footage
 
-    def _scene(self, footage: Footage, voice: Waveform, options: TalkOptions, tell: OnProgress) -> Scene:
+    def _scene(self, crew: _Crew, footage: Footage, voice: Waveform, options: TalkOptions, tell: OnProgress) -> Scene:
         fps = options.fps or footage.fps or DEFAULT_FPS
         needed = int(np.ceil(voice.frame_count(fps) * (footage.fps or fps) / fps))
         source = track(
@@ -211,68 +259,10 @@ class Talker:
             on_frame=lambda done, total: tell("finding the face", done, total),
         )
         if options.crop:
-            source = cropped(source)
-        mouth = _scaled(self.driver.drive(voice, source, fps), source, fps, options.expression_scale)
-        motion = self._motion(source, voice, mouth, fps, options, tell)
-        return Scene(source, self.renderer.prepare(source), motion)
-
-    def _motion(
-        self,
-        source: TrackedSource,
-        voice: Waveform,
-        mouth: Mouth,
-        fps: float,
-        options: TalkOptions,
-        tell: OnProgress,
-    ) -> MotionTrack:
-        frames = voice.frame_count(fps)
-        # One stream of chance a channel: turning one off leaves the others as they were.
-        # Mixed with the picture, or two portraits side by side would blink in unison.
-        picture = zlib.crc32(source.footage[0].tobytes())
-        head_rng, blink_rng, gaze_rng = (
-            np.random.default_rng([options.seed, picture, channel]) for channel in range(3)
-        )
-        loudness = loudness_db(voice, fps)
-        voiced = speaking(loudness, fps)
-        if not voiced.any():
-            log.warning("no voice is heard in the sound: the mouth stays at rest.")
-        head_pose = options.head_pose_for(source.is_still)
-        if head_pose == "still" and not source.is_still:
-            log.warning("a source video moves its own head: --still adds no motion to it, and takes none away.")
-        if head_pose == "synthetic" and options.head_style == "classic":
-            turn = classic_head_pose(mouth, fps, head_rng, amount=options.head_motion)
-        elif head_pose == "synthetic":
-            turn = natural_head_pose(loudness, voiced, fps, head_rng, amount=options.head_motion)
-        elif head_pose == "reference":
-            assert options.ref_head_pose is not None  # TalkOptions saw to it
-            poses, reference_fps = reference_poses(
-                options.ref_head_pose,
-                max_seconds=options.max_seconds,
-                on_frame=lambda done, total: tell("following the reference", done, total),
-            )
-            own = np.stack([source.faces[i].rotation_deg for i in source.frame_indices(frames, fps)])
-            turn = options.head_motion * reference_head(
-                poses, reference_fps, own, fps, head_rng, from_zero=options.ref_frames_from_zero
-            )
-        else:  # still, source: the source's own
-            turn = np.zeros((frames, 3))
-        blinking = source.is_still if options.blink is None else options.blink
-        blink = (
-            natural_blinks(frames, fps, blink_rng, speaking=voiced, rate_per_minute=options.blink_rate)
-            if blinking
-            else np.zeros((frames, 2))
-        )
-        glancing = source.is_still if options.gaze is None else options.gaze == "natural"
-        gaze = idle_gaze(frames, fps, gaze_rng) if glancing else np.zeros((frames, 2))
-        gaze = np.clip(gaze + np.array([options.pupil_x, options.pupil_y]) / PUPIL_RANGE, -1, 1)
-        return MotionTrack(fps=fps, head=HeadTrack.turning(turn), blink=blink, gaze=gaze, mouth=mouth)
-
-
-def _scaled(mouth: Mouth, source: TrackedSource, fps: float, scale: float) -> Mouth:
-    """The mouth's motion made larger or smaller about its rest, where the lips are shut."""
-    if scale == 1 or not isinstance(mouth, MouthControls):
-        return mouth
-    return relative_to_source(scale * (mouth.values + own_mouth(source, len(mouth), fps)), source, fps)
+            source = cropped(source, scale=options.crop_scale, shift_x=options.crop_vx, shift_y=options.crop_vy)
+        mouth = crew.driver.drive(voice, source, fps)
+        motion = planned_motion(source, voice, mouth, fps, options, weights=self._equipment.weights, tell=tell)
+        return Scene(source, crew.renderer.prepare(source), motion)
 
 
 def _protect_inputs(out: Path, inputs: tuple[Path | None, ...]) -> None:

@@ -166,17 +166,6 @@ def test_limit_speed_keeps_what_is_slow_and_comes_on_time() -> None:
     assert np.abs(np.diff(limited)).max() <= signal.FASTEST / FPS + 1e-12
 
 
-@pytest.mark.parametrize("fps", [10.0, 12.5, 30.0, 60.0])
-def test_every_frame_rate_tells_the_same_time(fps: float) -> None:
-    t = np.arange(200) / FPS
-    grid = np.stack([np.sin(2 * np.pi * 0.5 * t)], axis=1)
-    frames = round(8 * fps)
-    expected = np.sin(2 * np.pi * 0.5 * np.arange(frames) / fps)
-    got = signal.at_frame_rate(grid, frames, fps)[:, 0]
-    inner = slice(2, -3)
-    assert np.abs(got - expected)[inner].max() < 0.05
-
-
 def test_a_long_voice_is_taken_in_pieces_without_seams() -> None:
     sound = np.tile(babble(6.0).astype(np.float32), 50)  # five minutes: three pieces
     whole = aperture(sound)

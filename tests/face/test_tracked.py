@@ -1,9 +1,17 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from liveportrait_talker.face.tracked import TrackedFace, forth_and_back
+from liveportrait_talker.face.ratios import eye_ratios
+from liveportrait_talker.face.tracked import TrackedFace, TrackedSource, forth_and_back
+from liveportrait_talker.face.tracker import FaceTracker, track
+from liveportrait_talker.media import Footage, open_footage
 
 
 @given(st.integers(1, 400), st.integers(1, 120), st.integers(0, 50))
@@ -32,3 +40,123 @@ def test_the_turn_is_soft():
 def test_a_face_says_what_is_wrong_with_its_landmarks():
     with pytest.raises(ValueError, match=r"478, 3"):
         TrackedFace(np.zeros((468, 3)))
+
+
+# ------------------------------------------------------------------ following faces, with MediaPipe itself
+PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.png"
+GREY = 128
+
+
+@pytest.fixture(scope="module")
+def portrait() -> np.ndarray:
+    return open_footage(PORTRAIT, max_side=256)[0]
+
+
+@pytest.fixture(scope="module")
+def still_face(portrait) -> np.ndarray:
+    return track(Footage.from_array("portrait", portrait)).faces[0].landmarks
+
+
+def on_canvas(size: tuple[int, int], *placed: tuple[np.ndarray, int, int]) -> np.ndarray:
+    """Pictures at (left, top) of a grey one of `size` = (width, height), cut at its edges."""
+    canvas = np.full((size[1], size[0], 3), GREY, np.uint8)
+    for picture, left, top in placed:
+        x0, y0 = max(left, 0), max(top, 0)
+        part = picture[y0 - top : size[1] - top, x0 - left : size[0] - left]
+        canvas[y0 : y0 + part.shape[0], x0 : x0 + part.shape[1]] = part
+    return canvas
+
+
+def resized(picture: np.ndarray, side: int) -> np.ndarray:
+    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+
+
+@pytest.mark.parametrize("side", [100, 1500])
+def test_faces_are_looked_for_in_red_green_blue(tmp_path, side):
+    """Defect 2; also in a picture that is made smaller first."""
+    Image.new("RGB", (side, side), (250, 120, 10)).save(tmp_path / "orange.png")
+    shown = []
+
+    class Mesh:
+        def process(self, image):
+            shown.append(image)
+            return SimpleNamespace(multi_face_landmarks=None)
+
+        def close(self):
+            pass
+
+    with FaceTracker(following=False) as tracker:
+        tracker._mesh.close()
+        tracker._mesh = Mesh()
+        assert tracker.find(open_footage(tmp_path / "orange.png")[0]) == []
+    assert shown[0][0, 0].tolist() == [250, 120, 10]
+
+
+def test_a_small_face_cut_by_the_pictures_edge_is_found_where_it_is(portrait, still_face):
+    """Defect 3: the box of the detector reaches beyond the picture."""
+    side, left, top = 128, -40, -12
+    picture = on_canvas((500, 400), (resized(portrait, side), left, top))
+    with FaceTracker(following=False) as tracker:
+        found = tracker.find_small(picture)
+    wanted = still_face[:, :2] * (side / 256) + (left, top)
+    assert np.linalg.norm(found[0][:, :2] - wanted, axis=1).mean() < 3
+
+
+def test_the_face_that_was_largest_at_first_is_kept_when_another_outgrows_it(portrait):
+    """Defect 4."""
+    frames = [
+        on_canvas((640, 320), (resized(portrait, 220), 20, 50), (resized(portrait, other), 320, 10))
+        for other in range(160, 301, 20)
+    ]
+    with FaceTracker(following=False) as tracker:
+        assert tracker.find(frames[-1])[0][:, 0].mean() > 320, "in the end the other one is the largest"
+    places = [face.landmarks[:, 0].mean() for face in track(Footage.from_frames("two", frames, 25)).faces]
+    assert max(places) < 240
+
+
+def test_a_missed_frame_takes_its_face_from_those_around(portrait, caplog):
+    """Defect 5: one frame without a face neither ends the run nor stays without one."""
+    frames = [on_canvas((300, 256), (portrait, 2 * k, 0)) for k in range(12)]
+    frames[6] = np.full_like(frames[0], GREY)
+    source = track(Footage.from_frames("clip.mp4", frames, 25))
+    assert all(source.shows_face(k) for k in range(12))
+    nose = np.array([face.landmarks[4, 0] for face in source.faces])
+    assert nose[6] == pytest.approx((nose[5] + nose[7]) / 2, abs=0.5)
+    assert "no face in 1 of 12 frames of clip.mp4" in caplog.text
+
+
+def test_a_trembling_face_is_tracked_more_steadily(monkeypatch, still_face):
+    """Defect 6: frames do not stand each for itself."""
+    seen = still_face + np.random.default_rng(0).normal(0, 1.0, (60, 478, 3)).astype(np.float32)
+    each = iter(seen)
+    monkeypatch.setattr(FaceTracker, "find", lambda self, image: [next(each)])
+    faces = track(Footage.from_frames("clip", [np.zeros((64, 64, 3), np.uint8)] * 60, 25)).faces
+    followed = np.stack([face.landmarks for face in faces])
+    assert np.diff(followed, axis=0).std() < 0.4 * np.diff(seen, axis=0).std()
+    assert (followed - still_face).mean() == pytest.approx(0, abs=0.05)
+
+
+@pytest.mark.parametrize("size", [(700, 256), (256, 700)])
+def test_a_face_is_measured_alike_in_a_picture_of_any_shape(portrait, still_face, size):
+    """Defect 7, and LivePortrait's squeezed start: no picture is squeezed to a square."""
+    face = track(Footage.from_array("canvas", on_canvas(size, (portrait, 0, 0)))).faces[0].landmarks
+    assert np.linalg.norm(face[:, :2] - still_face[:, :2], axis=1).mean() < 3
+    np.testing.assert_allclose(eye_ratios(face), eye_ratios(still_face), atol=0.04)
+
+
+def test_points_are_the_pictures_own_however_large_it_is(portrait, still_face):
+    """Defect 9: a picture may be made smaller to be looked at, but nobody hears of it."""
+    large = cv2.resize(portrait, (1792, 1792), interpolation=cv2.INTER_CUBIC)
+    face = track(Footage.from_array("large", large)).faces[0].landmarks
+    assert np.linalg.norm(face / 7 - still_face, axis=1).mean() < 3
+
+
+@pytest.mark.parametrize(("own", "fps"), [(50.0, 25.0), (30.0, 25.0), (25.0, 50.0), (60000 / 1001, 24.0)])
+def test_a_video_keeps_its_time_at_any_frame_rate(still_face, own, fps):
+    """Defect 46: no slow motion."""
+    frames = [np.zeros((8, 8, 3), np.uint8)] * 120
+    source = TrackedSource(Footage.from_frames("clip", frames, own), (TrackedFace(still_face),) * 120)
+    count = int(119 / own * fps)
+    shown = source.frame_indices(count, fps)
+    seconds = np.arange(count) / fps
+    assert (shown <= seconds * own + 1e-3).all() and (shown > seconds * own - 1).all()

@@ -73,22 +73,18 @@ def test_short_clips_move_too(seconds):
     assert np.mean(enough) >= 0.9
 
 
-@given(st.integers(0, 2000), st.floats(10, 60), st.integers(0, 2**32 - 1), st.floats(0, 2), st.integers(0, 2))
+@given(st.integers(0, 2000), st.floats(10, 60), st.integers(0, 2**32 - 1), st.integers(0, 2))
 @settings(max_examples=120, deadline=None)
-def test_any_length_rate_and_voice(frames, fps, seed, amount, kind):
+def test_any_length_rate_and_voice(frames, fps, seed, kind):
     rng = np.random.default_rng(seed)
     loudness = np.full(frames, -50.0) if kind == 0 else rng.uniform(-60, 0, frames)
     mask = {0: np.zeros(frames), 1: np.ones(frames), 2: rng.uniform(size=frames)}[kind]
-    whole = natural_head_pose(loudness, mask, fps, np.random.default_rng(seed))
-    pose = natural_head_pose(loudness, mask, fps, np.random.default_rng(seed), amount=amount)
+    pose = natural_head_pose(loudness, mask, fps, np.random.default_rng(seed))
     assert pose.shape == (frames, 3)
     assert np.isfinite(pose).all()
-    assert (np.abs(pose) <= amount * np.array([8.0, 9.0, 7.0]) + 1e-9).all()
-    np.testing.assert_allclose(pose, amount * whole, atol=1e-12)
+    assert (np.abs(pose) <= np.array([8.0, 9.0, 7.0]) + 1e-9).all()
     if frames:
         assert not pose[0].any()
-    if amount == 0:
-        assert not pose.any()
 
 
 def test_starts_gently_from_the_source():

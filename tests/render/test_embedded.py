@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from liveportrait_talker.face.relative import relative_to_source
 from liveportrait_talker.face.tracker import track
 from liveportrait_talker.media import Footage, open_footage
-from liveportrait_talker.motion import HeadTrack, LipKeypoints, MotionTrack, MouthControls
+from liveportrait_talker.motion import HeadTrack, MotionTrack, MouthControls, lip_keypoints, mouth_controls
 from liveportrait_talker.render.composite import paste
 from liveportrait_talker.render.embedded.renderer import EmbeddedRenderer
 
@@ -34,6 +35,12 @@ def drawn(source, prepared, frames=1, *, head=(0, 0, 0), mouth=(0, 0, 0, 0, 0), 
     track = MotionTrack(25, HeadTrack.turning(rows(head)), rows(blink), rows(gaze), MouthControls(rows(mouth)))
     pictures = [paste(source.footage[f.source_index], f) for f in prepared.frames(track)]
     return pictures if len(pictures) > 1 else pictures[0]
+
+
+def spoken(source, prepared, mouth):
+    """The pictures of a mouth alone."""
+    track = MotionTrack(25, HeadTrack.still(len(mouth)), *np.zeros((2, len(mouth), 2)), mouth)
+    return [paste(source.footage[f.source_index], f) for f in prepared.frames(track)]
 
 
 def changed(source, picture) -> np.ndarray:
@@ -150,7 +157,16 @@ def test_a_videos_frames_are_pasted_into_themselves(source):
         assert (paste(video[f.source_index], f) == video[f.source_index]).all()
 
 
-def test_other_mouths_are_refused_by_name(prepared):
-    track = MotionTrack(25, HeadTrack.still(2), np.zeros((2, 2)), np.zeros((2, 2)), LipKeypoints(np.zeros((2, 6, 3))))
-    with pytest.raises(TypeError, match="LipKeypoints"):
-        next(prepared.frames(track))
+def test_lip_keypoints_move_the_mouth_as_controls_do(source, prepared):
+    """They count from shut lips, controls from the lips of the picture."""
+    asked = np.zeros((3, 5))
+    asked[1:, 0] = 0.08, 0.16  # apertures
+    lips = lip_keypoints(MouthControls(asked))
+    by_lips = spoken(source, prepared, lips)
+    by_controls = spoken(source, prepared, relative_to_source(mouth_controls(lips).values, source, 25))
+    for one, other in zip(by_lips, by_controls, strict=True):
+        np.testing.assert_array_equal(one, other)
+    apertures = [track(Footage.from_array("drawn", picture)).faces[0].aperture for picture in by_lips]
+    assert apertures[0] < 0.03
+    assert apertures[1] == pytest.approx(0.08, abs=0.03)
+    assert apertures[2] > apertures[1] + 0.05

@@ -1,4 +1,4 @@
-"""A head that follows another video: its poses, tracked once and kept by the video's content."""
+"""A head and lids that follow another video, which is tracked once and kept by its content."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cache import cache_folder
+from ..face.ratios import eye_ratios
 from ..face.tracked import forth_and_back
 from ..face.tracker import track
 from ..media.footage import open_footage
@@ -24,13 +26,44 @@ Floats = npt.NDArray[np.floating[Any]]
 
 COMFORTABLE_DEG = np.array([7.5, 9.0, 7.5])  # pitch, yaw, roll that any portrait bears
 _SMOOTH_S = 0.12  # FaceMesh trembles by 0.3°
-_CACHE_VERSION = 1  # raise it when the tracking changes
+_CACHE_VERSION = 2  # raise it when the tracking changes
+
+# Of twelve talking clips: open lids waver down to four fifths of their usual ratio, blinks come to 0.03–0.35 of it.
+_OPEN_PERCENTILE = 80
+_OPEN, _SHUT = 0.8, 0.3  # shares of the open eye's ratio from which on a lid is open or shut
 
 
-def reference_poses(
+@dataclass(frozen=True, eq=False)
+class ReferenceMotion:
+    """What head and lids do in a reference of N frames."""
+
+    rotation_deg: Floats
+    """(N, 3) pitch, yaw, roll in degrees."""
+    eye_ratios: Floats
+    """(N, 2) lid distance over eye width, left and right in the picture."""
+    fps: float | None
+    """Frames a second; None for a still."""
+
+    def __post_init__(self) -> None:
+        frames = len(self.rotation_deg)
+        for name, shape in (("rotation_deg", (frames, 3)), ("eye_ratios", (frames, 2))):
+            array = getattr(self, name)
+            if not frames or array.shape != shape or not np.isfinite(array).all():
+                raise ValueError(f"ReferenceMotion.{name} must be a finite {shape} with N ≥ 1, got {array.shape}")
+        if self.fps is not None and not self.fps > 0:
+            raise ValueError(f"ReferenceMotion.fps must be positive or None, got {self.fps}")
+
+    def __len__(self) -> int:
+        return len(self.rotation_deg)
+
+    def __repr__(self) -> str:
+        return f"ReferenceMotion(N={len(self)}, fps={self.fps})"
+
+
+def reference_motion(
     path: Path, *, max_seconds: float = 3600.0, on_frame: Callable[[int, int], None] | None = None
-) -> tuple[Floats, float | None]:
-    """Head poses (N, 3) pitch, yaw, roll in degrees of every frame of `path`, and its frame rate (None for a still).
+) -> ReferenceMotion:
+    """Head and lids in every frame of `path`, a video or a picture.
 
     Raises:
         MediaError: `path` cannot be read.
@@ -39,24 +72,25 @@ def reference_poses(
     kept = cache_folder() / "poses" / f"{_content_hash(path)}.v{_CACHE_VERSION}.npz"
     try:
         with np.load(kept, allow_pickle=False) as data:
-            fps, known = float(data["fps"]), data["rotation_deg"]
-        if known.ndim == 2 and known.shape[1] == 3 and len(known) and np.isfinite(known).all():
-            return known, fps if fps > 0 else None
+            return ReferenceMotion(data["rotation_deg"], data["eye_ratios"], float(data["fps"]) or None)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         pass  # not kept yet, or damaged: track it
     with open_footage(path, max_seconds=max_seconds) as footage:
-        source = track(footage, on_frame=on_frame)
-        poses = np.stack([face.rotation_deg for face in source.faces])
-        own_fps = footage.fps
+        faces = track(footage, on_frame=on_frame).faces
+        motion = ReferenceMotion(
+            np.stack([face.rotation_deg for face in faces]),
+            np.stack([eye_ratios(face.landmarks) for face in faces]),
+            footage.fps,
+        )
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         part = kept.with_name(f".{kept.name}.{os.getpid()}.part")
         with part.open("wb") as file:
-            np.savez(file, rotation_deg=poses, fps=own_fps or 0.0)
+            np.savez(file, rotation_deg=motion.rotation_deg, eye_ratios=motion.eye_ratios, fps=motion.fps or 0.0)
         part.replace(kept)
     except OSError as error:
-        log.warning("the poses of %s could not be kept in %s (%s).", path.name, kept.parent, error.strerror)
-    return poses, own_fps
+        log.warning("the motion of %s could not be kept in %s (%s).", path.name, kept.parent, error.strerror)
+    return motion
 
 
 def reference_head(
@@ -80,11 +114,8 @@ def reference_head(
         log.warning("the reference is a picture: the head is held in its pose.")
         return np.asarray(poses[:1] - source_deg)
     smooth = moving_average(poses, max(1, round(_SMOOTH_S * reference_fps)))
-    length = max(1, round(len(poses) * fps / reference_fps))
-    at = np.minimum(np.arange(length) * (reference_fps / fps), len(poses) - 1)
-    resampled = np.stack([np.interp(at, np.arange(len(poses)), axis) for axis in smooth.T], axis=1)
-    start = 0 if from_zero or length <= frames else int(rng.integers(0, length - frames + 1))
-    turns = resampled[forth_and_back(frames, length, start)]
+    resampled = _resampled(smooth, reference_fps, fps)
+    turns = resampled[_played(frames, len(resampled), rng, from_zero)]
     turns = turns - np.median(turns, axis=0) - (source_deg - np.median(source_deg, axis=0))
     widest = np.percentile(np.abs(turns), 98, axis=0)
     share = np.minimum(1.0, COMFORTABLE_DEG / np.maximum(widest, 1e-6))
@@ -94,6 +125,49 @@ def reference_head(
             100 * share.min(),
         )
     return np.asarray(turns * share)
+
+
+def reference_blinks(
+    eye_ratios: Floats,
+    reference_fps: float | None,
+    fps: float,
+    frames: int,
+    rng: np.random.Generator,
+    *,
+    from_zero: bool,
+) -> Floats:
+    """Closure (frames, 2) float64 of the lids, 0…1, as in a reference: 0 = open as usual for that person, 1 = shut.
+
+    `eye_ratios` (N, 2) are those of `ReferenceMotion`. The lids waver a little even when open: that gives 0. No
+    blink is lost at a lower frame rate: each output frame has the most closed moment of its time. A picture gives
+    0 throughout. Length and start are `reference_head`'s, and a generator in the same state gives the same start,
+    so that head and lids taken from one video stay together.
+    """
+    if reference_fps is None:
+        log.warning("the reference for the blinks is a picture: its eyes stay open.")
+        return np.zeros((frames, 2))
+    opened = eye_ratios / np.maximum(np.percentile(eye_ratios, _OPEN_PERCENTILE, axis=0), 1e-6)
+    closure = np.clip((_OPEN - opened) / (_OPEN - _SHUT), 0.0, 1.0)
+    resampled = _resampled(closure, reference_fps, fps)
+    nearest = np.rint(np.arange(len(closure)) * (fps / reference_fps)).astype(np.intp)
+    np.maximum.at(resampled, np.minimum(nearest, len(resampled) - 1), closure)
+    return resampled[_played(frames, len(resampled), rng, from_zero)]
+
+
+def _resampled(track: Floats, track_fps: float, fps: float) -> Floats:
+    """`track` (N, C) at `fps`, linear between its frames."""
+    length = max(1, round(len(track) * fps / track_fps))
+    at = np.minimum(np.arange(length) * (track_fps / fps), len(track) - 1)
+    return np.stack([np.interp(at, np.arange(len(track)), column) for column in track.T], axis=1)
+
+
+def _played(frames: int, available: int, rng: np.random.Generator, from_zero: bool) -> npt.NDArray[np.intp]:
+    """(frames,) which of a reference's `available` frames are shown: forth and back where it is short.
+
+    A longer one starts at random, the only draw from `rng`, or at its first frame if `from_zero`.
+    """
+    start = 0 if from_zero or available <= frames else int(rng.integers(0, available - frames + 1))
+    return forth_and_back(frames, available, start)
 
 
 def _content_hash(path: Path) -> str:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..face.relative import relative_to_source
 from ..face.tracked import TrackedSource
 from ..media.waveform import Waveform
+from ..motion.resampling import at_frame_rate
 from ..motion.smoothing import smoothstep
 from ..motion.track import MouthControls
 from . import signal_features as features
-from .relative import relative_to_source
 from .signal_network import STRIDE, SignalNetwork
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -91,7 +92,7 @@ class SignalDriver:
         shape[:, 1] += SHUT_PRESS * shut
         width, press, corner_up = (shape * presence[:, None]).T
         controls = np.stack([aperture, np.maximum(width, 0), np.maximum(-width, 0), press, corner_up], axis=1)
-        return at_frame_rate(controls, voice.frame_count(fps), fps)
+        return at_frame_rate(controls, GRID_FPS, voice.frame_count(fps), fps)
 
 
 def lips_shut(phone_logits: Floats) -> Floats:
@@ -186,19 +187,3 @@ def limit_speed(aperture: Floats) -> Floats:
         return out
 
     return (follow(aperture) + follow(aperture[::-1])[::-1]) / 2.0
-
-
-def at_frame_rate(controls: Floats, frames: int, fps: float) -> Floats:
-    """Controls (T, C) of the grid at k / fps for `frames` frames: a cubic through them, smoothed if fps is low."""
-    width = max(1, round(GRID_FPS / fps))
-    if width > 1:
-        kernel = np.convolve(np.full(width, 1.0 / width), np.full(width, 1.0 / width))  # odd: shifts nothing in time
-        padded = np.pad(controls, ((width - 1, width - 1), (0, 0)), mode="edge")
-        controls = np.stack([np.convolve(column, kernel, "valid") for column in padded.T], axis=1)
-    times = np.minimum(np.arange(frames) * (GRID_FPS / fps), len(controls) - 1.0)
-    before = np.minimum(times.astype(int), max(len(controls) - 2, 0))
-    u = (times - before)[:, None]
-    p0, p1, p2, p3 = (controls[np.clip(before + k, 0, len(controls) - 1)] for k in (-1, 0, 1, 2))
-    bent = (2 * p0 - 5 * p1 + 4 * p2 - p3) + u * (3 * p1 - p0 - 3 * p2 + p3)
-    cubic = p1 + 0.5 * u * ((p2 - p0) + u * bent)
-    return np.asarray(np.clip(cubic, np.minimum(p1, p2), np.maximum(p1, p2)))  # not past neighbours: closed stays so

@@ -56,38 +56,3 @@ class FaceCrop:
         if np.array_equal(self.to_image[:2, :2], np.eye(2)) and np.array_equal(shift, self.to_image[:2, 2]):
             return int(shift[0]), int(shift[1])
         return None
-
-
-def face_crop(
-    landmarks: Floats, *, size: int = 512, scale: float = 2.3, shift_x: float = 0.0, shift_y: float = -0.125
-) -> FaceCrop:
-    """LivePortrait's crop of a face: square, turned upright along the line from eyes to mouth.
-
-    Args:
-        landmarks: (478, 2 or 3) image px, MediaPipe's points.
-        size: side of the crop, px.
-        scale: side of the crop in units of the landmarks' upright bounding box.
-        shift_x: shift of the window in crop widths, + to the face's own right in the picture.
-        shift_y: the same, + towards the chin; negative keeps more forehead.
-
-    Source: spec/liveportrait.md §10, with the eye and mouth centres taken from the corners.
-    """
-    points = np.asarray(landmarks, np.float64)[:468, :2]
-    eyes = points[[33, 133, 362, 263]].mean(axis=0)
-    mouth = points[[61, 291]].mean(axis=0)
-    down = mouth - eyes
-    length = float(np.hypot(*down))
-    down = down / length if length > 1e-3 else np.array([0.0, 1.0])
-    right = np.array([down[1], -down[0]])
-    centre = points.mean(axis=0)
-    upright = (points - centre) @ np.stack([right, down], axis=1)  # (468, 2) along the face's own axes
-    low, high = upright.min(axis=0), upright.max(axis=0)
-    side = float((high - low).max()) * scale
-    middle = (low + high) / 2 + np.array([shift_x, shift_y]) * side
-    centre = centre + right * middle[0] + down * middle[1]
-    step = side / size
-    to_image = np.eye(3)
-    to_image[:2, 0] = right * step
-    to_image[:2, 1] = down * step
-    to_image[:2, 2] = centre - (right + down) * step * size / 2
-    return FaceCrop(to_image, (size, size))

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..media.footage import Footage
-from .crop import FaceCrop, face_crop
+from .crop import FaceCrop
+from .liveportrait_crop import SCALE, SHIFT_Y, portrait_crop
 from .tracked import TrackedSource
 
 Image = npt.NDArray[np.uint8]
@@ -58,11 +59,17 @@ def inside_picture(crop: FaceCrop, size: tuple[int, int]) -> FaceCrop:
     return FaceCrop(to_image, crop.size)
 
 
-def cropped(source: TrackedSource) -> TrackedSource:
-    """The source as a 512 px footage of its face. A video keeps one crop throughout, so that it does not sway."""
+def cropped(
+    source: TrackedSource, *, scale: float = SCALE, shift_x: float = 0.0, shift_y: float = SHIFT_Y
+) -> TrackedSource:
+    """The source as a 512 px footage of its face. A video keeps one crop throughout, so that it does not sway.
+
+    `scale`, `shift_x` and `shift_y` are those of `portrait_crop`; the default is LivePortrait's own frame.
+    """
     footage = source.footage
     mean_face = np.mean([face.landmarks for face in source.faces], axis=0)
-    crop = inside_picture(face_crop(mean_face), footage.size)
+    window = portrait_crop(mean_face, scale=scale, shift_x=shift_x, shift_y=shift_y)
+    crop = inside_picture(window, footage.size)
     if source.is_still:
         pictures = Footage.from_array(footage.name, cut(footage[0], crop))
     else:

@@ -1,4 +1,4 @@
-"""Numbers read off a face's landmarks: pose, mouth, eyes.
+"""Numbers read off a face's landmarks: pose and mouth.
 
 Signs and definitions are the shared meter's: yaw + nose to the picture's right, pitch + nose up, roll +
 counter-clockwise in the picture; lengths in inter-ocular distances (IOD: outer eye corners, in 3-D).
@@ -15,6 +15,9 @@ import numpy.typing as npt
 from ..motion.rotation import matrix_from_degrees
 
 Floats = npt.NDArray[np.floating[Any]]
+
+LANDMARKS = 478
+"""MediaPipe's points of a face, the irises included."""
 
 # MediaPipe's canonical face model (Apache-2.0, © The MediaPipe Authors), cm: the points that speech and blinks
 # move least. Those off the middle line are pairs (right side of the subject, its mirror).
@@ -48,8 +51,6 @@ _STABLE = sorted(_CANONICAL)
 _STABLE_CM = np.array([_CANONICAL[i] for i in _STABLE])
 
 _INNER_LIP_PAIRS = ((13, 14), (82, 87), (312, 317))
-_LID_PAIRS = (((159, 145), (158, 153), (160, 144)), ((386, 374), (385, 380), (387, 373)))  # picture left, right
-_EYE_CORNERS = ((33, 133), (263, 362))
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,17 +116,3 @@ def mouth_width(landmarks: Floats) -> float:
     """Distance of the mouth corners in IOD."""
     points = np.asarray(landmarks, np.float64)
     return float(np.linalg.norm(points[61] - points[291])) / interocular_distance(landmarks)
-
-
-def eye_openness(landmarks: Floats) -> tuple[float, float]:
-    """Lid distance / eye width of the eye at the picture's left and right: 0.2–0.4 open, < 0.12 shut."""
-    points = np.asarray(landmarks, np.float64)
-
-    def distance(a: int, b: int) -> float:
-        return float(np.linalg.norm(points[a] - points[b]))
-
-    left, right = (
-        float(np.mean([distance(a, b) for a, b in lids])) / max(distance(*corners), 1e-6)
-        for lids, corners in zip(_LID_PAIRS, _EYE_CORNERS, strict=True)
-    )
-    return left, right

@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..media.footage import Footage
-from .crop import FaceCrop, face_crop
-from .measures import HeadPose, head_pose, mouth_aperture, mouth_width
+from .crop import FaceCrop
+from .liveportrait_crop import portrait_crop
+from .measures import LANDMARKS, HeadPose, head_pose, mouth_aperture, mouth_width
 
 Floats = npt.NDArray[np.floating[Any]]
-
-LANDMARKS = 478
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +58,7 @@ class TrackedFace:
     @cached_property
     def crop(self) -> FaceCrop:
         """LivePortrait's 512 px crop of this face."""
-        return face_crop(self.landmarks)
+        return portrait_crop(self.landmarks)
 
     def moved(self, crop: FaceCrop) -> TrackedFace:
         """The same face as seen in `crop`."""

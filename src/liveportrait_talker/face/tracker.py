@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from ..errors import NoFaceError
 from ..media.footage import Footage
-from .measures import interocular_distance
-from .tracked import LANDMARKS, TrackedFace, TrackedSource
+from .measures import LANDMARKS, interocular_distance
+from .tracked import TrackedFace, TrackedSource
 
 log = logging.getLogger(__name__)
 

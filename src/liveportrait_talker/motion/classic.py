@@ -21,8 +21,8 @@ GATE_WINDOW_S = 0.28  # seven frames at 25 fps
 _GATE_FPS = 25.0
 
 
-def classic_head_pose(mouth: Mouth, fps: float, rng: np.random.Generator, *, amount: float = 1.0) -> Array:
-    """Pitch, yaw, roll (T, 3) float64 in degrees, relative to the source, |each| ≤ 3 · amount.
+def classic_head_pose(mouth: Mouth, fps: float, rng: np.random.Generator) -> Array:
+    """Pitch, yaw, roll (T, 3) float64 in degrees, relative to the source, |each| ≤ 3.
 
     The original's motion, on a true time axis (defect 40), at any frame rate and gated shut, not open, where
     the lips do not move at all (defect 41). The angles are smoothed, not the matrices, so that rotations stay
@@ -38,7 +38,7 @@ def classic_head_pose(mouth: Mouth, fps: float, rng: np.random.Generator, *, amo
     weight = lip_gate(lip_pair(mouth), GATE_THRESHOLD * _GATE_FPS / fps, max(1, round(GATE_WINDOW_S * fps)))
     if not len(mouth):
         return moves
-    return amount * kalman_smooth(moves * weight[:, None])
+    return kalman_smooth(moves * weight[:, None])
 
 
 def classic_moves(seconds: ArrayLike, degree: ArrayLike, frequency: ArrayLike, jitter: ArrayLike) -> Array:

@@ -42,14 +42,12 @@ _FORGET_START_S = 1.5
 _FULL_WIDTH_S = 3.3
 
 
-def natural_head_pose(
-    loudness_db: ArrayLike, speaking: ArrayLike, fps: float, rng: np.random.Generator, *, amount: float = 1.0
-) -> Array:
+def natural_head_pose(loudness_db: ArrayLike, speaking: ArrayLike, fps: float, rng: np.random.Generator) -> Array:
     """Pitch, yaw, roll (T, 3) float64 in degrees, relative to the source; + = nose up, nose right, CCW.
 
     `loudness_db` (T,) and `speaking` (T,) 0…1 are those of `audio.loudness`. The first frame is the source's own
-    pose. `amount` scales everything: 0 is a still head; at 1 the angles stay within ±8, ±9, ±7 and, on clips from
-    3 s with a voice, have standard deviations of about 1.6, 2.4, 1.7 (less where it pauses much).
+    pose. The angles stay within ±8, ±9, ±7 and, on clips from 3 s with a voice, have standard deviations of about
+    1.6, 2.4, 1.7 (less where it pauses much).
 
     Raises:
         ValueError: the two tracks differ in length, or `fps` is not positive.
@@ -78,7 +76,7 @@ def natural_head_pose(
     # Clips too short for a natural move of full width make a smaller one.
     wanted = _STD * np.sqrt(np.mean(np.square(active))) * min(1.0, seconds[-1] / _FULL_WIDTH_S)
     pose *= wanted / np.maximum(pose.std(axis=0), 1e-9)
-    limited: Array = amount * _LIMIT * np.tanh(pose / _LIMIT)
+    limited: Array = _LIMIT * np.tanh(pose / _LIMIT)
     return limited
 
 

@@ -65,6 +65,10 @@ class HeadTrack:
         """Rotation (T, 3) in degrees, without shift or scale."""
         return cls(rotation_deg, np.zeros((len(rotation_deg), 2)), np.ones(len(rotation_deg)))
 
+    def scaled(self, amount: float) -> HeadTrack:
+        """The same motion made larger or smaller, 0 = still."""
+        return HeadTrack(amount * self.rotation_deg, amount * self.shift, 1 + amount * (self.scale - 1))
+
 
 @dataclass(frozen=True, eq=False)
 class MouthControls:
@@ -93,7 +97,11 @@ class MouthControls:
 
 @dataclass(frozen=True, eq=False)
 class LipKeypoints:
-    """The mouth as LivePortrait moves it: expression deformation of its six lip keypoints."""
+    """The mouth as LivePortrait moves it: expression deformation of its six lip keypoints.
+
+    Change from the source's mouth at rest with the lips shut: a picture's own mouth, a video's usual one.
+    `MouthControls` are changes from what the source shows instead; `face.relative` knows the way between.
+    """
 
     offsets: Floats
     """(T, 6, 3) keypoints 6, 12, 14, 17, 19, 20; x, y, z in canonical units, before the scale."""

@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ...face.crop import FaceCrop
+from ...face.relative import relative_to_source
 from ...face.tracked import TrackedFace, TrackedSource
+from ...motion.lips import mouth_controls
 from ...motion.smoothing import smoothstep
-from ...motion.track import MotionTrack, MouthControls
+from ...motion.track import LipKeypoints, MotionTrack
 from ..protocol import FaceFrame
 from .eyes import Eye
 from .limits import Limits
@@ -66,8 +68,9 @@ class EmbeddedFace:
 
     def frames(self, track: MotionTrack) -> Iterator[FaceFrame]:
         """One drawn face a track frame; a source video shorter than the track plays forth and back."""
-        if not isinstance(track.mouth, MouthControls):
-            raise TypeError(f"the embedded renderer draws MouthControls, got {type(track.mouth).__name__}")
+        mouth = track.mouth
+        if isinstance(mouth, LipKeypoints):  # told from a mouth with its lips shut
+            mouth = relative_to_source(mouth_controls(mouth).values, self._source, track.fps)
         crop_width = self._source.faces[0].crop.scale * self._source.faces[0].crop.size[0]
         for k, index in enumerate(self._source.frame_indices(len(track), track.fps)):
             if not self._source.shows_face(int(index)):
@@ -77,7 +80,7 @@ class EmbeddedFace:
                 rotation_deg=track.head.rotation_deg[k].astype(np.float64),
                 shift_px=track.head.shift[k].astype(np.float64) * crop_width,
                 scale=float(track.head.scale[k]),
-                mouth=track.mouth.values[k].astype(np.float64),
+                mouth=mouth.values[k].astype(np.float64),
                 blink=track.blink[k],
                 gaze=track.gaze[k],
             )

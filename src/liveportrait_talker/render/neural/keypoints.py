@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ...motion.lips import LIP_KEYPOINTS as LIPS
 from ...motion.rotation import matrix_from_degrees
 from ...motion.smoothing import OBSERVATION_VARIANCE, kalman_smooth
 
@@ -23,8 +24,6 @@ Array = npt.NDArray[np.float64]
 ArrayLike = npt.NDArray[np.floating[Any]]
 
 KEYPOINTS = 21
-LIPS = (6, 12, 14, 17, 19, 20)
-"""The key points that the MappingNet moves, in its order."""
 _BINS = 66
 _DEGREES_PER_BIN = 3.0
 _FIRST_BIN_DEG = -97.5
@@ -174,13 +173,18 @@ def original_lips(
     return kalman_smooth(lips, observation_variance) if video else lips
 
 
-def look(expression: ArrayLike, pupil_x: float, pupil_y: float) -> Array:
-    """Expression (N, 21, 3) with the irises moved, x + to the picture's right and y + up, useful to ±15 (§15.3)."""
+def look(expression: ArrayLike, pupil_x: float | ArrayLike, pupil_y: float | ArrayLike) -> Array:
+    """Expression (N, 21, 3) with the irises moved, x + to the picture's right and y + up, useful to ±15 (§15.3).
+
+    `pupil_x` and `pupil_y` are one number for all, or (N,).
+    """
     moved = np.array(expression, dtype=np.float64)
-    near, far = (0.0007, 0.001) if pupil_x > 0 else (0.001, 0.0007)
+    pupil_x, pupil_y = np.asarray(pupil_x, np.float64), np.asarray(pupil_y, np.float64)
+    near, far = np.where(pupil_x > 0, 0.0007, 0.001), np.where(pupil_x > 0, 0.001, 0.0007)
     moved[:, _NEAR_PUPIL, 0] += near * pupil_x
     moved[:, _FAR_PUPIL, 0] += far * pupil_x
-    moved[:, (_NEAR_PUPIL, _FAR_PUPIL), 1] -= 0.001 * pupil_y
+    for iris in (_NEAR_PUPIL, _FAR_PUPIL):
+        moved[:, iris, 1] -= 0.001 * pupil_y
     return moved
 
 
@@ -189,9 +193,12 @@ def talking_points(
     lips: ArrayLike,
     rotation: ArrayLike,
     *,
-    pupils: tuple[float, float] = (0.0, 0.0),
+    pupils: tuple[float | ArrayLike, float | ArrayLike] = (0.0, 0.0),
+    zoom: float | ArrayLike = 1.0,
+    shift: ArrayLike | None = None,
     offsets: ArrayLike | None = None,
     stitching: nn.Module | None = None,
+    late_offsets: ArrayLike | None = None,
     multiplier: float = 1.0,
 ) -> Array:
     """Driving points x_d (T, 21, 3) of a talking face, for `WarpingNetwork` (talker.md §11, liveportrait.md §16).
@@ -203,20 +210,28 @@ def talking_points(
         lips: (T, 6, 3) rows of `LIPS` in place of the source's own.
         rotation: (T or 1, 3, 3) of the head, absolute.
         pupils: x, y of `look`.
+        zoom: ratio to the source's scale: a number, or (T, 1).
+        shift: (T, 2) x right, y down, added to the source's translation.
         offsets: (T, 21, 3) added before stitching, as `retarget` makes them for blinks.
         stitching: the network, or None to leave the points as they are.
+        late_offsets: (T, 21, 3) or (1, 21, 3) added after it, where LivePortrait shuts a source's lips (§12 step 4).
         multiplier: how far to go from the source's points to the driven ones, 1 = all the way.
     """
     expression = np.broadcast_to(source.expression, (len(lips), KEYPOINTS, 3)).copy()
     expression[:, LIPS] = lips
-    if any(pupils):
+    if np.any(pupils[0]) or np.any(pupils[1]):
         expression = look(expression, *pupils)
     start = source.points
-    x_d = transform_keypoints(source.keypoints, rotation, expression, source.scale, source.translation)
+    translation = source.translation
+    if shift is not None:
+        translation = np.column_stack([translation[:, :2] + shift, np.zeros(len(shift))])
+    x_d = transform_keypoints(source.keypoints, rotation, expression, source.scale * zoom, translation)
     if offsets is not None:
         x_d = x_d + offsets
     if stitching is not None:
         x_d = stitch(stitching, start, x_d)
+    if late_offsets is not None:
+        x_d = x_d + late_offsets
     driven: Array = start + (x_d - start) * multiplier
     return driven
 

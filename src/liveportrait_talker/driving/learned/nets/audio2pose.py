@@ -15,6 +15,7 @@ POSE = 6
 """Pitch, yaw, roll in radians, then x, y, z, both of the morphable model's camera."""
 STYLES = 46
 _FLAT = SEGMENT * POSE
+_SEGMENTS_AT_ONCE = 64  # less than 2 MB each while they are drawn
 
 
 def segment_count(frames: int) -> int:
@@ -36,7 +37,15 @@ class Audio2Pose(nn.Module):
 
     def forward(self, mels: Tensor, source_pose: Tensor, latents: Tensor, style: Tensor) -> Tensor:
         """Pose (B, T, 6) of heads that say what is heard."""
-        batch, frames = mels.shape[:2]
+        heard = self.audio_encoder(mels.flatten(0, 1)).unflatten(0, mels.shape[:2])
+        return self.pose(heard, source_pose, latents, style)
+
+    def pose(self, heard: Tensor, source_pose: Tensor, latents: Tensor, style: Tensor) -> Tensor:
+        """The same from what `audio_encoder` made of the windows, (B, T, 512).
+
+        That is 2 KB a frame where encoding it takes megabytes: a long voice is encoded in pieces first.
+        """
+        batch, frames = heard.shape[:2]
         segments = segment_count(frames)
         if latents.shape != (batch, segments, LATENT):
             raise ValueError(
@@ -44,14 +53,15 @@ class Audio2Pose(nn.Module):
             )
         motion = source_pose.new_zeros(batch, frames, POSE)
         if segments:
-            heard = self.audio_encoder(mels.flatten(0, 1)).unflatten(0, (batch, frames))  # (B, T, 512)
-            rows = _segment_rows(frames).to(mels.device)  # (S, 32)
-            drawn = self.netG.decoder(
+            rows = _segment_rows(frames).to(heard.device)  # (S, 32)
+            inputs = (
                 source_pose.repeat_interleave(segments, dim=0),
                 latents.flatten(0, 1),
                 style.repeat_interleave(segments),
                 heard[:, rows].flatten(0, 1),
-            ).unflatten(0, (batch, segments))  # (B, S, 32, 6)
+            )
+            pieces = zip(*(torch.split(whole, _SEGMENTS_AT_ONCE) for whole in inputs), strict=True)
+            drawn = torch.cat([self.netG.decoder(*piece) for piece in pieces]).view(batch, segments, SEGMENT, POSE)
             # The last segment ends with the clip; of a remainder only the rows not drawn before count.
             full = (frames - 1) // SEGMENT
             rest = (frames - 1) % SEGMENT

@@ -96,8 +96,8 @@ class SpectralConv2d(nn.Module):
         plain = nn.Conv2d(channels_in, channels_out, kernel)
         self.weight_orig = nn.Parameter(plain.weight.detach())
         self.bias = nn.Parameter(torch.zeros(channels_out)) if bias else None
-        self.register_buffer("weight_u", F.normalize(torch.ones(channels_out), dim=0))
-        self.register_buffer("weight_v", F.normalize(torch.ones(channels_in * kernel * kernel), dim=0))
+        self.register_buffer("weight_u", _unit_vector(channels_out))
+        self.register_buffer("weight_v", _unit_vector(channels_in * kernel * kernel))
 
     @property
     def weight(self) -> Tensor:
@@ -108,3 +108,8 @@ class SpectralConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Features (B, out, H, W) of features (B, in, H, W)."""
         return F.conv2d(x, self.weight, self.bias, padding="same")
+
+
+def _unit_vector(length: int) -> Tensor:
+    # Not `F.normalize(torch.ones(…))`: on the meta device that loads torch's compiler, for a second.
+    return torch.full((length,), length**-0.5)

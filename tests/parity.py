@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-COPIES = Path(__file__).parents[1] / "goldens"
-SHARED = Path(__file__).parents[3] / "shared" / "fixtures"
+COPIES = Path(__file__).with_name("goldens")
+SHARED = Path(__file__).parents[2] / "shared" / "fixtures"
 GIVEN = os.environ.get("LPT_FIXTURES")
 MLP_KEYS = {"stitching": "retarget_shoulder", "retarget_lip": "retarget_mouth", "retarget_eye": "retarget_eye"}
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..face.tracked import TrackedSource
 from ..motion.track import MouthControls
+from .tracked import TrackedSource
 
 Floats = npt.NDArray[np.floating[Any]]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from liveportrait_talker.driving.relative import own_mouth, relative_to_source
+from liveportrait_talker.face.relative import own_mouth, relative_to_source
 from liveportrait_talker.face.tracked import TrackedFace, TrackedSource
 from liveportrait_talker.media import Footage
 from liveportrait_talker.render.embedded.model import face_model

@@ -1,0 +1,145 @@
+"""LivePortrait's seven networks on one device: pictures → motion and features; points → pictures.
+
+The heavy two (W, G) run in the chosen precision. What is small or runs once a source (F, M and the three MLPs) stays
+in float32, so that no setting touches a key point.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ...devices import torch_device, torch_dtype
+from ...errors import WeightsError
+from ...models.importing import loaded
+from . import nets
+from .keypoints import FaceMotion
+from .nets import stitching
+
+log = logging.getLogger(__name__)
+Image = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.floating[Any]]
+
+BUILDERS: dict[str, Callable[[], nn.Module]] = {
+    "appearance_feature_extractor": nets.AppearanceFeatureExtractor,
+    "motion_extractor": nets.MotionExtractor,
+    "warping_module": nets.WarpingNetwork,
+    "spade_generator": nets.SpadeGenerator,
+    "stitching": stitching.stitching,
+    "retarget_eye": stitching.retarget_eye,
+    "retarget_lip": stitching.retarget_lip,
+}
+_PRECISION_NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+_BLACK = 2 / 255  # a whole picture below this is no picture
+
+
+class LivePortrait:
+    """The networks of one set of weights; each is loaded when it is first needed.
+
+    Args:
+        weights: network → checkpoint file, in place of those that are installed.
+        device: one of `devices.DEVICES`.
+        precision: one of `devices.PRECISIONS`, of W and G.
+
+    Raises:
+        OptionError: the device is not here.
+        WeightsError: torch is not installed; or later, a network's weights are not.
+    """
+
+    def __init__(
+        self, *, weights: Mapping[str, Path | str] | None = None, device: str = "auto", precision: str = "auto"
+    ) -> None:
+        self.device = torch_device(device)
+        self.dtype = torch_dtype(precision, self.device)
+        self._weights = dict(weights or {})
+        self._networks: dict[str, nn.Module] = {}
+
+    def __repr__(self) -> str:
+        return f"LivePortrait({self.device.type}, {self.precision})"
+
+    @property
+    def precision(self) -> str:
+        """The format that W and G run in: fp32, bf16 or fp16."""
+        return _PRECISION_NAMES[self.dtype]
+
+    def network(self, name: str) -> nn.Module:
+        """One of the seven, on the device, float32 but for W and G."""
+        if name not in self._networks:
+            net = loaded(name, BUILDERS[name], file=self._weights.get(name), device=self.device)
+            heavy = name in ("warping_module", "spade_generator")
+            self._networks[name] = net.to(self.dtype) if heavy else net
+        return self._networks[name]
+
+    def load(self) -> LivePortrait:
+        """Load all that are not loaded yet, so that a file that is missing or wrong is found before any work."""
+        for name in BUILDERS:
+            self.network(name)
+        return self
+
+    def motion(self, faces: Sequence[Image]) -> FaceMotion:
+        """What M sees in faces (256, 256, 3), as `FaceMotion` of N."""
+        with torch.inference_mode():
+            return FaceMotion.from_heads(self.network("motion_extractor")(self._batch(faces)))
+
+    def features(self, faces: Sequence[Image]) -> Tensor:
+        """What F makes of faces (256, 256, 3): volumes (N, 32, 16, 64, 64), in W's format."""
+        with torch.inference_mode():
+            volume: Tensor = self.network("appearance_feature_extractor")(self._batch(faces))
+            return volume.to(self.dtype)
+
+    def drawn(self, features: Tensor, source: Floats, driving: Floats) -> Image:
+        """Faces (N, 512, 512, 3) uint8 RGB from volumes (N or 1, …) and points (N or 1, 21, 3), (N, 21, 3).
+
+        Values are cut to 0…1, times 255, and truncated, as LivePortrait's are. Where half precision gives no
+        picture (NaN, or all black) the networks are loaded anew in float32, which is said, and stay so.
+
+        Raises:
+            WeightsError: there is no picture in float32 either.
+        """
+        pictures = self._decoded(features, source, driving)
+        if _broken(pictures) and self.dtype != torch.float32:
+            log.warning("%s gave no picture on %s: the drawing goes on in fp32.", self.precision, self.device.type)
+            self.dtype = torch.float32
+            for name in ("warping_module", "spade_generator"):
+                self._networks.pop(name, None)
+            pictures = self._decoded(features, source, driving)
+        if _broken(pictures):
+            raise WeightsError(
+                "the networks draw nothing but black: their weights are not LivePortrait's; "
+                "see liveportrait-talker models verify."
+            )
+        with torch.inference_mode():
+            values: Image = (pictures.clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        return values
+
+    def _decoded(self, features: Tensor, source: Floats, driving: Floats) -> Tensor:
+        """Pictures (N, 3, 512, 512) float32."""
+        points = torch.from_numpy(np.asarray(driving, np.float32)).to(self.device)
+        start = torch.from_numpy(np.asarray(source, np.float32)).to(self.device)
+        count = len(points)
+        with torch.inference_mode():
+            warped = self.network("warping_module")(
+                features.to(self.dtype).expand(count, -1, -1, -1, -1),
+                kp_source=start.expand(count, -1, -1),
+                kp_driving=points,
+            )
+            pictures: Tensor = self.network("spade_generator")(warped["out"])
+            return pictures.float()
+
+    def _batch(self, faces: Sequence[Image]) -> Tensor:
+        """(N, 3, 256, 256) float32 in 0…1."""
+        pixels = torch.from_numpy(np.ascontiguousarray(np.stack(list(faces)).transpose(0, 3, 1, 2)))
+        return pixels.to(self.device).float() / 255
+
+
+def _broken(pictures: Tensor) -> bool:
+    """Is one of the pictures not finite, or all black?"""
+    brightest = pictures.flatten(1).amax(dim=1)  # NaN wins over any number
+    return not bool((torch.isfinite(brightest) & (brightest > _BLACK)).all())

@@ -1,0 +1,256 @@
+"""The neural renderer: LivePortrait's networks, driven by a motion track.
+
+A source → its crop, its motion and its feature volume (once for a picture, frame by frame for a video). A stretch of
+the track → driving points → warping and generator → 512 px faces, to be pasted under LivePortrait's mask.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ...face.crop import FaceCrop
+from ...face.liveportrait_crop import SCALE, SHIFT_Y, SIZE, crop_pixels, portrait_crop
+from ...face.ratios import eye_ratios, lip_ratio
+from ...face.tracked import TrackedFace, TrackedSource
+from ...motion.lips import LIP_KEYPOINTS as LIPS
+from ...motion.lips import lip_keypoints
+from ...motion.rotation import matrix_from_degrees, swap_convention
+from ...motion.track import LipKeypoints, MotionTrack, MouthControls
+from ..protocol import FaceFrame
+from .keypoints import FaceMotion, retarget, talking_points
+from .liveportrait import LivePortrait
+from .pasteback import crop_mask
+
+log = logging.getLogger(__name__)
+Image = npt.NDArray[np.uint8]
+Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
+
+NETWORK_SIZE = 256  # px, what F and M look at
+PUPIL_TRAVEL = 15.0  # units of LivePortrait's gaze that are the whole travel of an iris
+LIPS_SHUT = 0.03  # lip ratio below which LivePortrait calls a mouth shut (§12 `lip_normalize_threshold`)
+WIDEST_RATIO = 0.8  # of lips, the top of the editor's slider (§15.1)
+_BATCH = {"cuda": 8, "mps": 2, "cpu": 1}  # a processor gains nothing by more
+_REST_FRAMES = 15  # of a video: those with the lips closest together say what its mouth is at rest
+_BATCH_OF_SOURCES = 8
+
+
+@dataclass(frozen=True)
+class NeuralSettings:
+    """How the neural renderer draws. The names are LivePortrait's."""
+
+    stitching: bool = True
+    """Keep neck and shoulders where they are."""
+    normalize_lip: bool = True
+    """Shut a picture's parted lips before the voice moves them (for learned lips; others know how far they part)."""
+    driving_multiplier: float = 1.0
+    """How far to go from the source's points to the driven ones, 1 = all the way."""
+    crop_scale: float = SCALE
+    """Side of the crop in units of the face."""
+    crop_vx: float = 0.0
+    """Shift of the crop in its sides, along the face's x axis."""
+    crop_vy: float = SHIFT_Y
+    """The same along its y axis; negative keeps more forehead."""
+    whole_frame: bool = False
+    """The frame is a face crop already: no crop of our own."""
+    batch_size: int | None = None
+    """Frames drawn at once; None: what suits the device."""
+
+
+class NeuralRenderer:
+    """Draws with the pretrained networks."""
+
+    name = "neural"
+
+    def __init__(self, networks: LivePortrait, settings: NeuralSettings | None = None) -> None:
+        self.networks = networks
+        self.settings = settings or NeuralSettings()
+
+    def __repr__(self) -> str:
+        return f"NeuralRenderer({self.networks})"
+
+    def prepare(self, source: TrackedSource) -> NeuralFace:
+        """Load the networks and look at the source: all of a picture, the mouth at rest of a video."""
+        return NeuralFace(self.networks.load(), self.settings, source)
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What the networks and the tracker know of N source frames."""
+
+    motion: FaceMotion
+    features: torch.Tensor
+    eye_ratios: Array
+    """(N, 2)"""
+    lip_ratio: Array
+    """(N, 1)"""
+    mouth_width: Array
+    """(N,) in IOD."""
+    crops: tuple[FaceCrop, ...]
+
+    def take(self, rows: Indices) -> _Seen:
+        return _Seen(
+            self.motion.take(rows),
+            self.features[torch.from_numpy(rows).to(self.features.device)],
+            self.eye_ratios[rows],
+            self.lip_ratio[rows],
+            self.mouth_width[rows],
+            tuple(self.crops[int(row)] for row in rows),
+        )
+
+
+class NeuralFace:
+    """A source ready to be drawn by the neural renderer."""
+
+    def __init__(self, networks: LivePortrait, settings: NeuralSettings, source: TrackedSource) -> None:
+        self._networks, self._settings, self._source = networks, settings, source
+        self._batch_size = settings.batch_size or _BATCH[networks.device.type]
+        self._picture = self._look_at([0]) if source.is_still else None
+        self._alpha = crop_mask().astype(np.float32) / 255
+
+    def frames(self, track: MotionTrack) -> Iterator[FaceFrame]:
+        """One drawn face a track frame; a source video shorter than the track plays forth and back."""
+        indices = self._source.frame_indices(len(track), track.fps)
+        for first in range(0, len(track), self._batch_size):
+            piece = np.arange(first, min(first + self._batch_size, len(track)))
+            shown = np.array([k for k in piece if self._source.shows_face(int(indices[k]))], dtype=np.intp)
+            drawn = iter(self._drawn(track, shown, indices[shown])) if len(shown) else iter(())
+            for k in piece:
+                index = int(indices[k])
+                if self._source.shows_face(index):
+                    image, crop = next(drawn)
+                    yield self._framed(image, crop, index)
+                else:  # nobody is there to be drawn: a pixel of the frame in its own place
+                    yield FaceFrame(self._source.footage[index][:1, :1], None, FaceCrop.window(0, 0, 1, 1), index)
+
+    def _drawn(self, track: MotionTrack, at: Indices, indices: Indices) -> Iterator[tuple[Image, FaceCrop]]:
+        """Faces of the track's frames `at`, made from source frames `indices`."""
+        seen = self._seen(indices)
+        x_d = self._points(track, at, seen)
+        pictures = self._networks.drawn(seen.features, seen.motion.points, x_d)
+        yield from zip(pictures, seen.crops, strict=True)
+
+    def _seen(self, indices: Indices) -> _Seen:
+        """What is known of these source frames; each is looked at once, though the video may stand still on it."""
+        if self._picture is not None:
+            return self._picture.take(np.zeros(len(indices), np.intp))
+        different, rows = np.unique(indices, return_inverse=True)
+        return self._look_at([int(i) for i in different]).take(rows.astype(np.intp))
+
+    def _look_at(self, indices: list[int], *, only_motion: bool = False) -> _Seen:
+        faces = [self._source.faces[i] for i in indices]
+        crops = tuple(self._crop(face) for face in faces)
+        pictures = [network_picture(self._source.footage[i], c) for i, c in zip(indices, crops, strict=True)]
+        points = np.stack([face.landmarks for face in faces])
+        return _Seen(
+            self._networks.motion(pictures),
+            torch.zeros(len(indices)) if only_motion else self._networks.features(pictures),
+            eye_ratios(points),
+            lip_ratio(points),
+            np.array([face.width for face in faces]),
+            crops,
+        )
+
+    def _crop(self, face: TrackedFace) -> FaceCrop:
+        settings = self._settings
+        if settings.whole_frame:
+            return whole_frame(self._source.footage.size)
+        return portrait_crop(
+            face.landmarks, scale=settings.crop_scale, shift_x=settings.crop_vx, shift_y=settings.crop_vy
+        )
+
+    def _framed(self, image: Image, crop: FaceCrop, index: int) -> FaceFrame:
+        width, height = self._source.footage.size
+        step = np.array([crop.scale - 1, *crop.to_image[:2, 2], crop.to_image[1, 0]])
+        if (width, height) == crop.size and np.abs(step * np.array([SIZE, 1, 1, SIZE])).max() < 1:
+            # The picture is the crop (to less than a pixel): sampling it once more would only soften it.
+            return FaceFrame(image, None, FaceCrop.window(0, 0, *crop.size), index)
+        return FaceFrame(image, None if self._settings.whole_frame else self._alpha, crop, index)
+
+    @cached_property
+    def _rest(self) -> Array:
+        """(6, 3) expression of the lips at rest: a picture's own; of a video, where they are closest together."""
+        if self._picture is not None:
+            return self._picture.motion.expression[0, LIPS]
+        shown = [i for i in range(len(self._source.faces)) if self._source.shows_face(i)]
+        shut = sorted(shown, key=lambda i: self._source.faces[i].aperture)[:_REST_FRAMES]
+        parts = [sorted(shut)[k : k + _BATCH_OF_SOURCES] for k in range(0, len(shut), _BATCH_OF_SOURCES)]
+        lips = [self._look_at(part, only_motion=True).motion.expression[:, LIPS] for part in parts]
+        rest: Array = np.median(np.concatenate(lips), axis=0)
+        return rest
+
+    def _points(self, track: MotionTrack, at: Indices, seen: _Seen) -> Array:
+        """Driving points (n, 21, 3) of the track's frames `at`."""
+        motion, head = seen.motion, track.head
+        start = motion.points
+        offsets, late = np.zeros((len(at), 1, 1)), None
+        if track.blink.any():  # in all frames or none: the network's answer to open eyes is not quite nothing
+            open_now = (seen.eye_ratios * (1 - track.blink[at])).mean(axis=1, keepdims=True)
+            offsets = offsets + self._retargeted("retarget_eye", start, [seen.eye_ratios, open_now])
+        if isinstance(track.mouth, LipKeypoints):
+            lips = self._rest + track.mouth.offsets[at].astype(np.float64)
+            parted = self._picture is not None and float(seen.lip_ratio[0, 0]) >= LIPS_SHUT
+            if parted and self._settings.normalize_lip:
+                late = self._retargeted("retarget_lip", start[:1], [seen.lip_ratio[:1], np.zeros((1, 1))])
+        else:
+            controls = track.mouth.values
+            opening = controls[:, 0]
+            shape = controls[at] * np.array([0, 1, 1, 1, 1], np.float32)
+            lips = motion.expression[:, LIPS] + lip_keypoints(MouthControls(shape)).offsets
+            if opening.any():
+                wanted = seen.lip_ratio + (opening[at] / seen.mouth_width)[:, None]
+                wanted = np.clip(wanted, 0.0, WIDEST_RATIO)
+                offsets = offsets + self._retargeted("retarget_lip", start, [seen.lip_ratio, wanted])
+        turn = matrix_from_degrees(motion.rotation_deg + swap_convention(head.rotation_deg[at]))
+        return talking_points(
+            motion,
+            lips,
+            turn,
+            pupils=(PUPIL_TRAVEL * track.gaze[at, 0], PUPIL_TRAVEL * track.gaze[at, 1]),
+            zoom=head.scale[at, None].astype(np.float64),
+            shift=self._shift(head.shift[at], seen.crops),
+            offsets=offsets,
+            stitching=self._networks.network("stitching") if self._settings.stitching else None,
+            late_offsets=late,
+            multiplier=self._settings.driving_multiplier,
+        )
+
+    def _retargeted(self, network: str, points: Array, ratios: list[Array]) -> Array:
+        return retarget(self._networks.network(network), points, np.concatenate(ratios, axis=1))
+
+    def _shift(self, shift: npt.NDArray[np.floating[Any]], crops: tuple[FaceCrop, ...]) -> Array:
+        """Shifts (n, 2), in widths of the tracker's crop along the picture's axes, in the points' units and axes."""
+        width = self._source.faces[0].crop
+        px = shift.astype(np.float64) * (width.scale * width.size[0])
+        moved = [crop.to_crop[:2, :2] @ by * (2 / crop.size[0]) for crop, by in zip(crops, px, strict=True)]
+        return np.array(moved)
+
+
+def whole_frame(size: tuple[int, int]) -> FaceCrop:
+    """The crop that shows a whole picture of `size` = (width, height), letterboxed to a square (defect 14)."""
+    side = max(size)
+    to_image = np.diag([side / SIZE, side / SIZE, 1.0])
+    to_image[:2, 2] = (np.array(size) - side) / 2
+    return FaceCrop(to_image, (SIZE, SIZE))
+
+
+def network_picture(image: Image, crop: FaceCrop) -> Image:
+    """The face (256, 256, 3) as F and M want it: the 512 px crop, shrunk by area averaging (§10)."""
+    if crop.scale > 2:  # average first: sampling alone would skip pixels
+        shrink = crop.scale
+        image = cv2.resize(image, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
+        to_small = np.diag([1 / shrink, 1 / shrink, 1.0])
+        to_small[:2, 2] = (1 / shrink - 1) / 2  # pixel centres
+        crop = dataclasses.replace(crop, to_image=to_small @ crop.to_image)
+    small: Image = cv2.resize(crop_pixels(image, crop), (NETWORK_SIZE, NETWORK_SIZE), interpolation=cv2.INTER_AREA)
+    return small

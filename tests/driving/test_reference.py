@@ -1,0 +1,230 @@
+"""Lids that follow a reference, on made-up eyes; the files themselves are tried in test_options.py."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liveportrait_talker.driving.reference import (
+    ReferenceMotion,
+    reference_blinks,
+    reference_head,
+    reference_motion,
+)
+from liveportrait_talker.face.ratios import eye_ratios
+from liveportrait_talker.face.tracked import TrackedFace, TrackedSource
+from liveportrait_talker.media import Footage
+from liveportrait_talker.render.embedded.model import face_model
+
+OPEN = np.array([0.31, 0.36])  # eyes differ
+
+
+def eyes(frames: int, blinks: dict[int, list[float]] | None = None, *, waver: float = 0.03) -> np.ndarray:
+    """(frames, 2) ratios of open eyes that waver by `waver` of the opening (SD), blinking from the frames given."""
+    share = np.clip(np.random.default_rng(3).normal(1, waver, (frames, 2)), 0.85, 1.15)
+    for start, shape in (blinks or {}).items():
+        share[start : start + len(shape)] = np.array(shape)[:, None]
+    return OPEN * share
+
+
+def blinking(ratios, fps, out_fps, frames, seed=0, *, from_zero=True):
+    return reference_blinks(ratios, fps, out_fps, frames, np.random.default_rng(seed), from_zero=from_zero)
+
+
+def test_open_eyes_stay_open():
+    np.testing.assert_array_equal(blinking(eyes(300), 25.0, 25.0, 300), np.zeros((300, 2)))
+
+
+def test_a_blink_comes_when_it_came():
+    closure = blinking(eyes(100, {40: [0.6, 0.15, 0.2, 0.5, 0.7]}), 25.0, 25.0, 100)
+    assert closure[41].min() >= 0.95
+    assert (closure[40:45] > 0).all()
+    assert not closure[:40].any() and not closure[45:].any()
+    assert closure.min() >= 0 and closure.max() <= 1
+
+
+def test_a_wink_is_one_eyes():
+    ratios = eyes(100)
+    ratios[50, 0] = 0.1 * OPEN[0]
+    closure = blinking(ratios, 25.0, 25.0, 100)
+    assert closure[50, 0] == 1 and not closure[:, 1].any()
+
+
+@given(st.integers(10, 260), st.sampled_from([12.5, 24.0, 25.0, 29.97, 30.0, 50.0, 60.0, 120.0]))
+def test_a_short_blink_is_kept_at_any_frame_rate(start, fps):
+    """100 ms at 60 fps, shut for a single frame."""
+    ratios = eyes(300, {start: [0.7, 0.4, 0.1, 0.3, 0.5, 0.7]})
+    closure = blinking(ratios, 60.0, fps, int(5 * fps))
+    assert closure.max(axis=0).min() >= 0.95
+    shut = np.flatnonzero(closure[:, 0] >= 0.95) / fps
+    assert np.abs(shut - (start + 2) / 60).max() <= max(0.5 / fps, 1 / 60) + 0.02
+    assert (closure[:, 0] > 0).sum() / fps <= 0.1 + 2 / fps
+
+
+def test_a_short_reference_plays_forth_and_back():
+    closure = blinking(eyes(50, {20: [0.1]}), 25.0, 25.0, 150)
+    assert np.flatnonzero(closure[:, 0] == 1).tolist()[:2] == [20, 78]
+
+
+def test_a_long_one_starts_anywhere_unless_told():
+    ratios = eyes(1000, {k: [0.1] for k in range(5, 1000, 37)})
+    takes = [blinking(ratios, 25.0, 25.0, 100, seed, from_zero=False) for seed in (0, 1, 0)]
+    assert not np.array_equal(takes[0], takes[1])
+    np.testing.assert_array_equal(takes[0], takes[2])
+    np.testing.assert_array_equal(blinking(ratios, 25.0, 25.0, 100, 7), blinking(ratios, 25.0, 25.0, 1000)[:100])
+
+
+@pytest.mark.parametrize("fps", [25.0, 30.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_head_and_lids_of_one_video_stay_together(fps, seed):
+    """The head turns in the very frames in which the eyes are shut."""
+    shut = np.repeat(np.random.default_rng(5).random(200) < 0.3, 10)
+    ratios = np.where(shut[:, None], 0.1, 1.0) * OPEN
+    poses = np.zeros((2000, 3))
+    poses[shut, 1] = 5.0
+    rng = np.random.default_rng(seed)
+    turns = reference_head(poses, 25.0, np.zeros((200, 3)), fps, rng, from_zero=False)[:, 1]
+    closure = blinking(ratios, 25.0, fps, 200, seed, from_zero=False)[:, 0]
+    assert np.corrcoef(turns, closure)[0, 1] > 0.9
+
+
+def test_a_still_reference_does_not_blink(caplog):
+    np.testing.assert_array_equal(blinking(eyes(1), None, 25.0, 40), np.zeros((40, 2)))
+    assert "picture" in caplog.text
+
+
+@pytest.mark.parametrize(("name", "value"), [("eye_ratios", np.zeros((3, 2))), ("rotation_deg", np.zeros((4, 2)))])
+def test_a_reference_says_what_is_wrong(name, value):
+    parts = {"rotation_deg": np.zeros((4, 3)), "eye_ratios": np.zeros((4, 2)), "fps": 25.0} | {name: value}
+    with pytest.raises(ValueError, match=r"ReferenceMotion\."):
+        ReferenceMotion(**parts)
+
+
+def test_a_video_is_tracked_once(monkeypatch, tmp_path):
+    from liveportrait_talker.driving import reference
+
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"a video")
+    footage = Footage.from_frames("clip", [np.zeros((8, 8, 3), np.uint8)] * 2, 25.0)
+    face = TrackedFace(face_model().mean_face * (1, -1, -1) * 100 + 300)
+    tracked = []
+
+    def follow(footage, on_frame=None):
+        tracked.append(footage)
+        return TrackedSource(footage, (face, face))
+
+    monkeypatch.setenv("LPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(reference, "open_footage", lambda path, **_: footage)
+    monkeypatch.setattr(reference, "track", follow)
+    first, again = reference_motion(path), reference_motion(path)
+    assert len(tracked) == 1
+    for motion in (first, again):
+        assert motion.fps == 25.0
+        np.testing.assert_array_equal(motion.eye_ratios, [eye_ratios(face.landmarks)] * 2)
+        np.testing.assert_array_equal(motion.rotation_deg, [face.rotation_deg] * 2)
+
+
+# ------------------------------------------------------------------ the head
+def nodding(seconds: float, fps: float, hertz: float = 0.5) -> np.ndarray:
+    """(N, 3) poses that turn by ±4° about yaw."""
+    poses = np.zeros((round(seconds * fps), 3))
+    poses[:, 1] = 4 * np.sin(2 * np.pi * hertz * np.arange(len(poses)) / fps)
+    return poses
+
+
+def heads(poses, fps, frames, *, out_fps=25.0, source=(0.0, 0.0, 0.0), from_zero=True, seed=0):
+    own = np.tile(np.asarray(source, float), (frames, 1))
+    return reference_head(poses, fps, own, out_fps, np.random.default_rng(seed), from_zero=from_zero)
+
+
+@pytest.mark.parametrize("from_zero", [True, False])
+@pytest.mark.parametrize("frames", [1, 2, 39, 40, 41, 80, 200])
+def test_a_reference_of_any_length_leads_the_whole_clip(frames, from_zero):
+    """Defects 33 and 34: forty frames are known."""
+    turns = heads(nodding(1.6, 25.0), 25.0, frames, from_zero=from_zero)
+    assert turns.shape == (frames, 3) and np.isfinite(turns).all()
+    if frames >= 80:
+        assert np.ptp(turns[40:80, 1]) > 1, "it goes on to move"
+
+
+@pytest.mark.parametrize("fps", [12.5, 25.0, 50.0, 60.0])
+@pytest.mark.parametrize("out_fps", [25.0, 30.0])
+def test_a_head_keeps_its_time_at_any_frame_rate(fps, out_fps):
+    """Defect 39: neither slow motion nor haste."""
+    frames = round(4 * out_fps)
+    turns = heads(nodding(6.0, fps), fps, frames, out_fps=out_fps)
+    wanted = 4 * np.sin(2 * np.pi * 0.5 * np.arange(frames) / out_fps)
+    np.testing.assert_allclose(turns[5:, 1], wanted[5:], atol=0.6)
+
+
+@pytest.mark.parametrize("source", [(0.0, 0.0, 0.0), (-6.0, 12.0, 3.0)])
+def test_a_head_turns_about_the_sources_own_pose(source):
+    """Defect 38: how the other person holds his head is his own."""
+    poses = nodding(6.0, 25.0)
+    turns = heads(poses, 25.0, 150, source=source)
+    np.testing.assert_allclose(turns, heads(poses + (10.0, -25.0, 5.0), 25.0, 150, source=source), atol=1e-9)
+    np.testing.assert_allclose(turns, heads(poses, 25.0, 150), atol=1e-9)
+    assert np.abs(turns.mean(axis=0)).max() < 0.5 and np.abs(turns).max() < 4.5
+
+
+# ------------------------------------------------------------------ what is kept
+@pytest.fixture
+def looked_at(monkeypatch, tmp_path):
+    """Stand-ins for files and tracker. Returns how often a reference was tracked, one entry each time."""
+    from liveportrait_talker.driving import reference
+
+    footage = Footage.from_frames("clip", [np.zeros((8, 8, 3), np.uint8)] * 2, 25.0)
+    face = TrackedFace(face_model().mean_face * (1, -1, -1) * 100 + 300)
+    times = []
+
+    def follow(footage, on_frame=None):
+        times.append(footage)
+        return TrackedSource(footage, (face, face))
+
+    monkeypatch.setenv("LPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(reference, "open_footage", lambda path, **_: footage)
+    monkeypatch.setattr(reference, "track", follow)
+    return times
+
+
+def test_poses_are_kept_by_what_is_in_the_file(looked_at, tmp_path):
+    """Defect 36: neither the name nor what stands before its first dot."""
+    (tmp_path / "other").mkdir()
+    for name, content, tracked in (
+        ("a.b.mp4", b"one", 1),
+        ("a.c.mp4", b"two", 2),
+        ("other/a.b.mp4", b"three", 3),
+        ("a.b.mp4", b"changed", 4),
+        ("renamed.mov", b"two", 4),
+    ):
+        (tmp_path / name).write_bytes(content)
+        reference_motion(tmp_path / name)
+        assert len(looked_at) == tracked, name
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+def test_a_pickle_in_the_place_of_kept_poses_is_not_run(looked_at, tmp_path):
+    """LivePortrait keeps its templates as pickles."""
+    path, mark = tmp_path / "clip.mp4", tmp_path / "pwned"
+    path.write_bytes(b"a video")
+    motion = reference_motion(path)
+    (kept,) = (tmp_path / "cache" / "poses").iterdir()
+    with kept.open("wb") as file:
+        np.savez(file, rotation_deg=np.array([Bomb(mark)]), eye_ratios=np.zeros((2, 2)), fps=25.0)
+    np.testing.assert_array_equal(reference_motion(path).rotation_deg, motion.rotation_deg)
+    assert not mark.exists() and len(looked_at) == 2
+    kept.write_bytes(pickle.dumps(Bomb(mark)))
+    reference_motion(path)
+    assert not mark.exists() and len(looked_at) == 3

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +16,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
-from liveportrait_talker.cli import main
+from liveportrait_talker import TalkOptions
+from liveportrait_talker.cli import add_talk_options, main, talk_options
+from liveportrait_talker.media import VideoWriter
 from shared import DATA, needs_shared
 from sounds import syllables, write_wav
 
@@ -272,3 +277,51 @@ def test_version():
 
     done = run("--version")
     assert re.fullmatch(rf"liveportrait-talker {re.escape(__version__)}\n", done.stdout)
+
+
+# ------------------------------------------------------------------ defects of the original (spec talker.md §16)
+@pytest.mark.parametrize("seconds", [None, 0.2])
+def test_no_face_is_a_sentence_about_the_file(capsys, tmp_path, voice, seconds):
+    """Defects 1 and 78: a picture, and a video."""
+    grey = np.full((120, 160, 3), 130, np.uint8)
+    if seconds is None:
+        source = tmp_path / "wall.png"
+        Image.fromarray(grey).save(source)
+    else:
+        source = tmp_path / "wall.mp4"
+        with VideoWriter(source, size=(160, 120), fps=25, voice=None, frame_count=5, title="", comment="") as video:
+            for _ in range(5):
+                video.write(grey)
+    sentence = refused(capsys, "generate", source, voice, "-o", tmp_path / "o.mp4")
+    assert f"no face found in {source.name} (160×120)" in sentence
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
+
+
+@pytest.mark.parametrize("given", [[], ["face.png"]])
+def test_what_is_not_given_is_named(capsys, given):
+    """Defect 15."""
+    with pytest.raises(SystemExit) as left:
+        main(["generate", *given])
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and "VOICE" in said and said.count("\n") == 1
+
+
+def test_the_default_output_keeps_the_whole_names(tmp_path, voice, monkeypatch):
+    """Defect 55: a.b.png and a.c.png do not share a name. The picture keeps its size and its rim: defect 45."""
+    monkeypatch.chdir(tmp_path)
+    picture = np.pad(np.asarray(Image.open(PORTRAIT).convert("RGB").resize((256, 256))), ((0, 0), (40, 60), (0, 0)))
+    Image.fromarray(picture).save("a.b.png")
+    shutil.copy(voice, "c.d.wav")
+    assert main(["generate", "a.b.png", "c.d.wav", "--quiet", "--fps", "5", "--renderer", "embedded"]) == 0
+    with av.open("a.b_c.d.mp4") as file:
+        frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+    assert [frame.shape for frame in frames] == [picture.shape] * 4
+    assert all(np.abs(frame[:, [5, -5]].astype(int) - picture[:, [5, -5]]).mean() < 4 for frame in frames)
+
+
+def test_the_command_line_has_the_librarys_defaults():
+    """LivePortrait's differ."""
+    parser = argparse.ArgumentParser()
+    add_talk_options(parser)
+    assert talk_options(parser.parse_args([])) == TalkOptions()

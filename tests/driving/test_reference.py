@@ -165,7 +165,7 @@ def test_a_head_turns_about_the_sources_own_pose(source):
     """Defect 38: how the other person holds his head is his own."""
     poses = nodding(6.0, 25.0)
     turns = heads(poses, 25.0, 150, source=source)
-    np.testing.assert_allclose(turns, heads(poses + (10.0, -25.0, 5.0), 25.0, 150, source=source), atol=1e-9)
+    np.testing.assert_allclose(turns, heads(poses + np.array([10.0, -25.0, 5.0]), 25.0, 150, source=source), atol=1e-9)
     np.testing.assert_allclose(turns, heads(poses, 25.0, 150), atol=1e-9)
     assert np.abs(turns.mean(axis=0)).max() < 0.5 and np.abs(turns).max() < 4.5
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liveportrait_talker.face.crop import FaceCrop
-from liveportrait_talker.face.cropped import cropped
+from liveportrait_talker.face.cropped import cropped, inside_picture
 from liveportrait_talker.face.liveportrait_crop import portrait_crop
 from liveportrait_talker.face.tracked import TrackedFace, TrackedSource
 from liveportrait_talker.media import Footage
@@ -87,6 +87,9 @@ def test_a_window_shows_what_is_there_at_the_edge_and_of_a_huge_face(scale, cent
     face = TrackedFace(mean_face_landmarks(scale, centre=centre))
     cut = cropped(TrackedSource(Footage.from_array("p", picture), (face,)))
     assert cut.footage[0].shape == (512, 512, 3)
+    window = inside_picture(face.crop, size)
+    corners = window.to_image[:2] @ [[0, 512, 0, 512], [0, 0, 512, 512], [1, 1, 1, 1]]
+    assert (corners >= -1).all() and (corners.max(axis=1) <= np.array(size) + 1).all()
     seen, there = cut.faces[0].landmarks[:, :2], face.landmarks[:, :2]
     inside = ((seen > 4) & (seen < 508)).all(axis=1) & ((there > 4) & (there < (width - 4, height - 4))).all(axis=1)
     assert inside.sum() > 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import signal
 import subprocess
 import sys
@@ -9,7 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from clips import tone, write_sound
+from clips import number_in, number_picture, tone, write_sound
+
+import liveportrait_talker
+from liveportrait_talker.media import VideoWriter, open_footage, read_waveform
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and limits")
 
@@ -91,3 +95,44 @@ def test_memory_is_flat(tmp_path: Path, voice: Path) -> None:
         peaks[seconds] = int(output.split()[-1]) / 1024
         print(f"{seconds} s: peak {peaks[seconds]:.0f} MB, {time.perf_counter() - started:.1f} s")
     assert peaks[60] < 1.10 * peaks[5]
+
+
+STARTERS = ("system", "popen", "startfile", "exec", "spawn", "posix_spawn", "fork")  # of os, by their first letters
+
+
+def test_the_package_starts_no_other_program() -> None:
+    """Defect 50: what is never called through a shell cannot be told what to do by a file's name."""
+    files = [*Path(liveportrait_talker.__file__).parent.rglob("*.py"), Path(__file__).parents[2] / "inference.py"]
+    assert len(files) > 50
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                names = [f"{node.value.id}.{node.attr}"]
+            for name in names:
+                first, _, rest = name.partition(".")
+                assert first not in ("subprocess", "pty", "multiprocessing"), f"{file}: {name}"
+                assert not (first == "os" and rest.startswith(STARTERS)), f"{file}: {name}"
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "$(touch pwned)", "a;touch pwned;", "'\"`touch pwned`", "-y", "&& touch pwned"]
+)
+def test_any_name_is_only_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Defect 50: spaces, quotes and commands in a path."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path(name)
+    folder.mkdir()
+    voice = write_sound(folder / f"{name}.wav", tone(0.5, 16_000)[None], 16_000)
+    out = folder / f"{name}.mp4"
+    with VideoWriter(out, size=(96, 64), fps=25, voice=voice, frame_count=12, comment="c", title="t") as video:
+        for k in range(12):
+            video.write(number_picture(k))
+    with open_footage(out) as footage:
+        assert number_in(footage[11]) == 11
+    assert read_waveform(out).duration_seconds == pytest.approx(0.5, abs=0.03)
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -241,3 +241,24 @@ def test_check_output(tmp_path: Path) -> None:
         with pytest.raises(MediaError, match="is not writable"):
             check_output(tmp_path / "a.mp4", overwrite=False)
         tmp_path.chmod(0o700)
+
+
+def test_a_file_of_that_name_that_came_meanwhile_is_kept(tmp_path: Path) -> None:
+    """Defect 52: two runs side by side."""
+    path = tmp_path / "a.mp4"
+    with pytest.raises(MediaError, match="come into being meanwhile"), writer(path, frame_count=1) as video:
+        video.write(number_picture(0))
+        path.write_bytes(b"another run's")
+    assert path.read_bytes() == b"another run's"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.mp4"]
+
+
+@pytest.mark.parametrize(("width", "height"), [(97, 64), (96, 65), (97, 65)])
+def test_an_odd_size_is_not_resized(tmp_path: Path, width: int, height: int) -> None:
+    """Defect 48: every pixel is still its own, where a picture that was resized by one is blurred."""
+    grain = np.random.default_rng(0).integers(60, 190, (height, width, 1)).astype(np.uint8).repeat(3, axis=2)
+    with writer(tmp_path / "a.mp4", size=(width, height), frame_count=2, crf=1) as video:
+        video.write(grain)
+        video.write(grain)
+    with open_footage(tmp_path / "a.mp4") as footage:
+        assert np.abs(footage[1][:height, :width].astype(int) - grain).max() <= 8

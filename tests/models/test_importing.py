@@ -16,7 +16,7 @@ from liveportrait_talker.errors import WeightsError
 from liveportrait_talker.models import registry, store
 from liveportrait_talker.models.checkpoints import networks_in
 from liveportrait_talker.models.download import download
-from liveportrait_talker.models.importing import convert_released, import_folder, load, metadata, missing
+from liveportrait_talker.models.importing import convert_released, import_folder, load, loaded, metadata, missing
 
 torch = pytest.importorskip("torch")
 save_file = pytest.importorskip("safetensors.torch").save_file
@@ -250,3 +250,27 @@ def test_the_converted_file_is_known_by_its_own_metadata(folder, name):
     write_all(folder)
     import_folder(folder / "liveportrait")
     assert networks_in(store.converted_path(name)) == (name,)
+
+
+@pytest.mark.parametrize(("change", "word"), [("less", "Missing"), ("more", "Unexpected"), ("wider", "size mismatch")])
+def test_tensors_that_are_not_the_networks_are_refused(tmp_path, change, word):
+    """Defect 27: nothing that is missing goes unnoticed."""
+
+    def build() -> torch.nn.Module:
+        return torch.nn.ModuleDict(
+            {"first": torch.nn.Sequential(torch.nn.Linear(2, 3)), "fc_exp": torch.nn.Linear(3, 2)}
+        )
+
+    state = {key: torch.randn(value.shape) for key, value in build().state_dict().items()}
+    path = tmp_path / "mine.safetensors"
+    save_file(state, path)
+    assert same(loaded("mappingnet", build, file=path).state_dict(), state)
+    if change == "less":
+        del state["first.0.bias"]
+    elif change == "more":
+        state["fc_exp.extra"] = torch.zeros(2)
+    else:
+        state["first.0.bias"] = torch.zeros(4)
+    save_file(state, path)
+    with pytest.raises(WeightsError, match=rf"(?s)mine\.safetensors does not fit the network mappingnet.*{word}"):
+        loaded("mappingnet", build, file=path)

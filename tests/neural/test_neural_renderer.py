@@ -13,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from liveportrait_talker.choices import Choice, Equipment  # noqa: E402
+from liveportrait_talker.cli import main  # noqa: E402
 from liveportrait_talker.devices import torch_device  # noqa: E402
 from liveportrait_talker.driving.learned.driver import LearnedDriver  # noqa: E402
 from liveportrait_talker.errors import OptionError, WeightsError  # noqa: E402
@@ -34,6 +35,7 @@ from liveportrait_talker.render.neural.renderer import (  # noqa: E402
     network_picture,
     whole_frame,
 )
+from sounds import syllables, write_wav  # noqa: E402
 
 PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.png"
 
@@ -384,13 +386,35 @@ def test_a_brighter_face_leaves_no_seam(portrait):
         def drawn(self, features, source, driving):
             return np.clip(super().drawn(features, source, driving).astype(int) + 60, 0, 255).astype(np.uint8)
 
-    grey = np.full_like(portrait.footage[0], 120)
-    source = TrackedSource(Footage.from_array("grey.png", grey), portrait.faces)
+    grey = np.full((760, 760, 3), 120, np.uint8)
+    face = TrackedFace(portrait.faces[0].landmarks + np.array([80, 80, 0]))
+    source = TrackedSource(Footage.from_array("grey.png", grey), (face,))
     frame = next(NeuralRenderer(Brighter()).prepare(source).frames(neutral(1)))
     added = paste(grey, frame).astype(int)[..., 0] - 120
     assert added.max() == 60 and added.min() >= -2
     ramp = 60 / (16 * frame.crop.scale)  # levels a picture's pixel
     assert max(np.abs(np.diff(added, axis=axis)).max() for axis in (0, 1)) < 2.5 * ramp + 2
+
+
+@pytest.mark.parametrize(("upper", "lower"), [(159, 145), (386, 374)])
+def test_the_eye_network_is_told_of_each_eye(portrait, upper, lower):
+    """Defect 24: not of the larger of both, whichever that is."""
+    told = []
+
+    class Listening(Sum):
+        def forward(self, rows):
+            told.append(rows[:, -3:].numpy())
+            return super().forward(rows)
+
+    landmarks = portrait.faces[0].landmarks.copy()
+    landmarks[upper] = (landmarks[upper] + 3 * landmarks[lower]) / 4  # this eye is half shut
+    left, right = eye_ratios(landmarks)
+    assert (left < 0.6 * right) if upper == 159 else (right < 0.6 * left)
+    source = TrackedSource(portrait.footage, (TrackedFace(landmarks),))
+    points(source, neutral(2, blink=np.array([[0.0, 0.0], [1.0, 0.0]])), retarget_eye=Listening(1))
+    np.testing.assert_allclose(
+        np.concatenate(told), [[left, right, (left + right) / 2], [left, right, right / 2]], atol=1e-6
+    )
 
 
 def test_a_video_is_looked_at_and_drawn_a_batch_at_a_time(portrait):
@@ -436,3 +460,36 @@ def test_the_parts_have_the_options_defaults():
     assert renderer.settings == NeuralSettings()
     by_options, plain = equipment.driver(Choice("learned", ""), options), LearnedDriver(device="cpu")
     assert vars(by_options) == vars(plain)
+
+
+def test_a_video_that_begins_with_an_open_mouth_rests_on_its_shut_one(portrait):
+    """LivePortrait's audio loop took frame 0's mouth for all frames."""
+    landmarks, dark = portrait.faces[0].landmarks.copy(), portrait.footage[0] // 4
+    landmarks[[14, 87, 317], 1] += 0.2 * portrait.faces[0].pose.iod
+    faces = (TrackedFace(landmarks),) * 2 + portrait.faces * 18
+    source = TrackedSource(Footage.from_frames("clip.mp4", [portrait.footage[0]] * 2 + [dark] * 18, 25.0), faces)
+    assert faces[0].aperture > faces[2].aperture + 0.1
+    x_s, x_d = points(source, neutral(20, mouth=LipKeypoints(np.zeros((20, 6, 3)))))
+    np.testing.assert_allclose(x_d[2:], x_s[2:], atol=1e-9)
+    assert np.abs(x_d[:2] - x_s[:2])[:, LIPS].max() > 1e-3, "the open mouth is shut there"
+
+
+def test_a_wrong_file_is_told_before_a_network_is_loaded(capsys, tmp_path, monkeypatch):
+    """Defect 11."""
+
+    def no_network(*given, **more):
+        raise AssertionError("a network was loaded")
+
+    monkeypatch.setattr("liveportrait_talker.choices.missing", lambda networks: ())
+    monkeypatch.setattr("liveportrait_talker.models.importing.loaded", no_network)
+    monkeypatch.setattr("liveportrait_talker.render.neural.liveportrait.loaded", no_network)
+    voice = write_wav(tmp_path / "voice.wav", syllables(0.3))
+    (tmp_path / "note.png").write_bytes(b"no picture at all")
+    for source, sound, name in (
+        (tmp_path / "none.jpg", voice, "none.jpg"),
+        (tmp_path / "note.png", voice, "note.png"),
+        (PORTRAIT, tmp_path / "none.wav", "none.wav"),
+    ):
+        words = ["generate", source, sound, "-o", tmp_path / "o.mp4", "--renderer", "neural"]
+        assert main([str(word) for word in words]) == 2
+        assert name in capsys.readouterr().err

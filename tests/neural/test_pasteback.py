@@ -7,7 +7,10 @@ import pytest
 
 pytest.importorskip("torch")
 
+from liveportrait_talker.face.crop import FaceCrop
+from liveportrait_talker.render.composite import paste
 from liveportrait_talker.render.neural.pasteback import crop_mask, mask_in_picture, paste_back
+from liveportrait_talker.render.protocol import FaceFrame
 
 PLAIN = np.array([[0.5, 0, 100], [0, 0.5, 40], [0, 0, 1]])  # as the file's note says
 
@@ -32,3 +35,10 @@ def test_nothing_changes_outside_the_crop():
     assert pasted.shape == picture.shape and pasted.dtype == np.uint8
     np.testing.assert_array_equal(pasted[mask == 0], picture[mask == 0])
     assert (pasted[100:200, 200:300] != picture[100:200, 200:300]).mean() > 0.9
+
+
+def test_a_mixed_pixel_is_rounded():
+    """Defect 49, in the paste that the renderers go through."""
+    under, over = np.full((8, 8, 3), 10, np.uint8), np.full((8, 8, 3), 21, np.uint8)
+    frame = FaceFrame(over, np.full((8, 8), 0.7, np.float32), FaceCrop.window(0, 0, 8, 8), 0)
+    assert (paste(under, frame) == 18).all()  # 17.7

@@ -157,7 +157,8 @@ def test_a_head_keeps_its_time_at_any_frame_rate(fps, out_fps):
     frames = round(4 * out_fps)
     turns = heads(nodding(6.0, fps), fps, frames, out_fps=out_fps)
     wanted = 4 * np.sin(2 * np.pi * 0.5 * np.arange(frames) / out_fps)
-    np.testing.assert_allclose(turns[5:, 1], wanted[5:], atol=0.6)
+    eased = round(0.4 * out_fps)
+    np.testing.assert_allclose(turns[eased:, 1], wanted[eased:], atol=0.6)
 
 
 @pytest.mark.parametrize("source", [(0.0, 0.0, 0.0), (-6.0, 12.0, 3.0)])
@@ -168,6 +169,15 @@ def test_a_head_turns_about_the_sources_own_pose(source):
     np.testing.assert_allclose(turns, heads(poses + np.array([10.0, -25.0, 5.0]), 25.0, 150, source=source), atol=1e-9)
     np.testing.assert_allclose(turns, heads(poses, 25.0, 150), atol=1e-9)
     assert np.abs(turns.mean(axis=0)).max() < 0.5 and np.abs(turns).max() < 4.5
+
+
+@pytest.mark.parametrize("fps", [12.5, 25.0, 60.0])
+def test_a_head_starts_from_the_sources_own_pose(fps):
+    """Defect 38: eased into the reference, wherever in its swing that starts."""
+    poses = np.roll(nodding(6.0, 25.0), -12, axis=0)  # begins 4° off its middle
+    turns = heads(poses, 25.0, round(4 * fps), out_fps=fps, source=(3.0, -5.0, 1.0))
+    assert not turns[0].any()
+    assert np.abs(np.diff(turns, axis=0)).max() * fps < 30  # degrees a second
 
 
 # ------------------------------------------------------------------ what is kept

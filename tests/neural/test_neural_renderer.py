@@ -133,6 +133,8 @@ def test_what_is_drawn_comes_back_where_it_was(portrait):
     assert np.array_equal(pasted[:, :5], picture[:, :5])  # far from the face: untouched
     softened = (cv2.blur(a.astype(np.float32), (9, 9)) for a in (pasted, picture))
     assert np.abs(next(softened) - next(softened)).max() < 20  # nothing moved, no edge where the crop ends
+    assert frame.crop.to_image[1, 2] < 0  # the crop begins above the picture: that rim is not drawn into it
+    assert np.percentile(np.abs(pasted[0].astype(int) - picture[0]), 95) < 8
 
 
 def test_the_head_turns_the_way_the_meter_says(portrait):
@@ -303,7 +305,7 @@ def test_a_frame_that_is_a_face_already_is_not_squeezed():
     np.testing.assert_allclose(wide.to_image @ [256, 256, 1], [400, 200, 1])
     assert wide.scale == pytest.approx(800 / 512)
     picture = np.full((400, 800, 3), 200, np.uint8)
-    seen = network_picture(picture, wide)
+    seen = network_picture(picture, wide, repeat_edge=False)
     assert seen.shape == (256, 256, 3) and not seen[:60].any() and (seen[70:186] == 200).all()
 
 

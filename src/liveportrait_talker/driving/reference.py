@@ -19,12 +19,13 @@ from ..face.ratios import eye_ratios
 from ..face.tracked import forth_and_back
 from ..face.tracker import track
 from ..media.footage import open_footage
-from ..motion.smoothing import moving_average
+from ..motion.smoothing import moving_average, smoothstep
 
 log = logging.getLogger(__name__)
 Floats = npt.NDArray[np.floating[Any]]
 
 COMFORTABLE_DEG = np.array([7.5, 9.0, 7.5])  # pitch, yaw, roll that any portrait bears
+_EASE_S = 0.4  # from the source's own pose into the reference's motion
 _SMOOTH_S = 0.12  # FaceMesh trembles by 0.3°
 _CACHE_VERSION = 2  # raise it when the tracking changes
 
@@ -105,8 +106,8 @@ def reference_head(
     """Rotation (T, 3) in degrees relative to the source, so that it follows a reference.
 
     `source_deg` (T, 3) is the source's own pose at every output frame, the same throughout for a picture. A video
-    turns the source about its own pose as the reference turns about its usual one, so that nothing jumps; turns
-    wider than a portrait bears are made smaller as a whole. A still gives its own pose, held. A reference shorter
+    turns the source about its own pose as the reference turns about its usual one, and the first frame is the
+    source's own, so that nothing jumps; turns wider than a portrait bears are made smaller as a whole. A still gives its own pose, held. A reference shorter
     than the voice is played forth and back; a longer one starts at a random frame unless `from_zero`.
     """
     frames = len(source_deg)
@@ -124,7 +125,8 @@ def reference_head(
             "the reference turns its head further than the portrait can follow: its turns are reduced to %.0f %%.",
             100 * share.min(),
         )
-    return np.asarray(turns * share)
+    eased = smoothstep(0, _EASE_S, np.arange(frames) / fps)
+    return np.asarray(turns * share * eased[:, None])
 
 
 def reference_blinks(

@@ -146,9 +146,10 @@ def driving_crop(box: Floats, *, size: int = SIZE) -> FaceCrop:
     return _crop(step * np.eye(2), size / 2 - step * centre, size)
 
 
-def crop_pixels(image: Image, crop: FaceCrop) -> Image:
-    """The pixels (size, size, 3) of a crop: bilinear, black outside the picture."""
-    pixels: Image = cv2.warpAffine(image, crop.to_crop[:2], crop.size, flags=cv2.INTER_LINEAR)
+def crop_pixels(image: Image, crop: FaceCrop, *, repeat_edge: bool = False) -> Image:
+    """The pixels (size, size, 3) of a crop: bilinear; outside the picture black, or its edge repeated."""
+    border = cv2.BORDER_REPLICATE if repeat_edge else cv2.BORDER_CONSTANT
+    pixels: Image = cv2.warpAffine(image, crop.to_crop[:2], crop.size, flags=cv2.INTER_LINEAR, borderMode=border)
     return pixels
 
 

@@ -150,7 +150,9 @@ class NeuralFace:
     def _look_at(self, indices: list[int], *, only_motion: bool = False) -> _Seen:
         faces = [self._source.faces[i] for i in indices]
         crops = tuple(self._crop(face) for face in faces)
-        pictures = [network_picture(self._source.footage[i], c) for i, c in zip(indices, crops, strict=True)]
+        cut = not self._settings.whole_frame  # a letterbox stays black
+        frames = (self._source.footage[i] for i in indices)
+        pictures = [network_picture(f, c, repeat_edge=cut) for f, c in zip(frames, crops, strict=True)]
         points = np.stack([face.landmarks for face in faces])
         return _Seen(
             self._networks.motion(pictures),
@@ -244,13 +246,18 @@ def whole_frame(size: tuple[int, int]) -> FaceCrop:
     return FaceCrop(to_image, (SIZE, SIZE))
 
 
-def network_picture(image: Image, crop: FaceCrop) -> Image:
-    """The face (256, 256, 3) as F and M want it: the 512 px crop, shrunk by area averaging (§10)."""
+def network_picture(image: Image, crop: FaceCrop, *, repeat_edge: bool = True) -> Image:
+    """The face (256, 256, 3) as F and M want it: the 512 px crop, shrunk by area averaging (§10).
+
+    Where the crop reaches beyond the picture its edge is repeated: LivePortrait's black would be drawn into the
+    picture's first rows.
+    """
     if crop.scale > 2:  # average first: sampling alone would skip pixels
         shrink = crop.scale
         image = cv2.resize(image, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
         to_small = np.diag([1 / shrink, 1 / shrink, 1.0])
         to_small[:2, 2] = (1 / shrink - 1) / 2  # pixel centres
         crop = dataclasses.replace(crop, to_image=to_small @ crop.to_image)
-    small: Image = cv2.resize(crop_pixels(image, crop), (NETWORK_SIZE, NETWORK_SIZE), interpolation=cv2.INTER_AREA)
+    seen = crop_pixels(image, crop, repeat_edge=repeat_edge)
+    small: Image = cv2.resize(seen, (NETWORK_SIZE, NETWORK_SIZE), interpolation=cv2.INTER_AREA)
     return small

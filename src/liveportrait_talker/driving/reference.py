@@ -107,8 +107,9 @@ def reference_head(
 
     `source_deg` (T, 3) is the source's own pose at every output frame, the same throughout for a picture. A video
     turns the source about its own pose as the reference turns about its usual one, and the first frame is the
-    source's own, so that nothing jumps; turns wider than a portrait bears are made smaller as a whole. A still gives its own pose, held. A reference shorter
-    than the voice is played forth and back; a longer one starts at a random frame unless `from_zero`.
+    source's own, so that nothing jumps; turns wider than a portrait bears are made smaller as a whole. A still gives
+    its own pose, held. A reference shorter than the voice is played forth and back; a longer one starts at a random
+    frame unless `from_zero`.
     """
     frames = len(source_deg)
     if reference_fps is None:

@@ -70,7 +70,7 @@ class FaceMotion:
     @classmethod
     def from_heads(cls, heads: Mapping[str, Tensor]) -> FaceMotion:
         """From the raw heads of `MotionExtractor`, on any device, or from angles that are degrees (N, 1) already."""
-        raw = {name: head.detach().to("cpu", torch.float64).numpy() for name, head in heads.items()}
+        raw = {name: head.detach().cpu().double().numpy() for name, head in heads.items()}
         return cls(
             keypoints=raw["kp"].reshape(-1, KEYPOINTS, 3),
             expression=raw["exp"].reshape(-1, KEYPOINTS, 3),
@@ -247,6 +247,7 @@ def _apply(network: nn.Module, rows: Array) -> Array:
     """The network's answer (N, m) to rows (N, n)."""
     weight = next(network.parameters())
     with torch.inference_mode():
-        answer = network(torch.from_numpy(rows).to(weight.device, weight.dtype))
-    array: Array = answer.to("cpu", torch.float64).numpy()
+        # Cast first: Apple's devices have no float64.
+        answer = network(torch.from_numpy(rows).to(weight.dtype).to(weight.device))
+    array: Array = answer.cpu().double().numpy()
     return array

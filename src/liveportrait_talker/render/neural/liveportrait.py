@@ -1,7 +1,7 @@
 """LivePortrait's seven networks on one device: pictures → motion and features; points → pictures.
 
-The heavy two (W, G) run in the chosen precision. What is small or runs once a source (F, M and the three MLPs) stays
-in float32, so that no setting touches a key point.
+The heavy two (W, G) run in the chosen precision, as their fast twins. What is small or runs once a source (F, M and the
+three MLPs) stays in float32, so that no setting touches a key point.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ...devices import torch_device, torch_dtype
 from ...errors import WeightsError
 from ...models.importing import loaded
 from . import nets
+from .fast import FastGenerator, FastWarping
 from .keypoints import FaceMotion
 from .nets import stitching
 
@@ -36,6 +37,7 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "retarget_eye": stitching.retarget_eye,
     "retarget_lip": stitching.retarget_lip,
 }
+HEAVY = ("warping_module", "spade_generator")
 _PRECISION_NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 _BLACK = 2 / 255  # a whole picture below this is no picture
 
@@ -47,6 +49,7 @@ class LivePortrait:
         weights: network → checkpoint file, in place of those that are installed.
         device: one of `devices.DEVICES`.
         precision: one of `devices.PRECISIONS`, of W and G.
+        fast: draw with the fast twins of W and G; False takes the readable definitions, for comparison.
 
     Raises:
         OptionError: the device is not here.
@@ -54,10 +57,16 @@ class LivePortrait:
     """
 
     def __init__(
-        self, *, weights: Mapping[str, Path | str] | None = None, device: str = "auto", precision: str = "auto"
+        self,
+        *,
+        weights: Mapping[str, Path | str] | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        fast: bool = True,
     ) -> None:
         self.device = torch_device(device)
         self.dtype = torch_dtype(precision, self.device)
+        self.fast = fast
         self._weights = dict(weights or {})
         self._networks: dict[str, nn.Module] = {}
 
@@ -72,9 +81,14 @@ class LivePortrait:
     def network(self, name: str) -> nn.Module:
         """One of the seven, on the device, float32 but for W and G."""
         if name not in self._networks:
-            net = loaded(name, BUILDERS[name], file=self._weights.get(name), device=self.device)
-            heavy = name in ("warping_module", "spade_generator")
-            self._networks[name] = net.to(self.dtype) if heavy else net
+            net = loaded(name, BUILDERS[name], file=self._weights.get(name))
+            if self.fast and isinstance(net, nets.WarpingNetwork):
+                net = FastWarping(net, self.dtype)
+            elif self.fast and isinstance(net, nets.SpadeGenerator):
+                net = FastGenerator(net, self.dtype)
+            elif name in HEAVY:
+                net = net.to(self.dtype)
+            self._networks[name] = net.to(self.device)
         return self._networks[name]
 
     def load(self) -> LivePortrait:
@@ -89,10 +103,10 @@ class LivePortrait:
             return FaceMotion.from_heads(self.network("motion_extractor")(self._batch(faces)))
 
     def features(self, faces: Sequence[Image]) -> Tensor:
-        """What F makes of faces (256, 256, 3): volumes (N, 32, 16, 64, 64), in W's format."""
+        """What F makes of faces (256, 256, 3): volumes (N, 32, 16, 64, 64) float32."""
         with torch.inference_mode():
             volume: Tensor = self.network("appearance_feature_extractor")(self._batch(faces))
-            return volume.to(self.dtype)
+            return volume
 
     def drawn(self, features: Tensor, source: Floats, driving: Floats) -> Image:
         """Faces (N, 512, 512, 3) uint8 RGB from volumes (N or 1, …) and points (N or 1, 21, 3), (N, 21, 3).
@@ -107,7 +121,7 @@ class LivePortrait:
         if _broken(pictures) and self.dtype != torch.float32:
             log.warning("%s gave no picture on %s: the drawing goes on in fp32.", self.precision, self.device.type)
             self.dtype = torch.float32
-            for name in ("warping_module", "spade_generator"):
+            for name in HEAVY:
                 self._networks.pop(name, None)
             pictures = self._decoded(features, source, driving)
         if _broken(pictures):
@@ -126,7 +140,7 @@ class LivePortrait:
         count = len(points)
         with torch.inference_mode():
             warped = self.network("warping_module")(
-                features.to(self.dtype).expand(count, -1, -1, -1, -1),
+                (features if self.fast else features.to(self.dtype)).expand(count, -1, -1, -1, -1),
                 kp_source=start.expand(count, -1, -1),
                 kp_driving=points,
             )

@@ -1,0 +1,201 @@
+"""Convolutions as processors and GPUs like them: two-dimensional, channels last, with all that is constant folded in.
+
+A volume (B, C, D, H, W) lies here as (B·D, C, H, W): depth is part of the batch, and the depth taps of a kernel become
+input channels. `_phase` and `DoubledDepthConv` use that a map repeated by nearest upsampling has few distinct
+neighbourhoods (spec liveportrait.md §17).
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LAST = torch.channels_last
+
+
+def weights(layer: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a layer that has both."""
+    weight, bias = layer.weight, layer.bias
+    assert isinstance(weight, Tensor)
+    assert isinstance(bias, Tensor)
+    return weight, bias
+
+
+def folded(block: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a block's `conv` that does the batch norm `norm` after it, too."""
+    weight, bias = weights(block.get_submodule("conv"))
+    norm = block.get_submodule("norm")
+    assert isinstance(norm, (nn.BatchNorm2d, nn.BatchNorm3d))
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    gain, offset = weights(norm)
+    scale = gain / torch.sqrt(norm.running_var + norm.eps)
+    return weight * scale.view(-1, *[1] * (weight.dim() - 1)), (bias - norm.running_mean) * scale + offset
+
+
+def phase_kernel(weight: Tensor, axis: int, phase: int, times: int) -> Tensor:
+    """A kernel of 3 taps along `axis`, for output pixel `phase` of each `times`-fold repeated pixel: 2 taps or 1.
+
+    Its taps are the pixel before and the pixel itself (phase 0), the pixel itself and the one after (the last
+    phase), or the pixel itself (all others).
+    """
+    before, here, after = weight.unbind(axis)
+    if phase == 0:
+        taps = [before, here + after]
+    elif phase == times - 1:
+        taps = [before + here, after]
+    else:
+        taps = [before + here + after]
+    return torch.stack(taps, axis)
+
+
+class Conv(nn.Module):
+    """A convolution (N, I, H, W) → (N, O, H, W), zeros beyond the rim."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight.to(dtype).contiguous(memory_format=LAST))
+        self.register_buffer("bias", None if bias is None else bias.to(dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The sums, nothing after them."""
+        return F.conv2d(x, self.weight, self.bias, padding="same")
+
+
+class DepthConv(nn.Module):
+    """A convolution in three dimensions and ReLU, on (B·D, I, H, W)."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, depth: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.depth = depth
+        self.conv = Conv(flat_kernel(weight), bias, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B·D, O, H, W) ≥ 0."""
+        return F.relu_(self.conv(depth_taps(x, self.depth)))
+
+
+class DoubledDepthConv(nn.Module):
+    """Rows and columns doubled, then `DepthConv`: done on the small map, a kernel for each of the four phases."""
+
+    bias: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor, depth: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.depth = depth
+        self.phases = DoubledConv(flat_kernel(weight), bias, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B·D, O, 2H, 2W) ≥ 0."""
+        return F.relu_(self.phases(depth_taps(x, self.depth)))
+
+
+class DoubledConv(nn.Module):
+    """Rows and columns of (N, I, H, W) doubled, then a 3×3 convolution: (N, O, 2H, 2W) in 16/36 of the operations."""
+
+    bias: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.register_buffer("bias", bias.to(dtype))
+        for p, q in product((0, 1), repeat=2):
+            kernel = phase_kernel(phase_kernel(weight, 2, p, 2), 3, q, 2)
+            self.register_buffer(f"weight_{p}{q}", kernel.to(dtype).contiguous(memory_format=LAST))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The sums, nothing after them."""
+        count, _, height, width = x.shape
+        padded = padded_by_one(x)
+        out = torch.empty(
+            (count, len(self.bias), 2 * height, 2 * width), dtype=x.dtype, device=x.device, memory_format=LAST
+        )
+        for p, q in product((0, 1), repeat=2):
+            seen = padded[:, :, p : p + height + 1, q : q + width + 1]
+            out[:, :, p::2, q::2] = F.conv2d(seen, getattr(self, f"weight_{p}{q}"), self.bias)
+        return out
+
+
+class DepthSpectrum(nn.Module):
+    """A convolution in three dimensions with a deep kernel, on (B·D, I, H, W), by a Fourier transform along depth.
+
+    Along depth a product of spectra takes the place of K taps: one 2-D convolution for each of the (D + K) / 2
+    frequencies, on real and imaginary parts side by side. For D = 16 and K = 7 that is 37 % of the operations, and
+    as the transform is unitary it costs no precision.
+    """
+
+    forward_transform: Tensor
+    back_transform: Tensor
+    bias: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor, depth: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        taps = weight.shape[2]
+        self.depth, self.outputs, self.length = depth, weight.shape[0], depth + taps - 1
+        assert self.length % 2 == 0
+        self.last = self.length // 2
+        angle = 2 * torch.pi * torch.arange(self.last + 1, dtype=torch.float64)[:, None] / self.length
+
+        def wave(positions: Tensor) -> tuple[Tensor, Tensor]:
+            return torch.cos(angle * positions), torch.sin(angle * positions)
+
+        # Rows: the real part of frequency 0, real and imaginary parts of those between, the real part of the last.
+        kept = [0, *range(2, 2 * self.last), 2 * self.last]
+        cos, sin = wave(torch.arange(depth, dtype=torch.float64))
+        rows = torch.stack([cos, -sin], dim=1).flatten(0, 1)[kept]
+        self.register_buffer("forward_transform", rows.to(dtype))
+        twice = torch.full((self.last + 1, 1), 2.0, dtype=torch.float64)
+        twice[0] = twice[-1] = 1
+        back = torch.stack([twice * cos, -twice * sin], dim=1).flatten(0, 1)[kept] / self.length
+        self.register_buffer("back_transform", back.t().float().contiguous())
+        self.register_buffer("bias", bias.float())
+        # A network's convolution is a correlation: the kernel's spectrum is conjugated, so its sine is +.
+        cos, sin = wave(torch.arange(taps, dtype=torch.float64) - taps // 2)
+        real, imaginary = (torch.einsum("fk,oikhw->foihw", part, weight.double()) for part in (cos, sin))
+        for f in range(self.last + 1):
+            kernel = real[f]
+            if 0 < f < self.last:
+                kernel = torch.cat([torch.cat([real[f], -imaginary[f]], 1), torch.cat([imaginary[f], real[f]], 1)])
+            self.register_buffer(f"weight_{f}", kernel.to(dtype).contiguous(memory_format=LAST))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B·D, O, H, W) float32, nothing after the sums."""
+        count, channels, height, width = x.shape
+        batch = count // self.depth
+        values = x.permute(0, 2, 3, 1).reshape(batch, self.depth, -1)
+        spectrum = (self.forward_transform @ values).view(batch, self.length, height, width, channels)
+        answers = []
+        for f in range(self.last + 1):
+            weight = getattr(self, f"weight_{f}")
+            # The rows before frequency f > 0 are one of frequency 0 and two of each since.
+            parts = spectrum[:, :1] if f == 0 else spectrum[:, 2 * f - 1 : 2 * f + 1]
+            seen = parts.permute(0, 2, 3, 1, 4).flatten(3).permute(0, 3, 1, 2)
+            answer = F.conv2d(seen, weight, padding="same")
+            answers.append(answer.view(batch, -1, self.outputs, height, width))
+        rows = torch.cat(answers, dim=1).float().flatten(2)
+        sums = (self.back_transform @ rows).view(batch * self.depth, self.outputs, height, width)
+        return sums + self.bias.view(-1, 1, 1)
+
+
+def flat_kernel(weight: Tensor) -> Tensor:
+    """(O, I, K, h, w) → (O, K·I, h, w), for `depth_taps`."""
+    return weight.transpose(1, 2).flatten(1, 2)
+
+
+def depth_taps(x: Tensor, depth: int) -> Tensor:
+    """(B·D, C, H, W) → (B·D, 3·C, H, W): each slice between its neighbours, zeros beyond the ends."""
+    _, channels, height, width = x.shape
+    slices = x.permute(0, 2, 3, 1).reshape(-1, depth, height, width, channels)
+    padded = F.pad(slices, (0, 0, 0, 0, 0, 0, 1, 1))
+    beside = torch.cat([padded[:, k : k + depth] for k in range(3)], dim=-1)
+    return beside.flatten(0, 1).permute(0, 3, 1, 2)
+
+
+def padded_by_one(x: Tensor) -> Tensor:
+    """(N, C, H, W) → (N, C, H + 2, W + 2) with zeros about it, channels last."""
+    return F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).permute(0, 3, 1, 2)

@@ -1,0 +1,134 @@
+"""The fast twins of W and G against their definitions, and their parts against plain torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+
+import torch.nn.functional as F  # noqa: E402
+
+from liveportrait_talker.render.neural.fast import FastGenerator, FastWarping  # noqa: E402
+from liveportrait_talker.render.neural.fast.convolution import (  # noqa: E402
+    DepthConv,
+    DepthSpectrum,
+    DoubledConv,
+    DoubledDepthConv,
+)
+from liveportrait_talker.render.neural.fast.generator import _Quadrupled  # noqa: E402
+from liveportrait_talker.render.neural.fast.warping import _translated  # noqa: E402
+from liveportrait_talker.render.neural.nets.warping import coordinate_grid  # noqa: E402
+
+EXACT = 2e-5  # rounding of float32, for sums of numbers near 1
+
+
+def random(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def volume(x: torch.Tensor) -> torch.Tensor:
+    """(B, C, D, H, W) → (B·D, C, H, W), channels last."""
+    return x.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+@pytest.fixture(scope="module")
+def case(network):
+    """Two sources with their driving points, and what the definitions make of them."""
+    torch.manual_seed(0)
+    feature, source = torch.randn(2, 32, 16, 64, 64), 0.4 * torch.rand(2, 21, 3) - 0.2
+    driving = source + 0.05 * torch.randn(2, 21, 3)
+    with torch.inference_mode():
+        warped = network("warping_module", "")(feature, kp_source=source, kp_driving=driving)
+        return (feature, source, driving), warped, network("spade_generator", "")(warped["out"][:1])
+
+
+def psnr(actual: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float(-10 * torch.log10((actual.float() - wanted).square().mean()))
+
+
+def test_warping_is_the_definition(network, case):
+    (feature, source, driving), wanted, _ = case
+    with torch.inference_mode():
+        seen = FastWarping(network("warping_module", ""), torch.float32)(feature, kp_source=source, kp_driving=driving)
+    for name, allowed in (("out", 2e-4), ("occlusion_map", 2e-5), ("deformation", 5e-6)):  # the goldens' tolerances
+        assert (seen[name] - wanted[name]).abs().max() <= allowed, name
+
+
+def test_generator_is_the_definition(network, case):
+    _, warped, wanted = case
+    with torch.inference_mode():
+        seen = FastGenerator(network("spade_generator", ""), torch.float32)(warped["out"][:1])
+    assert (seen - wanted).abs().max() <= 2e-5
+
+
+def test_both_in_half_precision(network, case):
+    """Issue bar: PSNR ≥ 40 dB against the definitions in float32."""
+    (feature, source, driving), _, wanted = case
+    with torch.inference_mode():
+        warped = FastWarping(network("warping_module", ""), torch.bfloat16)(
+            feature[:1], kp_source=source[:1], kp_driving=driving[:1]
+        )
+        seen = FastGenerator(network("spade_generator", ""), torch.bfloat16)(warped["out"])
+    assert psnr(seen, wanted) >= 43
+
+
+@given(st.integers(1, 2), st.integers(1, 5), st.integers(2, 6), st.integers(1, 4), st.integers(1, 4))
+@settings(max_examples=25, deadline=None)
+def test_convolutions_in_depth(batch, depth, height, inputs, outputs):
+    x, weight, bias = (
+        random(batch, inputs, depth, height, height + 1),
+        random(outputs, inputs, 3, 3, 3),
+        random(outputs),
+    )
+    wanted = F.relu(F.conv3d(x, weight, bias, padding=1))
+    torch.testing.assert_close(
+        DepthConv(weight, bias, depth, x.dtype)(volume(x)), volume(wanted), atol=EXACT, rtol=EXACT
+    )
+    doubled = F.relu(F.conv3d(F.interpolate(x, scale_factor=(1, 2, 2)), weight, bias, padding=1))
+    seen = DoubledDepthConv(weight, bias, depth, x.dtype)(volume(x))
+    torch.testing.assert_close(seen, volume(doubled), atol=EXACT, rtol=EXACT)
+
+
+@given(st.integers(1, 2), st.sampled_from([(4, 3), (6, 5), (16, 7), (10, 7)]), st.integers(1, 3), st.integers(1, 3))
+@settings(max_examples=20, deadline=None)
+def test_a_spectrum_along_depth(batch, sizes, inputs, outputs):
+    depth, kernel = sizes
+    x, weight, bias = (
+        random(batch, inputs, depth, 5, 6),
+        random(outputs, inputs, kernel, kernel, kernel),
+        random(outputs),
+    )
+    wanted = F.conv3d(x, weight, bias, padding=kernel // 2)
+    seen = DepthSpectrum(weight, bias, depth, x.dtype)(volume(x))
+    torch.testing.assert_close(seen, volume(wanted), atol=1e-4, rtol=1e-4)
+
+
+@given(st.integers(1, 2), st.integers(1, 6), st.integers(1, 6))
+@settings(max_examples=20, deadline=None)
+def test_convolutions_on_repeated_pixels(batch, height, width):
+    x = random(batch, 3, height, width)
+    first, second = (random(4, 3, 3, 3), random(4)), (random(5, 4, 3, 3), random(5))
+    twice = F.conv2d(F.interpolate(x, scale_factor=2), *first, padding=1)
+    torch.testing.assert_close(DoubledConv(*first, x.dtype)(x), twice, atol=EXACT, rtol=EXACT)
+    four = F.conv2d(F.relu(F.conv2d(F.interpolate(x, scale_factor=4), *first, padding=1)), *second, padding=1)
+    torch.testing.assert_close(_Quadrupled(*first, *second, x.dtype)(x), four, atol=1e-4, rtol=1e-4)
+
+
+@given(st.integers(0, 2**31), st.floats(0, 1.5))
+@settings(max_examples=20, deadline=None)
+def test_a_translation_needs_no_gathering(seed, size):
+    rng = np.random.default_rng(seed)
+    x = torch.from_numpy(rng.normal(size=(2, 3, 4, 6, 5)))
+    shifts = torch.from_numpy(rng.uniform(-size, size, (2, 7, 3)))
+    grid = coordinate_grid(x.shape[2:], like=shifts)
+    wanted = torch.stack(
+        [
+            F.grid_sample(x, (grid + shifts[:, k, None, None, None]), padding_mode="zeros", align_corners=False)
+            for k in range(7)
+        ],
+        dim=1,
+    )
+    torch.testing.assert_close(_translated(x, shifts), wanted, atol=1e-9, rtol=1e-9)

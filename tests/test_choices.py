@@ -9,6 +9,7 @@ import pytest
 from liveportrait_talker import OptionError, Talker, TalkOptions, WeightsError, choices
 from liveportrait_talker.choices import RENDERING, SPEAKING, choose_driver, choose_renderer, without_effect
 from liveportrait_talker.models import registry, store
+from liveportrait_talker.models.integrity import write_receipt
 from liveportrait_talker.networks import neural_networks
 from sounds import syllables, write_wav
 
@@ -103,6 +104,11 @@ def test_the_driver_follows_the_renderer(install):
         ({"ref_blink": "a.mp4", "blink": False}, "--ref-blink and --no-blink contradict"),
         ({"ref_blink": "a.mp4", "blink_rate": 3.0}, "--ref-blink and --blink-rate contradict"),
         ({"window_rows": 24}, "25 … 99"),
+        ({"no_crop": True, "crop_vx": 0.1}, "--crop-vx and --no-crop contradict"),
+        ({"yaw": "10"}, "--yaw '10' is not a number of degrees"),
+        ({"pitch": ("a",)}, "is not a number of degrees"),
+        ({"roll": [None]}, "is not a number of degrees"),
+        ({"fps": "5"}, "--fps '5' is not a number"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options, sentence):
@@ -111,25 +117,98 @@ def test_what_makes_no_sense_is_refused(options, sentence):
 
 
 def test_what_has_no_effect_is_said(tmp_path, caplog):
-    assert without_effect(TalkOptions(driving_multiplier=1.2, crop_scale=2.0), "embedded") == [
+    assert without_effect(TalkOptions(driving_multiplier=1.2, crop_scale=2.0), "embedded", "signal") == [
         "--driving-multiplier",
         "--crop-scale",
     ]
-    assert without_effect(TalkOptions(crop_scale=2.0, crop=True), "embedded") == []
-    assert without_effect(TalkOptions(no_stitching=True), "neural") == []
+    assert without_effect(TalkOptions(crop_scale=2.0, crop=True), "embedded", "signal") == []
+    assert without_effect(TalkOptions(no_stitching=True), "neural", "signal") == []
+    learned = TalkOptions(neutral_mouth="first", window_rows=29, driving_smooth_observation_variance=1e-4)
+    assert len(without_effect(learned, "neural", "signal")) == 3 and not without_effect(learned, "embedded", "learned")
+    classic = TalkOptions(head_style="classic", driving_smooth_observation_variance=1e-4)
+    assert without_effect(classic, "embedded", "signal") == []
+    assert without_effect(TalkOptions(device="cpu"), "embedded", "signal") == ["--device"]
+    assert without_effect(TalkOptions(device="cpu"), "embedded", "learned") == []
     voice = write_wav(tmp_path / "voice.wav", syllables(1))
     next(Talker().frames(PORTRAIT, voice, TalkOptions(no_stitching=True)))
-    assert "--no-stitching: no effect, as the embedded renderer draws." in caplog.text
+    assert "--no-stitching: no effect with the embedded renderer and the signal driver." in caplog.text
 
 
 def test_a_talker_with_a_renderer_of_its_own_takes_no_other(tmp_path):
     class Mine:
         name = "mine"
 
+        def drive(self, voice, source, fps): ...
+
     with pytest.raises(OptionError, match="contradict"):
-        next(Talker(renderer=Mine()).frames(PORTRAIT, tmp_path / "voice.wav", TalkOptions(renderer="neural")))
+        next(
+            Talker(driver=Mine()).frames(
+                PORTRAIT, write_wav(tmp_path / "v.wav", syllables(1)), TalkOptions(driver="signal")
+            )
+        )
+    with pytest.raises(OptionError, match="contradict"):
+        next(
+            Talker(renderer=Mine()).frames(
+                PORTRAIT, write_wav(tmp_path / "v.wav", syllables(1)), TalkOptions(renderer="neural")
+            )
+        )
 
 
 def test_the_head_from_the_voice_needs_its_weights(tmp_path):
     with pytest.raises(WeightsError, match="--head-pose audio cannot run: its weights are not in"):
-        next(Talker().frames(PORTRAIT, tmp_path / "voice.wav", TalkOptions(head_pose="audio")))
+        next(Talker().frames(PORTRAIT, write_wav(tmp_path / "v.wav", syllables(1)), TalkOptions(head_pose="audio")))
+
+
+def test_a_corrupt_file_is_told_before_a_face_is_looked_for(install, empty_store, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+
+    def no_work(*given, **more):
+        raise AssertionError("a face was looked for")
+
+    monkeypatch.setattr("liveportrait_talker.pipeline.track", no_work)
+    install(*RENDERING, *SPEAKING)  # empty files
+    voice = write_wav(tmp_path / "voice.wav", syllables(0.3))
+    for options, name in (
+        ({}, RENDERING[0]),
+        ({"renderer": "embedded", "driver": "learned"}, SPEAKING[0]),
+    ):
+        with pytest.raises(WeightsError, match=rf"{name}\.safetensors is (corrupt|cut short|empty)"):
+            next(Talker().frames(PORTRAIT, voice, TalkOptions(device="cpu", **options)))
+
+
+def test_networks_stay_from_video_to_video(monkeypatch):
+    torch = pytest.importorskip("torch")
+    from liveportrait_talker.models import importing
+    from liveportrait_talker.render.neural import liveportrait
+
+    asked: list[str] = []
+
+    def loaded(name, build, **given):
+        asked.append(name)
+        return torch.nn.Identity()
+
+    monkeypatch.setattr(importing, "loaded", loaded)
+    monkeypatch.setattr(importing, "metadata", lambda name: {})
+    monkeypatch.setattr(liveportrait, "loaded", loaded)
+    equipment = choices.Equipment()
+    neural, learned = choices.Choice("neural", ""), choices.Choice("learned", "")
+    for given in ({}, {"neutral_mouth": "first", "window_rows": 29, "driving_multiplier": 1.2, "batch_size": 2}):
+        options = TalkOptions(device="cpu", precision="fp32", **given)
+        renderer, driver = equipment.renderer(neural, options), equipment.driver(learned, options)
+        assert sorted(asked) == sorted((*RENDERING, *SPEAKING))
+    assert renderer.settings.batch_size == 2 and "first" in repr(driver)
+    networks = equipment.sadtalker("cpu").load(choices.NODDING)
+    assert sorted(asked) == sorted(neural_networks()) and equipment.sadtalker("cpu") is networks
+    assert equipment.sadtalker("auto") is not networks, "one set in memory"
+    assert equipment.sadtalker("cpu") is not networks
+
+
+def test_a_file_that_was_cut_is_not_called_ready(install):
+    install(*RENDERING)
+    cut = store.converted_path("warping_module")
+    cut.write_bytes(b"0123456789")
+    write_receipt(cut, sha256="0" * 64, origin="test", trust="own")
+    assert choose_renderer(TalkOptions(), {}).name == "neural"
+    cut.write_bytes(b"01234")
+    choice = choose_renderer(TalkOptions(), {})
+    assert choice.name == "embedded" and "the weights of warping_module are not" in choice.reason

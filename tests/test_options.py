@@ -221,3 +221,19 @@ def test_lips_on_the_pictures_edge_do_no_harm():
             MouthControls(np.full((1, 5), 0.1)),
         )
         assert len(list(EmbeddedRenderer().prepare(source).frames(motion))) == 1
+
+
+@pytest.mark.parametrize("fps", [1.0, 2.0, 25.0])
+def test_a_voice_is_heard_at_any_frame_rate(tmp_path, caplog, fps):
+    asked(PORTRAIT, write_wav(tmp_path / "v.wav", syllables(1)), fps=fps)
+    assert "no voice" not in caplog.text
+    asked(PORTRAIT, write_wav(tmp_path / "s.wav", np.zeros(16_000)), fps=fps)
+    assert "no voice is heard" in caplog.text
+
+
+def test_a_reference_that_is_not_there_is_told_at_once(tmp_path, voice):
+    recorder = Recorder()
+    recorder.prepare = None  # would fail if it came so far
+    for name in ("ref_head_pose", "ref_blink"):
+        with pytest.raises(MediaError, match=r"none\.mp4"):
+            list(Talker(renderer=recorder).frames(PORTRAIT, voice, TalkOptions(**{name: tmp_path / "none.mp4"})))

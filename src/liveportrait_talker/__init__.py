@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .driving.protocol import MouthDriver
     from .face.tracked import TrackedSource
     from .media.waveform import Waveform
-    from .motion.track import HeadTrack, MotionTrack, MouthControls
+    from .motion.track import HeadTrack, LipKeypoints, MotionTrack, MouthControls
     from .networks import build_network, neural_networks
     from .options import TalkOptions
     from .pipeline import Talker, TalkReport
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FaceFrame",
     "HeadTrack",
+    "LipKeypoints",
     "MediaError",
     "MotionTrack",
     "MouthControls",
@@ -49,6 +50,7 @@ __all__ = [
 # Loaded when first asked for: importing the package must not load OpenCV, MediaPipe or PyAV.
 _HOMES = {
     "HeadTrack": ".motion.track",
+    "LipKeypoints": ".motion.track",
     "MotionTrack": ".motion.track",
     "MouthControls": ".motion.track",
     "TalkOptions": ".options",

@@ -16,10 +16,11 @@ from .driving.protocol import MouthDriver
 from .errors import WeightsError
 from .models import registry, store
 from .models.importing import missing
-from .options import LEARNED_ONLY, NEURAL_ONLY, TalkOptions
+from .options import CROP_WINDOW, LEARNED_ONLY, NEURAL_ONLY, SMOOTHED, TalkOptions
 from .render.protocol import Renderer
 
 if TYPE_CHECKING:
+    from .driving.learned.sadtalker import SadTalker
     from .render.neural.liveportrait import LivePortrait
 
 Weights = Mapping[str, Path | str]
@@ -96,21 +97,27 @@ def lacking(networks: Sequence[str], weights: Weights) -> str | None:
             names = [group if name == whole[0] else name for name in names if name not in whole[1:]]
     what = "its weights" if len(absent) == len(networks) else f"the weights of {', '.join(absent)}"
     return (
-        f"{what} are not in {store.root()} "
+        f"{what} are not in {store.root()}, or not whole "
         f"(liveportrait-talker models download {' '.join(names)}; or liveportrait-talker models import DIR)"
     )
 
 
-def without_effect(options: TalkOptions, renderer: str) -> list[str]:
-    """The flags that were given and that `renderer` knows nothing of."""
-    if renderer == "neural":
-        return []
-    window = () if options.crop else ("crop_scale", "crop_vx", "crop_vy")
-    return options.given((*NEURAL_ONLY, *window))
+def without_effect(options: TalkOptions, renderer: str, driver: str) -> list[str]:
+    """The flags that were given and of which neither `renderer` nor `driver` knows anything."""
+    idle: tuple[str, ...] = ()
+    if renderer != "neural":
+        idle += NEURAL_ONLY if options.crop else (*NEURAL_ONLY, *CROP_WINDOW)
+    if driver != "learned":
+        idle += LEARNED_ONLY if options.head_style == "classic" else (*LEARNED_ONLY, SMOOTHED)
+    if renderer != "neural" and driver != "learned" and options.head_pose != "audio":
+        idle += ("device",)
+    return options.given(idle)
 
 
 class Equipment:
-    """The renderers and drivers of one set of weights, kept from one video to the next: networks are loaded once.
+    """The renderers and drivers of one set of weights. Their networks are loaded once and stay from video to video.
+
+    One set is in memory: another device, or for the renderer another precision, takes its place.
 
     Args:
         weights: network → checkpoint file, in place of those that are installed.
@@ -123,11 +130,16 @@ class Equipment:
         self.weights: Weights = dict(weights or {})
         for name in self.weights:
             registry.holding(name)  # refuses a name that no network has
-        self._networks: dict[tuple[str, str], LivePortrait] = {}
-        self._drivers: dict[tuple[object, ...], MouthDriver] = {}
+        self._liveportrait: dict[tuple[str, str], LivePortrait] = {}
+        self._sadtalker: dict[str, SadTalker] = {}
 
     def renderer(self, choice: Choice, options: TalkOptions) -> Renderer:
-        """The renderer of a choice. Raises OptionError where the device is not here."""
+        """The renderer of a choice, its networks loaded: a bad file is found before any work.
+
+        Raises:
+            OptionError: the device is not here.
+            WeightsError: a network's file is missing, or not as it should be.
+        """
         if choice.name == "embedded":
             from .render.embedded.renderer import EmbeddedRenderer
 
@@ -136,12 +148,12 @@ class Equipment:
         from .render.neural.renderer import NeuralRenderer, NeuralSettings
 
         key = (options.device, options.precision)
-        if key not in self._networks:
-            self._networks = {  # one set in memory
+        if key not in self._liveportrait:
+            self._liveportrait = {  # one set in memory
                 key: LivePortrait(weights=self.weights, device=options.device, precision=options.precision)
             }
         return NeuralRenderer(
-            self._networks[key],
+            self._liveportrait[key].load(),
             NeuralSettings(
                 stitching=not options.no_stitching,
                 normalize_lip=not options.no_normalize_lip,
@@ -155,13 +167,7 @@ class Equipment:
         )
 
     def driver(self, choice: Choice, options: TalkOptions) -> MouthDriver:
-        """The driver of a choice. Raises OptionError where the device is not here."""
-        key = (choice.name, options.device, *(getattr(options, name) for name in LEARNED_ONLY))
-        if key not in self._drivers:
-            self._drivers = {key: self._new_driver(choice, options)}
-        return self._drivers[key]
-
-    def _new_driver(self, choice: Choice, options: TalkOptions) -> MouthDriver:
+        """The driver of a choice, its networks loaded. Raises as `renderer` does."""
         if choice.name == "signal":
             from .driving.signal import SignalDriver
 
@@ -169,9 +175,16 @@ class Equipment:
         from .driving.learned.driver import LearnedDriver
 
         return LearnedDriver(
-            weights=self.weights,
-            device=options.device,
+            self.sadtalker(options.device).load(SPEAKING),
             neutral_mouth=options.neutral_mouth,
             window_rows=options.window_rows,
             smooth_variance=options.driving_smooth_observation_variance,
         )
+
+    def sadtalker(self, device: str) -> SadTalker:
+        """The networks of learned lips and of the head made from the voice. Raises OptionError as `renderer` does."""
+        from .driving.learned.sadtalker import SadTalker
+
+        if device not in self._sadtalker:
+            self._sadtalker = {device: SadTalker(weights=self.weights, device=device)}  # one set in memory
+        return self._sadtalker[device]

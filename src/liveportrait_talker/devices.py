@@ -50,16 +50,30 @@ def torch_device(name: str = "auto") -> torch.device:
 
 
 def torch_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The format of the heavy networks' numbers; `auto` is fp16 on CUDA, fp32 elsewhere.
+    """The format of the heavy networks' numbers.
+
+    `auto` is fp16 on CUDA, bf16 on a processor that calculates in it, fp32 elsewhere.
 
     Raises:
-        OptionError: the name is not known.
+        OptionError: the name is not known, or the processor would have to imitate the format, a hundred times slower.
     """
     import torch
 
     dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     if precision == "auto":
-        precision = "fp16" if device.type == "cuda" else "fp32"
+        precision = "fp16" if device.type == "cuda" else "bf16" if device.type == "cpu" and has_bf16() else "fp32"
     if precision not in dtypes:
         raise OptionError(f"precision {precision} is not known: choose one of {', '.join(PRECISIONS)}.")
+    if device.type == "cpu" and (precision == "fp16" or (precision == "bf16" and not has_bf16())):
+        raise OptionError(
+            f"precision {precision} is not for this processor, which has no such arithmetic: leave --precision out."
+        )
     return dtypes[precision]
+
+
+def has_bf16() -> bool:
+    """Whether this processor calculates in bfloat16 (AVX-512 BF16 or AMX; others would imitate it)."""
+    import torch
+
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private in torch 2.13; nothing public tells
+    return any(getattr(torch.cpu, check)() for check in checks if hasattr(torch.cpu, check))

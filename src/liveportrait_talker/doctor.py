@@ -8,6 +8,7 @@ import platform
 import tempfile
 from collections.abc import Callable
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from ._version import __version__
@@ -24,6 +25,12 @@ _NEEDED = (
     ("mediapipe", "mediapipe", "finding faces"),
     ("numba", "numba", "compiled drawing"),
     ("rich", "rich", "progress bars"),
+)
+# What the networks and the other doors need besides.
+_OPTIONAL = (
+    ("torch", "torch", "the networks: pip install 'liveportrait-talker[neural]'"),
+    ("safetensors", "safetensors", "their weights: pip install 'liveportrait-talker[neural]'"),
+    ("omegaconf", "omegaconf", "inference.py: pip install 'liveportrait-talker[original]'"),
 )
 # System libraries that an import can miss, and what brings them on Debian and Ubuntu.
 _SYSTEM = {
@@ -68,6 +75,9 @@ def report() -> tuple[list[str], bool]:
         if not problems
         else f"renderer embedded: cannot run; {problems[0]}"
     )
+    for module, package, use in _OPTIONAL:
+        here = find_spec(module) is not None
+        lines.append(f"  {'ok      ' if here else 'absent  '} {package} {_version(package) if here else ''}: {use}")
     for what, networks in (
         ("renderer neural", RENDERING),
         ("driver learned", SPEAKING),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import zlib
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,12 +23,16 @@ from .motion.head import natural_head_pose
 from .motion.keyframes import keyframe_angles
 from .options import PUPIL_RANGE, TalkOptions
 
+if TYPE_CHECKING:
+    from .driving.learned.sadtalker import SadTalker
+
 log = logging.getLogger(__name__)
 
 OnProgress = Callable[[str, int, int], None]
 """Called with (stage, steps done, steps in all)."""
 
 _HEAD, _BLINK, _GAZE = range(3)  # streams of chance
+_CLOSELY = 25.0  # frames a second
 
 
 def planned_motion(
@@ -38,7 +42,7 @@ def planned_motion(
     fps: float,
     options: TalkOptions,
     *,
-    weights: Mapping[str, Path | str],
+    sadtalker: Callable[[str], SadTalker],
     tell: OnProgress,
 ) -> MotionTrack:
     """Everything that moves while `mouth` speaks.
@@ -49,7 +53,7 @@ def planned_motion(
         mouth: the driver's answer, one row a frame.
         fps: frames a second.
         options: see TalkOptions.
-        weights: network → checkpoint file in place of the installed ones, for the head made from the voice.
+        sadtalker: device → networks; asked only where the head is made from the voice.
         tell: progress of what takes long.
 
     Raises:
@@ -66,13 +70,16 @@ def planned_motion(
 
     loudness = loudness_db(voice, fps)
     voiced = speaking(loudness, fps)
-    if not voiced.any():
+    # Few frames a second hear only pieces of it: before it is called silent it is listened to closely.
+    if not voiced.any() and not speaking(loudness_db(voice, _CLOSELY), _CLOSELY).any():
         log.warning("no voice is heard in the sound: the mouth stays at rest.")
     head_pose = options.head_pose_for(source.is_still)
     if head_pose == "still" and not source.is_still:
         log.warning("a source video moves its own head: --still adds no motion to it, and takes none away.")
     if head_pose == "synthetic" and options.head_style == "classic":
-        head = HeadTrack.turning(classic_head_pose(mouth, fps, rng(_HEAD)))
+        head = HeadTrack.turning(
+            classic_head_pose(mouth, fps, rng(_HEAD), smooth_variance=options.driving_smooth_observation_variance)
+        )
     elif head_pose == "synthetic":
         head = HeadTrack.turning(natural_head_pose(loudness, voiced, fps, rng(_HEAD)))
     elif head_pose == "reference":
@@ -80,9 +87,7 @@ def planned_motion(
     elif head_pose == "audio":
         from .driving.learned.head import audio_head  # brings torch
 
-        head = audio_head(
-            voice, source, fps, rng(_HEAD), style=options.pose_style, weights=weights, device=options.device
-        )
+        head = audio_head(sadtalker(options.device), voice, source, fps, rng(_HEAD), style=options.pose_style)
     else:  # still, source: the source's own
         head = HeadTrack.still(frames)
     head = _on_keyframes(head.scaled(options.head_motion), options)

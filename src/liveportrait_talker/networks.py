@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .devices import require_torch
@@ -31,21 +30,7 @@ def build_network(name: str) -> nn.Module:
     if name not in neural_networks():
         raise WeightsError(f"there is no network {name!r}: the names are {', '.join(neural_networks())}.")
     require_torch(f"the network {name!r}")
-    from .driving.learned import nets as driving
-    from .render.neural import nets as render
-    from .render.neural.nets import stitching
+    from .driving.learned.sadtalker import BUILDERS as HEARING
+    from .render.neural.liveportrait import BUILDERS as DRAWING
 
-    builders: dict[str, Callable[[], nn.Module]] = {
-        "appearance_feature_extractor": render.AppearanceFeatureExtractor,
-        "motion_extractor": render.MotionExtractor,
-        "warping_module": render.WarpingNetwork,
-        "spade_generator": render.SpadeGenerator,
-        "stitching": stitching.stitching,
-        "retarget_eye": stitching.retarget_eye,
-        "retarget_lip": stitching.retarget_lip,
-        "sadtalker_audio2exp": driving.Audio2Exp,
-        "sadtalker_audio2pose": driving.Audio2Pose,
-        "sadtalker_face_3drecon": driving.FaceRecon,
-        "mappingnet": driving.MappingNet,
-    }
-    return builders[name]().eval()
+    return {**DRAWING, **HEARING}[name]().eval()

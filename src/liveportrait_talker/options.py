@@ -20,7 +20,9 @@ WIDEST_TURN = 40.0  # degrees, of --yaw, --pitch and --roll
 PUPIL_RANGE = 15.0
 _BLINK_RATE = 20.0
 NEURAL_ONLY = ("driving_multiplier", "no_stitching", "no_normalize_lip", "precision", "batch_size")
-LEARNED_ONLY = ("neutral_mouth", "window_rows", "driving_smooth_observation_variance")
+SMOOTHED = "driving_smooth_observation_variance"  # learned lips, and the classic head
+CROP_WINDOW = ("crop_scale", "crop_vx", "crop_vy")
+LEARNED_ONLY = ("neutral_mouth", "window_rows", "no_normalize_lip")
 Degrees = tuple[float, ...]
 
 
@@ -74,8 +76,8 @@ class TalkOptions:
     pose_style: int = _option(0, "manner of the audio head", low=0, high=45)
     yaw: Degrees | None = _option(
         None,
-        "turn the head instead: degrees from the source's own pose, + to the picture's right; one value is held, "
-        "several are passed through at an even speed",
+        "this angle by hand, whatever --head-pose does with the others: degrees from the picture's own pose, + to the "
+        "picture's right; one value is held, several are passed through at an even speed",
         low=-WIDEST_TURN,
         high=WIDEST_TURN,
     )
@@ -104,7 +106,7 @@ class TalkOptions:
         None, "learned driver: rows of a coefficient window; what the weights say, 28 for the released", low=25, high=99
     )
     driving_smooth_observation_variance: float = _option(
-        3e-7, "learned driver: how much its lips are smoothed over time", low=1e-12, high=1
+        3e-7, "how much learned lips and the classic head are smoothed over time", low=1e-12, high=1
     )
     driving_multiplier: float = _option(
         1.0, "neural renderer: how far all motion goes, 1 = as driven", low=0, high=2, group="networks"
@@ -115,7 +117,9 @@ class TalkOptions:
     )
     device: str = _option("auto", "where the networks run", choices=DEVICES)
     precision: str = _option(
-        "auto", "number format of the neural renderer; auto is fp16 on CUDA, fp32 elsewhere", choices=PRECISIONS
+        "auto",
+        "number format of the neural renderer; auto is fp16 on CUDA, bf16 on a processor that has it, fp32 elsewhere",
+        choices=PRECISIONS,
     )
     batch_size: int | None = _option(
         None, "frames the neural renderer draws at once; what suits the device", low=1, high=64
@@ -155,11 +159,8 @@ class TalkOptions:
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, Path(getattr(self, name)))
         for name in ("yaw", "pitch", "roll"):
-            given = getattr(self, name)
-            if given is not None:
-                object.__setattr__(
-                    self, name, tuple(map(float, (given,) if isinstance(given, (int, float)) else given))
-                )
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _degrees(name, getattr(self, name)))
         for option in dataclasses.fields(self):
             self._check_range(option)
         chosen = self.head_pose
@@ -174,8 +175,8 @@ class TalkOptions:
             raise OptionError("--ref-frames-from-zero is about a reference: add --ref-head-pose VIDEO.")
         if self.pose_style and chosen != "audio":
             raise OptionError("--pose-style is about the head made from the voice: add --head-pose audio.")
-        if self.crop and self.no_crop:
-            raise OptionError("--crop and --no-crop contradict each other: give one of them.")
+        if self.no_crop and (given := self.given(("crop", *CROP_WINDOW))):
+            raise OptionError(f"{given[0]} and --no-crop contradict each other: give one of them.")
         if self.head_style != "natural" and (self.still or chosen not in (None, "synthetic") or self.ref_head_pose):
             raise OptionError("--head-style is about the synthetic head: leave it out with any other head pose.")
         if self.head_motion != 1 and (self.still or chosen in ("still", "source")):
@@ -207,6 +208,8 @@ class TalkOptions:
         if limits["choices"] is not None and value not in limits["choices"]:
             raise OptionError(f"{flag} {value} is not known: choose one of {', '.join(limits['choices'])}.")
         for number in value if isinstance(value, tuple) else (value,):
+            if limits["low"] is not None and not isinstance(number, (int, float)):
+                raise OptionError(f"{flag} {number!r} is not a number.")
             if limits["low"] is not None and not limits["low"] <= number <= limits["high"]:
                 raise OptionError(
                     f"{flag} {number} is out of range: give {_plain(limits['low'])} … {_plain(limits['high'])}."
@@ -229,9 +232,22 @@ class TalkOptions:
         if chosen == "synthetic" and not still_source:
             # The body goes on moving in the video: a head moved against it would come off its neck.
             raise OptionError("--head-pose synthetic is for a picture: a source video moves its own head.")
+        if not still_source and (given := self.given(("yaw", "pitch", "roll"))):
+            raise OptionError(f"{given[0]} is for a picture: a source video moves its own head.")
         if chosen == "audio" and not still_source:
             raise OptionError("--head-pose audio is for a picture: a source video moves its own head.")
         return chosen
+
+
+def _degrees(name: str, given: Any) -> Degrees:
+    """One number or several, as floats. Raises OptionError for anything else: text is no list of digits."""
+    try:
+        values = (given,) if isinstance(given, (int, float)) else tuple(given)
+        if isinstance(given, str) or any(isinstance(value, str) for value in values):
+            raise TypeError
+        return tuple(map(float, values))
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"--{name} {given!r} is not a number of degrees, or several.") from error
 
 
 def _plain(number: float) -> str:

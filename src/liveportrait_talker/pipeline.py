@@ -2,7 +2,7 @@
 
 portrait → Footage → TrackedSource → PreparedFace ┐
 voice → Waveform → MouthDriver → mouth ───────────┤ MotionTrack → FaceFrame → composite → VideoWriter
-head (synthetic, reference, source, still), blink, gaze ┘
+head (synthetic, reference, audio, source, still), blink, gaze ┘
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ class Scene:
     def frames(self) -> Iterator[Image]:
         """Full pictures (H, W, 3) uint8 RGB, one a frame, drawn as they are asked for."""
         for drawn in self.face.frames(self.track):
-            yield paste(self.source.footage[drawn.source_index], drawn)
+            picture = self.source.footage[drawn.source_index] if drawn.picture is None else drawn.picture
+            yield paste(picture, drawn)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,9 +147,9 @@ class Talker:
         check_output(out, overwrite)
         _protect_inputs(out, (Path(source), Path(voice), options.ref_head_pose, options.ref_blink))
         tell = on_progress or _silent
-        crew = self._crew(options)
         with self._open(Path(source), options) as footage:
             waveform = read_waveform(Path(voice), max_seconds=options.max_seconds)
+            crew = self._crew(options)  # loads networks: after the inputs were seen to be good, before any long work
             scene = self._scene(crew, footage, waveform, options, tell)
             frames = len(scene)
             size = scene.source.footage.size
@@ -199,9 +200,9 @@ class Talker:
         Nothing is held: memory does not grow with the voice. Raises TalkerError as `save` does.
         """
         options = options or TalkOptions()
-        crew = self._crew(options)
         with self._open(Path(source), options) as footage:
             waveform = read_waveform(Path(voice), max_seconds=options.max_seconds)
+            crew = self._crew(options)
             yield from self._scene(crew, footage, waveform, options, on_progress or _silent).frames()
 
     def _crew(self, options: TalkOptions) -> _Crew:
@@ -218,24 +219,31 @@ class Talker:
             drawing = choose_renderer(options, weights)
             renderer = self._equipment.renderer(drawing, options)
         if self._driver is not None:
+            if options.driver != "auto":
+                raise OptionError(
+                    f"--driver {options.driver} and a Talker with a driver of its own contradict each other."
+                )
             driver, speaking = self._driver, Choice(type(self._driver).__name__, "it was given")
         else:
             speaking = choose_driver(options, drawing.name, weights)
             driver = self._equipment.driver(speaking, options)
         if options.head_pose == "audio" and (lack := lacking(NODDING, weights)):
             raise WeightsError(f"--head-pose audio cannot run: {lack}.")
-        if self._renderer is None and (idle := without_effect(options, drawing.name)):
-            log.warning("%s: no effect, as the %s renderer draws.", ", ".join(idle), drawing.name)
-        log.info(
-            "drawn by the %s renderer (%s), spoken by the %s driver (%s).",
-            drawing.name,
-            drawing.reason,
-            speaking.name,
-            speaking.reason,
-        )
+        if options.head_pose == "audio":
+            self._equipment.sadtalker(options.device).load(NODDING)
+        if idle := without_effect(options, drawing.name, speaking.name):
+            log.warning(
+                "%s: no effect with the %s renderer and the %s driver.", ", ".join(idle), drawing.name, speaking.name
+            )
+        log.info("drawn by the %s renderer: %s.", drawing.name, drawing.reason)
+        if drawing.name == "neural" or speaking.name == "learned":  # else there was nothing to choose
+            log.info("spoken by the %s driver: %s.", speaking.name, speaking.reason)
         return _Crew(renderer, drawing, driver, speaking)
 
     def _open(self, source: Path, options: TalkOptions) -> Footage:
+        for reference in (options.ref_head_pose, options.ref_blink):
+            if reference is not None:  # it is followed late: a mistake in it should not cost the work before
+                open_footage(reference, max_seconds=options.max_seconds).close()
         footage = open_footage(
             source,
             max_side=options.max_size,
@@ -261,7 +269,7 @@ class Talker:
         if options.crop:
             source = cropped(source, scale=options.crop_scale, shift_x=options.crop_vx, shift_y=options.crop_vy)
         mouth = crew.driver.drive(voice, source, fps)
-        motion = planned_motion(source, voice, mouth, fps, options, weights=self._equipment.weights, tell=tell)
+        motion = planned_motion(source, voice, mouth, fps, options, sadtalker=self._equipment.sadtalker, tell=tell)
         return Scene(source, crew.renderer.prepare(source), motion)
 
 

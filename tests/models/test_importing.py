@@ -134,7 +134,7 @@ def test_an_import_replaces_what_was_there(folder, tmp_path):
     assert same(load("mappingnet", file=folder / "mappingnet_basic_64inp_onlylip.pt"), wanted["mappingnet"])
 
 
-@pytest.mark.parametrize("rows", ["0", "-3", "many", "1001"])
+@pytest.mark.parametrize("rows", ["0", "24", "100", "-3", "many", "²", "9" * 5000])
 def test_nonsense_rows_are_refused(tmp_path, rows):
     state = {"first.0.weight": torch.zeros(2), "fc_exp.weight": torch.zeros(2)}
     save_file(state, tmp_path / "own.safetensors", metadata={"rows": rows})
@@ -274,3 +274,28 @@ def test_tensors_that_are_not_the_networks_are_refused(tmp_path, change, word):
     save_file(state, path)
     with pytest.raises(WeightsError, match=rf"(?s)mine\.safetensors does not fit the network mappingnet.*{word}"):
         loaded("mappingnet", build, file=path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("own", [True, False])
+def test_other_floating_numbers_become_float32(tmp_path, dtype, own):
+    """They were accepted, and then the first picture ended in a RuntimeError."""
+
+    def build() -> torch.nn.Module:
+        return torch.nn.ModuleDict(
+            {
+                "first": torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3)),
+                "fc_exp": torch.nn.Linear(3, 2),
+            }
+        )
+
+    state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in build().state_dict().items()}
+    path = tmp_path / "mine.safetensors"
+    save_file(state, path)
+    if not own:
+        import_folder(path)
+    net = loaded("mappingnet", build, file=path if own else None)
+    wanted = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    assert same(net.state_dict(), wanted)
+    assert {v.dtype for v in net.state_dict().values()} == {torch.float32, torch.int64}
+    assert net["fc_exp"](net["first"](torch.zeros(1, 2))).shape == (1, 2)

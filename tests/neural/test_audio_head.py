@@ -18,6 +18,7 @@ from liveportrait_talker.driving.learned.head import (  # noqa: E402
     voice_pose,
     within_comfort,
 )
+from liveportrait_talker.driving.learned.sadtalker import SadTalker  # noqa: E402
 from liveportrait_talker.driving.learned.smoothing import smooth_pose  # noqa: E402
 from liveportrait_talker.errors import WeightsError  # noqa: E402
 from liveportrait_talker.face.tracked import TrackedFace, TrackedSource  # noqa: E402
@@ -57,6 +58,10 @@ def installed(monkeypatch, network, fixture_file):
 def speech(fixture_file):
     """The goldens' voice."""
     return fixture_file("talker_chain")["wav"]
+
+
+def networks() -> SadTalker:
+    return SadTalker(device="cpu")
 
 
 def noise(seconds: float) -> Waveform:
@@ -178,7 +183,7 @@ def test_wide_motion_is_made_smaller_as_a_whole(caplog):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_whole_head_is_bearable(installed, speech, seed):
     """Synthetic weights turn it by radians."""
-    track = audio_head(Waveform(speech, RATE), SOURCE, 25.0, np.random.default_rng(seed), style=0, device="cpu")
+    track = audio_head(networks(), Waveform(speech, RATE), SOURCE, 25.0, np.random.default_rng(seed), style=0)
     limits = COMFORTABLE + 1e-6
     assert (np.abs(track.rotation_deg) <= limits[:3]).all()
     assert (np.abs(track.shift) <= limits[3:5]).all()
@@ -193,13 +198,13 @@ def test_the_whole_head_is_bearable(installed, speech, seed):
 def test_any_length_at_any_rate(installed, seconds, fps):
     """Defect 26: also one, two and three frames."""
     sound = noise(seconds)
-    track = audio_head(sound, SOURCE, fps, np.random.default_rng(0), style=45, device="cpu")
+    track = audio_head(networks(), sound, SOURCE, fps, np.random.default_rng(0), style=45)
     assert len(track) == sound.frame_count(fps)
 
 
 def test_chance_and_style_decide(installed):
     def made(seed, style):
-        return audio_head(noise(2.0), SOURCE, 25.0, np.random.default_rng(seed), style=style, device="cpu").rotation_deg
+        return audio_head(networks(), noise(2.0), SOURCE, 25.0, np.random.default_rng(seed), style=style).rotation_deg
 
     np.testing.assert_array_equal(made(0, 0), made(0, 0))
     assert np.abs(made(0, 0) - made(1, 0)).max() > 0.01
@@ -209,13 +214,13 @@ def test_chance_and_style_decide(installed):
 @pytest.mark.parametrize("style", [-1, 46])
 def test_there_are_46_styles(style):
     with pytest.raises(ValueError, match="0…45"):
-        audio_head(noise(0.1), SOURCE, 25.0, np.random.default_rng(0), style=style)
+        audio_head(networks(), noise(0.1), SOURCE, 25.0, np.random.default_rng(0), style=style)
 
 
 def test_missing_weights_name_the_command(tmp_path, monkeypatch):
     monkeypatch.setenv("LPT_MODELS", str(tmp_path))
     with pytest.raises(WeightsError, match=r"not installed.*liveportrait-talker models"):
-        audio_head(noise(0.1), SOURCE, 25.0, np.random.default_rng(0), style=0, device="cpu")
+        audio_head(networks(), noise(0.1), SOURCE, 25.0, np.random.default_rng(0), style=0)
 
 
 def test_a_second_network_has_the_layers_of_the_first():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import save_file  # noqa: E402
 
 from liveportrait_talker.driving.learned import driver as module  # noqa: E402
+from liveportrait_talker.driving.learned import head  # noqa: E402
 from liveportrait_talker.driving.learned.driver import (  # noqa: E402
     LearnedDriver,
     LipNetworks,
@@ -17,12 +20,16 @@ from liveportrait_talker.driving.learned.driver import (  # noqa: E402
     lip_offsets,
     source_coefficients,
 )
+from liveportrait_talker.driving.learned.head import audio_head  # noqa: E402
+from liveportrait_talker.driving.learned.sadtalker import BUILDERS, SadTalker  # noqa: E402
 from liveportrait_talker.driving.protocol import MouthDriver  # noqa: E402
 from liveportrait_talker.errors import WeightsError  # noqa: E402
 from liveportrait_talker.face.tracked import TrackedFace, TrackedSource  # noqa: E402
 from liveportrait_talker.media import Footage  # noqa: E402
 from liveportrait_talker.media.waveform import Waveform  # noqa: E402
 from liveportrait_talker.models import importing  # noqa: E402
+from liveportrait_talker.models.conversion import WINDOW_ROWS  # noqa: E402
+from liveportrait_talker.options import TalkOptions  # noqa: E402
 from liveportrait_talker.render.embedded.model import face_model  # noqa: E402
 
 RATE = 16_000
@@ -59,8 +66,13 @@ def installed(monkeypatch, network, chain):
 
     monkeypatch.setattr(importing, "loaded", loaded)
     monkeypatch.setattr(importing, "metadata", lambda name: {"rows": "28"})
-    monkeypatch.setattr(module, "source_coefficients", lambda net, source: OWN)
+    for reader in (module, head):
+        monkeypatch.setattr(reader, "source_coefficients", lambda net, source: OWN)
     return asked
+
+
+def learned(weights=None, **choices) -> LearnedDriver:
+    return LearnedDriver(SadTalker(weights=weights, device="cpu"), **choices)
 
 
 def noise(seconds: float) -> Waveform:
@@ -77,7 +89,7 @@ def test_voice_to_lips(chain, networks, voice, close):
 def test_driver_with_the_originals_choices(chain, installed, monkeypatch, voice, close):
     """Counted from the first frame; next to no smoothing, as the original had for pictures."""
     monkeypatch.setattr(module, "source_coefficients", lambda net, source: chain["coeffs70"])
-    driver: MouthDriver = LearnedDriver(device="cpu", neutral_mouth="first", smooth_variance=1e-15)
+    driver: MouthDriver = learned(neutral_mouth="first", smooth_variance=1e-15)
     lips = driver.drive(voice, SOURCE, 25.0)
     close(lips.offsets.reshape(-1, 18), chain["lip_exp"] - chain["lip_exp"][0], of_largest=1e-5)
 
@@ -123,25 +135,22 @@ def test_a_video_is_read_where_the_face_first_shows(network):
 
 def test_only_the_expression_of_the_source_counts(installed, monkeypatch, voice):
     """Defect 25: pose never reaches the networks of the lips."""
-    lips = LearnedDriver(device="cpu").drive(voice, SOURCE, 25.0)
+    lips = learned().drive(voice, SOURCE, 25.0)
     turned = np.concatenate([OWN[:64], OWN[64:] + 5.0])
     monkeypatch.setattr(module, "source_coefficients", lambda net, source: turned)
-    np.testing.assert_array_equal(LearnedDriver(device="cpu").drive(voice, SOURCE, 25.0).offsets, lips.offsets)
+    np.testing.assert_array_equal(learned().drive(voice, SOURCE, 25.0).offsets, lips.offsets)
 
 
 # ------------------------------------------------------------------ rest
 def test_silence_rests(installed, chain):
     silence = Waveform(np.zeros(2 * RATE, np.float32), RATE)
-    lips = LearnedDriver(device="cpu").drive(silence, SOURCE, 25.0)
+    lips = learned().drive(silence, SOURCE, 25.0)
     assert lips.offsets.shape == (50, 6, 3)
     assert np.abs(lips.offsets).max() <= 1e-5 * np.abs(chain["lip_exp"]).max()
 
 
 def test_the_two_rests_differ_by_a_constant(installed, voice):
-    estimate, first = (
-        LearnedDriver(device="cpu", neutral_mouth=rest).drive(voice, SOURCE, 25.0).offsets
-        for rest in ("estimate", "first")
-    )
+    estimate, first = (learned(neutral_mouth=rest).drive(voice, SOURCE, 25.0).offsets for rest in ("estimate", "first"))
     np.testing.assert_allclose(first - estimate, np.broadcast_to((first - estimate)[:1], first.shape), atol=1e-4)
     assert np.abs(first - estimate)[0].max() > 0.1
 
@@ -149,7 +158,7 @@ def test_the_two_rests_differ_by_a_constant(installed, voice):
 def test_how_a_clip_begins_does_not_change_the_rest_of_it(installed, voice):
     """Defect 22."""
     late = Waveform(np.concatenate([np.zeros(RATE, np.float32), voice.samples]), RATE)
-    driver = LearnedDriver(device="cpu")
+    driver = learned()
     at_once, later = (driver.drive(sound, SOURCE, 25.0).offsets for sound in (voice, late))
     np.testing.assert_allclose(later[25 + 20 :], at_once[20:], atol=1e-4)
 
@@ -157,10 +166,10 @@ def test_how_a_clip_begins_does_not_change_the_rest_of_it(installed, voice):
 def test_smoothing_is_the_same_for_pictures_and_videos(installed, voice):
     """Defect 23."""
     video = TrackedSource(Footage.from_frames("v", [PICTURE] * 2, 25), (FACE,) * 2)
-    driver = LearnedDriver(device="cpu", smooth_variance=1e-4)
+    driver = learned(smooth_variance=1e-4)
     smooth = driver.drive(voice, SOURCE, 25.0).offsets
     np.testing.assert_array_equal(driver.drive(voice, video, 25.0).offsets, smooth)
-    rough = LearnedDriver(device="cpu").drive(voice, SOURCE, 25.0).offsets
+    rough = learned().drive(voice, SOURCE, 25.0).offsets
     assert np.abs(np.diff(smooth, axis=0)).mean() < 0.8 * np.abs(np.diff(rough, axis=0)).mean()
 
 
@@ -170,11 +179,11 @@ def test_smoothing_is_the_same_for_pictures_and_videos(installed, voice):
 def test_any_length_at_any_rate(installed, seconds, fps):
     """Defects 18 and 32."""
     sound = noise(seconds)
-    assert len(LearnedDriver(device="cpu").drive(sound, SOURCE, fps)) == sound.frame_count(fps)
+    assert len(learned().drive(sound, SOURCE, fps)) == sound.frame_count(fps)
 
 
 def test_every_rate_tells_the_same_time(installed, voice):
-    driver = LearnedDriver(device="cpu")
+    driver = learned()
     usual, double = (driver.drive(voice, SOURCE, fps).offsets for fps in (25.0, 50.0))
     np.testing.assert_array_equal(double[::2][:52], usual)
 
@@ -216,46 +225,67 @@ def test_another_sample_rate_is_refused(networks):
 
 # ------------------------------------------------------------------ weights and choices
 def test_networks_are_loaded_once_and_late(installed, voice):
-    driver = LearnedDriver(device="cpu")
+    networks = SadTalker(device="cpu")
+    driver = LearnedDriver(networks)
     assert not installed
     driver.drive(noise(0.1), SOURCE, 25.0)
     driver.drive(noise(0.1), SOURCE, 25.0)
     names = ["sadtalker_audio2exp", "mappingnet", "sadtalker_face_3drecon"]
     assert sorted(installed) == sorted((name, None) for name in names)
+    LearnedDriver(networks, neutral_mouth="first", window_rows=29).drive(noise(0.1), SOURCE, 25.0)
+    audio_head(networks, noise(0.1), SOURCE, 25.0, np.random.default_rng(0), style=0)
+    audio_head(networks, noise(0.1), SOURCE, 25.0, np.random.default_rng(0), style=0)
+    assert sorted(name for name, _ in installed) == sorted(BUILDERS), "the head shares them"
+
+
+def test_what_is_wrong_with_a_file_is_found_by_loading(installed, tmp_path):
+    networks = SadTalker(device="cpu")
+    assert networks.load(["mappingnet", "mappingnet"]).load(["mappingnet"]) is networks
+    assert installed == [("mappingnet", None)] and networks.rows == 28
+    own = tmp_path / "mine.safetensors"
+    save_file({"x": torch.zeros(1)}, own, metadata={"rows": "1"})
+    with pytest.raises(WeightsError, match=r"mine\.safetensors.*'1' rows: 25 … 99"):
+        SadTalker(weights={"mappingnet": own}, device="cpu").load(["mappingnet"])
 
 
 def test_files_of_ones_own_bring_their_window_length(installed, tmp_path, voice):
     own = tmp_path / "mine.safetensors"
     save_file({"x": torch.zeros(1)}, own, metadata={"rows": "29"})
-    lips = LearnedDriver(device="cpu", weights={"mappingnet": own}).drive(voice, SOURCE, 25.0).offsets
+    lips = learned(weights={"mappingnet": own}).drive(voice, SOURCE, 25.0).offsets
     assert ("mappingnet", own) in installed
-    wanted, other = (
-        LearnedDriver(device="cpu", window_rows=rows).drive(voice, SOURCE, 25.0).offsets for rows in (29, 28)
-    )
+    wanted, other = (learned(window_rows=rows).drive(voice, SOURCE, 25.0).offsets for rows in (29, 28))
     np.testing.assert_array_equal(lips, wanted)
     assert np.abs(lips - other).max() > 1e-3
-    given = LearnedDriver(device="cpu", weights={"mappingnet": str(own)}, window_rows=28)
+    given = learned(weights={"mappingnet": str(own)}, window_rows=28)
     np.testing.assert_array_equal(given.drive(voice, SOURCE, 25.0).offsets, other)
 
 
-@pytest.mark.parametrize("rows", ["24", "many", "-30"])
+@pytest.mark.parametrize("rows", ["24", "100", "many", "-30", "²", "3²", "", "٣٠", "9" * 5000])
 def test_a_file_with_nonsense_rows_is_named(installed, tmp_path, rows):
     own = tmp_path / "mine.safetensors"
     save_file({"x": torch.zeros(1)}, own, metadata={"rows": rows})
     with pytest.raises(WeightsError, match=rf"mine\.safetensors.*'{rows}' rows"):
-        LearnedDriver(device="cpu", weights={"mappingnet": own}).drive(noise(0.1), SOURCE, 25.0)
+        learned(weights={"mappingnet": own}).drive(noise(0.1), SOURCE, 25.0)
 
 
 def test_missing_weights_name_the_command(tmp_path, monkeypatch):
     monkeypatch.setenv("LPT_MODELS", str(tmp_path))
     with pytest.raises(WeightsError, match=r"not installed.*liveportrait-talker models"):
-        LearnedDriver(device="cpu").drive(noise(0.1), SOURCE, 25.0)
+        learned().drive(noise(0.1), SOURCE, 25.0)
 
 
 def test_choices_are_checked_at_once():
     with pytest.raises(WeightsError, match=r"no network 'mapping_net'.*mappingnet"):
-        LearnedDriver(device="cpu", weights={"mapping_net": "x.pt"})
+        SadTalker(weights={"mapping_net": "x.pt"}, device="cpu")
     with pytest.raises(ValueError, match=r"estimate, first"):
-        LearnedDriver(device="cpu", neutral_mouth="median")
-    with pytest.raises(ValueError, match="at least 25"):
-        LearnedDriver(device="cpu", window_rows=24)
+        learned(neutral_mouth="median")
+    for rows in (24, 100):
+        with pytest.raises(ValueError, match="25…99"):
+            learned(window_rows=rows)
+
+
+def test_the_range_of_window_rows_is_the_options():
+    (option,) = (field for field in dataclasses.fields(TalkOptions) if field.name == "window_rows")
+    assert (option.metadata["low"], option.metadata["high"]) == (WINDOW_ROWS[0], WINDOW_ROWS[-1])
+    for rows in (WINDOW_ROWS[0], WINDOW_ROWS[-1]):
+        assert TalkOptions(window_rows=rows).window_rows == rows

@@ -16,6 +16,7 @@ from liveportrait_talker.choices import Choice, Equipment  # noqa: E402
 from liveportrait_talker.cli import main  # noqa: E402
 from liveportrait_talker.devices import torch_device  # noqa: E402
 from liveportrait_talker.driving.learned.driver import LearnedDriver  # noqa: E402
+from liveportrait_talker.driving.learned.sadtalker import SadTalker  # noqa: E402
 from liveportrait_talker.errors import OptionError, WeightsError  # noqa: E402
 from liveportrait_talker.face.crop import FaceCrop  # noqa: E402
 from liveportrait_talker.face.cropped import cropped  # noqa: E402
@@ -35,6 +36,7 @@ from liveportrait_talker.render.neural.renderer import (  # noqa: E402
     network_picture,
     whole_frame,
 )
+from liveportrait_talker.render.protocol import FaceFrame  # noqa: E402
 from sounds import syllables, write_wav  # noqa: E402
 
 PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.png"
@@ -305,7 +307,7 @@ def test_a_frame_that_is_a_face_already_is_not_squeezed():
     np.testing.assert_allclose(wide.to_image @ [256, 256, 1], [400, 200, 1])
     assert wide.scale == pytest.approx(800 / 512)
     picture = np.full((400, 800, 3), 200, np.uint8)
-    seen = network_picture(picture, wide, repeat_edge=False)
+    seen = network_picture(picture, wide)
     assert seen.shape == (256, 256, 3) and not seen[:60].any() and (seen[70:186] == 200).all()
 
 
@@ -347,6 +349,7 @@ class Warp(torch.nn.Module):
         self.nothing = torch.nn.Parameter(torch.zeros(1))
 
     def forward(self, feature_3d, *, kp_source, kp_driving):
+        assert feature_3d.dtype == torch.float32 and torch.isfinite(feature_3d).all()
         return {"out": feature_3d[:, 0]}
 
 
@@ -354,11 +357,12 @@ class Warp(torch.nn.Module):
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_that_gives_no_picture_goes_on_in_fp32(monkeypatch, caplog, value, precision):
     made = {"warping_module": Warp, "spade_generator": lambda: Broken(value)}
-    monkeypatch.setattr(
-        "liveportrait_talker.render.neural.liveportrait.loaded", lambda name, build, *, file, device: made[name]()
-    )
+    home = "liveportrait_talker.render.neural.liveportrait"
+    monkeypatch.setattr(f"{home}.loaded", lambda name, build, *, file: made[name]())
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    monkeypatch.setattr(f"{home}.torch_dtype", lambda name, device: dtype)
     networks = LivePortrait(device="cpu", precision=precision)
-    picture = networks.drawn(torch.zeros(1, 32, 16, 8, 8), np.zeros((1, 21, 3)), np.zeros((2, 21, 3)))
+    picture = networks.drawn(torch.full((1, 32, 16, 8, 8), 1e5), np.zeros((1, 21, 3)), np.zeros((2, 21, 3)))
     assert picture.shape == (2, 512, 512, 3) and (picture == 127).all()
     assert networks.precision == "fp32"
     assert [r.message for r in caplog.records] == [f"{precision} gave no picture on cpu: the drawing goes on in fp32."]
@@ -455,12 +459,14 @@ def test_the_device_is_what_is_here(monkeypatch):
     assert TalkOptions().device == "auto"
 
 
-def test_the_parts_have_the_options_defaults():
+def test_the_parts_have_the_options_defaults(monkeypatch):
     """LivePortrait's library and its command line differ."""
+    monkeypatch.setattr(LivePortrait, "load", lambda networks: networks)
+    monkeypatch.setattr(SadTalker, "load", lambda networks, names: networks)
     options, equipment = TalkOptions(device="cpu"), Equipment()
     renderer = equipment.renderer(Choice("neural", ""), options)
     assert renderer.settings == NeuralSettings()
-    by_options, plain = equipment.driver(Choice("learned", ""), options), LearnedDriver(device="cpu")
+    by_options, plain = equipment.driver(Choice("learned", ""), options), LearnedDriver(equipment.sadtalker("cpu"))
     assert vars(by_options) == vars(plain)
 
 
@@ -495,3 +501,71 @@ def test_a_wrong_file_is_told_before_a_network_is_loaded(capsys, tmp_path, monke
         words = ["generate", source, sound, "-o", tmp_path / "o.mp4", "--renderer", "neural"]
         assert main([str(word) for word in words]) == 2
         assert name in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [(512, 512), (768, 768), (1024, 700), (2048, 2048)])
+def test_a_whole_frame_keeps_its_rim(size):
+    """It was darkened twice there."""
+    width, height = size
+    picture = np.full((height, width, 3), 200, np.uint8)
+    face = FaceFrame(np.full((512, 512, 3), 200, np.uint8), None, whole_frame(size), 0)
+    assert (paste(picture, face) == 200).all()
+
+
+def test_a_video_that_stands_still_is_looked_at_once(portrait):
+    """25 frames a second shown at 60."""
+    frames = [np.clip(portrait.footage[0].astype(int) + k, 0, 255).astype(np.uint8) for k in range(4)]
+    video = TrackedSource(Footage.from_frames("clip.mp4", frames, 25.0), portrait.faces * 4)
+    seen = Readable()
+    drawn = list(NeuralRenderer(seen).prepare(video).frames(neutral(9, fps=60.0)))
+    assert len(drawn) == 9 and seen.looked_at == 4
+    assert all(np.array_equal(frame.picture, video.footage[frame.source_index]) for frame in drawn)
+
+
+def test_key_points_are_found_in_liveportraits_own_crop(portrait):
+    """Black beyond the picture for M; its edge repeated for F, whose black would be drawn."""
+    shown = {}
+
+    class Both(Readable):
+        def motion(self, faces):
+            shown["M"] = faces[0]
+            return super().motion(faces)
+
+        def features(self, faces):
+            shown["F"] = faces[0]
+            return super().features(faces)
+
+    NeuralRenderer(Both()).prepare(portrait)
+    assert (shown["M"][0] == 0).all(axis=-1).any() and not (shown["F"][0] == 0).all(axis=-1).any()
+
+
+def test_too_little_memory_is_told(monkeypatch):
+    networks = LivePortrait(device="cpu", precision="fp32")
+
+    def full(*_):
+        raise torch.OutOfMemoryError("no")
+
+    monkeypatch.setattr(networks, "_decoded", full)
+    points = np.zeros((4, 21, 3))
+    with pytest.raises(OptionError, match=r"does not hold 4 frame.* give --batch-size 2"):
+        networks.drawn(torch.zeros(1), points[:1], points)
+    with pytest.raises(OptionError, match="give --device cpu"):
+        networks.drawn(torch.zeros(1), points[:1], points[:1])
+
+
+def test_a_format_that_the_processor_would_imitate_is_refused(monkeypatch):
+    """fp16 on a processor takes minutes a frame."""
+    from liveportrait_talker import devices
+
+    cpu = torch.device("cpu")
+    with pytest.raises(OptionError, match="precision fp16 is not for this processor"):
+        devices.torch_dtype("fp16", cpu)
+    monkeypatch.setattr(devices, "has_bf16", lambda: False)
+    assert devices.torch_dtype("auto", cpu) == torch.float32
+    with pytest.raises(OptionError, match="precision bf16 is not for this processor"):
+        devices.torch_dtype("bf16", cpu)
+    monkeypatch.setattr(devices, "has_bf16", lambda: True)
+    assert devices.torch_dtype("auto", cpu) == torch.bfloat16
+    assert devices.torch_dtype("auto", torch.device("cuda")) == torch.float16
+    with pytest.raises(OptionError, match="not known"):
+        devices.torch_dtype("int8", cpu)

@@ -165,7 +165,7 @@ def test_defaults(tmp_path):
         batch_size=2,
         blink=True,
         head_from_voice=False,
-        semantic_radius=14,
+        semantic_radius=None,
         observation_variance=3e-7,
         driving_multiplier=1.0,
         half_precision=False,

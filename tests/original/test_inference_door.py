@@ -29,7 +29,7 @@ AS_ORIGINAL = TalkOptions(
     head_style="classic",
     blink=True,
     gaze="still",
-    window_rows=28,
+    no_normalize_lip=True,
     precision="fp32",
     batch_size=2,
     fps=25.0,
@@ -185,7 +185,7 @@ def test_flags(words, source, expected, talker, place):
             {"driving_smooth_observation_variance": 2e-4},
         ),
         ("{lp_render: {driving_multiplier: 0.8}}", {"driving_multiplier": 0.8}),
-        ("{lp_render: {liveportrait_cfg: {flag_use_half_precision: true}}}", {"precision": "fp16"}),
+        ("{lp_render: {liveportrait_cfg: {flag_use_half_precision: true}}}", {"precision": "auto"}),
     ],
 )
 def test_configuration(text, expected, talker, place):
@@ -316,11 +316,6 @@ def test_a_key_without_effect_is_noted(talker, place, capsys):
     ("words", "text", "sentence"),
     [
         (["--still", "--ref_head_pose_path", "clip.mp4"], "{}", "--ref_head_pose_path and --still contradict"),
-        (
-            ["--ref_frames_from_zero"],
-            "{}",
-            "--ref_frames_from_zero is about a reference: add --ref_head_pose_path VIDEO",
-        ),
         (["--pupil_x", "16"], "{}", "--pupil_x 16.0 is out of range: give -15 … 15"),
         (["--pupil_y", "nan"], "{}", "--pupil_y nan is out of range"),
         ([], "{device: tpu}", "inference.device tpu is not known: choose one of auto"),

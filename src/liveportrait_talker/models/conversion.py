@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = "1"  # of the converted file: raised when its keys or metadata change, so that old ones are made anew
-_MOST_ROWS = 1000
+WINDOW_ROWS = range(25, 100)
+"""How long the MappingNet's windows may be: its kernels reach over 25 rows."""
+_ROWS_TEXTS = frozenset(map(str, WINDOW_ROWS))
 
 
 def convert(
@@ -36,7 +38,7 @@ def convert(
 
     said = {**own_notes, **notes, "network": network, "package_version": __version__, "format": FORMAT}
     if network == "mappingnet":
-        said["rows"] = str(_rows(own_notes.get("rows", str(MAPPINGNET_ROWS)), notes["source"]))
+        said["rows"] = str(window_rows(own_notes, notes["source"]))
     partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     with only_one(target):
         apart = _unshared(tensors)
@@ -57,9 +59,16 @@ def convert(
         write_receipt(target, sha256=sha256, origin=notes["source"], trust=OWN)
 
 
-def _rows(text: str, source: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= _MOST_ROWS:
-        raise WeightsError(f"{source} says that its windows have {text!r} rows: 1 … {_MOST_ROWS} make sense.")
+def window_rows(notes: Mapping[str, str], source: str | Path) -> int:
+    """The window length that a MappingNet's file states in what it says of itself; the released one's where it is mute.
+
+    Raises:
+        WeightsError: it is not one of WINDOW_ROWS; the text names `source`.
+    """
+    text = notes.get("rows", str(MAPPINGNET_ROWS))
+    if text not in _ROWS_TEXTS:
+        least, most = WINDOW_ROWS[0], WINDOW_ROWS[-1]
+        raise WeightsError(f"{source} says that its windows have {text!r} rows: {least} … {most} make sense.")
     return int(text)
 
 

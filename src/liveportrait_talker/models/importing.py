@@ -129,9 +129,10 @@ def loaded(
     file: str | Path | None = None,
     device: torch.device | str = "cpu",
 ) -> nn.Module:
-    """The network that `build` makes, with its weights, strictly loaded: eval mode, no gradients, on `device`.
+    """The network that `build` makes, with its weights, strictly loaded: float32, eval mode, no gradients, on `device`.
 
-    It is built without memory and takes the mapped tensors as they are, so that nothing is made twice.
+    It is built without memory and takes the mapped tensors as they are, so that nothing is made twice. Other floating
+    numbers, of a file saved in float16 or float64, become float32, as what is sent through the network is.
 
     Raises:
         WeightsError: as `load` does, or the file's tensors are not this network's.
@@ -139,7 +140,7 @@ def loaded(
     require_torch(f"the network {network}")
     import torch
 
-    tensors = load(network, file=file)
+    tensors = {k: t.float() if t.is_floating_point() else t for k, t in load(network, file=file).items()}
     with torch.device("meta"):
         net = build()
     try:
@@ -166,7 +167,7 @@ def missing(networks: Iterable[str]) -> tuple[str, ...]:
     gone = []
     for network in networks:
         released = registry.holding(network)
-        if not (store.is_converted(network) or store.is_whole(released)):
+        if not (store.looks_whole(network) or store.is_whole(released)):
             gone.append(network)
     return tuple(gone)
 

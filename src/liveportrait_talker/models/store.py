@@ -103,6 +103,14 @@ def is_converted(network: str) -> bool:
         return False
 
 
+def looks_whole(network: str) -> bool:
+    """Is there a converted file of this network, as large as when it was made? Its tensors are not read."""
+    if not is_converted(network):
+        return False
+    receipt = read_receipt(converted_path(network))
+    return receipt is None or converted_path(network).stat().st_size == receipt.size
+
+
 def path(name: str | Path) -> Path:
     """The trusted file of a name: a released file, a converted network, or a file of your own by its path.
 
@@ -191,7 +199,7 @@ def installed() -> tuple[Installed, ...]:
     """Every released file, with what of it is here. Quick: nothing is summed."""
     here = []
     for file in registry.FILES:
-        converted = tuple(filter(is_converted, file.networks))
+        converted = tuple(filter(looks_whole, file.networks))
         here.append(Installed(file, released_path(file) if is_whole(file) else None, converted))
     return tuple(here)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .smoothing import kalman_smooth, moving_average
+from .smoothing import OBSERVATION_VARIANCE, kalman_smooth, moving_average
 from .track import LipKeypoints, Mouth
 
 Array = npt.NDArray[np.float64]
@@ -21,7 +21,9 @@ GATE_WINDOW_S = 0.28  # seven frames at 25 fps
 _GATE_FPS = 25.0
 
 
-def classic_head_pose(mouth: Mouth, fps: float, rng: np.random.Generator) -> Array:
+def classic_head_pose(
+    mouth: Mouth, fps: float, rng: np.random.Generator, *, smooth_variance: float = OBSERVATION_VARIANCE
+) -> Array:
     """Pitch, yaw, roll (T, 3) float64 in degrees, relative to the source, |each| ≤ 3.
 
     The original's motion, on a true time axis (defect 40), at any frame rate and gated shut, not open, where
@@ -38,7 +40,7 @@ def classic_head_pose(mouth: Mouth, fps: float, rng: np.random.Generator) -> Arr
     weight = lip_gate(lip_pair(mouth), GATE_THRESHOLD * _GATE_FPS / fps, max(1, round(GATE_WINDOW_S * fps)))
     if not len(mouth):
         return moves
-    return kalman_smooth(moves * weight[:, None])
+    return kalman_smooth(moves * weight[:, None], smooth_variance)
 
 
 def classic_moves(seconds: ArrayLike, degree: ArrayLike, frequency: ArrayLike, jitter: ArrayLike) -> Array:

@@ -38,7 +38,7 @@ INFERENCE = Section(
         fixed("audio2coeff.audio2pose_cfg.cvae_cfg.encoder_layer_sizes", Kind.SIZES, [192, 128], _SIZES),
         fixed("audio2coeff.audio2pose_cfg.cvae_cfg.decoder_layer_sizes", Kind.SIZES, [128, 192], _SIZES),
         fixed("audio2coeff.audio2pose_cfg.cvae_cfg.num_classes", Kind.WHOLE, 46, _SIZES),
-        honoured("map2lp.semantic_radius", Kind.WHOLE, 14),
+        honoured("map2lp.semantic_radius", Kind.WHOLE, None),  # else what the weights say
         honoured("map2lp.mappingnet_model_path", Kind.TEXT, None),
         fixed("map2lp.mappingnet_cfg.coeff_nc", Kind.WHOLE, 64, _SIZES),
         fixed("map2lp.mappingnet_cfg.descriptor_nc", Kind.WHOLE, 1024, _SIZES),
@@ -97,7 +97,7 @@ class InferenceConfig:
     batch_size: int
     blink: bool
     head_from_voice: bool
-    semantic_radius: int
+    semantic_radius: int | None
     observation_variance: float
     driving_multiplier: float
     half_precision: bool

@@ -62,18 +62,20 @@ def talk_options(config: InferenceConfig, arguments: argparse.Namespace, *, stil
         head_pose="audio" if from_voice else None,
         still=arguments.still,
         ref_head_pose=arguments.ref_head_pose_path,
-        ref_frames_from_zero=arguments.ref_frames_from_zero,
+        ref_frames_from_zero=arguments.ref_frames_from_zero and arguments.ref_head_pose_path is not None,
         head_style="classic" if free_head and not from_voice else "natural",
         blink=(True if still_source else None) if config.blink else False,
         gaze="still",  # the original's eyes glance nowhere by themselves
         pupil_x=arguments.pupil_x,
         pupil_y=arguments.pupil_y,
-        window_rows=2 * config.semantic_radius,
+        window_rows=None if config.semantic_radius is None else 2 * config.semantic_radius,
         driving_smooth_observation_variance=config.observation_variance,
+        no_normalize_lip=True,  # it moved a picture's lips from where they are
         driving_multiplier=config.driving_multiplier,
         no_crop=arguments.no_crop,
         device=config.device,
-        precision="fp16" if config.half_precision else "fp32",
+        # Its half precision was for graphics processors; a processor has bf16 at best, and `auto` knows.
+        precision="auto" if config.half_precision else "fp32",
         batch_size=config.batch_size,
         fps=config.fps,
     )
@@ -119,7 +121,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _is_still(source: Path) -> bool:
     from ..media import open_footage
 
-    with open_footage(source) as footage:
+    with open_footage(source, max_side=None) as footage:
         return footage.is_still
 
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ..face.crop import FaceCrop
 from .protocol import FaceFrame
 
 Image = npt.NDArray[np.uint8]
@@ -28,11 +29,26 @@ def paste(picture: Image, face: FaceFrame) -> Image:
         inside = np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
         out[y0:y1, x0:x1] = _blend(out[y0:y1, x0:x1], face.image[inside], _part(face.alpha, inside))
         return out
-    to_image = face.crop.to_image[:2]
-    image = cv2.warpAffine(face.image, to_image, (width, height), flags=cv2.INTER_LINEAR)
+    left, top, right, bottom = _covered(face.crop, (width, height))
+    if left >= right or top >= bottom:
+        return out
+    to_window = face.crop.to_image[:2].copy()
+    to_window[:, 2] -= (left, top)
+    size = (right - left, bottom - top)
+    # The edge repeated: the weight alone makes the face end, or its rim would be darkened twice.
+    image = cv2.warpAffine(face.image, to_window, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     alpha = np.ones(face.image.shape[:2], np.float32) if face.alpha is None else face.alpha
-    weight = cv2.warpAffine(alpha.astype(np.float32), to_image, (width, height), flags=cv2.INTER_LINEAR)
-    return _blend(out, image, weight)
+    weight = cv2.warpAffine(alpha.astype(np.float32), to_window, size, flags=cv2.INTER_LINEAR)
+    out[top:bottom, left:right] = _blend(out[top:bottom, left:right], image, weight)
+    return out
+
+
+def _covered(crop: FaceCrop, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the part of a picture that a crop touches."""
+    (width, height), (w, h) = size, crop.size
+    corners = np.array([[x, y, 1.0] for x in (-1, w) for y in (-1, h)]) @ crop.to_image[:2].T
+    low, high = np.floor(corners.min(axis=0)).astype(int), np.ceil(corners.max(axis=0)).astype(int) + 1
+    return max(int(low[0]), 0), max(int(low[1]), 0), min(int(high[0]), width), min(int(high[1]), height)
 
 
 def _part(alpha: Floats | None, inside: tuple[slice, slice]) -> Floats | None:

@@ -28,6 +28,8 @@ class FaceFrame:
     """Where it belongs."""
     source_index: int
     """The source frame it was made from and is pasted into."""
+    picture: Image | None = None
+    """That frame, where the renderer has it at hand: to fetch it from a video once more may mean decoding it anew."""
 
     def __repr__(self) -> str:
         return f"FaceFrame({self.crop!r}, source frame {self.source_index})"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,25 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from ...audio import mel
-from ...devices import torch_device
-from ...errors import WeightsError
 from ...face.alignment import recon_picture
 from ...face.tracked import TrackedSource
 from ...media.waveform import Waveform
-from ...models import importing, registry, store
-from ...models.checkpoints import file_metadata
+from ...models.conversion import WINDOW_ROWS
 from ...motion.resampling import at_frame_rate
 from ...motion.smoothing import OBSERVATION_VARIANCE, kalman_smooth
 from ...motion.track import LipKeypoints
-from .nets import Audio2Exp, FaceRecon, MappingNet
+from ...options import NEUTRAL_MOUTHS
 from .nets.audio2exp import EXPRESSION
 from .nets.face_3drecon import motion_coefficients
-from .nets.mappingnet import LEAST_ROWS
+from .sadtalker import SadTalker
 from .windows import ORIGINAL_ROWS, coefficient_windows, window_index
 
 Floats = npt.NDArray[np.floating[Any]]
 
-NEUTRAL_MOUTHS = ("estimate", "first")
 FRAMES_AT_ONCE = 64  # through a network: 30 MB, however long the voice; more at once is not faster
 # One frame, whose windows are silent from end to end.
 _SILENCE = Waveform(np.zeros(int(mel.SAMPLE_RATE / mel.FPS), np.float32), mel.SAMPLE_RATE)
@@ -41,39 +35,30 @@ _SILENCE = Waveform(np.zeros(int(mel.SAMPLE_RATE / mel.FPS), np.float32), mel.SA
 class LearnedDriver:
     """Moves lips as SadTalker's networks hear them, told in LivePortrait's keypoints by the MappingNet.
 
-    `weights` names checkpoint files, by network, to be used instead of the installed ones. `neutral_mouth` is the
-    mouth that offsets count from: `estimate`, what the networks say to silence, or `first`, what they say to the
-    first frame, as the original did. `window_rows`, at least 25, replaces the window length that the MappingNet's
-    file states. Networks are loaded when first needed.
-
-    Raises:
-        WeightsError: `weights` has a name that is no network's.
-        OptionError: this machine has no such device.
+    `neutral_mouth` is the mouth that offsets count from: `estimate`, what the networks say to silence, or `first`, what
+    they say to the first frame, as the original did. `window_rows`, 25…99, replaces the window length that the
+    MappingNet's file states.
     """
 
     def __init__(
         self,
+        networks: SadTalker,
         *,
-        weights: Mapping[str, Path | str] | None = None,
-        device: str = "auto",
         neutral_mouth: str = "estimate",
         window_rows: int | None = None,
         smooth_variance: float = OBSERVATION_VARIANCE,
     ) -> None:
         if neutral_mouth not in NEUTRAL_MOUTHS:
             raise ValueError(f"neutral_mouth must be one of {', '.join(NEUTRAL_MOUTHS)}, got {neutral_mouth!r}")
-        if window_rows is not None and window_rows < LEAST_ROWS:
-            raise ValueError(f"window_rows must be at least {LEAST_ROWS}, got {window_rows}")
-        self._weights = dict(weights or {})
-        for network in self._weights:
-            registry.holding(network)  # says which names there are
-        self._device = torch_device(device)
+        if window_rows is not None and window_rows not in WINDOW_ROWS:
+            raise ValueError(f"window_rows must be {WINDOW_ROWS[0]}…{WINDOW_ROWS[-1]}, got {window_rows}")
+        self._networks = networks
         self._neutral_mouth = neutral_mouth
         self._window_rows = window_rows
         self._smooth_variance = smooth_variance
 
     def __repr__(self) -> str:
-        return f"LearnedDriver({self._device}, neutral mouth: {self._neutral_mouth})"
+        return f"LearnedDriver({self._networks}, neutral mouth: {self._neutral_mouth})"
 
     def drive(self, voice: Waveform, source: TrackedSource, fps: float) -> LipKeypoints:
         """The lips for every frame of `voice` (16 kHz), relative to the mouth at rest.
@@ -81,27 +66,17 @@ class LearnedDriver:
         Raises:
             WeightsError: a network is not installed, or its file is not as it should be.
         """
-        networks, own = self._networks, source_coefficients(self._recon, source)[:EXPRESSION]
+        own = source_coefficients(self._networks.network("sadtalker_face_3drecon"), source)[:EXPRESSION]
+        networks = LipNetworks(
+            self._networks.network("sadtalker_audio2exp"),
+            self._networks.network("mappingnet"),
+            self._window_rows or self._networks.rows,
+        )
         lips = lip_offsets(networks, voice, own)
         # The first frame's mouth may be open: whoever starts to speak at once would seem to rest so (defect 22).
         rest = lips if self._neutral_mouth == "first" else lip_offsets(networks, _SILENCE, own)
         smooth = kalman_smooth(lips - rest[0], self._smooth_variance)
         return LipKeypoints(at_frame_rate(smooth, mel.FPS, voice.frame_count(fps), fps))
-
-    @cached_property
-    def _recon(self) -> nn.Module:
-        return self._load("sadtalker_face_3drecon", FaceRecon)
-
-    @cached_property
-    def _networks(self) -> LipNetworks:
-        return LipNetworks(
-            self._load("sadtalker_audio2exp", Audio2Exp),
-            self._load("mappingnet", MappingNet),
-            self._window_rows or _stated_rows(self._weights.get("mappingnet")),
-        )
-
-    def _load(self, network: str, build: type[nn.Module]) -> nn.Module:
-        return importing.loaded(network, build, file=self._weights.get(network), device=self._device)
 
 
 @dataclass(frozen=True)
@@ -165,16 +140,6 @@ def first_seen(source: TrackedSource) -> int:
 def device_of(net: nn.Module) -> torch.device:
     """Where a network's weights lie."""
     return next(net.parameters()).device
-
-
-def _stated_rows(file: Path | str | None) -> int:
-    """The window length that the MappingNet's file states; released weights state none and were used with 28."""
-    said = importing.metadata("mappingnet") if file is None else file_metadata(store.path(file))
-    rows = said.get("rows", str(ORIGINAL_ROWS))
-    if not rows.isdigit() or int(rows) < LEAST_ROWS:
-        name = file or "the MappingNet's file"
-        raise WeightsError(f"{name} says that its windows have {rows!r} rows: {LEAST_ROWS} are the least.")
-    return int(rows)
 
 
 def _pieces(index: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:

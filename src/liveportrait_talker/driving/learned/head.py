@@ -8,28 +8,24 @@ changes its sign. The model's camera stands at z = 10.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from ...audio.mel import FPS
-from ...devices import torch_device
 from ...face.alignment import alignment, ibug68, upwards
 from ...face.tracked import TrackedSource
 from ...media.waveform import Waveform
-from ...models import importing
 from ...motion.resampling import at_frame_rate
 from ...motion.track import HeadTrack
 from ..reference import COMFORTABLE_DEG
 from .driver import device_of, first_seen, source_coefficients, voice_windows
-from .nets import Audio2Pose, FaceRecon
+from .nets import Audio2Pose
 from .nets.audio2exp import EXPRESSION
 from .nets.audio2pose import LATENT, STYLES, segment_count
+from .sadtalker import SadTalker
 from .smoothing import smooth_pose
 
 log = logging.getLogger(__name__)
@@ -44,19 +40,17 @@ _TO_METER = np.degrees(1.0) * np.array([-1.0, 1.0, 1.0])  # radians → degrees,
 
 
 def audio_head(
+    networks: SadTalker,
     voice: Waveform,
     source: TrackedSource,
     fps: float,
     rng: np.random.Generator,
     *,
     style: int,
-    weights: Mapping[str, Path | str] | None = None,
-    device: str = "auto",
 ) -> HeadTrack:
     """The head for every frame of `voice` (16 kHz), away from the pose it starts in.
 
-    `style`, 0…45, is one of the speakers the network learned from; `rng` draws which of his motions it is. `weights`
-    names checkpoint files, by network, to be used instead of the installed ones.
+    `style`, 0…45, is one of the speakers the network learned from; `rng` draws which of his motions it is.
 
     Raises:
         ValueError: there is no such style.
@@ -64,13 +58,8 @@ def audio_head(
     """
     if not 0 <= style < STYLES:
         raise ValueError(f"a head's style is 0…{STYLES - 1}, got {style}")
-    files, where = weights or {}, torch_device(device)
-
-    def load(network: str, build: type[nn.Module]) -> nn.Module:
-        return importing.loaded(network, build, file=files.get(network), device=where)
-
-    own = source_coefficients(load("sadtalker_face_3drecon", FaceRecon), source)[EXPRESSION:]
-    net = cast(Audio2Pose, load("sadtalker_audio2pose", Audio2Pose))
+    own = source_coefficients(networks.network("sadtalker_face_3drecon"), source)[EXPRESSION:]
+    net = cast(Audio2Pose, networks.network("sadtalker_audio2pose"))
     pose = smooth_pose(voice_pose(net, voice, own, rng, style=style))
     motion = within_comfort(motion_of(pose, shift_per_unit(source)))
     motion = at_frame_rate(motion, FPS, voice.frame_count(fps), fps)

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-ORIGINAL_ROWS = 28
+from ...models.registry import MAPPINGNET_ROWS
+
+ORIGINAL_ROWS = MAPPINGNET_ROWS
 """What the original's inference cut: i − 14 … i + 13. The released weights' default."""
 TRAINING_ROWS = 29
 """What its training code cut: i − 14 … i + 14."""

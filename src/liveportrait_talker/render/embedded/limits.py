@@ -67,6 +67,17 @@ class Limits:
                 name,
             )
 
+    def warn_of_turns(self, rotation_deg: Floats) -> None:
+        """Say in one sentence where (T, 3) angles go well beyond what is drawn of them."""
+        widest = np.abs(rotation_deg).max(axis=0, initial=0.0)
+        drawn = self.rotation(widest)
+        if (drawn < 0.75 * widest - 1.0).any():
+            log.warning(
+                "the embedded renderer turns this head by %s° at most (pitch, yaw, roll), not by the %s° asked for.",
+                " ".join(f"{v:.0f}" for v in drawn),
+                " ".join(f"{v:.0f}" for v in widest),
+            )
+
     def rotation(self, rotation_deg: Floats) -> Floats:
         """(3,) pitch, yaw, roll asked for → drawn."""
         share = np.array([self.turn_share, self.turn_share, 1.0])

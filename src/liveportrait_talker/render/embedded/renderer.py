@@ -71,6 +71,7 @@ class EmbeddedFace:
         mouth = track.mouth
         if isinstance(mouth, LipKeypoints):  # told from a mouth with its lips shut
             mouth = relative_to_source(mouth_controls(mouth).values, self._source, track.fps)
+        Limits.of(self._source.faces[0]).warn_of_turns(track.head.rotation_deg)
         crop_width = self._source.faces[0].crop.scale * self._source.faces[0].crop.size[0]
         for k, index in enumerate(self._source.frame_indices(len(track), track.fps)):
             if not self._source.shows_face(int(index)):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ...devices import torch_device, torch_dtype
-from ...errors import WeightsError
+from ...errors import OptionError, WeightsError
 from ...models.importing import loaded
 from . import nets
 from .fast import FastGenerator, FastWarping
@@ -115,9 +115,16 @@ class LivePortrait:
         picture (NaN, or all black) the networks are loaded anew in float32, which is said, and stay so.
 
         Raises:
+            OptionError: the device's memory does not hold so many frames.
             WeightsError: there is no picture in float32 either.
         """
-        pictures = self._decoded(features, source, driving)
+        try:
+            pictures = self._decoded(features, source, driving)
+        except torch.OutOfMemoryError as error:
+            fewer = f"--batch-size {len(driving) // 2}" if len(driving) > 1 else "--device cpu"
+            raise OptionError(
+                f"the memory of {self.device.type} does not hold {len(driving)} frame(s) at once: give {fewer}."
+            ) from error
         if _broken(pictures) and self.dtype != torch.float32:
             log.warning("%s gave no picture on %s: the drawing goes on in fp32.", self.precision, self.device.type)
             self.dtype = torch.float32

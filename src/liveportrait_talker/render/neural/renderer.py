@@ -80,7 +80,7 @@ class NeuralRenderer:
         return f"NeuralRenderer({self.networks})"
 
     def prepare(self, source: TrackedSource) -> NeuralFace:
-        """Load the networks and look at the source: all of a picture, the mouth at rest of a video."""
+        """Load the networks; look at a picture now, at a video frame by frame as it is drawn."""
         return NeuralFace(self.networks.load(), self.settings, source)
 
 
@@ -97,6 +97,8 @@ class _Seen:
     mouth_width: Array
     """(N,) in IOD."""
     crops: tuple[FaceCrop, ...]
+    pictures: tuple[Image, ...]
+    """The frames themselves, for whoever pastes the faces back."""
 
     def take(self, rows: Indices) -> _Seen:
         return _Seen(
@@ -106,6 +108,7 @@ class _Seen:
             self.lip_ratio[rows],
             self.mouth_width[rows],
             tuple(self.crops[int(row)] for row in rows),
+            tuple(self.pictures[int(row)] for row in rows),
         )
 
 
@@ -116,6 +119,7 @@ class NeuralFace:
         self._networks, self._settings, self._source = networks, settings, source
         self._batch_size = settings.batch_size or _BATCH[networks.device.type]
         self._picture = self._look_at([0]) if source.is_still else None
+        self._last: tuple[list[int], _Seen] | None = None  # of a video: it may stand still on a frame
         self._alpha = crop_mask().astype(np.float32) / 255
 
     def frames(self, track: MotionTrack) -> Iterator[FaceFrame]:
@@ -128,40 +132,52 @@ class NeuralFace:
             for k in piece:
                 index = int(indices[k])
                 if self._source.shows_face(index):
-                    image, crop = next(drawn)
-                    yield self._framed(image, crop, index)
+                    yield self._framed(*next(drawn), index)
                 else:  # nobody is there to be drawn: a pixel of the frame in its own place
                     yield FaceFrame(self._source.footage[index][:1, :1], None, FaceCrop.window(0, 0, 1, 1), index)
 
-    def _drawn(self, track: MotionTrack, at: Indices, indices: Indices) -> Iterator[tuple[Image, FaceCrop]]:
-        """Faces of the track's frames `at`, made from source frames `indices`."""
+    def _drawn(self, track: MotionTrack, at: Indices, indices: Indices) -> Iterator[tuple[Image, FaceCrop, Image]]:
+        """Faces of the track's frames `at`, made from source frames `indices`: face, place, frame."""
         seen = self._seen(indices)
         x_d = self._points(track, at, seen)
         pictures = self._networks.drawn(seen.features, seen.motion.points, x_d)
-        yield from zip(pictures, seen.crops, strict=True)
+        yield from zip(pictures, seen.crops, seen.pictures, strict=True)
 
     def _seen(self, indices: Indices) -> _Seen:
-        """What is known of these source frames; each is looked at once, though the video may stand still on it."""
+        """What is known of these source frames; neighbours that are the same frame are looked at once."""
         if self._picture is not None:
             return self._picture.take(np.zeros(len(indices), np.intp))
         different, rows = np.unique(indices, return_inverse=True)
-        return self._look_at([int(i) for i in different]).take(rows.astype(np.intp))
+        wanted = [int(i) for i in different]
+        if self._last is None or not set(wanted) <= set(self._last[0]):
+            self._last = (wanted, self._look_at(wanted))
+        known, seen = self._last
+        return seen.take(np.array([known.index(wanted[row]) for row in rows], dtype=np.intp))
 
     def _look_at(self, indices: list[int], *, only_motion: bool = False) -> _Seen:
         faces = [self._source.faces[i] for i in indices]
         crops = tuple(self._crop(face) for face in faces)
-        cut = not self._settings.whole_frame  # a letterbox stays black
-        frames = (self._source.footage[i] for i in indices)
-        pictures = [network_picture(f, c, repeat_edge=cut) for f, c in zip(frames, crops, strict=True)]
+        pictures = tuple(self._source.footage[i] for i in indices)
+        seen = [network_picture(p, c) for p, c in zip(pictures, crops, strict=True)]
         points = np.stack([face.landmarks for face in faces])
         return _Seen(
-            self._networks.motion(pictures),
-            torch.zeros(len(indices)) if only_motion else self._networks.features(pictures),
+            self._networks.motion(seen),
+            torch.zeros(len(indices)) if only_motion else self._networks.features(self._redrawn(pictures, crops, seen)),
             eye_ratios(points),
             lip_ratio(points),
             np.array([face.width for face in faces]),
             crops,
+            pictures,
         )
+
+    def _redrawn(self, pictures: tuple[Image, ...], crops: tuple[FaceCrop, ...], seen: list[Image]) -> list[Image]:
+        """What is drawn anew: as M saw it, but for the black beyond the picture, which would come into its first rows.
+
+        M is shown LivePortrait's own crop, so that key points are LivePortrait's. A letterbox stays black.
+        """
+        if self._settings.whole_frame:
+            return seen
+        return [network_picture(p, c, repeat_edge=True) for p, c in zip(pictures, crops, strict=True)]
 
     def _crop(self, face: TrackedFace) -> FaceCrop:
         settings = self._settings
@@ -171,13 +187,13 @@ class NeuralFace:
             face.landmarks, scale=settings.crop_scale, shift_x=settings.crop_vx, shift_y=settings.crop_vy
         )
 
-    def _framed(self, image: Image, crop: FaceCrop, index: int) -> FaceFrame:
+    def _framed(self, image: Image, crop: FaceCrop, picture: Image, index: int) -> FaceFrame:
         width, height = self._source.footage.size
         step = np.array([crop.scale - 1, *crop.to_image[:2, 2], crop.to_image[1, 0]])
         if (width, height) == crop.size and np.abs(step * np.array([SIZE, 1, 1, SIZE])).max() < 1:
             # The picture is the crop (to less than a pixel): sampling it once more would only soften it.
-            return FaceFrame(image, None, FaceCrop.window(0, 0, *crop.size), index)
-        return FaceFrame(image, None if self._settings.whole_frame else self._alpha, crop, index)
+            return FaceFrame(image, None, FaceCrop.window(0, 0, *crop.size), index, picture)
+        return FaceFrame(image, None if self._settings.whole_frame else self._alpha, crop, index, picture)
 
     @cached_property
     def _rest(self) -> Array:
@@ -246,11 +262,10 @@ def whole_frame(size: tuple[int, int]) -> FaceCrop:
     return FaceCrop(to_image, (SIZE, SIZE))
 
 
-def network_picture(image: Image, crop: FaceCrop, *, repeat_edge: bool = True) -> Image:
+def network_picture(image: Image, crop: FaceCrop, *, repeat_edge: bool = False) -> Image:
     """The face (256, 256, 3) as F and M want it: the 512 px crop, shrunk by area averaging (§10).
 
-    Where the crop reaches beyond the picture its edge is repeated: LivePortrait's black would be drawn into the
-    picture's first rows.
+    Where the crop reaches beyond the picture it is black, or has the picture's edge repeated.
     """
     if crop.scale > 2:  # average first: sampling alone would skip pixels
         shrink = crop.scale

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-LEAST_ROWS = 25
-"""The shortest window: kernel 7, then three dilated kernels of reach 6, leave one row."""
-
 
 class MappingNet(nn.Module):
     """Coefficient windows (N, 64, L ≥ 25) → offsets (N, 18) of key points 6, 12, 14, 17, 19, 20, x, y, z each.
 
-    The offsets are in the space of the motion extractor's `exp`, before the scale.
+    The offsets are in the space of the motion extractor's `exp`, before the scale. Of 25 rows the kernel of 7 and three
+    dilated ones of reach 6 leave one.
     """
 
     def __init__(self, coefficients: int = 64, width: int = 1024, keypoints: int = 6) -> None:

@@ -325,3 +325,20 @@ def test_the_command_line_has_the_librarys_defaults():
     parser = argparse.ArgumentParser()
     add_talk_options(parser)
     assert talk_options(parser.parse_args([])) == TalkOptions()
+
+
+def test_bench_of_the_networks(capsys):
+    pytest.importorskip("torch")
+    from liveportrait_talker import bench_neural
+
+    bench_neural._REPEATS, before = 1, bench_neural._REPEATS
+    try:
+        assert main(["bench", "--renderer", "neural", "--json"]) == 0
+    finally:
+        bench_neural._REPEATS = before
+    table = json.loads(capsys.readouterr().out)
+    assert set(table["plain_ms"]) == {"W", "G", "F", "M", "frame"} and set(table["fast_ms"]) == {"W", "G", "frame"}
+    assert table["ratio"] == pytest.approx(table["plain_ms"]["frame"] / table["fast_ms"]["frame"])
+    work = (342.1 + 891.6) / table["fast_ms"]["frame"] * 1e3
+    assert table["share_of_ceiling"] == pytest.approx(work / table["ceiling_gflops"][table["fast"]])
+    assert "bench needs a PICTURE" in refused(capsys, "bench")

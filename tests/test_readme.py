@@ -25,7 +25,7 @@ ALL_COMMANDS = [
 WITH_WEIGHTS = [
     c
     for c in ALL_COMMANDS
-    if re.search(r"--renderer neural|--head-pose audio|--driver learned|models (import|list|verify)", c)
+    if re.search(r"generate .*--renderer neural|--head-pose audio|--driver learned|models (import|list|verify)", c)
 ]
 DOWNLOADS = [c for c in ALL_COMMANDS if "models download" in c]
 COMMANDS = [c for c in ALL_COMMANDS if not c.endswith("--help") and c not in WITH_WEIGHTS + DOWNLOADS]

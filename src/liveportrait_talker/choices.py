@@ -25,15 +25,7 @@ if TYPE_CHECKING:
 
 Weights = Mapping[str, Path | str]
 
-RENDERING = (
-    "appearance_feature_extractor",
-    "motion_extractor",
-    "warping_module",
-    "spade_generator",
-    "stitching",
-    "retarget_eye",
-    "retarget_lip",
-)
+RENDERING = tuple(name for name in registry.NETWORKS if registry.holding(name).group == "liveportrait")
 SPEAKING = ("sadtalker_audio2exp", "sadtalker_face_3drecon", "mappingnet")
 NODDING = ("sadtalker_audio2pose", "sadtalker_face_3drecon")
 

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ._version import __version__
+from .devices import DEVICES, PRECISIONS
 from .errors import OptionError, TalkerError
 from .options import TalkOptions
 
@@ -95,8 +96,13 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=_doctor)
 
     bench = verbs.add_parser("bench", parents=[common], help="time every stage on this machine, as ratios in one run")
-    bench.add_argument("source", type=Path, metavar="PICTURE", help="the portrait to draw")
-    bench.add_argument("--frames", type=int, default=250, help="frames to draw, 25…5000 (default 250)")
+    bench.add_argument("source", type=Path, nargs="?", metavar="PICTURE", help="the portrait that embedded draws")
+    bench.add_argument(
+        "--renderer", choices=("embedded", "neural"), default="embedded", help="what to time (default embedded)"
+    )
+    bench.add_argument("--device", choices=DEVICES, default="auto", help="neural: where the networks run")
+    bench.add_argument("--precision", choices=PRECISIONS, default="auto", help="neural: format of the fast path")
+    bench.add_argument("--frames", type=int, default=250, help="embedded: frames to draw, 25…5000 (default 250)")
     bench.add_argument("--json", action="store_true", help="print the table as JSON")
     bench.set_defaults(run=_bench)
 
@@ -191,12 +197,24 @@ def _doctor(arguments: argparse.Namespace) -> int:
 def _bench(arguments: argparse.Namespace) -> int:
     if not 25 <= arguments.frames <= 5000:
         raise OptionError(f"--frames {arguments.frames} is out of range: give 25 … 5000.")
-    from .bench import bench
-
+    if arguments.renderer == "embedded" and arguments.source is None:
+        raise OptionError("bench needs a PICTURE to draw; bench --renderer neural needs none.")
     with Bars(quiet=arguments.quiet) as bars:
-        table = bench(arguments.source, frames=arguments.frames, on_progress=bars)
+        table = _neural_table(arguments, bars) if arguments.renderer == "neural" else _embedded_table(arguments, bars)
     _print(json.dumps(table.as_json(), indent=1) if arguments.json else str(table))
     return 0
+
+
+def _embedded_table(arguments: argparse.Namespace, bars: Bars) -> Any:
+    from .bench import bench
+
+    return bench(arguments.source, frames=arguments.frames, on_progress=bars)
+
+
+def _neural_table(arguments: argparse.Namespace, bars: Bars) -> Any:
+    from .bench_neural import bench_neural
+
+    return bench_neural(device=arguments.device, precision=arguments.precision, on_progress=bars)
 
 
 class Bars:

@@ -10,7 +10,6 @@ import pytest
 
 pytest.importorskip("torch")
 
-from parity import find
 from PIL import Image
 
 from liveportrait_talker.face.alignment import (
@@ -23,6 +22,7 @@ from liveportrait_talker.face.alignment import (
     recon_picture,
     upwards,
 )
+from parity import find
 
 FACES = ("frontal", "tilted", "edge", "wide", "small")
 CROPS = ("centre", "tilted", "top_left", "bottom_right", "tiny", "huge", "portrait_edge")

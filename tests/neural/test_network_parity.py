@@ -10,12 +10,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from parity import MLP_KEYS, manifest, network_manifest, synthetic_weights  # noqa: E402
-
 from liveportrait_talker.driving.learned.nets.audio2pose import segment_count  # noqa: E402
 from liveportrait_talker.driving.learned.nets.face_3drecon import ANGLE, EXPRESSION, TRANSLATION, motion_coefficients  # noqa: E402
 from liveportrait_talker.errors import WeightsError  # noqa: E402
 from liveportrait_talker.networks import build_network, neural_networks  # noqa: E402
+from parity import MLP_KEYS, manifest, network_manifest, synthetic_weights  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -164,7 +164,11 @@ def test_stopping_leaves_nothing_behind(tmp_path, how):
             time.sleep(0.05)
         time.sleep(0.3)
         process.send_signal(how)
-        _, errors = process.communicate(timeout=20)
+        try:
+            _, errors = process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()  # or leaving the block would wait for ever
+            raise
     assert process.returncode == 130
     assert b"Traceback" not in errors
     assert not list((tmp_path / "out").iterdir())

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -262,3 +264,20 @@ def test_an_odd_size_is_not_resized(tmp_path: Path, width: int, height: int) -> 
         video.write(grain)
     with open_footage(tmp_path / "a.mp4") as footage:
         assert np.abs(footage[1][:height, :width].astype(int) - grain).max() <= 8
+
+
+def test_stopping_needs_no_wake_up_call(tmp_path: Path) -> None:
+    """Ctrl-C inside `Queue.put` can lose the notification of everything that is put later: seen once, as a hang."""
+
+    def stopped() -> None:
+        with pytest.raises(KeyboardInterrupt), writer(tmp_path / "o.mp4") as video:
+            video.write(number_picture(0, (96, 64)))
+            time.sleep(0.3)  # the encoder waits for more
+            video._queue.not_empty.notify = lambda n=1: None  # type: ignore[method-assign]
+            raise KeyboardInterrupt
+
+    thread = threading.Thread(target=stopped, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert not list(tmp_path.iterdir())

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from queue import Queue
+from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _SUFFIXES = (".mp4", ".m4v")
 _QUEUED_FRAMES = 4
+_LISTENS_EVERY_S = 0.2
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -103,7 +104,7 @@ class VideoWriter:
         self._metadata = {"title": title, "comment": comment, "synopsis": comment}
         self._written = 0
         self._queue: Queue[VideoFrame | None] = Queue(_QUEUED_FRAMES)
-        self._stopped = False
+        self._stopped = self._abandoned = False
         self._error: BaseException | None = None
 
     def __enter__(self) -> VideoWriter:
@@ -153,8 +154,17 @@ class VideoWriter:
             self._clean_up()
 
     def _encode(self) -> None:
-        """The encoder's thread: frames from the queue until None comes."""
-        for frame in iter(self._queue.get, None):
+        """The encoder's thread: frames from the queue until None comes, or nobody waits for the video any more."""
+        while True:
+            try:
+                frame = self._queue.get(timeout=_LISTENS_EVERY_S)
+            except Empty:
+                # Ctrl-C inside `put` can lose the queue's wake-up call for good: the flag is what counts then.
+                if self._abandoned:
+                    return
+                continue
+            if frame is None:
+                break
             self._attempt(self._muxer.add, frame)
         self._attempt(self._muxer.finish)
 
@@ -191,11 +201,11 @@ class VideoWriter:
 
     def _clean_up(self) -> None:
         """Stop the thread, close all files and remove what is not published."""
-        self._stopped = True
+        self._stopped = self._abandoned = True
         self._remove_part()  # first: then closing the unfinished file is quick
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
+        with suppress(Full):
+            self._queue.put_nowait(None)
+        self._thread.join()
         with suppress(FFmpegError, OSError):
             self._muxer.close()
         self._remove_part()  # again, for systems that do not remove open files

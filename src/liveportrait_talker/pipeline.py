@@ -151,6 +151,7 @@ class Talker:
             waveform = read_waveform(Path(voice), max_seconds=options.max_seconds)
             crew = self._crew(options)  # loads networks: after the inputs were seen to be good, before any long work
             scene = self._scene(crew, footage, waveform, options, tell)
+            del waveform  # heard: an hour of it is 230 MB
             frames = len(scene)
             size = scene.source.footage.size
             with VideoWriter(
@@ -203,7 +204,9 @@ class Talker:
         with self._open(Path(source), options) as footage:
             waveform = read_waveform(Path(voice), max_seconds=options.max_seconds)
             crew = self._crew(options)
-            yield from self._scene(crew, footage, waveform, options, on_progress or _silent).frames()
+            scene = self._scene(crew, footage, waveform, options, on_progress or _silent)
+            del waveform
+            yield from scene.frames()
 
     def _crew(self, options: TalkOptions) -> _Crew:
         """Raises TalkerError where what was asked for cannot run here."""

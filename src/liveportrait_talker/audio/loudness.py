@@ -12,7 +12,7 @@ from ..motion.smoothing import moving_average
 
 _BAND_HZ = (300.0, 3000.0)  # vowels and most of the voiced consonants, little hum or hiss
 _RANGE_DB = 60.0  # below the clip's peak nothing is told apart
-_BLOCK_FRAMES = 512
+_BLOCK_SAMPLES = 1 << 17  # looked at once: a few MB, at any frame rate
 
 _SPEECH_RANGE_DB = 32.0  # speech lies within this of the clip's loud parts
 _FLOOR_SHARE = 0.3  # and at least this share of the way up from the background
@@ -38,8 +38,9 @@ def loudness_db(voice: Waveform, fps: float) -> Floats:
 
     power = np.empty(frames)
     samples = voice.samples
-    for first in range(0, frames, _BLOCK_FRAMES):
-        middle = (np.arange(first, min(first + _BLOCK_FRAMES, frames)) + 0.5) * rate / fps
+    block = max(1, _BLOCK_SAMPLES // size)
+    for first in range(0, frames, block):
+        middle = (np.arange(first, min(first + block, frames)) + 0.5) * rate / fps
         at = np.rint(middle - size / 2).astype(np.int64)[:, None] + np.arange(size)
         inside = (at >= 0) & (at < len(samples))
         cut = np.where(inside, samples[np.clip(at, 0, len(samples) - 1)], 0.0)

@@ -82,7 +82,9 @@ class SignalDriver:
         loudness = features.loudness_db(power)
         activity = voice_activity(loudness)
         presence = mouth_presence(activity)[::STRIDE]
-        answer = self._network.predict(features.normalised_log_mel(power))
+        log_mel = features.normalised_log_mel(power)
+        del power
+        answer = self._network.predict(log_mel)
         shut = lips_shut(answer[:, 4:])
         aperture = natural_aperture(answer[:, 0], activity[::STRIDE], self._network)
         aperture = aperture * (1.0 - SHUT_APERTURE * shut) * presence

@@ -23,7 +23,7 @@ FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 
 FLOOR_DB = 60.0  # what lies this far under the voice's own level is not heard
 ACTIVE_DB = 25.0  # frames within this of the voice's level count as voice when its mean spectrum is taken
-_BLOCK = 2000  # frames transformed at once: bounds memory to ~10 MB however long the voice is
+_BLOCK = 500  # frames transformed at once: bounds memory to ~3 MB however long the voice is
 
 
 def mel_filters(warp: float = 1.0) -> Floats:
@@ -61,7 +61,12 @@ def power_spectra(samples: Floats) -> Iterator[Floats]:
 def mel_power(samples: Floats, filters: Floats | None = None) -> Floats:
     """(1 + N // HOP, MEL_BANDS) power in each band."""
     bank = mel_filters() if filters is None else filters
-    return np.concatenate([power @ bank for power in power_spectra(samples)])
+    out = np.empty((1 + len(samples) // HOP, bank.shape[1]), np.float32)
+    done = 0
+    for power in power_spectra(samples):
+        np.matmul(power, bank, out=out[done : done + len(power)])
+        done += len(power)
+    return out
 
 
 def loudness_db(power: Floats) -> Floats:
@@ -82,7 +87,11 @@ def normalised_log_mel(power: Floats) -> Floats:
     loudness = loudness_db(power)
     level = voice_level_db(loudness)
     floor = 10.0 ** ((level - FLOOR_DB) / 10.0) / MEL_BANDS
-    log_mel = 10.0 * np.log10(power + floor)
+    log_mel = np.asarray(power + floor, np.float32)
+    np.log10(log_mel, out=log_mel)  # in place from here on: a long voice's frames are in memory once more, not thrice
+    log_mel *= 10.0
     active = 1.0 / (1.0 + np.exp(np.clip((level - ACTIVE_DB - loudness) / 3.0, -30.0, 30.0)))
     mean = (active @ log_mel) / (active.sum() + 1e-6)
-    return np.asarray((log_mel - mean) / 15.0, np.float32)
+    log_mel -= mean
+    log_mel /= 15.0
+    return log_mel

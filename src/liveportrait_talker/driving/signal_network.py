@@ -18,7 +18,7 @@ from ..errors import WeightsError
 
 Floats = npt.NDArray[np.floating[Any]]
 
-_PIECE = 12_000  # feature frames (two minutes) taken at once: bounds memory however long the voice is
+_PIECE = 3_000  # feature frames (half a minute) taken at once: bounds memory however long the voice is
 _CONTEXT = 1_000  # and this much on either side, far more than the network remembers
 STRIDE = 4  # feature frames to one of the network's answers: 100 → 25 a second
 _LAYERS = ("conv1_w", "conv1_b", "conv2_w", "conv2_b", "gru_in_w", "gru_in_b", "gru_w", "gru_b", "head_w", "head_b")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
@@ -49,6 +51,16 @@ def _quiet_stderr() -> Iterator[None]:
         os.close(sink)
 
 
+def _mediapipe() -> Any:
+    """MediaPipe, imported in a thread of its own.
+
+    A module that it brings along keeps the frame of whoever imports it, with all callers' frames and what they hold:
+    a whole voice, once.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(importlib.import_module, "mediapipe").result()
+
+
 class FaceTracker:
     """MediaPipe FaceMesh with 478 points, for a still or frame after frame. A context manager.
 
@@ -64,9 +76,7 @@ class FaceTracker:
         with _quiet_stderr():
             os.environ.setdefault("GLOG_minloglevel", "3")
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-            import mediapipe
-
-            self._solutions: Any = mediapipe.solutions
+            self._solutions: Any = _mediapipe().solutions
             self._mesh = self._solutions.face_mesh.FaceMesh(
                 static_image_mode=not following,
                 max_num_faces=faces,

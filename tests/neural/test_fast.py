@@ -16,7 +16,6 @@ from liveportrait_talker.render.neural.fast.convolution import (  # noqa: E402
     DepthConv,
     DepthSpectrum,
     DoubledConv,
-    DoubledDepthConv,
 )
 from liveportrait_talker.render.neural.fast.generator import _Quadrupled  # noqa: E402
 from liveportrait_talker.render.neural.fast.warping import _translated  # noqa: E402
@@ -88,7 +87,7 @@ def test_convolutions_in_depth(batch, depth, height, inputs, outputs):
         DepthConv(weight, bias, depth, x.dtype)(volume(x)), volume(wanted), atol=EXACT, rtol=EXACT
     )
     doubled = F.relu(F.conv3d(F.interpolate(x, scale_factor=(1, 2, 2)), weight, bias, padding=1))
-    seen = DoubledDepthConv(weight, bias, depth, x.dtype)(volume(x))
+    seen = DepthConv(weight, bias, depth, x.dtype, doubled=True)(volume(x))
     torch.testing.assert_close(seen, volume(doubled), atol=EXACT, rtol=EXACT)
 
 

@@ -1,8 +1,8 @@
 """Convolutions as processors and GPUs like them: two-dimensional, channels last, with all that is constant folded in.
 
 A volume (B, C, D, H, W) lies here as (B·D, C, H, W): depth is part of the batch, and the depth taps of a kernel become
-input channels. `_phase` and `DoubledDepthConv` use that a map repeated by nearest upsampling has few distinct
-neighbourhoods (spec liveportrait.md §17).
+input channels. `DoubledConv` uses that a map repeated by nearest upsampling has few distinct neighbourhoods (spec
+liveportrait.md §17).
 """
 
 from __future__ import annotations
@@ -69,31 +69,16 @@ class Conv(nn.Module):
 
 
 class DepthConv(nn.Module):
-    """A convolution in three dimensions and ReLU, on (B·D, I, H, W)."""
+    """A convolution in three dimensions and ReLU, on (B·D, I, H, W); `doubled`: rows and columns are doubled before."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, depth: int, dtype: torch.dtype) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, depth: int, dtype: torch.dtype, *, doubled: bool = False) -> None:
         super().__init__()
         self.depth = depth
-        self.conv = Conv(flat_kernel(weight), bias, dtype)
+        self.conv = (DoubledConv if doubled else Conv)(flat_kernel(weight), bias, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B·D, O, H, W) ≥ 0."""
+        """(B·D, O, H, W) ≥ 0, or (B·D, O, 2H, 2W)."""
         return F.relu_(self.conv(depth_taps(x, self.depth)))
-
-
-class DoubledDepthConv(nn.Module):
-    """Rows and columns doubled, then `DepthConv`: done on the small map, a kernel for each of the four phases."""
-
-    bias: Tensor
-
-    def __init__(self, weight: Tensor, bias: Tensor, depth: int, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.depth = depth
-        self.phases = DoubledConv(flat_kernel(weight), bias, dtype)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B·D, O, 2H, 2W) ≥ 0."""
-        return F.relu_(self.phases(depth_taps(x, self.depth)))
 
 
 class DoubledConv(nn.Module):

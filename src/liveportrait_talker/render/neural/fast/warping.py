@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..nets.warping import WarpingNetwork, coordinate_grid
-from .convolution import LAST, Conv, DepthConv, DepthSpectrum, DoubledDepthConv, folded, weights
+from .convolution import LAST, Conv, DepthConv, DepthSpectrum, folded, weights
 
 DEPTH = 16
 _HEAT_VARIANCE = 0.01
@@ -35,7 +35,7 @@ class FastWarping(nn.Module):
         self.compress = Conv(weight[..., 0], bias, torch.float32)
         encoder, decoder = motion.hourglass.encoder, motion.hourglass.decoder
         self.down = nn.ModuleList(DepthConv(*folded(b), DEPTH, dtype) for b in encoder.down_blocks)
-        self.up = nn.ModuleList(DoubledDepthConv(*folded(b), DEPTH, dtype) for b in decoder.up_blocks)
+        self.up = nn.ModuleList(DepthConv(*folded(b), DEPTH, dtype, doubled=True) for b in decoder.up_blocks)
         self.last = DepthConv(*folded(decoder), DEPTH, dtype)
         self.mask = DepthSpectrum(*weights(motion.mask), DEPTH, dtype)
         # One output alone would leave a convolution idle: all taps as a matrix product, then summed where they belong.

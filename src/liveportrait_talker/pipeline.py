@@ -230,9 +230,9 @@ class Talker:
         else:
             speaking = choose_driver(options, drawing.name, weights)
             driver = self._equipment.driver(speaking, options)
-        if options.head_pose == "audio" and (lack := lacking(NODDING, weights)):
-            raise WeightsError(f"--head-pose audio cannot run: {lack}.")
         if options.head_pose == "audio":
+            if lack := lacking(NODDING, weights):
+                raise WeightsError(f"--head-pose audio cannot run: {lack}.")
             self._equipment.sadtalker(options.device).load(NODDING)
         if idle := without_effect(options, drawing.name, speaking.name):
             log.warning(

@@ -32,18 +32,23 @@ class _CroppedPictures:
 
 def cut(image: Image, crop: FaceCrop) -> Image:
     """The pixels of a crop; beyond the picture its edge is repeated."""
-    # When shrinking, average first: sampling alone would leave jagged hair.
-    shrink = crop.scale
-    to_crop = crop.to_crop
-    if shrink > 1.5:
-        image = cv2.resize(image, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
-        # Pixel centres: the shrunk picture's (x, y) lies at shrink · (x + ½) − ½ of the old one.
-        offset = (shrink - 1) / 2
-        to_crop = to_crop @ np.array([[shrink, 0, offset], [0, shrink, offset], [0, 0, 1]])
+    if crop.scale > 1.5:  # sampling alone would leave jagged hair
+        image, crop = averaged(image, crop)
     pixels: Image = cv2.warpAffine(
-        image, to_crop[:2], crop.size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        image, crop.to_crop[:2], crop.size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
     return pixels
+
+
+def averaged(image: Image, crop: FaceCrop) -> tuple[Image, FaceCrop]:
+    """The picture shrunk by area averaging to the crop's own scale, and the crop in it: sampled there, no pixel is
+    skipped."""
+    shrink = crop.scale
+    small = cv2.resize(image, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
+    # Pixel centres: the shrunk picture's (x, y) lies at shrink · (x + ½) − ½ of the old one.
+    offset = (shrink - 1) / 2
+    to_old = np.array([[shrink, 0, offset], [0, shrink, offset], [0, 0, 1]])
+    return small, FaceCrop(np.linalg.inv(to_old) @ crop.to_image, crop.size)
 
 
 def inside_picture(crop: FaceCrop, size: tuple[int, int]) -> FaceCrop:

@@ -6,8 +6,6 @@ the track → driving points → warping and generator → 512 px faces, to be p
 
 from __future__ import annotations
 
-import dataclasses
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from ...face.crop import FaceCrop
+from ...face.cropped import averaged
 from ...face.liveportrait_crop import SCALE, SHIFT_Y, SIZE, crop_pixels, portrait_crop
 from ...face.ratios import eye_ratios, lip_ratio
 from ...face.tracked import TrackedFace, TrackedSource
@@ -31,7 +30,6 @@ from .keypoints import FaceMotion, retarget, talking_points
 from .liveportrait import LivePortrait
 from .pasteback import crop_mask
 
-log = logging.getLogger(__name__)
 Image = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -267,12 +265,8 @@ def network_picture(image: Image, crop: FaceCrop, *, repeat_edge: bool = False) 
 
     Where the crop reaches beyond the picture it is black, or has the picture's edge repeated.
     """
-    if crop.scale > 2:  # average first: sampling alone would skip pixels
-        shrink = crop.scale
-        image = cv2.resize(image, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
-        to_small = np.diag([1 / shrink, 1 / shrink, 1.0])
-        to_small[:2, 2] = (1 / shrink - 1) / 2  # pixel centres
-        crop = dataclasses.replace(crop, to_image=to_small @ crop.to_image)
+    if crop.scale > 2:
+        image, crop = averaged(image, crop)
     seen = crop_pixels(image, crop, repeat_edge=repeat_edge)
     small: Image = cv2.resize(seen, (NETWORK_SIZE, NETWORK_SIZE), interpolation=cv2.INTER_AREA)
     return small

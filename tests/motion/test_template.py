@@ -1,0 +1,199 @@
+"""Motion templates: what is kept comes back, and a file that anyone may have made is refused in one sentence."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from liveportrait_talker.errors import MediaError
+from liveportrait_talker.motion import template as module
+from liveportrait_talker.motion.template import SHAPES, MotionTemplate, load_template, save_template
+
+
+def arrays_of(frames: int, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    made = {name: rng.normal(size=(frames, *shape)).astype(np.float32) for name, shape in SHAPES.items()}
+    return made | {"scale": np.full((frames, 1), 1.3, np.float32)}
+
+
+def header_of(**changes) -> np.ndarray:
+    header = {"format": module.FORMAT, "version": 1, "fps": 25.0, "frames": 2} | changes
+    return np.frombuffer(json.dumps(header).encode(), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("templates")
+
+
+@pytest.mark.parametrize("frames", [1, 7])
+def test_there_and_back(folder, frames):
+    kept = MotionTemplate(fps=29.97, **arrays_of(frames))
+    path = folder / "wave.npz"
+    save_template(kept, path)
+    back = load_template(path)
+    assert back.fps == 29.97 and len(back) == frames
+    for name in SHAPES:
+        np.testing.assert_array_equal(getattr(back, name), getattr(kept, name))
+    assert repr(back) == f"MotionTemplate(T={frames}, fps=29.97)"
+    assert not list(folder.glob(".*"))
+    with np.load(path, allow_pickle=False) as file:  # anybody can read it
+        assert set(file.files) == {"header", *SHAPES}
+
+
+def test_a_template_checks_itself():
+    good = arrays_of(3)
+    for changes, said in (
+        ({"rotation": np.zeros((3, 3))}, r"rotation must be \(3, 3, 3\), got \(3, 3\)"),
+        ({"lip_ratio": np.zeros((2, 1))}, r"lip_ratio must be \(3, 1\)"),
+        ({"expression": np.full((3, 21, 3), np.nan)}, "expression holds values that are not finite"),
+        ({"scale": np.zeros((3, 1))}, "scale must be above 0"),
+        ({"scale": np.ones((0, 1))}, "1 to 200000 frames, got 0"),
+        ({"fps": 0.0}, "frame rate"),
+        ({"fps": float("nan")}, "frame rate"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            MotionTemplate(**({"fps": 25.0} | good | changes))
+    with pytest.raises(ValueError, match="read-only"):
+        MotionTemplate(25.0, **good).scale[0] = 2
+
+
+def refused(path, said: str) -> None:
+    with pytest.raises(MediaError, match=said) as told:
+        load_template(path)
+    text = str(told.value)
+    assert str(path) in text and "\n" not in text and text.endswith(".")
+
+
+def write(path, arrays, **header) -> None:
+    with path.open("wb") as file:
+        np.savez(file, header=header_of(**header), **arrays)
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ({"format": "song"}, "not a motion template of ours"),
+        ({"version": 2}, "version 2, made by a newer release"),
+        ({"version": 0}, "version"),
+        ({"version": "1"}, "version"),
+        ({"frames": 0}, "says it has 0 frames"),
+        ({"frames": 10**12}, "says it has 1000000000000 frames: 1 to 200000"),
+        ({"frames": -2}, "says it has -2 frames"),
+        ({"frames": 2.0}, "how many frames"),
+        ({"frames": 3}, r"scale must be float32 \(3, 1\), got float32 \(2, 1\)"),
+        ({"fps": "25"}, "how many a second"),
+        ({"fps": 10**400}, "cannot read|frame rate"),
+        ({"fps": 0}, "frame rate"),
+        ({"fps": float("nan")}, "frame rate"),
+    ],
+)
+def test_wrong_headers(folder, header, said):
+    path = folder / "header.npz"
+    write(path, arrays_of(2), **header)
+    refused(path, said)
+
+
+def test_wrong_arrays(folder):
+    path, good = folder / "arrays.npz", arrays_of(2)
+    for changes, said in (
+        ({"rotation": None}, "it has no rotation"),
+        ({"rotation": good["rotation"].astype(np.float64)}, "rotation must be float32"),
+        ({"rotation": good["rotation"].astype(">f4")}, "rotation must be float32"),
+        ({"points": np.asfortranarray(good["points"])}, "points must be float32"),
+        ({"points": np.full((2, 21, 3), np.inf, np.float32)}, "not finite"),
+        ({"expression": np.array([[None]], dtype=object)}, r"expression must be float32 \(2, 21, 3\), got object"),
+        ({"scale": -good["scale"]}, "scale must be above 0"),
+    ):
+        write(path, {name: value for name, value in (good | changes).items() if value is not None})
+        refused(path, said)
+
+
+def forged(path, entries: dict[str, bytes], **options) -> None:
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+
+
+def npy(array: np.ndarray, shape: tuple[int, ...] | None = None) -> bytes:
+    """A .npy file, whose header may claim another shape."""
+    out = io.BytesIO()
+    stated = {"descr": array.dtype.str, "fortran_order": False, "shape": shape or array.shape}
+    np.lib.format.write_array_header_1_0(out, stated)
+    return out.getvalue() + array.tobytes()
+
+
+def test_forgeries(folder):
+    path = folder / "forged.npz"
+    good = {f"{name}.npy": npy(array) for name, array in arrays_of(2).items()}
+    header = {"header.npy": npy(header_of())}
+    forged(path, header | good)
+    assert len(load_template(path)) == 2
+    forged(path, {"header.npy": npy(header_of()[:-1])} | good)
+    refused(path, "cannot read")
+    forged(path, {"header.npy": npy(np.frombuffer(b"[" * 4000, np.uint8))} | good)
+    refused(path, "cannot read")
+    forged(path, {"header.npy": npy(np.zeros(5000, np.uint8))} | good)
+    refused(path, "header must be uint8 of one axis")
+    forged(path, {"header.npy": npy(header_of(), shape=(-1,))} | good)
+    refused(path, "header must be uint8 of one axis")
+    forged(path, header | good | {"scale.npy": good["scale.npy"][:-1]})
+    refused(path, "scale is cut short")
+    forged(path, header | good | {"scale.npy": b"\x93NUMPY\x02\x00" + good["scale.npy"][8:]})
+    refused(path, "stored in a way that is not known")
+    forged(path, header | good | {"scale.npy": b"no"})
+    refused(path, "cannot read")
+    # Claims much, compressed to nothing: only as much is unpacked as the place asks for.
+    forged(path, header | good | {"scale.npy": bytes(50_000_000)}, compression=zipfile.ZIP_DEFLATED)
+    refused(path, "cannot read")
+    forged(path, {f"{i}.npy": b"" for i in range(3000)})  # a table of contents longer than any template's
+    refused(path, "not a motion template of ours")
+    path.write_bytes(b"PK\x06\x07" + bytes(16) + b"PK\x05\x06" + bytes(18))
+    refused(path, "not a motion template of ours")
+
+
+def test_files_that_are_none(folder, monkeypatch):
+    refused(folder / "nowhere.npz", "there is no motion template")
+    refused(folder, "there is no motion template")
+    path = folder / "other.npz"
+    for content in (b"", b"hello", bytes(1000), b"\x80\x04K\x01."):
+        path.write_bytes(content)
+        refused(path, "not a motion template of ours")
+    np.savez(path, x=np.zeros(3))
+    refused(path, "not a motion template of ours")
+    write(path, arrays_of(2))
+    monkeypatch.setattr(module, "_LARGEST_FILE", 1000)
+    refused(path, "too large for a motion template")
+
+
+def test_a_file_that_cannot_be_written(folder):
+    with pytest.raises(MediaError, match="cannot write the motion template"):
+        save_template(MotionTemplate(25.0, **arrays_of(1)), folder / "nowhere" / "t.npz")
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    save_template(MotionTemplate(25.0, **arrays_of(2)), folder / "whole.npz")
+    return (folder / "whole.npz").read_bytes()
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_damage_is_told(folder, whole, data):
+    """Any damage is a MediaError or leaves a template."""
+    damaged = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(damaged)) | st.just(len(damaged)))
+    path = folder / "damaged.npz"
+    path.write_bytes(damaged[:cut])
+    try:
+        load_template(path)
+    except MediaError as error:
+        assert "\n" not in str(error)

@@ -36,6 +36,12 @@ class NeuralTable:
     """What the definitions ran in."""
     fast: str
     """What the fast twins ran in."""
+    path: str
+    """Whether they were compiled, and why."""
+    batch_size: int
+    """Frames drawn at once by the fast twins; the definitions draw one, as the original does."""
+    warm_up_s: float
+    """The first frame of the fast twins, compiling included."""
     plain_ms: dict[str, float]
     """W, G, frame; and F and M, which run once a picture or once a frame of a video."""
     fast_ms: dict[str, float]
@@ -62,6 +68,9 @@ class NeuralTable:
 
     def __str__(self) -> str:
         rows = [f"neural renderer on {self.device}: definitions in {self.plain}, fast path in {self.fast}"]
+        rows.append(
+            f"fast path: {self.path}; {self.batch_size} frame(s) at once, the first after {self.warm_up_s:.1f} s"
+        )
         rows.append(f"{'':8}{'GFLOP':>8}{'definition':>14}{'fast':>12}{'ratio':>8}")
         for name, work in (*GFLOP.items(), ("frame", GFLOP["W"] + GFLOP["G"])):
             plain, fast = self.plain_ms[name], self.fast_ms.get(name)
@@ -76,8 +85,15 @@ class NeuralTable:
         return "\n".join(rows)
 
 
-def bench_neural(*, device: str = "auto", precision: str = "auto", on_progress: OnProgress) -> NeuralTable:
-    """Time the definitions and the fast path of W and G in one run, one frame at a time.
+def bench_neural(
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    compile: str = "auto",
+    batch_size: int | None = None,
+    on_progress: OnProgress,
+) -> NeuralTable:
+    """Time the definitions and the fast path of W and G in one run; the fast path as `generate` would take it.
 
     Raises:
         OptionError: the device or the format is not for this machine.
@@ -87,10 +103,14 @@ def bench_neural(*, device: str = "auto", precision: str = "auto", on_progress: 
     import torch
 
     from .networks import build_network
+    from .render.neural.compiling import compiled, will_compile
     from .render.neural.fast import FastGenerator, FastWarping
+    from .render.neural.renderer import BATCH
 
     where = torch_device(device)
     dtype = torch_dtype(precision, where)
+    compiles, reason = will_compile(compile, where)
+    count = batch_size or BATCH[where.type]
     # Graphics processors are held against what LivePortrait itself runs: autocast to half precision.
     plain = torch.float16 if where.type == "cuda" else torch.float32
     steps = 9
@@ -107,7 +127,12 @@ def bench_neural(*, device: str = "auto", precision: str = "auto", on_progress: 
     on_progress("timing", 0, steps)
     with torch.inference_mode():
         nets = {name: build_network(full) for name, full in _NAMES.items()}
-        fast_w, fast_g = FastWarping(nets["W"], dtype).to(where), FastGenerator(nets["G"], dtype).to(where)  # type: ignore[arg-type]
+        fast: dict[str, Any] = {
+            "W": FastWarping(nets["W"], dtype).to(where),  # type: ignore[arg-type]
+            "G": FastGenerator(nets["G"], dtype).to(where),  # type: ignore[arg-type]
+        }
+        if compiles:
+            fast = {name: compiled(net) for name, net in fast.items()}
         for net in nets.values():
             net.to(where)
         volume, face = torch.randn(1, 32, 16, 64, 64, device=where), torch.rand(1, 3, 256, 256, device=where)
@@ -121,7 +146,17 @@ def bench_neural(*, device: str = "auto", precision: str = "auto", on_progress: 
                 "F": timed(lambda: nets["F"](face)),
                 "M": timed(lambda: nets["M"](face)),
             }
-        fast_ms = {"W": timed(lambda: fast_w(volume, **pair)), "G": timed(lambda: fast_g(features))}
+        several = {name: value.expand(count, -1, -1) for name, value in pair.items()}
+        volumes, conditions = volume.expand(count, -1, -1, -1, -1), features.expand(count, -1, -1, -1)
+        start = time.perf_counter()
+        fast["W"](volumes, **several)
+        fast["G"](conditions)
+        _wait(where)
+        warm_up = time.perf_counter() - start
+        fast_ms = {
+            "W": timed(lambda: fast["W"](volumes, **several)) / count,
+            "G": timed(lambda: fast["G"](conditions)) / count,
+        }
         formats = dict.fromkeys([torch.float32, dtype])
         ceilings = {_name(kind): _convolution_gflops(kind, where) for kind in formats}
         done += 2
@@ -135,24 +170,41 @@ def bench_neural(*, device: str = "auto", precision: str = "auto", on_progress: 
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
     name = torch.cuda.get_device_name() if where.type == "cuda" else f"{where.type}, {torch.get_num_threads()} threads"
-    return NeuralTable(name, _name(plain), _name(dtype), plain_ms, fast_ms, ceilings, copy, peak)
+    return NeuralTable(
+        device=name,
+        plain=_name(plain),
+        fast=_name(dtype),
+        path=f"{'compiled' if compiles else 'not compiled'} ({reason})",
+        batch_size=count,
+        warm_up_s=warm_up,
+        plain_ms=plain_ms,
+        fast_ms=fast_ms,
+        ceiling_gflops=ceilings,
+        copy_gbps=copy,
+        peak_mb=peak,
+    )
 
 
 def _seconds(call: Callable[[], object], where: Any) -> float:
     """The shortest of some runs, after one to warm up."""
-    import torch
-
     best = float("inf")
     for attempt in range(_REPEATS + 1):
         start = time.perf_counter()
         call()
-        if where.type == "cuda":
-            torch.cuda.synchronize()
-        elif where.type == "mps":
-            torch.mps.synchronize()
+        _wait(where)
         if attempt:
             best = min(best, time.perf_counter() - start)
     return best
+
+
+def _wait(where: Any) -> None:
+    """Until the device has done what it was given."""
+    import torch
+
+    if where.type == "cuda":
+        torch.cuda.synchronize()
+    elif where.type == "mps":
+        torch.mps.synchronize()
 
 
 def _convolution_gflops(dtype: Any, where: Any) -> float:

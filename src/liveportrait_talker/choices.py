@@ -6,6 +6,7 @@ refused with the command that installs it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,6 +23,8 @@ from .render.protocol import Renderer
 if TYPE_CHECKING:
     from .driving.learned.sadtalker import SadTalker
     from .render.neural.liveportrait import LivePortrait
+
+log = logging.getLogger(__name__)
 
 Weights = Mapping[str, Path | str]
 
@@ -122,7 +125,7 @@ class Equipment:
         self.weights: Weights = dict(weights or {})
         for name in self.weights:
             registry.holding(name)  # refuses a name that no network has
-        self._liveportrait: dict[tuple[str, str], LivePortrait] = {}
+        self._liveportrait: dict[tuple[str, str, str], LivePortrait] = {}
         self._sadtalker: dict[str, SadTalker] = {}
 
     def renderer(self, choice: Choice, options: TalkOptions) -> Renderer:
@@ -139,11 +142,18 @@ class Equipment:
         from .render.neural.liveportrait import LivePortrait
         from .render.neural.renderer import NeuralRenderer, NeuralSettings
 
-        key = (options.device, options.precision)
+        key = (options.device, options.precision, options.compile)
         if key not in self._liveportrait:
-            self._liveportrait = {  # one set in memory
-                key: LivePortrait(weights=self.weights, device=options.device, precision=options.precision)
-            }
+            device, precision, compile = key
+            networks = LivePortrait(weights=self.weights, device=device, precision=precision, compile=compile)
+            log.info(
+                "the networks run on %s in %s, %s: %s.",
+                networks.device.type,
+                networks.precision,
+                "compiled" if networks.compiles else "not compiled",
+                networks.compile_reason,
+            )
+            self._liveportrait = {key: networks}  # one set in memory
         return NeuralRenderer(
             self._liveportrait[key].load(),
             NeuralSettings(

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ._version import __version__
-from .devices import DEVICES, PRECISIONS
+from .devices import COMPILE, DEVICES, PRECISIONS
 from .errors import OptionError, TalkerError
 from .options import TalkOptions
 
@@ -102,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--device", choices=DEVICES, default="auto", help="neural: where the networks run")
     bench.add_argument("--precision", choices=PRECISIONS, default="auto", help="neural: format of the fast path")
+    bench.add_argument("--compile", choices=COMPILE, default="auto", help="neural: torch.compile for the fast path")
+    bench.add_argument("--batch-size", type=int, metavar="N", help="neural: frames the fast path draws at once, 1…64")
     bench.add_argument("--frames", type=int, default=250, help="embedded: frames to draw, 25…5000 (default 250)")
     bench.add_argument("--json", action="store_true", help="print the table as JSON")
     bench.set_defaults(run=_bench)
@@ -214,7 +216,15 @@ def _embedded_table(arguments: argparse.Namespace, bars: Bars) -> Any:
 def _neural_table(arguments: argparse.Namespace, bars: Bars) -> Any:
     from .bench_neural import bench_neural
 
-    return bench_neural(device=arguments.device, precision=arguments.precision, on_progress=bars)
+    if arguments.batch_size is not None and not 1 <= arguments.batch_size <= 64:
+        raise OptionError(f"--batch-size {arguments.batch_size} is out of range: give 1 … 64.")
+    return bench_neural(
+        device=arguments.device,
+        precision=arguments.precision,
+        compile=arguments.compile,
+        batch_size=arguments.batch_size,
+        on_progress=bars,
+    )
 
 
 class Bars:

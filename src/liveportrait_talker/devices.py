@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from .errors import OptionError, WeightsError
@@ -11,10 +12,13 @@ if TYPE_CHECKING:
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+COMPILE = ("auto", "on", "off")
 
 
 def require_torch(what: str) -> None:
     """Raise WeightsError, with the command that mends it, where PyTorch is not installed."""
+    # Before torch is loaded: what Apple's GPUs lack (in some versions, sampling a volume) the processor then does.
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     try:
         import torch  # noqa: F401
     except ImportError as error:
@@ -73,7 +77,16 @@ def torch_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 def has_bf16() -> bool:
     """Whether this processor calculates in bfloat16 (AVX-512 BF16 or AMX; others would imitate it)."""
+    return _processor_has("_is_avx512_bf16_supported") or has_amx()
+
+
+def has_amx() -> bool:
+    """Whether this processor has AMX tiles, which multiply matrices of bfloat16 several times as fast."""
+    return _processor_has("_is_amx_tile_supported")
+
+
+def _processor_has(check: str) -> bool:
     import torch
 
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private in torch 2.13; nothing public tells
-    return any(getattr(torch.cpu, check)() for check in checks if hasattr(torch.cpu, check))
+    # Private in torch 2.13; nothing public tells.
+    return hasattr(torch.cpu, check) and bool(getattr(torch.cpu, check)())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .devices import DEVICES, PRECISIONS
+from .devices import COMPILE, DEVICES, PRECISIONS
 from .errors import OptionError
 
 RENDERERS = ("auto", "neural", "embedded")
@@ -15,11 +15,12 @@ DRIVERS = ("auto", "learned", "signal")
 HEAD_POSES = ("synthetic", "still", "reference", "source", "audio")
 HEAD_STYLES = ("natural", "classic")
 GAZES = ("natural", "still")
+ENCODERS = ("x264", "nvenc")
 NEUTRAL_MOUTHS = ("estimate", "first")
 WIDEST_TURN = 40.0  # degrees, of --yaw, --pitch and --roll
 PUPIL_RANGE = 15.0
 _BLINK_RATE = 20.0
-NEURAL_ONLY = ("driving_multiplier", "no_stitching", "no_normalize_lip", "precision", "batch_size")
+NEURAL_ONLY = ("driving_multiplier", "no_stitching", "no_normalize_lip", "precision", "compile", "batch_size")
 SMOOTHED = "driving_smooth_observation_variance"  # learned lips, and the classic head
 CROP_WINDOW = ("crop_scale", "crop_vx", "crop_vy")
 LEARNED_ONLY = ("neutral_mouth", "window_rows", "no_normalize_lip")
@@ -121,6 +122,12 @@ class TalkOptions:
         "number format of the neural renderer; auto is fp16 on CUDA, bf16 on a processor that has it, fp32 elsewhere",
         choices=PRECISIONS,
     )
+    compile: str = _option(
+        "auto",
+        "neural renderer: compile the networks for this machine, which takes a minute or two once: on, off, or auto "
+        "(where it pays: GPUs, processors with AMX)",
+        choices=COMPILE,
+    )
     batch_size: int | None = _option(
         None, "frames the neural renderer draws at once; what suits the device", low=1, high=64
     )
@@ -144,6 +151,7 @@ class TalkOptions:
         unit="frames/s",
         group="output",
     )
+    encoder: str = _option("x264", "what encodes the video: x264 or nvenc (H.264 on an NVIDIA GPU)", choices=ENCODERS)
     quality: int = _option(14, "H.264 quality (CRF), smaller is better and larger", low=0, high=51)
     seed: int = _option(
         0, "another seed is another take; the same seed and picture give the same video", low=0, high=2**32 - 1

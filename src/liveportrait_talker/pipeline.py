@@ -25,7 +25,7 @@ from .errors import MediaError, OptionError, WeightsError
 from .face.cropped import cropped
 from .face.tracked import TrackedSource
 from .face.tracker import track
-from .media import Footage, VideoWriter, Waveform, check_output, open_footage, read_waveform
+from .media import Footage, VideoWriter, Waveform, check_encoder, check_output, open_footage, read_waveform
 from .motion import MotionTrack
 from .motion_plan import OnProgress, planned_motion
 from .options import TalkOptions
@@ -145,6 +145,7 @@ class Talker:
         options, out = options or TalkOptions(), Path(out)
         started = time.monotonic()
         check_output(out, overwrite)
+        check_encoder(options.encoder)
         _protect_inputs(out, (Path(source), Path(voice), options.ref_head_pose, options.ref_blink))
         tell = on_progress or _silent
         with self._open(Path(source), options) as footage:
@@ -161,6 +162,7 @@ class Talker:
                 voice=Path(voice),
                 frame_count=frames,
                 crf=options.quality,
+                encoder=options.encoder,
                 pixel_aspect=footage.pixel_aspect,
                 overwrite=overwrite,
                 title="AI-generated talking portrait",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import av
 from av.video.frame import VideoFrame
@@ -33,11 +33,13 @@ class PictureFormat:
     """(width, height), both even."""
     fps: Fraction
     crf: int
-    """x264's quality: 0 is lossless, 51 the worst."""
+    """Quality: 0 is the best (x264: lossless), 51 the worst."""
     preset: str
     """x264's speed: ultrafast … veryslow."""
     pixel_aspect: Fraction
     """Width of a pixel on the screen / its height; 1 but for anamorphic video."""
+    encoder: str = "x264"
+    """x264 or nvenc."""
 
 
 class Muxer:
@@ -100,13 +102,18 @@ class Muxer:
 
 
 def _add_video(container: OutputContainer, picture: PictureFormat) -> VideoStream:
-    stream = container.add_stream(
-        "libx264", rate=picture.fps, options={"crf": str(picture.crf), "preset": picture.preset}
-    )
+    if picture.encoder == "nvenc":
+        # p4 is its middle speed; cq is its crf, where 0 would mean that it chooses.
+        options = {"preset": "p4", "rc": "vbr", "cq": str(max(picture.crf, 1))}
+        stream = cast("VideoStream", container.add_stream("h264_nvenc", rate=picture.fps, options=options))
+    else:
+        options = {"crf": str(picture.crf), "preset": picture.preset}
+        stream = container.add_stream("libx264", rate=picture.fps, options=options)
     stream.width, stream.height = picture.size
     stream.pix_fmt = "yuv420p"
     context = stream.codec_context
-    context.thread_type = "FRAME"  # PyAV's default cuts every frame into slices, which costs quality
+    if picture.encoder == "x264":
+        context.thread_type = "FRAME"  # PyAV's default cuts every frame into slices, which costs quality
     context.time_base = 1 / picture.fps
     context.sample_aspect_ratio = picture.pixel_aspect
     context.colorspace = context.color_primaries = context.color_trc = BT709

@@ -15,10 +15,12 @@ from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
 
 import numpy as np
+from av.codec.context import CodecContext
 from av.error import FFmpegError
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
-from ..errors import MediaError
+from ..errors import MediaError, OptionError
 from .muxer import Muxer, PictureFormat
 from .still import Picture
 
@@ -55,6 +57,22 @@ def check_output(path: Path, overwrite: bool) -> None:
         raise MediaError(f"{path} cannot be written ({error.strerror}); name another output") from error
 
 
+def check_encoder(name: str) -> None:
+    """Raise OptionError unless this machine can encode with it; meant to be asked before any work starts."""
+    if name == "x264":
+        return
+    try:
+        context = CodecContext.create("h264_nvenc", "w")
+        assert isinstance(context, VideoCodecContext)
+        context.width = context.height = 256
+        context.pix_fmt, context.time_base = "yuv420p", Fraction(1, 25)
+        context.open()
+    except (FFmpegError, OSError, ValueError) as error:  # ValueError: PyAV was built without it
+        raise OptionError(
+            "--encoder nvenc needs an NVIDIA GPU that encodes, and its driver, which are not here: leave it out."
+        ) from error
+
+
 class VideoWriter:
     """Frames and a voice → MP4 (H.264, AAC), used in a `with`.
 
@@ -64,8 +82,9 @@ class VideoWriter:
     channels (up to two) and its whole length, unless the picture ends more than half a frame earlier.
 
     `size` is (width, height); `frame_count` the number of frames that will be written; `crf` 0 (lossless) … 51;
-    `pixel_aspect` the width of a pixel on the screen / its height. Raises MediaError: from the start for an output
-    that cannot be written or a voice that cannot be read, later for a full disk.
+    `pixel_aspect` the width of a pixel on the screen / its height; `encoder` x264, or nvenc on an NVIDIA GPU (ask
+    `check_encoder` first). Raises MediaError: from the start for an output that cannot be written or a voice that
+    cannot be read, later for a full disk.
     """
 
     def __init__(
@@ -78,6 +97,7 @@ class VideoWriter:
         frame_count: int,
         crf: int = 18,
         preset: str = "veryfast",
+        encoder: str = "x264",
         overwrite: bool = False,
         comment: str,
         title: str,
@@ -99,6 +119,7 @@ class VideoWriter:
             crf=crf,
             preset=preset,
             pixel_aspect=pixel_aspect,
+            encoder=encoder,
         )
         self._max_seconds = float((frame_count + Fraction(1, 2)) / exact_fps)
         self._metadata = {"title": title, "comment": comment, "synopsis": comment}

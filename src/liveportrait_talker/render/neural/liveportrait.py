@@ -20,6 +20,7 @@ from ...devices import torch_device, torch_dtype
 from ...errors import OptionError, WeightsError
 from ...models.importing import loaded
 from . import nets
+from .compiling import compiled, will_compile
 from .fast import FastGenerator, FastWarping
 from .keypoints import FaceMotion
 from .nets import stitching
@@ -49,6 +50,7 @@ class LivePortrait:
         weights: network → checkpoint file, in place of those that are installed.
         device: one of `devices.DEVICES`.
         precision: one of `devices.PRECISIONS`, of W and G.
+        compile: one of `devices.COMPILE`, of the fast twins; `compile_reason` says what `auto` came to.
         fast: draw with the fast twins of W and G; False takes the readable definitions, for comparison.
 
     Raises:
@@ -62,13 +64,16 @@ class LivePortrait:
         weights: Mapping[str, Path | str] | None = None,
         device: str = "auto",
         precision: str = "auto",
+        compile: str = "auto",
         fast: bool = True,
     ) -> None:
         self.device = torch_device(device)
         self.dtype = torch_dtype(precision, self.device)
         self.fast = fast
+        self.compiles, self.compile_reason = will_compile(compile if fast else "off", self.device)
         self._weights = dict(weights or {})
         self._networks: dict[str, nn.Module] = {}
+        self._most = 0  # frames that were drawn at once
 
     def __repr__(self) -> str:
         return f"LivePortrait({self.device.type}, {self.precision})"
@@ -88,7 +93,8 @@ class LivePortrait:
                 net = FastGenerator(net, self.dtype)
             elif name in HEAVY:
                 net = net.to(self.dtype)
-            self._networks[name] = net.to(self.device)
+            net = net.to(self.device)
+            self._networks[name] = compiled(net) if self.compiles and name in HEAVY else net
         return self._networks[name]
 
     def load(self) -> LivePortrait:
@@ -142,22 +148,34 @@ class LivePortrait:
 
     def _decoded(self, features: Tensor, source: Floats, driving: Floats) -> Tensor:
         """Pictures (N, 3, 512, 512) float32."""
+        count = len(driving)
+        if self.compiles:  # for one size of batch: the last, smaller one is filled up
+            self._most = max(self._most, count)
+            driving = np.concatenate([driving, np.repeat(driving[-1:], self._most - count, axis=0)])
         points = torch.from_numpy(np.asarray(driving, np.float32)).to(self.device)
         start = torch.from_numpy(np.asarray(source, np.float32)).to(self.device)
-        count = len(points)
         with torch.inference_mode():
             warped = self.network("warping_module")(
-                (features if self.fast else features.to(self.dtype)).expand(count, -1, -1, -1, -1),
-                kp_source=start.expand(count, -1, -1),
+                _repeated(features if self.fast else features.to(self.dtype), len(points)),
+                kp_source=_repeated(start, len(points)),
                 kp_driving=points,
             )
             pictures: Tensor = self.network("spade_generator")(warped["out"])
-            return pictures.float()
+            return pictures[:count].float()
 
     def _batch(self, faces: Sequence[Image]) -> Tensor:
         """(N, 3, 256, 256) float32 in 0…1."""
         pixels = torch.from_numpy(np.ascontiguousarray(np.stack(list(faces)).transpose(0, 3, 1, 2)))
         return pixels.to(self.device).float() / 255
+
+
+def _repeated(rows: Tensor, count: int) -> Tensor:
+    """`count` rows: of one, copies that take no memory; of several, the last again as often as is needed."""
+    if len(rows) == 1:
+        return rows.expand(count, *rows.shape[1:])
+    if len(rows) == count:
+        return rows
+    return torch.cat([rows, rows[-1:].expand(count - len(rows), *rows.shape[1:])])
 
 
 def _broken(pictures: Tensor) -> bool:

@@ -6,10 +6,12 @@ the track → driving points → warping and generator → 512 px faces, to be p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -33,12 +35,14 @@ from .pasteback import crop_mask
 Image = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
+Result = TypeVar("Result")
 
 NETWORK_SIZE = 256  # px, what F and M look at
 PUPIL_TRAVEL = 15.0  # units of LivePortrait's gaze that are the whole travel of an iris
 LIPS_SHUT = 0.03  # lip ratio below which LivePortrait calls a mouth shut (§12 `lip_normalize_threshold`)
 WIDEST_RATIO = 0.8  # of lips, the top of the editor's slider (§15.1)
-_BATCH = {"cuda": 8, "mps": 2, "cpu": 1}  # a processor gains nothing by more
+BATCH = {"cuda": 8, "mps": 2, "cpu": 1}  # a processor gains nothing by more
+_AHEAD = {"cuda": 1}  # batches that are drawn while one is pasted and encoded; a processor has no hands free
 _REST_FRAMES = 15  # of a video: those with the lips closest together say what its mouth is at rest
 _BATCH_OF_SOURCES = 8
 
@@ -115,31 +119,48 @@ class NeuralFace:
 
     def __init__(self, networks: LivePortrait, settings: NeuralSettings, source: TrackedSource) -> None:
         self._networks, self._settings, self._source = networks, settings, source
-        self._batch_size = settings.batch_size or _BATCH[networks.device.type]
+        self._batch_size = settings.batch_size or BATCH[networks.device.type]
         self._picture = self._look_at([0]) if source.is_still else None
         self._last: tuple[list[int], _Seen] | None = None  # of a video: it may stand still on a frame
         self._alpha = crop_mask().astype(np.float32) / 255
 
     def frames(self, track: MotionTrack) -> Iterator[FaceFrame]:
         """One drawn face a track frame; a source video shorter than the track plays forth and back."""
-        indices = self._source.frame_indices(len(track), track.fps)
-        for first in range(0, len(track), self._batch_size):
-            piece = np.arange(first, min(first + self._batch_size, len(track)))
-            shown = np.array([k for k in piece if self._source.shows_face(int(indices[k]))], dtype=np.intp)
-            drawn = iter(self._drawn(track, shown, indices[shown])) if len(shown) else iter(())
-            for k in piece:
-                index = int(indices[k])
-                if self._source.shows_face(index):
-                    yield self._framed(*next(drawn), index)
-                else:  # nobody is there to be drawn: a pixel of the frame in its own place
-                    yield FaceFrame(self._source.footage[index][:1, :1], None, FaceCrop.window(0, 0, 1, 1), index)
+        yield from self.followed(
+            self._source.frame_indices(len(track), track.fps), lambda at, seen: self._points(track, at, seen)
+        )
 
-    def _drawn(self, track: MotionTrack, at: Indices, indices: Indices) -> Iterator[tuple[Image, FaceCrop, Image]]:
-        """Faces of the track's frames `at`, made from source frames `indices`: face, place, frame."""
-        seen = self._seen(indices)
-        x_d = self._points(track, at, seen)
-        pictures = self._networks.drawn(seen.features, seen.motion.points, x_d)
-        yield from zip(pictures, seen.crops, seen.pictures, strict=True)
+    def followed(self, indices: Indices, points: Callable[[Indices, _Seen], Array]) -> Iterator[FaceFrame]:
+        """One drawn face for each source frame of `indices` (T,), from points of any making.
+
+        `points(at, seen)` gives the driving points (n, 21, 3) of n of the T frames, `at`, and what is known of their
+        source frames.
+        """
+        starts = range(0, len(indices), self._batch_size)
+        pieces = (np.arange(first, min(first + self._batch_size, len(indices))) for first in starts)
+        work = (partial(self._drawn, points, piece, indices) for piece in pieces)
+        for drawn in _ahead(work, _AHEAD.get(self._networks.device.type, 0)):
+            yield from drawn
+
+    def _drawn(
+        self, points: Callable[[Indices, _Seen], Array], piece: Indices, indices: Indices
+    ) -> list[FaceFrame]:
+        """The frames `piece`, made from source frames `indices[piece]`."""
+        shown = np.array([k for k in piece if self._source.shows_face(int(indices[k]))], dtype=np.intp)
+        faces: Iterator[tuple[Image, FaceCrop, Image]] = iter(())
+        if len(shown):
+            seen = self._seen(indices[shown])
+            pictures = self._networks.drawn(seen.features, seen.motion.points, points(shown, seen))
+            faces = zip(pictures, seen.crops, seen.pictures, strict=True)
+        framed = []
+        for k in piece:
+            index = int(indices[k])
+            if self._source.shows_face(index):
+                framed.append(self._framed(*next(faces), index))
+            else:  # nobody is there to be drawn: a pixel of the frame in its own place
+                frame = self._source.footage[index]
+                framed.append(FaceFrame(frame[:1, :1], None, FaceCrop.window(0, 0, 1, 1), index, frame))
+        return framed
 
     def _seen(self, indices: Indices) -> _Seen:
         """What is known of these source frames; neighbours that are the same frame are looked at once."""
@@ -151,6 +172,11 @@ class NeuralFace:
             self._last = (wanted, self._look_at(wanted))
         known, seen = self._last
         return seen.take(np.array([known.index(wanted[row]) for row in rows], dtype=np.intp))
+
+    def motion_of(self, indices: Sequence[int]) -> tuple[FaceMotion, Array, Array]:
+        """What the motion extractor sees in these source frames, their eye ratios (n, 2) and lip ratios (n, 1)."""
+        seen = self._look_at(list(indices), only_motion=True)
+        return seen.motion, seen.eye_ratios, seen.lip_ratio
 
     def _look_at(self, indices: list[int], *, only_motion: bool = False) -> _Seen:
         faces = [self._source.faces[i] for i in indices]
@@ -250,6 +276,25 @@ class NeuralFace:
         px = shift.astype(np.float64) * (width.scale * width.size[0])
         moved = [crop.to_crop[:2, :2] @ by * (2 / crop.size[0]) for crop, by in zip(crops, px, strict=True)]
         return np.array(moved)
+
+
+def _ahead(work: Iterable[Callable[[], Result]], count: int) -> Iterator[Result]:
+    """The results of `work`, in order; `count` of them are made ahead, by a thread."""
+    if not count:
+        yield from (step() for step in work)
+        return
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(1, "drawing") as thread:
+        try:
+            for step in work:
+                waiting.append(thread.submit(step))
+                if len(waiting) > count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for left in waiting:
+                left.cancel()
 
 
 def whole_frame(size: tuple[int, int]) -> FaceCrop:

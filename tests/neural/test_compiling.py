@@ -1,0 +1,110 @@
+"""Compiling is a choice that is told; where it cannot run or fails, that is told too."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from liveportrait_talker.errors import OptionError  # noqa: E402
+from liveportrait_talker.render.neural import compiling, renderer  # noqa: E402
+from liveportrait_talker.render.neural.liveportrait import _repeated  # noqa: E402
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def compiler(monkeypatch):
+    def there(names: str, *, amx: bool = False) -> None:
+        monkeypatch.delenv("CXX", raising=False)
+        monkeypatch.setattr(compiling.shutil, "which", lambda name: name if name in names.split() else None)
+        monkeypatch.setattr(compiling, "has_amx", lambda: amx)
+
+    return there
+
+
+def test_a_processor_is_compiled_for_where_that_pays(compiler):
+    compiler("g++", amx=True)
+    assert compiling.will_compile("auto", CPU)[0]
+    assert compiling.will_compile("off", CPU) == (False, "--compile off")
+    compiler("g++", amx=False)
+    assert not compiling.will_compile("auto", CPU)[0]
+    assert compiling.will_compile("on", CPU)[0]
+
+
+def test_without_a_compiler_the_networks_run_as_they_are(compiler):
+    compiler("", amx=True)
+    chosen, why = compiling.will_compile("auto", CPU)
+    assert not chosen and "no C++ compiler" in why
+    with pytest.raises(OptionError, match="no C\\+\\+ compiler"):
+        compiling.will_compile("on", CPU)
+
+
+def test_apple_is_left_alone():
+    assert not compiling.will_compile("auto", torch.device("mps"))[0]
+
+
+class Doubling(torch.nn.Module):
+    def forward(self, x: torch.Tensor, *, plus: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"out": torch.relu(2 * x) + plus}
+
+
+def test_what_is_compiled_is_the_network(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    x, plus = torch.randn(3, 5), torch.randn(3, 5)
+    with torch.inference_mode():
+        seen = compiling.compiled(Doubling())(x, plus=plus)["out"]
+    torch.testing.assert_close(seen, torch.relu(2 * x) + plus)
+    assert any(tmp_path.iterdir()), "nothing is kept for the next run"
+
+
+def test_a_failing_compiler_is_told_and_done_without(monkeypatch, caplog):
+    def compile(net, **_):
+        def fail(*args, **kwargs):
+            raise RuntimeError("ld: cannot find -lsomething\nand much more")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", compile)
+    net = compiling.compiled(Doubling())
+    x = torch.ones(2)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            assert (net(x, plus=x)["out"] == 3).all()
+    assert [r.message for r in caplog.records] == [
+        "torch.compile failed (ld: cannot find -lsomething): the networks run as they are."
+    ]
+
+
+def test_a_smaller_last_batch_is_filled_up():
+    rows = torch.arange(6.0).view(3, 2)
+    assert _repeated(rows[:1], 4).shape == (4, 2)
+    assert (_repeated(rows, 5)[3:] == rows[2]).all()
+    assert _repeated(rows, 3) is rows
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_drawing_ahead_keeps_the_order_and_looks_no_further(count):
+    started = []
+
+    def step(k):
+        started.append(k)
+        return k
+
+    results = renderer._ahead(((lambda k=k: step(k)) for k in range(8)), count)
+    assert next(results) == 0
+    assert max(started) <= count
+    assert list(results) == list(range(1, 8))
+
+
+def test_an_error_ahead_comes_in_its_turn():
+    def work():
+        yield lambda: 1
+        yield lambda: 1 / 0
+
+    results = renderer._ahead(work(), 1)
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)

@@ -15,10 +15,10 @@ ORDER = [
     {"devices", "motion", "compiled"},
     {"options"},
     {"media", "models"},
-    {"audio", "face"},
+    {"audio", "face", "journal"},
     {"driving", "render"},
     {"networks", "choices", "motion_plan"},
-    {"pipeline"},
+    {"pipeline", "training"},
     {"bench", "bench_neural", "doctor"},
     {"cli"},
     {"__main__", "original"},
@@ -27,7 +27,10 @@ LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # mediapipe is face's alone, PyAV and Pillow are media's: a newer library replaces one file or room.
 HOMES = {
     "mediapipe": {"face"},
-    "av": {"media", "doctor"},
+    "av": {"media", "doctor", "training"},  # training: clips are cut on the packets' own clock
+    "lightning": {"training"},
+    "ray": {"cluster"},
+    "yt_dlp": {"training"},
     "PIL": {"media"},
     "rich": {"cli"},
     "numba": {"compiled"},

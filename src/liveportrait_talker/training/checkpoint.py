@@ -1,0 +1,141 @@
+"""Trained MappingNets: out of Lightning's checkpoints, into a file that says what it is, and back for evaluation."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .._version import __version__
+from ..driving.learned.nets import MappingNet
+from ..errors import OptionError, WeightsError
+from ..models import importing, store
+from ..models.checkpoints import file_metadata
+from ..models.conversion import window_rows
+from ..models.partial import full, is_full
+from ..motion.lips import LIP_KEYPOINTS
+from .module import Problem
+
+PREFIX = "mappingnet."
+EXPORTED = "mappingnet.safetensors"
+RELEASED_WIDTH = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A MappingNet and what is known of it."""
+
+    net: MappingNet
+    keypoints: tuple[int, ...]
+    """Which of LivePortrait's 21 key points it gives."""
+    rows: int
+    """Length of its windows."""
+    source: str
+
+
+def best_checkpoint(run: Path) -> Path:
+    """The checkpoint with the lowest validation loss in the folder of a training run; `run` itself where it is a file.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    if run.is_file():
+        return run
+    found = list((run / "checkpoints").glob("epoch*.ckpt"))
+    if not found:
+        raise WeightsError(
+            f"{run} has no checkpoints/epoch….ckpt: give the folder that `train` wrote, or one such file."
+        )
+    return min(found, key=lambda path: (_loss(path), path.name))
+
+
+def _loss(path: Path) -> float:
+    try:
+        return float(path.stem.rpartition("val_loss")[2].split("-v")[0])
+    except ValueError:
+        return float("inf")
+
+
+def read_checkpoint(path: Path) -> tuple[Problem, dict[str, torch.Tensor], dict[str, Any]]:
+    """The problem, the network's bare state dict, and the rest of a checkpoint of `train`. Tensors only are unpickled.
+
+    Raises:
+        WeightsError: it is not one.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        problem = Problem(**content["problem"])
+        tensors = {k.removeprefix(PREFIX): v for k, v in content["state_dict"].items() if k.startswith(PREFIX)}
+    except Exception as error:  # torch raises whatever its reader meets in a file of another kind
+        raise WeightsError(f"{path} is not a checkpoint of `train` ({type(error).__name__}).") from error
+    return problem, tensors, content
+
+
+def export(run: Path, out: Path, *, dataset: str | None = None, overwrite: bool = False) -> Path:
+    """Write the best network of a training run as one safetensors file that `models import` and `--mapping` take.
+
+    Its metadata: network, rows, keypoints, data set, validation loss, epoch, the package's version.
+
+    Raises:
+        WeightsError: there is no checkpoint, it is not for `generate`, or the file cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    if out.exists() and not overwrite:
+        raise WeightsError(f"{out} exists already; use --overwrite to replace it, or name another file.")
+    path = best_checkpoint(run)
+    problem, tensors, content = read_checkpoint(path)
+    if problem.keypoint_numbers != LIP_KEYPOINTS or problem.width != RELEASED_WIDTH:
+        raise WeightsError(
+            f"{path} was trained for {len(problem.keypoint_numbers)} key points with {problem.width} channels: "
+            f"generate wants the six of the lips and {RELEASED_WIDTH}. It can be evaluated, not exported."
+        )
+    said = {
+        "network": "mappingnet",
+        "rows": str(problem.rows),
+        "keypoints": json.dumps(problem.keypoint_numbers),
+        "problem": json.dumps(asdict(problem)),
+        "dataset": dataset or str(content.get("dataset", "")),
+        "val_loss": repr(_loss(path)),
+        "epoch": str(content.get("epoch", "")),
+        "made_by": f"liveportrait-talker {__version__}",
+    }
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        save_file({k: v.contiguous() for k, v in tensors.items()}, part, metadata=said)
+        part.chmod(0o644)
+        part.replace(out)
+    except (OSError, SafetensorError) as error:
+        if is_full(error):
+            raise full(part) from error
+        raise WeightsError(f"{out} cannot be written ({error}).") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return out
+
+
+def load_trained(model: Path | None) -> Trained:
+    """A network to evaluate: of a training run or its checkpoint, an exported file, or (None) the installed one.
+
+    Raises:
+        WeightsError: it is not there, or not a MappingNet.
+    """
+    if model is not None and (model.is_dir() or model.suffix == ".ckpt"):
+        path = best_checkpoint(model)
+        problem, tensors, _ = read_checkpoint(path)
+        net = MappingNet(width=problem.width, keypoints=len(problem.keypoint_numbers))
+        net.load_state_dict(tensors, strict=True)
+        return Trained(net.eval().requires_grad_(False), problem.keypoint_numbers, problem.rows, str(path))
+    if model is not None and not model.exists():
+        raise OptionError(f"{model} does not exist: give a folder of `train`, a checkpoint, or an exported file.")
+    loaded: nn.Module = importing.loaded("mappingnet", MappingNet, file=model)
+    assert isinstance(loaded, MappingNet)
+    said = importing.metadata("mappingnet") if model is None else file_metadata(store.path(model))
+    where = model or store.converted_path("mappingnet")
+    return Trained(loaded, LIP_KEYPOINTS, window_rows(said, where), str(where))

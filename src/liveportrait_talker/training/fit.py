@@ -1,0 +1,264 @@
+"""`train`: Lightning's loop over memory-mapped runs, with checkpoints, logs, early stopping and resuming.
+
+<out>/checkpoints/epoch…-val_loss….ckpt, last.ckpt      the best by validation loss, and where to go on
+<out>/logs/version_N/metrics.csv, tensorboard/version_N  one of each for every time the run was gone on with
+<out>/curves.png, mappingnet.safetensors                 drawn and exported at the end
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from ..devices import torch_device
+from ..errors import OptionError
+from ..motion.lips import LIP_KEYPOINTS
+from .arrays import FrameArrays, Split, open_arrays
+from .checkpoint import EXPORTED, RELEASED_WIDTH, best_checkpoint, export, read_checkpoint
+from .curves import draw_curves
+from .module import VAL_LOSS, MappingTask, Problem
+from .runs import Batch, Runs, ShuffledBatches, as_they_are
+
+log = logging.getLogger(__name__)
+OnProgress = Callable[[str, int, int], None]
+
+PRECISIONS = ("32", "bf16-mixed", "16-mixed")
+_VAL_RUN_FRAMES = 128
+_VAL_BATCH = 16
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a MappingNet is trained. Raises OptionError for values that make no sense."""
+
+    problem: Problem = field(default_factory=Problem)
+    split: Split = field(default_factory=Split)
+    run_frames: int = 32
+    """Consecutive frames in a sample, 1…1024. Neighbours share their windows: long runs are up to 11 times as fast a
+    frame; 1 is the original's scheme."""
+    batch_size: int = 16
+    """Runs in a batch, of all processes together."""
+    max_epochs: int = 1000
+    max_steps: int = -1
+    """Optimiser steps; −1 for no limit."""
+    patience: int = 10
+    """Epochs without a better validation loss before training stops."""
+    gradient_clip: float = 0.0
+    """Largest norm of the gradient; 0 for none."""
+    precision: str = "32"
+    device: str = "auto"
+    devices: int = 1
+    """Processes (or GPUs) on each machine; more than one are DDP."""
+    nodes: int = 1
+    """Machines."""
+    workers: int = 0
+    """Processes that read batches; a memory-mapped data set on a local disk needs none."""
+    seed: int = 0
+    fast_dev_run: bool = False
+    """One batch of each kind, nothing written: does it run at all?"""
+
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("--run-frames", self.run_frames, 1, 1024),
+            ("--batch-size", self.batch_size, 1, 65536),
+            ("--max-epochs", self.max_epochs, 1, 10**6),
+            ("--max-steps", self.max_steps, -1, 10**9),
+            ("--patience", self.patience, 1, 10**6),
+            ("--gradient-clip", self.gradient_clip, 0, 10**6),
+            ("--devices", self.devices, 1, 1024),
+            ("--nodes", self.nodes, 1, 4096),
+            ("--workers", self.workers, 0, 256),
+            ("--seed", self.seed, 0, 2**32 - 1),
+        ):
+            if not low <= value <= high:
+                raise OptionError(f"{name} {value:g} is out of range: give {low} … {high}.")
+        if self.precision not in PRECISIONS:
+            raise OptionError(f"--precision {self.precision} is not known: choose one of {', '.join(PRECISIONS)}.")
+        if self.problem.velocity_weight and self.run_frames < 2:
+            raise OptionError("--velocity-weight needs runs of two frames at least: raise --run-frames.")
+        if self.batch_size % (self.devices * self.nodes):
+            raise OptionError(
+                f"--batch-size {self.batch_size} cannot be shared out to {self.devices * self.nodes} processes evenly."
+            )
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a run came to."""
+
+    out: Path
+    epochs: int
+    steps: int
+    best_val_loss: float
+    best: Path | None
+    exported: Path | None
+    curves: Path | None
+    frames_per_second: float
+    """Frames learned from, a second of this run's training."""
+    elapsed_seconds: float
+
+    def __str__(self) -> str:
+        if self.best is None:
+            return f"one batch of each kind ran through in {self.elapsed_seconds:.1f} s; nothing was written."
+        made = ", ".join(str(path) for path in (self.best, self.exported, self.curves) if path is not None)
+        return (
+            f"{self.out}: {self.epochs} epochs, {self.steps} steps, best validation loss {self.best_val_loss:.6f}, "
+            f"{self.frames_per_second:,.0f} frames/s, {self.elapsed_seconds:.1f} s. Written: {made}"
+        )
+
+
+def train(
+    dataset: Path, out: Path, options: TrainOptions | None = None, *, on_progress: OnProgress | None = None
+) -> TrainReport:
+    """Train a MappingNet on the records of `dataset`; go on where a run in `out` was stopped.
+
+    Raises:
+        MediaError: the data set has no records, or they do not go together.
+        OptionError: the run in `out` is of another problem.
+    """
+    options = options or TrainOptions()
+    tell = on_progress or (lambda stage, done, total: None)
+    started = time.monotonic()
+    data = RunsData(dataset, options, tell)
+    last = out / "checkpoints" / "last.ckpt"
+    going_on = last.is_file() and not options.fast_dev_run
+    if going_on:
+        before, _, _ = read_checkpoint(last)
+        if before != options.problem:
+            raise OptionError(f"{out} holds a run of another problem ({before}): name another --out.")
+        log.info("going on with the run in %s.", out)
+    lightning.seed_everything(options.seed, workers=True, verbose=False)
+    task = MappingTask(options.problem)
+    progress = _Progress(tell, dataset.name)
+    trainer, best = _trainer(out, options, progress)
+    with _quiet():
+        trainer.fit(task, datamodule=data, ckpt_path=last if going_on else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    exported = curves = None
+    if not options.fast_dev_run and trainer.is_global_zero:
+        if options.problem.keypoint_numbers == LIP_KEYPOINTS and options.problem.width == RELEASED_WIDTH:
+            exported = export(out, out / EXPORTED, dataset=dataset.name, overwrite=True)
+        curves = draw_curves(out)
+    loss = best.best_model_score
+    return TrainReport(
+        out=out,
+        epochs=trainer.current_epoch,
+        steps=trainer.global_step,
+        best_val_loss=math.nan if loss is None else float(loss),
+        best=None if options.fast_dev_run else best_checkpoint(out),
+        exported=exported,
+        curves=curves,
+        frames_per_second=progress.frames / max(progress.seconds, 1e-9),
+        elapsed_seconds=time.monotonic() - started,
+    )
+
+
+def _trainer(out: Path, options: TrainOptions, progress: Callback) -> tuple[lightning.Trainer, ModelCheckpoint]:
+    device = torch_device(options.device)
+    best = ModelCheckpoint(
+        dirpath=out / "checkpoints",
+        filename="epoch{epoch:05d}-val_loss{" + VAL_LOSS + ":.6f}",
+        auto_insert_metric_name=False,
+        monitor=VAL_LOSS,
+        save_last=True,
+        enable_version_counter=False,
+    )
+    several = options.devices * options.nodes > 1
+    trainer = lightning.Trainer(
+        accelerator={"cuda": "gpu"}.get(device.type, device.type),
+        devices=options.devices,
+        num_nodes=options.nodes,
+        strategy="ddp" if several else "auto",
+        precision=options.precision,  # type: ignore[arg-type]
+        max_epochs=options.max_epochs,
+        max_steps=options.max_steps,
+        gradient_clip_val=options.gradient_clip or None,
+        fast_dev_run=options.fast_dev_run,
+        use_distributed_sampler=False,  # `ShuffledBatches` shares batches out by itself
+        logger=[CSVLogger(out, name="logs"), TensorBoardLogger(out, name="tensorboard")],
+        callbacks=[best, EarlyStopping(VAL_LOSS, patience=options.patience), progress],
+        log_every_n_steps=1 if options.max_steps in range(1001) else 50,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=out,
+    )
+    return trainer, best
+
+
+class RunsData(lightning.LightningDataModule):
+    """The runs of a data set: shuffled for training, in order for validation."""
+
+    def __init__(self, dataset: Path, options: TrainOptions, tell: OnProgress) -> None:
+        super().__init__()
+        self._dataset, self._options, self._tell = dataset, options, tell
+        self._arrays: dict[str, FrameArrays] = open_arrays(dataset, options.split, on_progress=tell)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches of shuffled runs of the training speakers."""
+        runs = self._runs("train", self._options.run_frames)
+        return self._loader(runs, self._options.batch_size, self._options.seed)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """All frames of the held-out speakers, in order."""
+        world = self._options.devices * self._options.nodes
+        return self._loader(self._runs("val", _VAL_RUN_FRAMES), _VAL_BATCH * world, None)
+
+    def _runs(self, side: str, length: int) -> Runs:
+        problem = self._options.problem
+        return Runs(self._arrays[side], length=length, radius=problem.radius, keypoints=problem.keypoint_numbers)
+
+    def _loader(self, runs: Runs, size: int, seed: int | None) -> DataLoader[Batch]:
+        trainer = self.trainer
+        assert trainer is not None
+        batches = ShuffledBatches(len(runs), size, seed=seed, rank=trainer.global_rank, world=trainer.world_size)
+        return DataLoader(
+            runs,
+            batch_sampler=batches,
+            collate_fn=as_they_are,
+            num_workers=self._options.workers,
+            persistent_workers=self._options.workers > 0,
+        )
+
+
+class _Progress(Callback):
+    """Tells how far an epoch is, and measures."""
+
+    def __init__(self, tell: OnProgress, name: str) -> None:
+        self._tell, self._name = tell, name
+        self.frames = 0
+        self.seconds = 0.0
+        self._since = 0.0
+
+    def on_train_batch_start(self, trainer: Any, module: Any, batch: Batch, index: int) -> None:
+        self._since = time.monotonic()
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Batch, index: int) -> None:
+        self.seconds += time.monotonic() - self._since
+        self.frames += batch["weight"].numel() * trainer.world_size
+        total = trainer.num_training_batches
+        self._tell(f"epoch {trainer.current_epoch}", index + 1, int(total) if math.isfinite(total) else 0)
+
+    def on_save_checkpoint(self, trainer: Any, module: Any, checkpoint: dict[str, Any]) -> None:
+        checkpoint["dataset"] = self._name
+
+
+class _quiet(warnings.catch_warnings):
+    """Lightning's advice is for people who write training loops; what matters is told by us."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.simplefilter("ignore")
+        for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+            logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,129 @@
+"""The training problem: the MappingNet that inference runs, its loss and its optimiser, as a LightningModule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from ..driving.learned.nets import MappingNet
+from ..errors import OptionError
+from ..motion.lips import LIP_KEYPOINTS
+from .records import KEYPOINTS
+from .runs import Batch
+
+KEYPOINT_SETS: dict[str, tuple[int, ...]] = {"lips": LIP_KEYPOINTS, "all": tuple(range(KEYPOINTS))}
+VAL_LOSS = "val/basic_loss"
+"""What early stopping and the best checkpoint look at."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is learned, and how. The defaults are the original's (spec talker.md §13.5)."""
+
+    keypoints: str = "lips"
+    """`lips` (the six that `generate` wants), `all`, or numbers 0…20 with commas between."""
+    radius: int = 14
+    """Frames before and after: windows of 2 · radius + 1 rows, 25…99."""
+    learning_rate: float = 2e-4
+    velocity_weight: float = 0.0
+    """Weight of the L1 loss on the change from frame to frame; it needs runs of two frames at least."""
+    width: int = 1024
+    """Channels of the network; `generate` wants 1024."""
+
+    def __post_init__(self) -> None:
+        _ = self.keypoint_numbers
+        for name, value, low, high in (
+            ("--radius", self.radius, 12, 49),
+            ("--learning-rate", self.learning_rate, 1e-8, 1.0),
+            ("--velocity-weight", self.velocity_weight, 0.0, 1000.0),
+            ("--width", self.width, 8, 8192),
+        ):
+            if not low <= value <= high:
+                raise OptionError(f"{name} {value:g} is out of range: give {low:g} … {high:g}.")
+
+    @property
+    def rows(self) -> int:
+        """Length of a window."""
+        return 2 * self.radius + 1
+
+    @property
+    def keypoint_numbers(self) -> tuple[int, ...]:
+        """Which of LivePortrait's 21 key points are learned."""
+        if self.keypoints in KEYPOINT_SETS:
+            return KEYPOINT_SETS[self.keypoints]
+        try:
+            numbers = tuple(int(text) for text in self.keypoints.split(","))
+        except ValueError:
+            numbers = ()
+        if not numbers or not all(0 <= k < KEYPOINTS for k in numbers) or len(set(numbers)) < len(numbers):
+            raise OptionError(
+                f"--keypoints {self.keypoints} is not known: give {', '.join(KEYPOINT_SETS)}, or different numbers "
+                f"0 … {KEYPOINTS - 1} with commas between."
+            )
+        return numbers
+
+
+class MappingTask(lightning.LightningModule):
+    """L1 between what the MappingNet says and the motion extractor's δ of the key points.
+
+    Logged as the original names them: `{train,val}/lip_exp_l1` and `/basic_loss` (the loss that is minimised).
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__()
+        self.problem = problem
+        self.mappingnet = MappingNet(width=problem.width, keypoints=len(problem.keypoint_numbers))
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        """δ (B, T, K, 3) for runs of coefficients (B, 64, T + 2 · radius)."""
+        offsets = self.mappingnet.along(coefficients, self.problem.rows)
+        return offsets.view(*offsets.shape[:2], -1, 3)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """The loss of a batch of runs."""
+        return self._losses(batch, "train")
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        """All runs of the held-out speakers, in order: the same frames each time (defect 63)."""
+        self._losses(batch, "val")
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam, no decay, no schedule."""
+        return torch.optim.Adam(self.mappingnet.parameters(), lr=self.problem.learning_rate)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A checkpoint says which problem it is of."""
+        checkpoint["problem"] = dict(self.problem.__dict__)
+
+    def _losses(self, batch: Batch, side: str) -> Tensor:
+        predicted = self(batch["coefficients"])
+        targets, weight = batch["targets"], batch["weight"]
+        # In training a frame that was not seen counts as learned: then the mean of several processes' losses is the
+        # loss of the whole batch, however its frames are shared out.
+        count = weight.sum() if side == "val" else torch.tensor(weight.numel())
+        l1 = keypoint_l1(predicted, targets, weight, count)
+        loss = l1
+        if self.problem.velocity_weight:
+            loss = l1 + self.problem.velocity_weight * velocity_l1(predicted, targets, weight, count)
+        frames = max(int(count), 1)
+        for name, value in (("lip_exp_l1", l1), ("basic_loss", loss)):
+            self.log(f"{side}/{name}", value, batch_size=frames, on_epoch=True, on_step=False, sync_dist=True)
+        if side == "train":
+            self.log("train/step_loss", loss, on_step=True, on_epoch=False, batch_size=frames, sync_dist=True)
+        return loss
+
+
+def keypoint_l1(predicted: Tensor, targets: Tensor, weight: Tensor, count: Tensor) -> Tensor:
+    """Sum of |predicted − targets| of (B, T, K, 3), the mean of each frame times its weight (B, T), over `count`."""
+    each = (predicted - targets).abs().mean(dim=(2, 3))
+    return (each * weight).sum() / count.clamp(min=1)
+
+
+def velocity_l1(predicted: Tensor, targets: Tensor, weight: Tensor, count: Tensor) -> Tensor:
+    """The same of the changes from each frame to the next."""
+    pairs = weight[:, 1:] * weight[:, :-1]
+    return keypoint_l1(predicted.diff(dim=1), targets.diff(dim=1), pairs, count)

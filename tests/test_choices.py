@@ -197,10 +197,11 @@ def test_networks_stay_from_video_to_video(monkeypatch):
         renderer, driver = equipment.renderer(neural, options), equipment.driver(learned, options)
         assert sorted(asked) == sorted((*RENDERING, *SPEAKING))
     assert renderer.settings.batch_size == 2 and "first" in repr(driver)
-    networks = equipment.sadtalker("cpu").load(choices.NODDING)
-    assert sorted(asked) == sorted(neural_networks()) and equipment.sadtalker("cpu") is networks
-    assert equipment.sadtalker("auto") is not networks, "one set in memory"
-    assert equipment.sadtalker("cpu") is not networks
+    cpu = TalkOptions(device="cpu")
+    networks = equipment.sadtalker(cpu).load(choices.NODDING)
+    assert sorted(asked) == sorted(neural_networks()) and equipment.sadtalker(cpu) is networks
+    assert equipment.sadtalker(TalkOptions(device="auto")) is not networks, "one set in memory"
+    assert equipment.sadtalker(cpu) is not networks
 
 
 def test_a_file_that_was_cut_is_not_called_ready(install):

@@ -126,7 +126,11 @@ class Equipment:
         for name in self.weights:
             registry.holding(name)  # refuses a name that no network has
         self._liveportrait: dict[tuple[str, str, str], LivePortrait] = {}
-        self._sadtalker: dict[str, SadTalker] = {}
+        self._sadtalker: dict[tuple[str, Path | None], SadTalker] = {}
+
+    def weights_for(self, options: TalkOptions) -> Weights:
+        """Network → file, with what the options name."""
+        return self.weights if options.mapping is None else {**self.weights, "mappingnet": options.mapping}
 
     def renderer(self, choice: Choice, options: TalkOptions) -> Renderer:
         """The renderer of a choice, its networks loaded: a bad file is found before any work.
@@ -177,16 +181,17 @@ class Equipment:
         from .driving.learned.driver import LearnedDriver
 
         return LearnedDriver(
-            self.sadtalker(options.device).load(SPEAKING),
+            self.sadtalker(options).load(SPEAKING),
             neutral_mouth=options.neutral_mouth,
             window_rows=options.window_rows,
             smooth_variance=options.driving_smooth_observation_variance,
         )
 
-    def sadtalker(self, device: str) -> SadTalker:
+    def sadtalker(self, options: TalkOptions) -> SadTalker:
         """The networks of learned lips and of the head made from the voice. Raises OptionError as `renderer` does."""
         from .driving.learned.sadtalker import SadTalker
 
-        if device not in self._sadtalker:
-            self._sadtalker = {device: SadTalker(weights=self.weights, device=device)}  # one set in memory
-        return self._sadtalker[device]
+        key = (options.device, options.mapping)
+        if key not in self._sadtalker:
+            self._sadtalker = {key: SadTalker(weights=self.weights_for(options), device=options.device)}  # one set
+        return self._sadtalker[key]

@@ -42,7 +42,7 @@ def planned_motion(
     fps: float,
     options: TalkOptions,
     *,
-    sadtalker: Callable[[str], SadTalker],
+    sadtalker: Callable[[TalkOptions], SadTalker],
     tell: OnProgress,
 ) -> MotionTrack:
     """Everything that moves while `mouth` speaks.
@@ -53,7 +53,7 @@ def planned_motion(
         mouth: the driver's answer, one row a frame.
         fps: frames a second.
         options: see TalkOptions.
-        sadtalker: device → networks; asked only where the head is made from the voice.
+        sadtalker: options → networks; asked only where the head is made from the voice.
         tell: progress of what takes long.
 
     Raises:
@@ -87,7 +87,7 @@ def planned_motion(
     elif head_pose == "audio":
         from .driving.learned.head import audio_head  # brings torch
 
-        head = audio_head(sadtalker(options.device), voice, source, fps, rng(_HEAD), style=options.pose_style)
+        head = audio_head(sadtalker(options), voice, source, fps, rng(_HEAD), style=options.pose_style)
     else:  # still, source: the source's own
         head = HeadTrack.still(frames)
     head = _on_keyframes(head.scaled(options.head_motion), options)

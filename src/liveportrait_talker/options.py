@@ -23,7 +23,7 @@ _BLINK_RATE = 20.0
 NEURAL_ONLY = ("driving_multiplier", "no_stitching", "no_normalize_lip", "precision", "compile", "batch_size")
 SMOOTHED = "driving_smooth_observation_variance"  # learned lips, and the classic head
 CROP_WINDOW = ("crop_scale", "crop_vx", "crop_vy")
-LEARNED_ONLY = ("neutral_mouth", "window_rows", "no_normalize_lip")
+LEARNED_ONLY = ("mapping", "neutral_mouth", "window_rows", "no_normalize_lip")
 Degrees = tuple[float, ...]
 
 
@@ -97,6 +97,9 @@ class TalkOptions:
     expression_scale: float = _option(
         1.0, "how much the mouth moves; 0 leaves it at rest", low=0, high=2, group="mouth"
     )
+    mapping: Path | None = _option(
+        None, "learned driver: a MappingNet of your own, as `export` writes it", unit="FILE"
+    )
     neutral_mouth: str = _option(
         "estimate",
         "learned driver: the mouth that says nothing is what it makes of silence (estimate) or of the first frame "
@@ -163,7 +166,7 @@ class TalkOptions:
     max_seconds: float = _option(3600.0, "longest voice or video that is accepted", low=0.2, high=86400, unit="s")
 
     def __post_init__(self) -> None:
-        for name in ("ref_head_pose", "ref_blink"):
+        for name in ("ref_head_pose", "ref_blink", "mapping"):
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, Path(getattr(self, name)))
         for name in ("yaw", "pitch", "roll"):

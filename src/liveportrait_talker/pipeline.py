@@ -212,7 +212,7 @@ class Talker:
 
     def _crew(self, options: TalkOptions) -> _Crew:
         """Raises TalkerError where what was asked for cannot run here."""
-        weights = self._equipment.weights
+        weights = self._equipment.weights_for(options)
         if self._renderer is not None:
             if options.renderer not in ("auto", self._renderer.name):
                 raise OptionError(
@@ -235,7 +235,7 @@ class Talker:
         if options.head_pose == "audio":
             if lack := lacking(NODDING, weights):
                 raise WeightsError(f"--head-pose audio cannot run: {lack}.")
-            self._equipment.sadtalker(options.device).load(NODDING)
+            self._equipment.sadtalker(options).load(NODDING)
         if idle := without_effect(options, drawing.name, speaking.name):
             log.warning(
                 "%s: no effect with the %s renderer and the %s driver.", ", ".join(idle), drawing.name, speaking.name

@@ -466,7 +466,7 @@ def test_the_parts_have_the_options_defaults(monkeypatch):
     options, equipment = TalkOptions(device="cpu"), Equipment()
     renderer = equipment.renderer(Choice("neural", ""), options)
     assert renderer.settings == NeuralSettings()
-    by_options, plain = equipment.driver(Choice("learned", ""), options), LearnedDriver(equipment.sadtalker("cpu"))
+    by_options, plain = equipment.driver(Choice("learned", ""), options), LearnedDriver(equipment.sadtalker(options))
     assert vars(by_options) == vars(plain)
 
 

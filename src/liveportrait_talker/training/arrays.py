@@ -19,12 +19,13 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.format import open_memmap
 
-from ..errors import MediaError, OptionError
+from ..errors import MediaError
 from ..journal import full_disk
 from ..models.locking import only_one
 from ..models.partial import is_full
 from .metadata import split_of
-from .records import EXPRESSION, KEYPOINTS, Stamp, read_header, read_record
+from .options import KEYPOINTS, Split
+from .records import EXPRESSION, Stamp, read_header, read_record
 
 SPLITS = ("train", "val")
 
@@ -35,22 +36,6 @@ _SHAPES: dict[str, tuple[tuple[int, ...], Any]] = {
     "seen": ((), np.bool_),
 }
 OnProgress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Split:
-    """How speakers are shared out between training and validation; no speaker is on both sides."""
-
-    seed: int = 0
-    """0…2³²."""
-    val_share: float = 0.05
-    """Share of the speakers, 0…0.9."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.seed <= 2**32:
-            raise OptionError(f"--split-seed {self.seed} is out of range: give 0 … 2³².")
-        if not 0 < self.val_share <= 0.9:
-            raise OptionError(f"--val-share {self.val_share:g} is out of range: give more than 0, 0.9 at most.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from ..models.checkpoints import file_metadata
 from ..models.conversion import window_rows
 from ..models.partial import full, is_full
 from ..motion.lips import LIP_KEYPOINTS
-from .module import Problem
+from .options import Problem
 
 PREFIX = "mappingnet."
 EXPORTED = "mappingnet.safetensors"

@@ -1,9 +1,10 @@
-"""`liveportrait-talker dataset …`: the stages that make training data, each a verb."""
+"""`liveportrait-talker dataset …`, `train`, `evaluate`, `export`: each verb a thin door on its module."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 import json
 import sys
 from collections.abc import Callable
@@ -11,8 +12,13 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from ..cluster import LOCAL, Cluster
+from ..devices import DEVICES, require_torch
+from ..errors import OptionError
 from .download import DownloadOptions, download
+from .download import lost as lost_video
 from .fetch import FetchPolicy
+from .options import PRECISIONS, ExtractOptions, Problem, Split, TrainOptions
 
 OnProgress = Callable[[str, int, int], None]
 Progress = Callable[[bool], AbstractContextManager[OnProgress]]
@@ -20,11 +26,15 @@ _MB = 1_000_000
 
 
 def add_training_parsers(verbs: Any, common: argparse.ArgumentParser, bars: Progress | None = None) -> None:
-    """Add `dataset` with its verbs to the command line. `bars(quiet)` makes what shows progress; none by default."""
+    """Add the verbs to the command line. `bars(quiet)` makes what shows progress; none by default."""
+    show = bars or (lambda quiet: nullcontext(lambda stage, done, total: None))
     dataset = verbs.add_parser("dataset", help="make training data from videos")
     inner = dataset.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    show = bars or (lambda quiet: nullcontext(lambda stage, done, total: None))
     _add_download(inner, common, show)
+    _add_extract(inner, common, show)
+    _add_train(verbs, common, show)
+    _add_evaluate(verbs, common, show)
+    _add_export(verbs, common)
 
 
 def _add_download(inner: Any, common: argparse.ArgumentParser, show: Progress) -> None:
@@ -39,12 +49,10 @@ def _add_download(inner: Any, common: argparse.ArgumentParser, show: Progress) -
     parser.set_defaults(run=lambda arguments: _download(arguments, show))
     parser.add_argument("metadata", type=Path, metavar="METADATA", help="folder of <speaker>/<youtube id>/*.txt")
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder for the clips; made where missing")
-    parser.add_argument("--json", action="store_true", help="print a machine-readable report on standard output")
     parser.add_argument("--dry-run", action="store_true", help="count and estimate, fetch nothing")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N source videos of the sorted tree")
-    parser.add_argument("--retry-failed", action="store_true", help="try again what failed for good, too")
     options, policy = DownloadOptions(), FetchPolicy()
     add = _adder(parser)
+    _add_common(parser, videos=True)
     add("--parallel", int, "N", options.parallel, "videos at a time, 1…16")
     add("--seed", int, "N", options.seed, "of the split into train and val speakers")
     add("--val-share", float, "SHARE", options.val_share, "share of the speakers kept for validation, 0…0.9")
@@ -55,6 +63,129 @@ def _add_download(inner: Any, common: argparse.ArgumentParser, show: Progress) -
     add("--attempts", int, "N", policy.attempts, "attempts in one run at what may pass")
     add("--timeout", float, "SECONDS", policy.timeout, "without an answer or a byte")
     add("--max-size", int, "MB", policy.max_bytes // _MB, "megabytes of a video; a larger one is refused")
+    add_cluster_options(parser)
+
+
+def _add_extract(inner: Any, common: argparse.ArgumentParser, show: Progress) -> None:
+    text = "extract 3DMM coefficients and LivePortrait's key points from the clips, once"
+    parser = inner.add_parser(
+        "extract",
+        parents=[common],
+        help=text,
+        description=f"{text[0].upper() + text[1:]}: training decodes no video. The same command again goes on where a "
+        "run stopped. A broken clip is counted and does not end the run.",
+    )
+    parser.set_defaults(run=lambda arguments: _extract(arguments, show))
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder with clips/<speaker>/<video>/*.mp4")
+    parser.add_argument(
+        "--metadata", type=Path, metavar="DIR", help="the tree of text files, whose boxes say where the face is"
+    )
+    options = ExtractOptions()
+    add = _adder(parser)
+    _add_common(parser, videos=True)
+    parser.add_argument("--redo", action="store_true", help="make records of other extractors anew")
+    parser.add_argument("--device", choices=DEVICES, default=options.device, help="where the networks run")
+    add("--batch-size", int, "N", options.batch_size, "faces that go through a network at once, 1…512")
+    add("--decoders", int, "N", options.decoders, "clips that are decoded ahead of the networks, 0…64")
+    add_cluster_options(parser)
+
+
+def _add_train(verbs: Any, common: argparse.ArgumentParser, show: Progress) -> None:
+    text = "train a MappingNet on extracted records"
+    parser = verbs.add_parser(
+        "train",
+        parents=[common],
+        help=text,
+        description=f"{text.capitalize()}. The same command again goes on where a run stopped. Under torchrun or SLURM "
+        "give --devices and --nodes as there.",
+    )
+    parser.set_defaults(run=lambda arguments: _train(arguments, show))
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder with records/")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder of this run")
+    parser.add_argument("--json", action="store_true", help="print a machine-readable report on standard output")
+    options, problem = TrainOptions(), Problem()
+    add = _adder(parser)
+    add("--keypoints", str, "SET", problem.keypoints, "lips (what generate wants), all, or numbers 0…20 with commas")
+    add("--radius", int, "N", problem.radius, "frames before and after in a window, 12…49")
+    add("--learning-rate", float, "R", problem.learning_rate, "of Adam")
+    add("--velocity-weight", float, "W", problem.velocity_weight, "weight of the loss on changes from frame to frame")
+    add("--width", int, "N", problem.width, "channels of the network; generate wants 1024")
+    add("--run-frames", int, "N", options.run_frames, "consecutive frames in a sample; 1 is the original's scheme")
+    add("--batch-size", int, "N", options.batch_size, "samples in a batch, of all processes together")
+    add("--max-epochs", int, "N", options.max_epochs, "end after so many epochs")
+    add("--max-steps", int, "N", options.max_steps, "end after so many optimiser steps; -1 for no limit")
+    add("--patience", int, "N", options.patience, "epochs without a better validation loss before it ends")
+    add("--gradient-clip", float, "NORM", options.gradient_clip, "largest norm of the gradient; 0 for none")
+    parser.add_argument("--precision", choices=PRECISIONS, default=options.precision, help="number format")
+    parser.add_argument("--device", choices=DEVICES, default=options.device, help="kind of processor")
+    add("--devices", int, "N", options.devices, "GPUs (or processes) on each machine; more than one are DDP")
+    add("--nodes", int, "N", options.nodes, "machines")
+    add("--workers", int, "N", options.workers, "processes that read batches")
+    add("--seed", int, "N", options.seed, "another seed is another run")
+    _add_split(parser)
+    parser.add_argument("--fast-dev-run", action="store_true", help="one batch of each kind, nothing written")
+
+
+def _add_evaluate(verbs: Any, common: argparse.ArgumentParser, show: Progress) -> None:
+    text = "hold a MappingNet against the true key points of held-out speakers, and against two baselines"
+    parser = verbs.add_parser("evaluate", parents=[common], help=text, description=text[0].upper() + text[1:])
+    parser.set_defaults(run=lambda arguments: _evaluate(arguments, show))
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder with records/")
+    parser.add_argument(
+        "--model", type=Path, metavar="FILE", help="folder of `train`, checkpoint or exported file; else the installed"
+    )
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the table, too")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="where the network runs")
+    parser.add_argument("--json", action="store_true", help="print the table as JSON")
+    _add_split(parser)
+
+
+def _add_export(verbs: Any, common: argparse.ArgumentParser) -> None:
+    text = "write the best network of a training run as one file for `models import` and `generate --mapping`"
+    parser = verbs.add_parser("export", parents=[common], help=text, description=text[0].upper() + text[1:])
+    parser.set_defaults(run=_export)
+    parser.add_argument("trained", type=Path, metavar="RUN", help="folder of `train`, or one of its checkpoints")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="such as mappingnet.safetensors")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
+
+
+def _add_common(parser: argparse.ArgumentParser, *, videos: bool) -> None:
+    parser.add_argument("--json", action="store_true", help="print a machine-readable report on standard output")
+    if videos:
+        parser.add_argument("--limit", type=int, metavar="N", help="only the first N source videos, sorted by name")
+        parser.add_argument("--retry-failed", action="store_true", help="try again what failed for good, too")
+
+
+def _add_split(parser: argparse.ArgumentParser) -> None:
+    split = Split()
+    add = _adder(parser)
+    add("--split-seed", int, "N", split.seed, "of the split into train and val speakers")
+    add("--val-share", float, "SHARE", split.val_share, "share of the speakers kept for validation")
+
+
+def add_cluster_options(parser: argparse.ArgumentParser) -> None:
+    """The flags that `cluster_of` reads."""
+    group = parser.add_argument_group("cluster (Ray; the data set's folder must be the same on all machines)")
+    group.add_argument("--cluster", metavar="ADDRESS", help=f"{LOCAL}, auto or ray://HOST:PORT; one process without")
+    group.add_argument("--cluster-workers", type=int, default=2, metavar="N", help="workers kept busy (default 2)")
+    group.add_argument(
+        "--cpus-per-worker", type=float, default=1.0, metavar="N", help="processors that each needs (default 1)"
+    )
+    group.add_argument(
+        "--gpus-per-worker", type=float, default=0.0, metavar="SHARE", help="GPUs that each needs, such as 0.25"
+    )
+
+
+def cluster_of(arguments: argparse.Namespace) -> Cluster | None:
+    """The cluster that was asked for, if any."""
+    if arguments.cluster is None:
+        return None
+    return Cluster(
+        address=arguments.cluster,
+        workers=arguments.cluster_workers,
+        cpus_per_worker=arguments.cpus_per_worker,
+        gpus_per_worker=arguments.gpus_per_worker,
+    )
 
 
 def _adder(parser: argparse.ArgumentParser) -> Callable[[str, Any, str, Any, str], None]:
@@ -66,6 +197,7 @@ def _adder(parser: argparse.ArgumentParser) -> Callable[[str, Any, str, Any, str
 
 
 def _download(arguments: argparse.Namespace, show: Progress) -> int:
+    cluster = cluster_of(arguments)
     options = DownloadOptions(
         policy=FetchPolicy(
             address_template=arguments.address_template,
@@ -76,15 +208,101 @@ def _download(arguments: argparse.Namespace, show: Progress) -> int:
             timeout=arguments.timeout,
             max_bytes=arguments.max_size * _MB,
         ),
-        parallel=arguments.parallel,
+        parallel=arguments.parallel if cluster is None else min(cluster.workers, 16),
         limit=arguments.limit,
         dry_run=arguments.dry_run,
         retry_failed=arguments.retry_failed,
         seed=arguments.seed,
         val_share=arguments.val_share,
     )
+    run = None if cluster is None else lambda worker, jobs: cluster.map(worker, jobs, lost=lost_video)
     with show(arguments.quiet) as tell:
-        report = download(arguments.metadata, arguments.dataset, options, on_progress=tell)
-    text = json.dumps(dataclasses.asdict(report), indent=1, default=str) if arguments.json else str(report)
-    sys.stdout.write(text + "\n")
+        report = download(arguments.metadata, arguments.dataset, options, on_progress=tell, run=run)
+    _say(report, arguments.json)
     return 0
+
+
+def _extract(arguments: argparse.Namespace, show: Progress) -> int:
+    require_torch("dataset extract")
+    from .extract import extract
+    from .extractor import lost
+
+    cluster = cluster_of(arguments)
+    options = ExtractOptions(
+        device=arguments.device,
+        batch_size=arguments.batch_size,
+        decoders=arguments.decoders,
+        limit=arguments.limit,
+        redo=arguments.redo,
+        retry_failed=arguments.retry_failed,
+    )
+    run = None if cluster is None else lambda worker, jobs: cluster.map(worker, jobs, lost=lost)
+    with show(arguments.quiet) as tell:
+        report = extract(arguments.dataset, arguments.metadata, options, on_progress=tell, run=run)
+    _say(report, arguments.json)
+    return 0
+
+
+def _train(arguments: argparse.Namespace, show: Progress) -> int:
+    _require_training("train")
+    from .fit import train
+
+    options = TrainOptions(
+        problem=Problem(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(Problem)}),
+        split=_split(arguments),
+        **{
+            f.name: getattr(arguments, f.name)
+            for f in dataclasses.fields(TrainOptions)
+            if f.name not in ("problem", "split")
+        },
+    )
+    with show(arguments.quiet) as tell:
+        report = train(arguments.dataset, arguments.out, options, on_progress=tell)
+    if report is not None:  # else another process of the run tells
+        _say(report, arguments.json)
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace, show: Progress) -> int:
+    _require_training("evaluate")
+    from .checkpoint import load_trained
+    from .evaluate import evaluate
+
+    trained = load_trained(arguments.model)
+    with show(arguments.quiet) as tell:
+        result = evaluate(
+            arguments.dataset,
+            trained,
+            split=_split(arguments),
+            device=arguments.device,
+            plot=arguments.plot,
+            on_progress=tell,
+        )
+    sys.stdout.write((json.dumps(result.as_json(), indent=1) if arguments.json else str(result)) + "\n")
+    if arguments.plot is not None and not arguments.json:
+        sys.stdout.write(f"drawn in {arguments.plot}\n")
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    _require_training("export")
+    from .checkpoint import export
+
+    path = export(arguments.trained, arguments.out, overwrite=arguments.overwrite)
+    sys.stdout.write(f"{path}: for liveportrait-talker generate … --mapping {path}, or models import {path}\n")
+    return 0
+
+
+def _split(arguments: argparse.Namespace) -> Split:
+    return Split(arguments.split_seed, arguments.val_share)
+
+
+def _require_training(verb: str) -> None:
+    require_torch(verb)
+    if importlib.util.find_spec("lightning") is None:
+        raise OptionError(f"{verb} needs Lightning: pip install 'liveportrait-talker[train]' brings it.")
+
+
+def _say(report: Any, as_json: bool) -> None:
+    text = json.dumps(dataclasses.asdict(report), indent=1, default=str) if as_json else str(report)
+    sys.stdout.write(text + "\n")

@@ -277,6 +277,11 @@ def fetch_and_cut(job: Job) -> VideoOutcome:
             clips.rmdir()  # where it is empty
 
 
+def lost(job: Job, reason: str) -> VideoOutcome:
+    """The outcome of a job whose worker died each time it was tried."""
+    return VideoOutcome(job.key, LATER, reason, {})
+
+
 def _utterance(reason: str | None, frames: int | None, status: str | None = None) -> Entry:
     return {"status": status or (DONE if reason is None else FAILED), "reason": reason, "frames": frames}
 

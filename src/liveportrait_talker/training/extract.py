@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import MediaError, OptionError
+from ..errors import MediaError
 from ..journal import DONE, FAILED, LATER, Entry, Journal, write_sorted
 from .extractor import FATAL, ExtractJob, Extractor, ExtractOutcome
 from .faces import Clip
+from .options import ExtractOptions
 from .records import Stamp, stale
 
 log = logging.getLogger(__name__)
@@ -25,33 +26,6 @@ OnProgress = Callable[[str, int, int], None]
 Runner = Callable[[Callable[[ExtractJob], ExtractOutcome], Iterable[ExtractJob]], Iterator[ExtractOutcome]]
 
 _NAMED = 20
-
-
-@dataclass(frozen=True)
-class ExtractOptions:
-    """How a data set is extracted. Raises OptionError for values that make no sense."""
-
-    device: str = "auto"
-    """Where the networks run."""
-    batch_size: int = 16
-    """Faces that go through a network at once, 1…512."""
-    decoders: int = 2
-    """Clips that are decoded ahead, 0…64."""
-    limit: int | None = None
-    """Only the first so many source videos."""
-    redo: bool = False
-    """Make records of other extractors anew."""
-    retry_failed: bool = False
-    """Try again what failed for good, too."""
-
-    def __post_init__(self) -> None:
-        for name, value, low, high in (
-            ("--batch-size", self.batch_size, 1, 512),
-            ("--decoders", self.decoders, 0, 64),
-            ("--limit", 1 if self.limit is None else self.limit, 1, 10**9),
-        ):
-            if not low <= value <= high:
-                raise OptionError(f"{name} {value} is out of range: give {low} … {high}.")
 
 
 @dataclass(frozen=True)

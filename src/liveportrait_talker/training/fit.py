@@ -12,7 +12,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,73 +24,18 @@ from torch.utils.data import DataLoader
 from ..devices import torch_device
 from ..errors import OptionError
 from ..motion.lips import LIP_KEYPOINTS
-from .arrays import FrameArrays, Split, open_arrays
+from .arrays import FrameArrays, open_arrays
 from .checkpoint import EXPORTED, RELEASED_WIDTH, best_checkpoint, export, read_checkpoint
 from .curves import draw_curves
-from .module import VAL_LOSS, MappingTask, Problem
+from .module import VAL_LOSS, MappingTask
+from .options import TrainOptions
 from .runs import Batch, Runs, ShuffledBatches, as_they_are
 
 log = logging.getLogger(__name__)
 OnProgress = Callable[[str, int, int], None]
 
-PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 _VAL_RUN_FRAMES = 128
 _VAL_BATCH = 16
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """How a MappingNet is trained. Raises OptionError for values that make no sense."""
-
-    problem: Problem = field(default_factory=Problem)
-    split: Split = field(default_factory=Split)
-    run_frames: int = 32
-    """Consecutive frames in a sample, 1…1024. Neighbours share their windows: long runs are up to 11 times as fast a
-    frame; 1 is the original's scheme."""
-    batch_size: int = 16
-    """Runs in a batch, of all processes together."""
-    max_epochs: int = 1000
-    max_steps: int = -1
-    """Optimiser steps; −1 for no limit."""
-    patience: int = 10
-    """Epochs without a better validation loss before training stops."""
-    gradient_clip: float = 0.0
-    """Largest norm of the gradient; 0 for none."""
-    precision: str = "32"
-    device: str = "auto"
-    devices: int = 1
-    """Processes (or GPUs) on each machine; more than one are DDP."""
-    nodes: int = 1
-    """Machines."""
-    workers: int = 0
-    """Processes that read batches; a memory-mapped data set on a local disk needs none."""
-    seed: int = 0
-    fast_dev_run: bool = False
-    """One batch of each kind, nothing written: does it run at all?"""
-
-    def __post_init__(self) -> None:
-        for name, value, low, high in (
-            ("--run-frames", self.run_frames, 1, 1024),
-            ("--batch-size", self.batch_size, 1, 65536),
-            ("--max-epochs", self.max_epochs, 1, 10**6),
-            ("--max-steps", self.max_steps, -1, 10**9),
-            ("--patience", self.patience, 1, 10**6),
-            ("--gradient-clip", self.gradient_clip, 0, 10**6),
-            ("--devices", self.devices, 1, 1024),
-            ("--nodes", self.nodes, 1, 4096),
-            ("--workers", self.workers, 0, 256),
-            ("--seed", self.seed, 0, 2**32 - 1),
-        ):
-            if not low <= value <= high:
-                raise OptionError(f"{name} {value:g} is out of range: give {low} … {high}.")
-        if self.precision not in PRECISIONS:
-            raise OptionError(f"--precision {self.precision} is not known: choose one of {', '.join(PRECISIONS)}.")
-        if self.problem.velocity_weight and self.run_frames < 2:
-            raise OptionError("--velocity-weight needs runs of two frames at least: raise --run-frames.")
-        if self.batch_size % (self.devices * self.nodes):
-            raise OptionError(
-                f"--batch-size {self.batch_size} cannot be shared out to {self.devices * self.nodes} processes evenly."
-            )
 
 
 @dataclass(frozen=True)
@@ -120,8 +65,10 @@ class TrainReport:
 
 def train(
     dataset: Path, out: Path, options: TrainOptions | None = None, *, on_progress: OnProgress | None = None
-) -> TrainReport:
+) -> TrainReport | None:
     """Train a MappingNet on the records of `dataset`; go on where a run in `out` was stopped.
+
+    Returns None in all processes of the run but the first.
 
     Raises:
         MediaError: the data set has no records, or they do not go together.
@@ -146,8 +93,10 @@ def train(
         trainer.fit(task, datamodule=data, ckpt_path=last if going_on else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
+    if not trainer.is_global_zero:
+        return None
     exported = curves = None
-    if not options.fast_dev_run and trainer.is_global_zero:
+    if not options.fast_dev_run:
         if options.problem.keypoint_numbers == LIP_KEYPOINTS and options.problem.width == RELEASED_WIDTH:
             exported = export(out, out / EXPORTED, dataset=dataset.name, overwrite=True)
         curves = draw_curves(out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import lightning
@@ -10,61 +9,11 @@ import torch
 from torch import Tensor
 
 from ..driving.learned.nets import MappingNet
-from ..errors import OptionError
-from ..motion.lips import LIP_KEYPOINTS
-from .records import KEYPOINTS
+from .options import Problem
 from .runs import Batch
 
-KEYPOINT_SETS: dict[str, tuple[int, ...]] = {"lips": LIP_KEYPOINTS, "all": tuple(range(KEYPOINTS))}
 VAL_LOSS = "val/basic_loss"
 """What early stopping and the best checkpoint look at."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is learned, and how. The defaults are the original's (spec talker.md §13.5)."""
-
-    keypoints: str = "lips"
-    """`lips` (the six that `generate` wants), `all`, or numbers 0…20 with commas between."""
-    radius: int = 14
-    """Frames before and after: windows of 2 · radius + 1 rows, 25…99."""
-    learning_rate: float = 2e-4
-    velocity_weight: float = 0.0
-    """Weight of the L1 loss on the change from frame to frame; it needs runs of two frames at least."""
-    width: int = 1024
-    """Channels of the network; `generate` wants 1024."""
-
-    def __post_init__(self) -> None:
-        _ = self.keypoint_numbers
-        for name, value, low, high in (
-            ("--radius", self.radius, 12, 49),
-            ("--learning-rate", self.learning_rate, 1e-8, 1.0),
-            ("--velocity-weight", self.velocity_weight, 0.0, 1000.0),
-            ("--width", self.width, 8, 8192),
-        ):
-            if not low <= value <= high:
-                raise OptionError(f"{name} {value:g} is out of range: give {low:g} … {high:g}.")
-
-    @property
-    def rows(self) -> int:
-        """Length of a window."""
-        return 2 * self.radius + 1
-
-    @property
-    def keypoint_numbers(self) -> tuple[int, ...]:
-        """Which of LivePortrait's 21 key points are learned."""
-        if self.keypoints in KEYPOINT_SETS:
-            return KEYPOINT_SETS[self.keypoints]
-        try:
-            numbers = tuple(int(text) for text in self.keypoints.split(","))
-        except ValueError:
-            numbers = ()
-        if not numbers or not all(0 <= k < KEYPOINTS for k in numbers) or len(set(numbers)) < len(numbers):
-            raise OptionError(
-                f"--keypoints {self.keypoints} is not known: give {', '.join(KEYPOINT_SETS)}, or different numbers "
-                f"0 … {KEYPOINTS - 1} with commas between."
-            )
-        return numbers
 
 
 class MappingTask(lightning.LightningModule):

@@ -18,11 +18,11 @@ import numpy.typing as npt
 from ..errors import MediaError
 from ..journal import full_disk, sync_folder
 from ..models.partial import is_full
+from .options import KEYPOINTS
 
 FORMAT = "1"
 """Of the record: raised when its fields or their meaning change."""
 KIND = "liveportrait-talker record"
-KEYPOINTS = 21
 EXPRESSION = 64
 
 Floats = npt.NDArray[np.float32]
@@ -105,13 +105,13 @@ def write_record(record: VideoRecord, path: Path) -> None:
     from safetensors.numpy import save_file
 
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    header = {
-        "kind": KIND,
+    about = {
         "speaker": record.speaker,
         "video": record.video,
-        "utterances": json.dumps([dataclasses.astuple(span) for span in record.utterances]),
-        "stamp": json.dumps(dataclasses.asdict(record.stamp), sort_keys=True),
+        "utterances": [dataclasses.astuple(span) for span in record.utterances],
+        "stamp": dataclasses.asdict(record.stamp),
     }
+    header = {KIND: json.dumps(about, sort_keys=True)}  # one entry: safetensors writes several in any order
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({name: np.ascontiguousarray(getattr(record, name)) for name in _FIELDS}, part, metadata=header)
@@ -140,16 +140,15 @@ def read_header(path: Path) -> tuple[Stamp, tuple[UtteranceSpan, ...]]:
         with safe_open(path, framework="numpy") as file:
             said = file.metadata() or {}
             rows = file.get_slice("expression").get_shape()[0] if "expression" in file.keys() else -1  # noqa: SIM118
-        if said.get("kind") != KIND:
+        if KIND not in said:
             raise ValueError("it says nothing of being one")
-        stamp = json.loads(said["stamp"])
+        about = json.loads(said[KIND])
+        stamp = about["stamp"]
         if stamp.get("format") != FORMAT:
             raise MediaError(
                 f"{path} is a record of format {stamp.get('format')}, not {FORMAT}: extract it anew (--redo)."
             )
-        spans = tuple(
-            UtteranceSpan(str(name), int(first), int(frames)) for name, first, frames in json.loads(said["utterances"])
-        )
+        spans = tuple(UtteranceSpan(str(name), int(first), int(frames)) for name, first, frames in about["utterances"])
         if sum(span.frames for span in spans) != rows:
             raise ValueError("its utterances are not its frames")
         return Stamp(**stamp), spans

@@ -1,0 +1,118 @@
+"""Jobs over a Ray cluster: the same workers as in one process, with back-pressure, and lost workers replaced.
+
+A runner maps a worker (anything that can be pickled and called with a job) over jobs. Jobs write their own files, whole
+or not at all, and the journal is written by the caller alone, so that a job may be done twice without harm.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar, cast
+
+from .errors import OptionError
+
+log = logging.getLogger(__name__)
+
+Job = TypeVar("Job")
+Outcome = TypeVar("Outcome")
+
+LOCAL = "local"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where jobs run. Raises OptionError for numbers that make no sense, or where Ray is not installed."""
+
+    address: str = LOCAL
+    """`local` (a cluster on this machine, for the length of the run), `auto` or ray://HOST:PORT."""
+    workers: int = 2
+    """Workers that are kept busy, each with its own networks."""
+    cpus_per_worker: float = 1.0
+    gpus_per_worker: float = 0.0
+    """A share of a GPU: 0.25 lets four workers have one."""
+    tries: int = 3
+    """How often a job is tried whose worker dies."""
+
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("--cluster-workers", self.workers, 1, 100_000),
+            ("--cpus-per-worker", self.cpus_per_worker, 0.0, 1024.0),
+            ("--gpus-per-worker", self.gpus_per_worker, 0.0, 64.0),
+        ):
+            if not low <= value <= high:
+                raise OptionError(f"{name} {value:g} is out of range: give {low:g} … {high:g}.")
+        if importlib.util.find_spec("ray") is None:
+            raise OptionError("--cluster needs Ray: pip install 'liveportrait-talker[cluster]' brings it.")
+
+    def map(
+        self, worker: Callable[[Job], Outcome], jobs: Iterable[Job], *, lost: Callable[[Job, str], Outcome]
+    ) -> Iterator[Outcome]:
+        """The outcomes of `worker` over `jobs`, as they come.
+
+        Two jobs a worker are in hand at most. A job whose worker dies is given to another; after `tries` of them its
+        outcome is `lost(job, reason)`. What the worker itself raises is raised here.
+
+        Raises:
+            OptionError: the cluster cannot be reached.
+        """
+        import ray
+        from ray.exceptions import RayActorError, RayTaskError
+
+        ours = not ray.is_initialized()
+        if ours:
+            self._connect(ray)
+        try:
+            needs = {"num_cpus": self.cpus_per_worker, "num_gpus": self.gpus_per_worker, "max_restarts": -1}
+            remote: Any = cast("Any", ray.remote)(**needs)(_Worker)
+            actors = [remote.remote(worker) for _ in range(self.workers)]
+            left = iter(jobs)
+            waiting: dict[Any, tuple[Job, int, int]] = {}  # call → job, actor, try
+
+            def give(job: Job, actor: int, attempt: int) -> None:
+                waiting[actors[actor].do.remote(job)] = (job, actor, attempt)
+
+            for number, job in enumerate(islice(left, 2 * self.workers)):
+                give(job, number % self.workers, 1)
+            while waiting:
+                (ready,), _ = ray.wait(list(waiting), num_returns=1)
+                job, actor, attempt = waiting.pop(ready)
+                try:
+                    outcome = ray.get(ready)
+                except RayTaskError as error:
+                    raise error.as_instanceof_cause() from error  # type: ignore[no-untyped-call]
+                except RayActorError as error:
+                    log.warning("a worker died (%s); its job is given to another.", type(error).__name__)
+                    if attempt < self.tries:
+                        give(job, (actor + 1) % self.workers, attempt + 1)
+                        continue
+                    outcome = lost(job, f"its worker died {attempt} times")
+                yield outcome
+                for following in islice(left, 1):
+                    give(following, actor, 1)
+        finally:
+            if ours:
+                ray.shutdown()
+
+    def _connect(self, ray: Any) -> None:
+        where: dict[str, Any] = {"address": self.address}
+        if self.address == LOCAL:
+            # Here the workers share the machine, whatever they are said to need.
+            where |= {"num_cpus": max(1, round(self.workers * self.cpus_per_worker + 0.5)), "include_dashboard": False}
+        try:
+            ray.init(**where, log_to_driver=False, logging_level="ERROR", ignore_reinit_error=True)
+        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+            raise OptionError(f"the Ray cluster {self.address} cannot be reached ({error}).") from error
+
+
+class _Worker:
+    """What lives on the cluster: it keeps what its worker has loaded."""
+
+    def __init__(self, worker: Callable[[Any], Any]) -> None:
+        self._worker = worker
+
+    def do(self, job: Any) -> Any:
+        return self._worker(job)

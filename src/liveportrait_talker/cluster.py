@@ -6,8 +6,10 @@ or not at all, and the journal is written by the caller alone, so that a job may
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import logging
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -21,6 +23,8 @@ Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 
 LOCAL = "local"
+_CLIENT = "ray://"
+_KNOCKS_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class Cluster:
     ) -> Iterator[Outcome]:
         """The outcomes of `worker` over `jobs`, as they come.
 
-        Two jobs a worker are in hand at most. A job whose worker dies is given to another; after `tries` of them its
+        Each worker has one job in hand: were there more, one that kills its worker would take the others along. A job
+        whose worker dies is given to another; after `tries` of them its
         outcome is `lost(job, reason)`. What the worker itself raises is raised here.
 
         Raises:
@@ -75,8 +80,8 @@ class Cluster:
             def give(job: Job, actor: int, attempt: int) -> None:
                 waiting[actors[actor].do.remote(job)] = (job, actor, attempt)
 
-            for number, job in enumerate(islice(left, 2 * self.workers)):
-                give(job, number % self.workers, 1)
+            for number, job in enumerate(islice(left, self.workers)):
+                give(job, number, 1)
             while waiting:
                 (ready,), _ = ray.wait(list(waiting), num_returns=1)
                 job, actor, attempt = waiting.pop(ready)
@@ -85,9 +90,11 @@ class Cluster:
                 except RayTaskError as error:
                     raise error.as_instanceof_cause() from error  # type: ignore[no-untyped-call]
                 except RayActorError as error:
-                    log.warning("a worker died (%s); its job is given to another.", type(error).__name__)
+                    if error.actor_init_failed:  # it never lived: another would not either
+                        raise OptionError(f"the cluster's workers cannot start ({_last_line(error)}).") from error
+                    log.warning("a worker died (%s); its job is tried again.", type(error).__name__)
                     if attempt < self.tries:
-                        give(job, (actor + 1) % self.workers, attempt + 1)
+                        give(job, actor, attempt + 1)  # Ray puts a new one in its place
                         continue
                     outcome = lost(job, f"its worker died {attempt} times")
                 yield outcome
@@ -102,10 +109,49 @@ class Cluster:
         if self.address == LOCAL:
             # Here the workers share the machine, whatever they are said to need.
             where |= {"num_cpus": max(1, round(self.workers * self.cpus_per_worker + 0.5)), "include_dashboard": False}
+        elif self.address.startswith(_CLIENT):
+            self._knock()
         try:
             ray.init(**where, log_to_driver=False, logging_level="ERROR", ignore_reinit_error=True)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             raise OptionError(f"the Ray cluster {self.address} cannot be reached ({error}).") from error
+
+    def _knock(self) -> None:
+        """Raise OptionError where nobody answers: Ray itself would wait for long, and be of no use afterwards."""
+        host, _, port = self.address.removeprefix(_CLIENT).rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCKS_S).close()
+        except (OSError, ValueError) as error:
+            raise OptionError(f"the Ray cluster {self.address} cannot be reached ({error}).") from error
+
+
+def add_cluster_options(parser: argparse.ArgumentParser) -> None:
+    """The flags that `cluster_of` reads."""
+    group = parser.add_argument_group("cluster (Ray; the data set's folder must be the same on all machines)")
+    group.add_argument("--cluster", metavar="ADDRESS", help=f"{LOCAL}, auto or ray://HOST:PORT; one process without")
+    group.add_argument("--cluster-workers", type=int, default=2, metavar="N", help="workers kept busy (default 2)")
+    group.add_argument(
+        "--cpus-per-worker", type=float, default=1.0, metavar="N", help="processors that each needs (default 1)"
+    )
+    group.add_argument(
+        "--gpus-per-worker", type=float, default=0.0, metavar="SHARE", help="GPUs that each needs, such as 0.25"
+    )
+
+
+def cluster_of(arguments: argparse.Namespace) -> Cluster | None:
+    """The cluster that was asked for, if any."""
+    if arguments.cluster is None:
+        return None
+    return Cluster(
+        address=arguments.cluster,
+        workers=arguments.cluster_workers,
+        cpus_per_worker=arguments.cpus_per_worker,
+        gpus_per_worker=arguments.gpus_per_worker,
+    )
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1].strip()
 
 
 class _Worker:

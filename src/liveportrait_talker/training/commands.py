@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from ..cluster import LOCAL, Cluster
+from ..cluster import add_cluster_options, cluster_of
 from ..devices import DEVICES, require_torch
 from ..errors import OptionError
 from .download import DownloadOptions, download
@@ -163,31 +163,6 @@ def _add_split(parser: argparse.ArgumentParser) -> None:
     add("--val-share", float, "SHARE", split.val_share, "share of the speakers kept for validation")
 
 
-def add_cluster_options(parser: argparse.ArgumentParser) -> None:
-    """The flags that `cluster_of` reads."""
-    group = parser.add_argument_group("cluster (Ray; the data set's folder must be the same on all machines)")
-    group.add_argument("--cluster", metavar="ADDRESS", help=f"{LOCAL}, auto or ray://HOST:PORT; one process without")
-    group.add_argument("--cluster-workers", type=int, default=2, metavar="N", help="workers kept busy (default 2)")
-    group.add_argument(
-        "--cpus-per-worker", type=float, default=1.0, metavar="N", help="processors that each needs (default 1)"
-    )
-    group.add_argument(
-        "--gpus-per-worker", type=float, default=0.0, metavar="SHARE", help="GPUs that each needs, such as 0.25"
-    )
-
-
-def cluster_of(arguments: argparse.Namespace) -> Cluster | None:
-    """The cluster that was asked for, if any."""
-    if arguments.cluster is None:
-        return None
-    return Cluster(
-        address=arguments.cluster,
-        workers=arguments.cluster_workers,
-        cpus_per_worker=arguments.cpus_per_worker,
-        gpus_per_worker=arguments.gpus_per_worker,
-    )
-
-
 def _adder(parser: argparse.ArgumentParser) -> Callable[[str, Any, str, Any, str], None]:
     def add(flag: str, kind: Any, unit: str, default: Any, text: str) -> None:
         shown = f"{default:g}" if isinstance(default, float) else str(default)
@@ -244,7 +219,7 @@ def _extract(arguments: argparse.Namespace, show: Progress) -> int:
 
 
 def _train(arguments: argparse.Namespace, show: Progress) -> int:
-    _require_training("train")
+    require_training("train")
     from .fit import train
 
     options = TrainOptions(
@@ -264,7 +239,7 @@ def _train(arguments: argparse.Namespace, show: Progress) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace, show: Progress) -> int:
-    _require_training("evaluate")
+    require_training("evaluate")
     from .checkpoint import load_trained
     from .evaluate import evaluate
 
@@ -285,7 +260,7 @@ def _evaluate(arguments: argparse.Namespace, show: Progress) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    _require_training("export")
+    require_training("export")
     from .checkpoint import export
 
     path = export(arguments.trained, arguments.out, overwrite=arguments.overwrite)
@@ -297,7 +272,8 @@ def _split(arguments: argparse.Namespace) -> Split:
     return Split(arguments.split_seed, arguments.val_share)
 
 
-def _require_training(verb: str) -> None:
+def require_training(verb: str) -> None:
+    """Raise, with the command that mends it, where what training needs is not installed."""
     require_torch(verb)
     if importlib.util.find_spec("lightning") is None:
         raise OptionError(f"{verb} needs Lightning: pip install 'liveportrait-talker[train]' brings it.")

@@ -88,8 +88,8 @@ def train(
     lightning.seed_everything(options.seed, workers=True, verbose=False)
     task = MappingTask(options.problem)
     progress = _Progress(tell, dataset.name)
-    trainer, best = _trainer(out, options, progress)
     with _quiet():
+        trainer, best = _trainer(out, options, progress)
         trainer.fit(task, datamodule=data, ckpt_path=last if going_on else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -124,6 +124,7 @@ def _trainer(out: Path, options: TrainOptions, progress: Callback) -> tuple[ligh
         save_last=True,
         enable_version_counter=False,
     )
+    stopping = EarlyStopping(VAL_LOSS, patience=options.patience, strict=False)
     several = options.devices * options.nodes > 1
     trainer = lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
@@ -133,11 +134,14 @@ def _trainer(out: Path, options: TrainOptions, progress: Callback) -> tuple[ligh
         precision=options.precision,  # type: ignore[arg-type]
         max_epochs=options.max_epochs,
         max_steps=options.max_steps,
+        # An epoch ends with the last step, so that it is validated.
+        limit_train_batches=options.max_steps if options.max_steps > 0 else 1.0,
         gradient_clip_val=options.gradient_clip or None,
         fast_dev_run=options.fast_dev_run,
+        enable_checkpointing=not options.fast_dev_run,
         use_distributed_sampler=False,  # `ShuffledBatches` shares batches out by itself
-        logger=[CSVLogger(out, name="logs"), TensorBoardLogger(out, name="tensorboard")],
-        callbacks=[best, EarlyStopping(VAL_LOSS, patience=options.patience), progress],
+        logger=False if options.fast_dev_run else [CSVLogger(out, "logs"), TensorBoardLogger(out, "tensorboard")],
+        callbacks=[progress] if options.fast_dev_run else [best, stopping, progress],
         log_every_n_steps=1 if options.max_steps in range(1001) else 50,
         enable_progress_bar=False,
         enable_model_summary=False,

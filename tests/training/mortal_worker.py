@@ -1,0 +1,31 @@
+"""An extractor whose process is killed once, in the middle of a job: for the cluster tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from liveportrait_talker.training.extractor import ExtractJob, Extractor, ExtractOutcome
+
+
+@dataclass(frozen=True)
+class MortalExtractor:
+    """Dies at the first of the jobs `at`; `marker` tells that it has."""
+
+    marker: Path
+    at: tuple[str, ...]
+    always: bool = False
+
+    def __call__(self, job: ExtractJob) -> ExtractOutcome:
+        from test_extract import STAMP, cheap
+
+        def seen(extractor, aligned, faces):
+            if job.key in self.at and (self.always or not self.marker.exists()):
+                self.marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return cheap(extractor, aligned, faces)
+
+        Extractor._seen, Extractor.stamp = seen, STAMP
+        return Extractor("cpu", 4, 0)(job)

@@ -14,12 +14,12 @@ demo: base
 	$(BIN)/liveportrait-talker generate examples/portrait.png examples/voice.wav -o outputs/demo.mp4 --overwrite
 
 test: setup
-	$(BIN)/ruff check src tests scripts inference.py
-	$(BIN)/ruff format --check src tests scripts inference.py
+	$(BIN)/ruff check src tests scripts inference.py train.py
+	$(BIN)/ruff format --check src tests scripts inference.py train.py
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-setup: $(VENV)/.test $(VENV)/.neural
+setup: $(VENV)/.test $(VENV)/.neural $(VENV)/.train
 base: $(VENV)/.base
 
 # The base install holds no torch. --no-deps: requirements/base.txt says why.
@@ -37,6 +37,10 @@ $(VENV)/.test: $(VENV)/.base requirements/test.txt
 
 $(VENV)/.neural: $(VENV)/.base requirements/neural.txt
 	$(PIP) -r requirements/neural.txt
+	touch $@
+
+$(VENV)/.train: $(VENV)/.neural requirements/train.txt
+	$(PIP) -r requirements/train.txt -c requirements/base.txt
 	touch $@
 
 clean:

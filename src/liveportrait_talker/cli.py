@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import logging
 import signal
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ._version import __version__
 from .devices import COMPILE, DEVICES, PRECISIONS
 from .errors import OptionError, TalkerError
+from .option_flags import add_options, given_options
 from .options import TalkOptions
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--renderer", choices=("embedded", "neural"), default="embedded", help="what to time (default embedded)"
     )
-    bench.add_argument("--device", choices=DEVICES, default="auto", help="neural: where the networks run")
+    bench.add_argument("--training", action="store_true", help="time preparing data and training instead")
+    bench.add_argument("--device", choices=DEVICES, default="auto", help="where networks run")
     bench.add_argument("--precision", choices=PRECISIONS, default="auto", help="neural: format of the fast path")
     bench.add_argument("--compile", choices=COMPILE, default="auto", help="neural: torch.compile for the fast path")
     bench.add_argument("--batch-size", type=int, metavar="N", help="neural: frames the fast path draws at once, 1…64")
@@ -108,9 +109,19 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--json", action="store_true", help="print the table as JSON")
     bench.set_defaults(run=_bench)
 
+    from .animate_command import add_animate_parser
+    from .batch.commands import add_batch_parser
+    from .edit_command import add_edit_parser
     from .models.commands import add_models_parser
+    from .training.commands import add_training_parsers
+    from .ui.commands import add_ui_parser
 
+    add_animate_parser(verbs, common, lambda quiet: Bars(quiet=quiet), _print)
+    add_edit_parser(verbs, common, lambda quiet: Bars(quiet=quiet), _print)
+    add_batch_parser(verbs, common, lambda quiet: Bars(quiet=quiet))
     add_models_parser(verbs, common, lambda quiet: Bars(quiet=quiet))
+    add_training_parsers(verbs, common, lambda quiet: Bars(quiet=quiet))
+    add_ui_parser(verbs, common)
     return parser
 
 
@@ -125,42 +136,12 @@ class Parser(argparse.ArgumentParser):
 
 def add_talk_options(parser: argparse.ArgumentParser) -> None:
     """One flag for each field of `TalkOptions`, in its groups."""
-    group: argparse._ActionsContainer = parser
-    for option in dataclasses.fields(TalkOptions):
-        if option.metadata["group"]:
-            group = parser.add_argument_group(option.metadata["group"])
-        flag, limits = "--" + option.name.replace("_", "-"), option.metadata
-        kind = str(option.type)
-        if kind == "bool":
-            group.add_argument(flag, action="store_true", help=limits["help"])
-        elif kind == "bool | None":
-            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=limits["help"])
-        elif "Degrees" in kind:
-            text = f"{limits['help']} ({limits['low']:g}…{limits['high']:g})"
-            group.add_argument(flag, type=float, nargs="+", metavar="DEG", help=text)
-        else:
-            python_type: Any = next(t for t in (Path, float, int, str) if t.__name__ in kind)
-            notes = (
-                []
-                if option.default is None
-                else [f"default {option.default:g}" if python_type in (int, float) else f"default {option.default}"]
-            )
-            if limits["low"] is not None and limits["high"] < 1e6:
-                notes.insert(
-                    0, f"{limits['low']:g}…{limits['high']:g}" + (f" {limits['unit']}" if limits["unit"] else "")
-                )
-            metavar = (
-                "|".join(limits["choices"]) if limits["choices"] else {Path: "VIDEO", str: "TEXT"}.get(python_type, "N")
-            )
-            text = limits["help"] + (f" ({', '.join(notes)})" if notes else "")
-            group.add_argument(
-                flag, type=python_type, default=option.default, metavar=metavar, help=text.replace("%", "%%")
-            )
+    add_options(parser, TalkOptions)
 
 
 def talk_options(arguments: argparse.Namespace) -> TalkOptions:
     """The options that were given. Raises OptionError."""
-    return TalkOptions(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(TalkOptions)})
+    return given_options(TalkOptions, arguments)
 
 
 def _generate(arguments: argparse.Namespace) -> int:
@@ -199,10 +180,13 @@ def _doctor(arguments: argparse.Namespace) -> int:
 def _bench(arguments: argparse.Namespace) -> int:
     if not 25 <= arguments.frames <= 5000:
         raise OptionError(f"--frames {arguments.frames} is out of range: give 25 … 5000.")
-    if arguments.renderer == "embedded" and arguments.source is None:
-        raise OptionError("bench needs a PICTURE to draw; bench --renderer neural needs none.")
+    if arguments.renderer == "embedded" and arguments.source is None and not arguments.training:
+        raise OptionError("bench needs a PICTURE to draw; bench --renderer neural and bench --training need none.")
+    chosen = _training_table if arguments.training else _neural_table
+    if arguments.renderer == "embedded" and not arguments.training:
+        chosen = _embedded_table
     with Bars(quiet=arguments.quiet) as bars:
-        table = _neural_table(arguments, bars) if arguments.renderer == "neural" else _embedded_table(arguments, bars)
+        table = chosen(arguments, bars)
     _print(json.dumps(table.as_json(), indent=1) if arguments.json else str(table))
     return 0
 
@@ -225,6 +209,12 @@ def _neural_table(arguments: argparse.Namespace, bars: Bars) -> Any:
         batch_size=arguments.batch_size,
         on_progress=bars,
     )
+
+
+def _training_table(arguments: argparse.Namespace, bars: Bars) -> Any:
+    from .bench_training import bench_training
+
+    return bench_training(source=arguments.source, device=arguments.device, on_progress=bars)
 
 
 class Bars:

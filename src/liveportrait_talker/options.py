@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .devices import COMPILE, DEVICES, PRECISIONS
 from .errors import OptionError
+from .option_fields import check_ranges, given, option
 
 RENDERERS = ("auto", "neural", "embedded")
 DRIVERS = ("auto", "learned", "signal")
@@ -27,39 +27,24 @@ LEARNED_ONLY = ("mapping", "neutral_mouth", "window_rows", "no_normalize_lip")
 Degrees = tuple[float, ...]
 
 
-def _option(
-    default: Any,
-    text: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] | None = None,
-    unit: str | None = None,
-    group: str = "",
-) -> Any:
-    """A field with what the doors need to know of it; `group` starts a new group of options, which goes on below."""
-    notes = {"help": text, "low": low, "high": high, "choices": choices, "unit": unit, "group": group}
-    return field(default=default, metadata=notes)
-
-
 @dataclass(frozen=True)
 class TalkOptions:
     """How a talking video is made. Checked when made: raises OptionError for a value or a pair that makes no sense."""
 
-    renderer: str = _option(
+    renderer: str = option(
         "auto",
         "what draws the face: neural (LivePortrait's networks), embedded (a face mesh, nothing to download) or auto "
         "(neural where its weights are installed)",
         choices=RENDERERS,
         group="who draws and speaks",
     )
-    driver: str = _option(
+    driver: str = option(
         "auto",
         "what moves the mouth: learned (SadTalker's network and the MappingNet), signal (built in) or auto (learned "
         "where the neural renderer draws and its weights are installed)",
         choices=DRIVERS,
     )
-    head_pose: str | None = _option(
+    head_pose: str | None = option(
         None,
         "where head motion comes from: synthetic (made for the voice; the default for a picture), still (none is "
         "added), reference (from --ref-head-pose), source (the source video's own; the default for a video), audio "
@@ -67,86 +52,82 @@ class TalkOptions:
         choices=HEAD_POSES,
         group="head",
     )
-    still: bool = _option(False, "add no head motion: short for --head-pose still")
-    ref_head_pose: Path | None = _option(None, "video whose head motion is followed: means --head-pose reference")
-    ref_frames_from_zero: bool = _option(False, "follow the reference from its first frame, not from a random one")
-    head_style: str = _option(
+    still: bool = option(False, "add no head motion: short for --head-pose still")
+    ref_head_pose: Path | None = option(None, "video whose head motion is followed: means --head-pose reference")
+    ref_frames_from_zero: bool = option(False, "follow the reference from its first frame, not from a random one")
+    head_style: str = option(
         "natural", "synthetic head: natural (as people move) or classic (the 2024 original's)", choices=HEAD_STYLES
     )
-    head_motion: float = _option(1.0, "how much the synthetic, reference or audio head moves", low=0, high=2)
-    pose_style: int = _option(0, "manner of the audio head", low=0, high=45)
-    yaw: Degrees | None = _option(
+    head_motion: float = option(1.0, "how much the synthetic, reference or audio head moves", low=0, high=2)
+    pose_style: int = option(0, "manner of the audio head", low=0, high=45)
+    yaw: Degrees | None = option(
         None,
         "this angle by hand, whatever --head-pose does with the others: degrees from the picture's own pose, + to the "
         "picture's right; one value is held, several are passed through at an even speed",
         low=-WIDEST_TURN,
         high=WIDEST_TURN,
     )
-    pitch: Degrees | None = _option(None, "the same up and down, + up", low=-WIDEST_TURN, high=WIDEST_TURN)
-    roll: Degrees | None = _option(None, "the same sideways, + counter-clockwise", low=-WIDEST_TURN, high=WIDEST_TURN)
-    blink: bool | None = _option(None, "blinks; on for a picture, off for a video, which has its own", group="eyes")
-    blink_rate: float = _option(_BLINK_RATE, "blinks a minute", low=0, high=60)
-    ref_blink: Path | None = _option(None, "video whose blinks are followed")
-    gaze: str | None = _option(
+    pitch: Degrees | None = option(None, "the same up and down, + up", low=-WIDEST_TURN, high=WIDEST_TURN)
+    roll: Degrees | None = option(None, "the same sideways, + counter-clockwise", low=-WIDEST_TURN, high=WIDEST_TURN)
+    blink: bool | None = option(None, "blinks; on for a picture, off for a video, which has its own", group="eyes")
+    blink_rate: float = option(_BLINK_RATE, "blinks a minute", low=0, high=60)
+    ref_blink: Path | None = option(None, "video whose blinks are followed")
+    gaze: str | None = option(
         None,
         "natural (small glances aside; the default for a picture) or still (the default for a video)",
         choices=GAZES,
     )
-    pupil_x: float = _option(0.0, "turn the irises, + to the picture's right", low=-PUPIL_RANGE, high=PUPIL_RANGE)
-    pupil_y: float = _option(0.0, "turn the irises, + up", low=-PUPIL_RANGE, high=PUPIL_RANGE)
-    expression_scale: float = _option(
-        1.0, "how much the mouth moves; 0 leaves it at rest", low=0, high=2, group="mouth"
-    )
-    mapping: Path | None = _option(
-        None, "learned driver: a MappingNet of your own, as `export` writes it", unit="FILE"
-    )
-    neutral_mouth: str = _option(
+    pupil_x: float = option(0.0, "turn the irises, + to the picture's right", low=-PUPIL_RANGE, high=PUPIL_RANGE)
+    pupil_y: float = option(0.0, "turn the irises, + up", low=-PUPIL_RANGE, high=PUPIL_RANGE)
+    expression_scale: float = option(1.0, "how much the mouth moves; 0 leaves it at rest", low=0, high=2, group="mouth")
+    mapping: Path | None = option(None, "learned driver: a MappingNet of your own, as `export` writes it", unit="FILE")
+    neutral_mouth: str = option(
         "estimate",
         "learned driver: the mouth that says nothing is what it makes of silence (estimate) or of the first frame "
         "(first, as the 2024 original)",
         choices=NEUTRAL_MOUTHS,
     )
-    window_rows: int | None = _option(
+    window_rows: int | None = option(
         None, "learned driver: rows of a coefficient window; what the weights say, 28 for the released", low=25, high=99
     )
-    driving_smooth_observation_variance: float = _option(
+    driving_smooth_observation_variance: float = option(
         3e-7, "how much learned lips and the classic head are smoothed over time", low=1e-12, high=1
     )
-    driving_multiplier: float = _option(
+    driving_multiplier: float = option(
         1.0, "neural renderer: how far all motion goes, 1 = as driven", low=0, high=2, group="networks"
     )
-    no_stitching: bool = _option(False, "neural renderer: let neck and shoulders move along")
-    no_normalize_lip: bool = _option(
+    no_stitching: bool = option(False, "neural renderer: let neck and shoulders move along")
+    no_normalize_lip: bool = option(
         False, "neural renderer: leave parted lips of a picture parted under the learned driver"
     )
-    device: str = _option("auto", "where the networks run", choices=DEVICES)
-    precision: str = _option(
+    device: str = option("auto", "where the networks run", choices=DEVICES)
+    precision: str = option(
         "auto",
         "number format of the neural renderer; auto is fp16 on CUDA, bf16 on a processor that has it, fp32 elsewhere",
         choices=PRECISIONS,
     )
-    compile: str = _option(
+    compile: str = option(
         "auto",
         "neural renderer: compile the networks for this machine, which takes a minute or two once: on, off, or auto "
         "(where it pays: GPUs, processors with AMX)",
         choices=COMPILE,
     )
-    batch_size: int | None = _option(
+    batch_size: int | None = option(
         None, "frames the neural renderer draws at once; what suits the device", low=1, high=64
     )
-    crop_scale: float = _option(
+    crop_scale: float = option(
         2.3, "side of the face crop (--crop, neural renderer) in faces", low=1.5, high=4, group="picture"
     )
-    crop_vx: float = _option(
+    crop_vx: float = option(
         0.0, "shift of that crop to the face's right in the picture, in its sides", low=-0.5, high=0.5
     )
-    crop_vy: float = _option(-0.125, "the same down; negative keeps more forehead", low=-0.5, high=0.5)
-    crop: bool = _option(False, "make a 512 px video of head and shoulders instead of the full picture")
-    no_crop: bool = _option(
+    crop_vy: float = option(-0.125, "the same down; negative keeps more forehead", low=-0.5, high=0.5)
+    crop: bool = option(False, "make a 512 px video of head and shoulders instead of the full picture")
+    no_crop: bool = option(
         False, "take the whole frame as the face (a picture cut to a face already): no search for small faces"
     )
-    face: int | None = _option(None, "which face, 1 = the largest (the default)", low=1, high=20)
-    fps: float | None = _option(
+    face: int | None = option(None, "which face, 1 = the largest (the default)", low=1, high=20)
+    fps: float | None = option(
         None,
         "frame rate; 25 for a picture, the source's own for a video",
         low=1,
@@ -154,16 +135,16 @@ class TalkOptions:
         unit="frames/s",
         group="output",
     )
-    encoder: str = _option("x264", "what encodes the video: x264 or nvenc (H.264 on an NVIDIA GPU)", choices=ENCODERS)
-    quality: int = _option(14, "H.264 quality (CRF), smaller is better and larger", low=0, high=51)
-    seed: int = _option(
+    encoder: str = option("x264", "what encodes the video: x264 or nvenc (H.264 on an NVIDIA GPU)", choices=ENCODERS)
+    quality: int = option(14, "H.264 quality (CRF), smaller is better and larger", low=0, high=51)
+    seed: int = option(
         0, "another seed is another take; the same seed and picture give the same video", low=0, high=2**32 - 1
     )
-    max_size: int = _option(
+    max_size: int = option(
         2560, "longest side of the video; a larger picture is scaled down", low=64, high=8192, unit="px"
     )
-    max_megapixels: float = _option(120.0, "largest picture that is opened at all", low=0.1, high=170, unit="Mpx")
-    max_seconds: float = _option(3600.0, "longest voice or video that is accepted", low=0.2, high=86400, unit="s")
+    max_megapixels: float = option(120.0, "largest picture that is opened at all", low=0.1, high=170, unit="Mpx")
+    max_seconds: float = option(3600.0, "longest voice or video that is accepted", low=0.2, high=86400, unit="s")
 
     def __post_init__(self) -> None:
         for name in ("ref_head_pose", "ref_blink", "mapping"):
@@ -172,8 +153,7 @@ class TalkOptions:
         for name in ("yaw", "pitch", "roll"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _degrees(name, getattr(self, name)))
-        for option in dataclasses.fields(self):
-            self._check_range(option)
+        check_ranges(self)
         chosen = self.head_pose
         if self.still and chosen not in (None, "still"):
             raise OptionError(f"--still and --head-pose {chosen} contradict each other: give one of them.")
@@ -208,25 +188,7 @@ class TalkOptions:
 
     def given(self, names: tuple[str, ...]) -> list[str]:
         """The flags of those of `names` that are not at their defaults."""
-        options = (f for f in dataclasses.fields(self) if f.name in names)
-        return ["--" + f.name.replace("_", "-") for f in options if getattr(self, f.name) != f.default]
-
-    def _check_range(self, option: dataclasses.Field[Any]) -> None:
-        value, limits = getattr(self, option.name), option.metadata
-        flag = "--" + option.name.replace("_", "-")
-        if value is None or isinstance(value, bool):
-            return
-        if limits["choices"] is not None and value not in limits["choices"]:
-            raise OptionError(f"{flag} {value} is not known: choose one of {', '.join(limits['choices'])}.")
-        for number in value if isinstance(value, tuple) else (value,):
-            if limits["low"] is not None and not isinstance(number, (int, float)):
-                raise OptionError(f"{flag} {number!r} is not a number.")
-            if limits["low"] is not None and not limits["low"] <= number <= limits["high"]:
-                raise OptionError(
-                    f"{flag} {number} is out of range: give {_plain(limits['low'])} … {_plain(limits['high'])}."
-                )
-        if value == ():
-            raise OptionError(f"{flag} needs at least one number of degrees.")
+        return given(self, names)
 
     def head_pose_for(self, still_source: bool) -> str:
         """The head pose in force for a picture or a video. Raises OptionError where it makes no sense for it."""
@@ -259,8 +221,3 @@ def _degrees(name: str, given: Any) -> Degrees:
         return tuple(map(float, values))
     except (TypeError, ValueError) as error:
         raise OptionError(f"--{name} {given!r} is not a number of degrees, or several.") from error
-
-
-def _plain(number: float) -> str:
-    """A limit as a person writes it."""
-    return str(int(number)) if float(number).is_integer() else f"{number:g}"

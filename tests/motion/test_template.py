@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from liveportrait_talker.errors import MediaError
 from liveportrait_talker.motion import template as module
-from liveportrait_talker.motion.template import SHAPES, MotionTemplate, load_template, save_template
+from liveportrait_talker.motion.readings import READINGS, FaceReadings
+from liveportrait_talker.motion.template import SHAPES, MotionTemplate, Template, load_template, save_template
 
 
 def arrays_of(frames: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -23,7 +24,7 @@ def arrays_of(frames: int, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def header_of(**changes) -> np.ndarray:
-    header = {"format": module.FORMAT, "version": 1, "fps": 25.0, "frames": 2} | changes
+    header = {"format": module.FORMAT, "version": 2, "parts": ["networks"], "fps": 25.0, "frames": 2} | changes
     return np.frombuffer(json.dumps(header).encode(), np.uint8)
 
 
@@ -32,19 +33,64 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("templates")
 
 
+def readings_of(frames: int, fps: float = 29.97) -> FaceReadings:
+    rng = np.random.default_rng(1)
+    return FaceReadings(fps, **{name: rng.normal(size=(frames, *shape)) for name, shape in READINGS.items()})
+
+
+def same(a, b, names) -> None:
+    assert (a is None) == (b is None)
+    if a is not None and b is not None:
+        assert a.fps == b.fps and len(a) == len(b)
+        for name in names:
+            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+
+
 @pytest.mark.parametrize("frames", [1, 7])
-def test_there_and_back(folder, frames):
-    kept = MotionTemplate(fps=29.97, **arrays_of(frames))
+@pytest.mark.parametrize("parts", ["networks", "landmarks", "both"])
+def test_there_and_back(folder, frames, parts):
+    networks = None if parts == "landmarks" else MotionTemplate(fps=29.97, **arrays_of(frames))
+    landmarks = None if parts == "networks" else readings_of(frames)
     path = folder / "wave.npz"
-    save_template(kept, path)
+    save_template(Template(networks, landmarks), path)
     back = load_template(path)
     assert back.fps == 29.97 and len(back) == frames
-    for name in SHAPES:
-        np.testing.assert_array_equal(getattr(back, name), getattr(kept, name))
-    assert repr(back) == f"MotionTemplate(T={frames}, fps=29.97)"
+    same(back.networks, networks, SHAPES)
+    same(back.landmarks, landmarks, READINGS)
+    assert networks is None or f"MotionTemplate(T={frames}, fps=29.97)" in repr(back)
     assert not list(folder.glob(".*"))
     with np.load(path, allow_pickle=False) as file:  # anybody can read it
-        assert set(file.files) == {"header", *SHAPES}
+        wanted = set() if networks is None else set(SHAPES)
+        wanted |= set() if landmarks is None else {f"landmarks_{name}" for name in READINGS}
+        assert set(file.files) == {"header", *wanted}
+
+
+def test_parts_must_belong_together():
+    for parts, said in (
+        ((None, None), "one of its parts"),
+        ((MotionTemplate(29.97, **arrays_of(3)), readings_of(2)), "the same frames"),
+        ((MotionTemplate(25.0, **arrays_of(2)), readings_of(2)), "the same frames"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            Template(*parts)
+    good = {name: np.zeros((2, *shape)) for name, shape in READINGS.items()}
+    for changes, said in (
+        ({"mouth": np.zeros((2, 5))}, "mouth must be"),
+        ({"gaze": np.full((2, 2), np.nan)}, "gaze holds values"),
+        ({"fps": 0}, "frame rate"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            FaceReadings(**({"fps": 25.0} | good | changes))
+
+
+def test_a_template_of_the_first_version_is_read(folder):
+    path = folder / "first.npz"
+    write(path, arrays_of(2), version=1)
+    back = load_template(path)
+    assert back.landmarks is None and back.networks is not None and len(back) == 2
+    for parts in ([], ["voice"], "networks", None):
+        write(path, arrays_of(2), parts=parts)
+        refused(path, "which parts it has")
 
 
 def test_a_template_checks_itself():
@@ -80,7 +126,7 @@ def write(path, arrays, **header) -> None:
     ("header", "said"),
     [
         ({"format": "song"}, "not a motion template of ours"),
-        ({"version": 2}, "version 2, made by a newer release"),
+        ({"version": 3}, "version 3, made by a newer release"),
         ({"version": 0}, "version"),
         ({"version": "1"}, "version"),
         ({"frames": 0}, "says it has 0 frames"),
@@ -174,12 +220,12 @@ def test_files_that_are_none(folder, monkeypatch):
 
 def test_a_file_that_cannot_be_written(folder):
     with pytest.raises(MediaError, match="cannot write the motion template"):
-        save_template(MotionTemplate(25.0, **arrays_of(1)), folder / "nowhere" / "t.npz")
+        save_template(Template(MotionTemplate(25.0, **arrays_of(1)), None), folder / "nowhere" / "t.npz")
 
 
 @pytest.fixture(scope="module")
 def whole(folder):
-    save_template(MotionTemplate(25.0, **arrays_of(2)), folder / "whole.npz")
+    save_template(Template(MotionTemplate(25.0, **arrays_of(2)), readings_of(2, 25.0)), folder / "whole.npz")
     return (folder / "whole.npz").read_bytes()
 
 

@@ -31,7 +31,6 @@ _LEAST_OPEN = 0.3  # share of the frames that say what the mouth is at rest
 _OPEN_PERCENTILE = 80
 _OPEN, _SHUT, _WIDE = 0.8, 0.3, 1.12  # shares of the open eye's ratio: lids that are open, shut, opened wide
 _WIDEST = 0.3
-_LOOK = np.array([0.10, 0.09])  # eye widths that FaceMesh reads of an iris at the end of its travel
 _BROWS_MOST = 0.12  # IOD
 # A face at rest, for a driving picture, which shows no other (the mean of ten people; spec/embedded.md, mouth basis).
 _USUAL_MOUTH = np.array([0.0, 0.563, 0.193, -0.284])
@@ -41,6 +40,8 @@ _USUAL_GAZE = np.array([0.0, 0.03])
 _LIPS_BY = np.array([-0.05, -0.12, 0.42])  # open, spread, round
 _CORNERS_BY = np.array([-0.10, 0.37, -0.13])
 
+LOOK = np.array([0.10, 0.09])
+"""Eye widths, x and y, that FaceMesh reads of an iris at the end of its travel."""
 HEAD, EYES, MOUTH, BROWS = "head", "eyes", "mouth", "brows"
 PARTS = {
     "all": (HEAD, EYES, MOUTH, BROWS),
@@ -140,7 +141,7 @@ def followed(
         lids = closure(driving.eye_ratios, eyes)
         blink = np.clip(multiplier * lids, -_WIDEST, 1)
         turned = moving_average(_through_blinks(driving.gaze, lids), window) - rest.gaze
-        gaze = np.clip(multiplier * turned / _LOOK, -1, 1)
+        gaze = np.clip(multiplier * turned / LOOK, -1, 1)
     if BROWS in parts:
         raised = moving_average(driving.brow_height, window) - rest.brows
         brows = np.clip(multiplier * raised, -_BROWS_MOST, _BROWS_MOST)
@@ -210,4 +211,3 @@ def _through_blinks(gaze: Floats, lids: Floats) -> Floats:
         return gaze
     at = np.arange(len(gaze))
     return np.stack([np.interp(at, seen, column[seen]) for column in gaze.T], axis=1)
-

@@ -3,6 +3,9 @@
 Source: spec liveportrait.md §12 "Motion template". The released ones are pickles, which can run anything
 (`released_template` reads those); ours is an .npz of plain numbers with a header, checked before anything is
 allocated, because templates are made to be passed around.
+
+A file has one or both of two parts: `MotionTemplate`, which the neural renderer follows, and `FaceReadings`, which the
+embedded one does.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import json
 import math
 import os
 import struct
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 from zipfile import ZipFile
@@ -20,11 +23,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import MediaError
+from .readings import READINGS, FaceReadings
 
 Floats = npt.NDArray[np.float32]
 
 FORMAT = "liveportrait-talker motion template"
-VERSION = 1
+VERSION = 2
+"""1 had a `MotionTemplate` alone, and no list of its parts."""
 MAX_FRAMES = 200_000
 """Over two hours at 25 frames a second, 160 MB."""
 WIDEST_FPS = 1000.0
@@ -39,9 +44,11 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "lip_ratio": (1,),
 }
 """Array → its shape in one frame."""
+_PARTS = {"networks": ("", SHAPES), "landmarks": ("landmarks_", READINGS)}
+"""Part → what stands before its arrays' names in the file, and their shapes."""
 _LONGEST_HEADER = 4096  # bytes
-_LARGEST_FILE = MAX_FRAMES * 4 * sum(map(math.prod, SHAPES.values())) + 2**20  # bytes
-_LONGEST_DIRECTORY = 2**16  # bytes, of an archive of nine arrays
+_LARGEST_FILE = MAX_FRAMES * 4 * sum(math.prod(s) for _, part in _PARTS.values() for s in part.values()) + 2**20
+_LONGEST_DIRECTORY = 2**16  # bytes, of an archive of sixteen arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,26 +102,66 @@ class MotionTemplate:
         return f"MotionTemplate(T={len(self)}, fps={self.fps:g})"
 
 
-def save_template(template: MotionTemplate, path: Path) -> None:
+@dataclass(frozen=True, eq=False)
+class Template:
+    """What one file holds: the same frames for one renderer or for both. Raises ValueError for neither, or unlike."""
+
+    networks: MotionTemplate | None
+    """What the motion extractor saw: the neural renderer follows it."""
+    landmarks: FaceReadings | None
+    """What FaceMesh saw: the embedded renderer follows it."""
+
+    def __post_init__(self) -> None:
+        parts = [part for part in (self.networks, self.landmarks) if part is not None]
+        if not parts:
+            raise ValueError("a template needs one of its parts")
+        if len({(len(part), part.fps) for part in parts}) > 1:
+            raise ValueError("the parts of a template must have the same frames")
+
+    def __len__(self) -> int:
+        return len(self._any)
+
+    def __repr__(self) -> str:
+        return f"Template({self.networks}, {self.landmarks})"
+
+    @property
+    def fps(self) -> float:
+        """Frames a second."""
+        return self._any.fps
+
+    @property
+    def _any(self) -> MotionTemplate | FaceReadings:
+        one = self.networks or self.landmarks
+        assert one is not None
+        return one
+
+
+def save_template(template: Template, path: Path) -> None:
     """Write `template` to `path`: to a temporary file, then renamed.
 
     Raises:
         MediaError: it cannot be written.
     """
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for part, (prefix, shapes) in _PARTS.items():
+        values = getattr(template, part)
+        if values is not None:
+            arrays |= {prefix + name: getattr(values, name) for name in shapes}
+    parts = [part for part in _PARTS if getattr(template, part) is not None]
     header = {"format": FORMAT, "version": VERSION, "fps": float(template.fps), "frames": len(template)}
-    arrays = {field.name: getattr(template, field.name) for field in fields(template) if field.name != "fps"}
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    stated = np.frombuffer(json.dumps(header | {"parts": parts}).encode(), dtype=np.uint8)
+    part_file = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
-            np.savez(file, header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8), **arrays)
-        part.replace(path)
+        with part_file.open("wb") as file:
+            np.savez(file, header=stated, **arrays)
+        part_file.replace(path)
     except OSError as error:
         raise MediaError(f"cannot write the motion template {path}: {error.strerror or error}.") from error
     finally:
-        part.unlink(missing_ok=True)
+        part_file.unlink(missing_ok=True)
 
 
-def load_template(path: Path) -> MotionTemplate:
+def load_template(path: Path) -> Template:
     """Read a template that anyone may have made: nothing in it is executed, and it cannot ask for much memory.
 
     Raises:
@@ -127,8 +174,16 @@ def load_template(path: Path) -> MotionTemplate:
             _check_size(file, path)
             with ZipFile(file) as archive:
                 header = _header(archive, path)
-                arrays = {n: _array(archive, n, (header["frames"], *shape), "<f4") for n, shape in SHAPES.items()}
-        return MotionTemplate(fps=header["fps"], **arrays)
+                arrays = {
+                    part: {n: _array(archive, prefix + n, (header["frames"], *shape), "<f4") for n, shape in of.items()}
+                    for part, (prefix, of) in _PARTS.items()
+                    if part in header["parts"]
+                }
+        fps = header["fps"]
+        return Template(
+            networks=MotionTemplate(fps, **arrays["networks"]) if "networks" in arrays else None,
+            landmarks=FaceReadings(fps, **arrays["landmarks"]) if "landmarks" in arrays else None,
+        )
     except MediaError:
         raise
     except OSError as error:
@@ -169,6 +224,9 @@ def _header(archive: ZipFile, path: Path) -> dict[str, Any]:
         raise ValueError("its header does not say how many frames it has, and how many a second")
     if not 1 <= frames <= MAX_FRAMES:
         raise MediaError(f"the motion template {path} says it has {frames} frames: 1 to {MAX_FRAMES} are accepted.")
+    header.setdefault("parts", ["networks"])
+    if not isinstance(header["parts"], list) or not any(part in _PARTS for part in header["parts"]):
+        raise ValueError("its header does not say which parts it has")
     return header
 
 

@@ -8,7 +8,7 @@ in the picture). Left and right are the viewer's: column 0 is the eye at the pic
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -127,10 +127,13 @@ class MotionTrack:
     """Frames a second."""
     head: HeadTrack
     blink: Floats
-    """(T, 2) left, right: 0 = open as in the source, 1 = shut."""
+    """(T, 2) left, right: 0 = open as in the source, 1 = shut; down to −0.4 = opened wider."""
     gaze: Floats
     """(T, 2) x + to the picture's right, y + up, −1…1 of the full travel of the iris, 0 = as in the source."""
     mouth: Mouth
+    brows: Floats = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    """(T, 2) left, right: raised (+) or lowered (−) from where the source has them, in inter-ocular distances; left
+    out, they stay there. The neural renderer has no use for them."""
 
     def __post_init__(self) -> None:
         if not self.fps > 0:
@@ -138,6 +141,9 @@ class MotionTrack:
         frames = len(self.head)
         _as_float32(self, "blink", (frames, 2))
         _as_float32(self, "gaze", (frames, 2))
+        if len(self.brows) == 0:
+            object.__setattr__(self, "brows", np.zeros((frames, 2)))
+        _as_float32(self, "brows", (frames, 2))
         if len(self.mouth) != frames:
             raise ValueError(f"MotionTrack.mouth has {len(self.mouth)} frames, its head {frames}")
 

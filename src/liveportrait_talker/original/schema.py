@@ -82,7 +82,7 @@ class Section:
         """The key path that `written` means."""
         for folder in self.open_folders:
             if written.startswith(f"{folder}."):
-                return f"{folder.rpartition('.')[0]}{written[len(folder) :]}"
+                return f"{folder.rpartition('.')[0]}{written[len(folder) :]}".removeprefix(".")
         return written
 
     def folders(self) -> set[str]:

@@ -20,6 +20,8 @@ ROTATION_DEG = np.array([10.5, 10.5, 9.0])  # pitch, yaw, roll away from the sou
 ROTATION_GAIN = np.array([1.2, 1.0, 1.0])
 OPEN_MOST = 0.225  # the lower lip folds over the chin beyond
 OPEN_TOO_WIDE = 0.25  # a mouth open this far in the picture cannot be shut
+BROWS_MOST = 0.12  # IOD
+WIDEST_EYE = 0.3  # of its gap
 _STIFFENS = (0.20, 0.30)
 CONTROLS_MOST = np.array([0.13, 0.13, 0.06, 0.06])  # spread, round, press, corner_up; IOD
 _TURNED = 12.0  # deg: a face turned further has less to show of its far side
@@ -96,3 +98,8 @@ class Limits:
         limited[0] = (1 - share) * free + share * stiff - self.aperture
         limited[1:] = soft_limit(limited[1:], CONTROLS_MOST)
         return limited
+
+    def upper_face(self, brows: Floats, blink: Floats) -> Floats:
+        """(4,) what is drawn of brows (2,) raised and of lids (2,) opened beyond the picture's, left and right."""
+        raised, widened = soft_limit(np.asarray(brows, np.float64), BROWS_MOST), np.clip(-blink, 0, WIDEST_EYE)
+        return np.concatenate([raised, widened])

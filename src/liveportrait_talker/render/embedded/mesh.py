@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ...face.measures import rotation_matrix
 from ...face.tracked import TrackedFace
 from ...motion.smoothing import smoothstep
+from .brows import upper_face_basis
 from .model import PIVOT, POINTS, RINGS, RINGS_TO_OUTLINE, RINGS_TO_REST, FaceModel
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -37,6 +38,7 @@ class PortraitMesh:
         self.position = np.concatenate([landmarks[:, :2], ring_xy, eye_xy])
         self.weight = np.concatenate([np.ones(POINTS), ring_weight, np.ones(2)])
         self._basis = model.mouth_basis.reshape(len(model.mouth_basis), -1)
+        self._upper_basis = upper_face_basis(model).reshape(4, -1)
         self.canonical = self.to_canonical(self.position, np.concatenate([depth, ring_depth, eye_depth]))
 
     def _rings(self, landmarks: Floats, depth: Floats) -> tuple[Floats, Floats, Floats]:
@@ -84,7 +86,9 @@ class PortraitMesh:
         # The stored rotation may differ from its angles in the last bits: turn it by their difference.
         return rotation_matrix(self.rotation_deg + delta_deg) @ rotation_matrix(self.rotation_deg).T @ self.rotation
 
-    def displaced(self, rotation: Floats, mouth: Floats, shift_px: Floats, scale: float) -> tuple[Floats, Floats]:
+    def displaced(
+        self, rotation: Floats, mouth: Floats, shift_px: Floats, scale: float, upper_face: Floats | None = None
+    ) -> tuple[Floats, Floats]:
         """Move the mesh.
 
         Args:
@@ -92,11 +96,14 @@ class PortraitMesh:
             mouth: (5,) controls in IOD.
             shift_px: (2,) px, x right, y down.
             scale: ratio to the source's size.
+            upper_face: (4,) left and right brow raised, in IOD; left and right eye widened, in its gap.
 
         Returns:
             (V, 2) displacement in px, exactly zero for no motion, and (V,) depth in IOD towards the viewer.
         """
         moved = (mouth @ self._basis).reshape(-1, 3)  # (V, 3)
+        if upper_face is not None and np.any(upper_face):
+            moved = moved + (upper_face @ self._upper_basis).reshape(-1, 3)
         point = self.canonical + moved - PIVOT
         change = point @ (scale * rotation - self.rotation).T + moved @ self.rotation.T
         displacement = change[:, :2] * (self.iod, -self.iod) + shift_px

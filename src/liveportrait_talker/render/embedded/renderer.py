@@ -84,6 +84,7 @@ class EmbeddedFace:
                 mouth=mouth.values[k].astype(np.float64),
                 blink=track.blink[k],
                 gaze=track.gaze[k],
+                brows=track.brows[k].astype(np.float64),
             )
             left, top, right, bottom = window
             yield FaceFrame(image, None, FaceCrop.window(left, top, right - left, bottom - top), int(index))
@@ -121,7 +122,15 @@ class Portrait:
         return MouthInterior(self._image, self._face, self._mesh, self._tones, all_painted=self._drawn_once)
 
     def drawn(
-        self, *, rotation_deg: Floats, shift_px: Floats, scale: float, mouth: Floats, blink: Floats, gaze: Floats
+        self,
+        *,
+        rotation_deg: Floats,
+        shift_px: Floats,
+        scale: float,
+        mouth: Floats,
+        blink: Floats,
+        gaze: Floats,
+        brows: Floats,
     ) -> tuple[Window, Image]:
         """The part of the picture that changes: (left, top, right, bottom) and its pixels.
 
@@ -130,12 +139,15 @@ class Portrait:
             shift_px: (2,) x right, y down.
             scale: ratio to the source's size.
             mouth: (5,) controls in IOD.
-            blink: (2,) left, right, 0…1.
+            blink: (2,) left, right, 0…1; negative = opened wider.
             gaze: (2,) x, y, −1…1.
+            brows: (2,) left, right, raised in IOD.
         """
         rotation = self._mesh.turned(self._limits.rotation(rotation_deg))
         controls = self._limits.mouth(mouth) if np.any(mouth) else mouth
-        displacement, depth = self._mesh.displaced(rotation, controls, shift_px, scale)
+        upper_face = self._limits.upper_face(brows, blink)
+        blink = np.maximum(blink, 0)
+        displacement, depth = self._mesh.displaced(rotation, controls, shift_px, scale, upper_face)
         height, width = self._image.shape[:2]
         moving = moving_window(self._mesh.position, displacement, self._mesh.model.triangles, (width, height))
         eyes_move = bool(np.any(blink) or np.any(gaze))

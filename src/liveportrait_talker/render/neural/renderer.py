@@ -142,9 +142,7 @@ class NeuralFace:
         for drawn in _ahead(work, _AHEAD.get(self._networks.device.type, 0)):
             yield from drawn
 
-    def _drawn(
-        self, points: Callable[[Indices, _Seen], Array], piece: Indices, indices: Indices
-    ) -> list[FaceFrame]:
+    def _drawn(self, points: Callable[[Indices, _Seen], Array], piece: Indices, indices: Indices) -> list[FaceFrame]:
         """The frames `piece`, made from source frames `indices[piece]`."""
         shown = np.array([k for k in piece if self._source.shows_face(int(indices[k]))], dtype=np.intp)
         faces: Iterator[tuple[Image, FaceCrop, Image]] = iter(())

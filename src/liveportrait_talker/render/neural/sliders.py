@@ -83,9 +83,19 @@ _GAZE_Y_EXPRESSION: Steps = {
 _PITCH, _YAW, _ROLL = (Effect(turn=turn) for turn in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
 
 
-def _slider(low: float, high: float, text: str, effect: Effect | None = None, *, default: float | None = 0.0) -> Any:
-    notes = {"help": text, "low": low, "high": high, "choices": None, "effect": effect or Effect()}
-    return field(default=default, metadata=notes)
+def _slider(
+    low: float,
+    high: float,
+    text: str,
+    effect: Effect | None = None,
+    *,
+    default: float | None = 0.0,
+    group: str = "",
+    also: str | None = None,
+) -> Any:
+    """A field; `group` starts a new group of sliders, which goes on below, `also` is a second name for its flag."""
+    notes = {"help": text, "low": low, "high": high, "choices": None, "group": group, "also": also}
+    return field(default=default, metadata=notes | {"effect": effect or Effect()})
 
 
 class _Edit:
@@ -142,23 +152,33 @@ class PortraitEdit(_Edit):
 class ExpressionEdit(_Edit):
     """Settings of the expression editor (§15.2). Raises OptionError for a value out of its range."""
 
-    rotate_pitch: float = _slider(-20, 20, "nod, degrees, + down", _PITCH)
+    rotate_pitch: float = _slider(-20, 20, "nod, degrees, + down", _PITCH, group="head", also="--pitch")
     rotate_yaw: float = _slider(
-        -20, 20, "turn the head, degrees, + to the picture's right", Effect(turn=(0.0, -1.0, 0.0))
+        -20,
+        20,
+        "turn the head, degrees, + to the picture's right",
+        Effect(turn=(0.0, -1.0, 0.0)),
+        also="--yaw",
     )
-    rotate_roll: float = _slider(-20, 20, "tilt the head, degrees, + clockwise", _ROLL)
-    blink: float = _slider(-20, 5, "shut (−) or widen (+) the eyes", Effect(_BLINK))
+    rotate_roll: float = _slider(-20, 20, "tilt the head, degrees, + clockwise", _ROLL, also="--roll")
+    blink: float = _slider(-20, 5, "shut (−) or widen (+) the eyes", Effect(_BLINK), group="eyes")
     eyebrow: float = _slider(-10, 15, "move the eyebrows", _EYEBROW)
     wink: float = _slider(0, 25, "wink, the head with it", Effect(_WINK, turn=(0.0, -0.1, -0.1)))
     pupil_x: float = _slider(-15, 15, "turn the irises, + to the picture's right", _GAZE_X)
     pupil_y: float = _slider(-15, 15, "the same, + up, lids with them", Effect(_GAZE_Y_EXPRESSION))
     aaa: float = _slider(
-        -30, 120, "open the mouth as for a, the head with it", Effect(_PART_LIPS, turn=(-0.05, 0.0, 0.0))
+        -30,
+        120,
+        "open the mouth as for a, the head with it",
+        Effect(_PART_LIPS, turn=(-0.05, 0.0, 0.0)),
+        group="mouth",
     )
     eee: float = _slider(-20, 15, "stretch the lips as for e", _GRIN)
     woo: float = _slider(-20, 15, "purse the lips as for u", _PURSE)
     smile: float = _slider(-0.3, 1.3, "smile", _SMILE)
-    source_ratio: float = _slider(0, 1, "how much of the picture's own expression stays", default=1.0)
+    source_ratio: float = _slider(
+        0, 1, "how much of the picture's own expression stays", default=1.0, group="expression"
+    )
     sample_ratio: float = _slider(-0.2, 1.2, "how much of the sample face is taken", default=1.0)
     sample_parts: str = field(
         default="expression", metadata={"help": "what is taken of the sample face", "choices": SAMPLE_PARTS}
@@ -178,6 +198,7 @@ def sliders(edit: type[Any]) -> tuple[Slider, ...]:
             effect=f.metadata.get("effect", Effect()),
         )
         for f in dataclasses.fields(edit)
+        if f.metadata.get("low") is not None or f.metadata["choices"] is not None
     )
 
 

@@ -1,0 +1,17 @@
+"""Whether a file can be heard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import MediaError
+from .sound import SoundFile
+
+
+def has_sound(path: Path) -> bool:
+    """Whether `path` holds sound that can be read."""
+    try:
+        SoundFile(path).close()
+    except MediaError:
+        return False
+    return True

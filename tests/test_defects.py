@@ -18,7 +18,6 @@ from shared import SHARED
 ROOT = Path(__file__).parents[1]
 SPEC = SHARED / "spec"
 
-TRAINING = "training is not built yet (issue 5)"
 
 # ------------------------------------------------------------------ talker.md §16, by its numbers
 INPUTS_AND_FACES: dict[int, tuple[str, ...]] = {
@@ -308,24 +307,83 @@ OUTPUT: dict[int, tuple[str, ...]] = {
     ),
 }
 TRAINING_ROWS: dict[int, tuple[str, ...]] = {
-    60: ("crops stay BGR", TRAINING),
-    61: ("checkpoints named by a loss that is never logged", TRAINING),
+    60: (
+        "crops stay BGR",
+        "tests/training/test_extract.py::test_a_record_holds_what_the_networks_see",
+    ),
+    61: (
+        "checkpoints named by a loss that is never logged",
+        "tests/training/test_train.py::test_the_run_leaves_what_it_says",
+    ),
     62: ("its checkpoint cannot be loaded to talk", "tests/models/test_checkpoints.py::test_lightning_checkpoints"),
-    63: ("random frames validate", TRAINING),
-    64: ("no workers, every item opens and seeks", TRAINING),
-    65: ("teacher in fp16 on a device of its own", TRAINING),
-    66: ("one frame an utterance and epoch", TRAINING),
-    67: ("words replaced anywhere in a path", TRAINING),
-    68: ("progress counts the letters of a path", TRAINING),
-    69: ("any download error removes the folder", TRAINING),
-    70: ("empty lists and stray files crash", TRAINING),
-    71: ("boxes in pixels taken for fractions", TRAINING),
-    72: ("the last frame is cut off, slow seeks", TRAINING),
-    73: ("one frame without a face discards the utterance", TRAINING),
-    74: ("too small a box: corner and picture disagree", TRAINING),
-    75: ("threads behind two locks", TRAINING),
-    76: ("no split, two spellings", TRAINING),
-    77: ("no resume, seed, precision or device; exit 0 on failure", TRAINING),
+    63: (
+        "random frames validate",
+        "tests/training/test_runs_and_loss.py::test_processes_share_the_batches_of_one",
+    ),
+    64: (
+        "no workers, every item opens and seeks",
+        "tests/training/test_records_and_arrays.py::test_arrays_hold_every_frame_and_speakers_are_apart",
+    ),
+    65: (
+        "teacher in fp16 on a device of its own",
+        "targets are extracted once, in float32 as at inference, and no teacher runs while training: tests/training/test_extract.py::test_a_record_holds_what_the_networks_see",
+    ),
+    66: (
+        "one frame an utterance and epoch",
+        "tests/training/test_runs_and_loss.py::test_runs_hold_every_frame_with_its_own_window",
+    ),
+    67: (
+        "words replaced anywhere in a path",
+        "paths are made of a data set's own folders and names, and no word of a path is replaced: tests/training/test_extract.py::test_what_is_broken_is_counted_and_named",
+    ),
+    68: (
+        "progress counts the letters of a path",
+        "tests/training/test_dataset_download.py::test_the_command_counts_failures_and_ends_well",
+    ),
+    69: (
+        "any download error removes the folder",
+        "tests/training/test_dataset_download.py::test_done_stays_done_when_a_video_has_gone_meanwhile",
+        "tests/training/test_dataset_download.py::test_killed_at_any_moment_it_ends_with_the_same_files",
+    ),
+    70: (
+        "empty lists and stray files crash",
+        "tests/training/test_voxceleb_metadata.py::test_the_walk_is_sorted_and_passes_over_strays",
+        "tests/training/test_voxceleb_metadata.py::test_a_wrong_line_is_named",
+    ),
+    71: (
+        "boxes in pixels taken for fractions",
+        "tests/training/test_voxceleb_metadata.py::test_pixels_of_voxceleb1_become_fractions_once_a_frame_is_known",
+    ),
+    72: (
+        "the last frame is cut off, slow seeks",
+        "tests/training/test_voxceleb_metadata.py::test_the_last_frame_is_kept",
+        "tests/training/test_cut.py::test_far_in_is_exact_too",
+    ),
+    73: (
+        "one frame without a face discards the utterance",
+        "tests/training/test_records_and_arrays.py::test_unseen_frames_are_interpolated",
+    ),
+    74: (
+        "too small a box: corner and picture disagree",
+        "tests/training/test_voxceleb_metadata.py::test_golden_crops",
+        "tests/training/test_voxceleb_metadata.py::test_a_crop_is_never_empty",
+    ),
+    75: (
+        "threads behind two locks",
+        "tests/training/test_extract.py::test_decoding_ahead_changes_nothing",
+    ),
+    76: (
+        "no split, two spellings",
+        "tests/training/test_voxceleb_metadata.py::test_a_split_is_a_function_of_speaker_and_seed_alone",
+        "tests/original/test_train_door.py::test_both_spellings_extract",
+        "tests/original/test_train_door.py::test_download_asks_for_the_metadata",
+    ),
+    77: (
+        "no resume, seed, precision or device; exit 0 on failure",
+        "tests/training/test_train.py::test_a_killed_run_goes_on_and_ends_the_same",
+        "tests/training/test_train.py::test_the_other_problems_run",
+        "tests/original/test_train_door.py::test_train_needs_a_name",
+    ),
 }
 SADTALKER: dict[int, tuple[str, ...]] = {
     78: ("a string is raised, two values for three", "tests/test_cli.py::test_no_face_is_a_sentence_about_the_file"),
@@ -357,7 +415,7 @@ LIVEPORTRAIT: dict[str, tuple[str, ...]] = {
     ),
     "driving-vx": (
         "so is a driving clip's, and its border",
-        "no option offers them: no driving clip is cropped here, a reference is tracked in its own frames",
+        "no option shifts a driving clip's crop: it is LivePortrait's own, averaged over the clip as its specification says",
     ),
     "lmk-crop": (
         "landmarks of the crop are the whole picture's",
@@ -372,25 +430,28 @@ LIVEPORTRAIT: dict[str, tuple[str, ...]] = {
         "the driving right eye is ignored",
         "tests/driving/test_reference.py::test_a_wink_is_one_eyes",
         "tests/neural/test_neural_renderer.py::test_both_eyes_count",
+        "tests/neural/test_animation_points.py::test_both_driving_eyes_count",
     ),
     "retargeting-drops-motion": (
         "eyes or lips retargeted: the other motion is lost",
         "tests/neural/test_neural_renderer.py::test_blinks_and_lips_are_added_to_the_heads_motion",
+        "tests/neural/test_animation_points.py::test_relative_retargeting_keeps_the_motion",
     ),
     "one-driving-image": (
         "one driving picture, region eyes: its expression is added whole",
-        "no expression is taken from a driving picture; its lids give nothing at all: "
+        "tests/neural/test_animation_points.py::test_only_what_is_mended_differs",
         "tests/driving/test_reference.py::test_a_still_reference_does_not_blink",
     ),
     "motion-multiplier": (
         "made from the square root of a volume ratio",
-        "no multiplier is guessed from volumes; the user's own is a plain factor: "
+        "kept for animate, where its released goldens ask for it; the user's own multiplier is a plain factor: "
         "tests/neural/test_neural_renderer.py::test_settings_reach_the_points",
     ),
     "smoothed-rotations": (
         "not orthonormal",
         "tracks carry angles and only angles are smoothed; a matrix is made of them last",
         "tests/motion/test_rotation.py::test_degrees_survive_the_way_there_and_back",
+        "tests/neural/test_animation_points.py::test_smoothed_rotations_are_rotations",
     ),
     "one-frame": (
         "one frame cannot be smoothed",
@@ -422,6 +483,7 @@ LIVEPORTRAIT: dict[str, tuple[str, ...]] = {
     "pickled-templates": (
         "motion is kept as pickles",
         "tests/driving/test_reference.py::test_a_pickle_in_the_place_of_kept_poses_is_not_run",
+        "tests/motion/test_released_template.py::test_nothing_is_executed",
     ),
 }
 ALL = [(str(number), row) for group in GROUPS for number, row in group.items()] + list(LIVEPORTRAIT.items())

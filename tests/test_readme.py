@@ -17,7 +17,7 @@ from sounds import syllables, write_wav
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-VERBS = "generate|doctor|bench|models"
+VERBS = "generate|doctor|bench|models|animate|edit|batch|dataset|train|evaluate|export"
 ALL_COMMANDS = [
     match.group(1).strip()
     for match in re.finditer(rf"(?:^    |`)(liveportrait-talker (?:{VERBS})[^`\n]*)", README, re.M)
@@ -26,9 +26,11 @@ WITH_WEIGHTS = [
     c
     for c in ALL_COMMANDS
     if re.search(r"generate .*--renderer neural|--head-pose audio|--driver learned|models (import|list|verify)", c)
+    and "--mapping" not in c
 ]
+TRAINING = [c for c in ALL_COMMANDS if re.search(r"dataset|--mapping|talker (train|evaluate|export) ", c)]
 DOWNLOADS = [c for c in ALL_COMMANDS if "models download" in c]
-COMMANDS = [c for c in ALL_COMMANDS if not c.endswith("--help") and c not in WITH_WEIGHTS + DOWNLOADS]
+COMMANDS = [c for c in ALL_COMMANDS if not c.endswith("--help") and c not in WITH_WEIGHTS + DOWNLOADS + TRAINING]
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +105,45 @@ def test_readme_download(command, monkeypatch, tmp_path, capsys):
     assert main(shlex.split(command)[1:]) == 0
     group = "" if "--all" in command else "liveportrait"
     assert fetched == [file.name for file in registry.FILES if file.name.startswith(group)]
+
+
+def test_the_training_commands_are_a_chain(tmp_path, store, one_frame_drawn, monkeypatch, capsys):
+    """Issue bar: download from a local host → extract → train → evaluate → export → generate, by README commands."""
+    pytest.importorskip("yt_dlp")
+    pytest.importorskip("lightning")
+    sys.path[:0] = [str(ROOT / "tests" / "training")]
+    from extracting import metadata_text, talking_video
+    from training_videos import hosting
+
+    from liveportrait_talker.training.metadata import split_of
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LPT_MODELS", str(store))
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    video = talking_video(tmp_path / "source.mp4", seconds=0.8, seed=1).read_bytes()
+    names = [f"id{k:05d}" for k in range(200)]
+    held_out = next(name for name in names if split_of(name, 0, 0.05) == "val")
+    speakers = [held_out, *[name for name in names if name != held_out][:2]]
+    for speaker in speakers:
+        folder = tmp_path / "vox2_dev" / "txt" / speaker / speaker
+        folder.mkdir(parents=True)
+        (folder / "00001.txt").write_text(metadata_text(14, first=2))
+    assert len(TRAINING) == 7
+    with hosting() as host:
+        for speaker in speakers:
+            host.answers[speaker] = video
+        for command in TRAINING:
+            words = shlex.split(command)[1:]
+            if "download" in words:
+                words += ["--address-template", host.template]
+            if "train" in words:
+                words += ["--max-epochs", "1", "--device", "cpu"]
+            if "generate" in words:
+                words += ["--renderer", "embedded"]
+            assert main(words) == 0, capsys.readouterr().err
+    assert (tmp_path / "held-out.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "mine.mp4").stat().st_size > 10_000
+    assert "network" in capsys.readouterr().out
 
 
 def test_the_originals_command(folder_with_weights, store, one_frame_drawn, monkeypatch, capsys):

@@ -19,7 +19,7 @@ test: setup
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-setup: $(VENV)/.test $(VENV)/.neural $(VENV)/.train
+setup: $(VENV)/.test $(VENV)/.neural $(VENV)/.train $(VENV)/.ui
 base: $(VENV)/.base
 
 # The base install holds no torch. --no-deps: requirements/base.txt says why.
@@ -41,6 +41,13 @@ $(VENV)/.neural: $(VENV)/.base requirements/neural.txt
 
 $(VENV)/.train: $(VENV)/.neural requirements/train.txt
 	$(PIP) -r requirements/train.txt -c requirements/base.txt
+	touch $@
+
+# The page is tested in Debian's Chromium; where it cannot be installed, these tests are skipped and say so.
+$(VENV)/.ui: $(VENV)/.train requirements/ui.txt
+	$(PIP) --no-deps -r requirements/ui.txt
+	command -v chromium >/dev/null || { apt-get -q update && apt-get -qy install --no-install-recommends chromium; } \
+	  || echo "there is no Chromium: tests of the page in a browser will be skipped"
 	touch $@
 
 clean:

@@ -20,6 +20,7 @@ from .devices import COMPILE, DEVICES, PRECISIONS
 from .errors import OptionError, TalkerError
 from .option_flags import add_options, given_options
 from .options import TalkOptions
+from .speech import add_speech_options, voice_of
 
 if TYPE_CHECKING:
     from .pipeline import TalkReport
@@ -81,12 +82,15 @@ def _parser() -> argparse.ArgumentParser:
         description="Make a talking video, tagged as AI-generated. Transparent pictures are laid on light grey.",
     )
     generate.add_argument("source", type=Path, metavar="SOURCE", help="picture or video with a face")
-    generate.add_argument("voice", type=Path, metavar="VOICE", help="sound, or a video whose sound is used")
+    generate.add_argument(
+        "voice", type=Path, metavar="VOICE", nargs="?", help="sound, or a video whose sound is used; or give --text"
+    )
     generate.add_argument(
         "-o", "--out", type=Path, metavar="FILE", help="the MP4 to write; SOURCE_VOICE.mp4 by default"
     )
     generate.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     generate.add_argument("--json", action="store_true", help="print a machine-readable report on standard output")
+    add_speech_options(generate)
     add_talk_options(generate)
     generate.set_defaults(run=_generate)
 
@@ -146,13 +150,12 @@ def talk_options(arguments: argparse.Namespace) -> TalkOptions:
 
 def _generate(arguments: argparse.Namespace) -> int:
     options = talk_options(arguments)
-    out = arguments.out or Path(f"{arguments.source.stem}_{arguments.voice.stem}.mp4")
+    said = "text" if arguments.voice is None else arguments.voice.stem
+    out = arguments.out or Path(f"{arguments.source.stem}_{said}.mp4")
     from .pipeline import Talker
 
-    with Bars(quiet=arguments.quiet) as bars:
-        report = Talker().save(
-            arguments.source, arguments.voice, out, options, overwrite=arguments.overwrite, on_progress=bars
-        )
+    with voice_of(arguments) as voice, Bars(quiet=arguments.quiet) as bars:
+        report = Talker().save(arguments.source, voice, out, options, overwrite=arguments.overwrite, on_progress=bars)
     if arguments.json:
         _print(json.dumps(report.as_json(), indent=1))
     elif not arguments.quiet:

@@ -1,0 +1,58 @@
+"""What every tab needs: the uploads, the jobs, and the steps that all of them share."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import gradio as gr
+
+from . import view
+from .jobs import Jobs, Ticket
+from .studio import Studio
+from .uploads import Uploads
+
+_LOOKS_EVERY_S = 0.2
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One server's uploads, jobs and portraits that are being edited."""
+
+    uploads: Uploads
+    jobs: Jobs
+    studio: Studio = field(default_factory=Studio)
+
+    def leave(self, request: gr.Request) -> None:
+        """A page was closed: its jobs stop, its files go."""
+        self.jobs.stop_all(owner(request))
+        self.uploads.release(owner(request))
+        self.studio.leave(owner(request))
+
+    async def follow(self, ticket: Ticket) -> AsyncIterator[str]:
+        """Where the job stands, whenever that changes, until it ends. A page that goes away stops its job."""
+        shown = ""
+        try:
+            while not ticket.ended:
+                text = view.progress(ticket)
+                if text and text != shown:
+                    shown = text
+                    yield text
+                await asyncio.sleep(_LOOKS_EVERY_S)
+        finally:
+            if not ticket.ended:
+                self.jobs.stop(ticket)
+
+
+def owner(request: gr.Request | None) -> str:
+    """The session that a request belongs to."""
+    return str(getattr(request, "session_hash", None) or secrets.token_hex(8))
+
+
+def examples_folder() -> Path | None:
+    """`examples/` of a checkout; an installed package has none."""
+    folder = Path(__file__).parents[3] / "examples"
+    return folder if (folder / "portrait.png").is_file() and (folder / "voice.wav").is_file() else None

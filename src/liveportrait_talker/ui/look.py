@@ -1,0 +1,101 @@
+"""How the page looks: system fonts only, so that it needs no network, and one column on a phone."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+TITLE = "LivePortraitTalker"
+FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
+MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
+
+CSS = """
+.gradio-container { max-width: 1240px !important; margin: 0 auto !important; padding: 0 !important;
+  overflow: clip !important; }
+.gradio-container .main.app { padding: 0 !important; }
+.gradio-container main { padding: 24px 28px 40px !important; }
+.dark { --color-accent: var(--primary-400) !important; }
+#lpt-head { margin: 4px 2px 0; }
+#lpt-head h1 { font-size: 1.5rem; font-weight: 650; margin: 0; letter-spacing: -0.01em; }
+#lpt-head p { margin: 2px 0 0; color: var(--body-text-color-subdued); }
+.lpt-status { border: 1px solid var(--border-color-primary); border-left: 4px solid var(--color-accent);
+  border-radius: 8px; padding: 10px 14px; background: var(--block-background-fill); }
+.lpt-status p { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.lpt-status progress { width: 100%; height: 10px; margin-top: 8px; display: block; appearance: none; border: 0;
+  border-radius: 5px; overflow: hidden; background: var(--border-color-primary); }
+.lpt-status progress::-webkit-progress-bar { background: var(--border-color-primary); }
+.lpt-status progress::-webkit-progress-value { background: var(--color-accent); }
+.lpt-status progress::-moz-progress-bar { background: var(--color-accent); }
+.lpt-status summary { cursor: pointer; font-size: 0.9em; margin-top: 6px; color: var(--body-text-color-subdued); }
+.lpt-status ul { margin: 6px 0 0; padding-left: 1.2em; font-size: 0.9em; color: var(--body-text-color-subdued); }
+.lpt-mistake { border-left-color: #dc2626; }
+.lpt-done { border-left-color: #16a34a; }
+.lpt-waiting { border-left-color: #d97706; }
+.lpt-empty { color: var(--body-text-color-subdued); margin: 4px 2px; }
+.lpt-history { list-style: none; margin: 0; padding: 0; display: grid; gap: 10px; }
+.lpt-history li { display: flex; gap: 12px; align-items: center; margin: 0; padding: 8px;
+  border: 1px solid var(--border-color-primary); border-radius: 8px; background: var(--block-background-fill); }
+.lpt-history video, .lpt-history img { width: 96px; height: 96px; object-fit: cover; border-radius: 6px;
+  background: #000; flex: none; }
+.lpt-history div { display: flex; flex-direction: column; align-items: flex-start; gap: 2px; min-width: 0; }
+.lpt-history span { color: var(--body-text-color-subdued); font-size: 0.9em; overflow-wrap: anywhere; }
+.lpt-history p { margin: 2px 0 0; display: flex; gap: 14px; }
+.lpt-history a, #lpt-foot a { color: var(--link-text-color); text-decoration: underline; }
+.lpt-table tr, .lpt-table thead, .lpt-table tbody { border: 0 !important; }
+.lpt-table { width: 100%; border-collapse: collapse; font-size: 0.95em; border: 0 !important; }
+.lpt-table th, .lpt-table td { text-align: left !important; padding: 8px 10px !important; vertical-align: top;
+  word-break: normal; overflow-wrap: normal; border: 0 !important;
+  border-bottom: 1px solid var(--border-color-primary) !important; }
+footer .divider { display: none !important; }
+.lpt-still { align-self: flex-start; }
+@media (min-width: 900px) { .lpt-still { position: sticky; top: 12px; } }
+#lpt-foot { color: var(--body-text-color-subdued); font-size: 0.9em; margin-top: 8px; }
+.lpt-summary p { color: var(--body-text-color-subdued); margin: 0; font-size: 0.92em; }
+button:focus-visible, a:focus-visible, input:focus-visible, textarea:focus-visible, [tabindex]:focus-visible {
+  outline: 3px solid var(--color-accent) !important; outline-offset: 2px; }
+button.lg { white-space: nowrap; }
+@media (max-width: 640px) {
+  button.lg { font-size: 0.95rem; padding-inline: 6px; }
+  .gradio-container .main.app main { padding: 12px 10px 24px !important; }
+  #talk-video:not(:has(video)), #animate-video:not(:has(video)) { height: 150px !important; min-height: 0 !important; }
+  .lpt-table thead { display: none; }
+  .lpt-table tr { display: block; padding: 6px 0; border-bottom: 1px solid var(--border-color-primary) !important; }
+  .lpt-table td { border: 0 !important; }
+  .lpt-table td { display: grid; grid-template-columns: 7em 1fr; gap: 8px;
+    padding: 3px 6px !important; overflow-wrap: anywhere; }
+  #lpt-tabs .tab-container button { padding: 0 8px; font-size: 0.92rem; }
+  #edit-look { display: contents !important; }
+  #edit-look > * { flex: 1 1 100%; }
+  #edit-live { position: sticky !important; top: 0; z-index: 60; height: 250px !important; }
+  .lpt-table td::before { content: attr(data-label); color: var(--body-text-color-subdued); }
+}
+"""
+
+
+def theme() -> gr.themes.Base:
+    """Calm, with the fonts that a system has."""
+    base = gr.themes.Soft(
+        primary_hue="teal", secondary_hue="teal", neutral_hue="slate", font=list(FONTS), font_mono=list(MONO)
+    )
+    readable = {  # contrast of at least 4.5 : 1
+        "body_text_color_subdued": "*neutral_600",
+        "body_text_color_subdued_dark": "*neutral_300",
+        "block_info_text_color": "*neutral_600",
+        "block_info_text_color_dark": "*neutral_300",
+        "block_label_text_color": "*primary_800",
+        "block_title_text_color": "*primary_800",
+        "button_primary_background_fill": "*primary_700",
+        "button_primary_background_fill_hover": "*primary_800",
+        "button_primary_background_fill_dark": "*primary_700",
+        "checkbox_label_background_fill_selected": "*primary_700",
+        "link_text_color": "*primary_700",
+        "color_accent": "*primary_700",
+        "slider_color": "*primary_700",
+        "body_background_fill": "*neutral_100",
+        "block_background_fill": "white",
+        "block_border_width": "1px",
+        "block_border_color": "*neutral_200",
+        "checkbox_border_color": "*neutral_400",
+        "input_border_width": "1px",
+        "input_border_color": "*neutral_300",
+    }
+    return base.set(**readable)

@@ -1,0 +1,108 @@
+"""The server: one private folder, one desk, one page; everything goes when it ends."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ..errors import OptionError
+from .jobs import Jobs
+from .uploads import MB, Uploads
+from .work import perform
+from .worker import Work
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+FIRST_PORT, PORTS = 7860, 100
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the page is, and what it accepts. `port` None takes the next free one from FIRST_PORT on."""
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    open_browser: bool = False
+    max_upload_mb: float = 500.0
+    max_seconds: float = 600.0
+    max_queue: int = 8
+
+    def __post_init__(self) -> None:
+        limits = (("port", 1, 65535), ("max_upload_mb", 1, 100_000), ("max_seconds", 1, 86400), ("max_queue", 1, 1000))
+        for name, low, high in limits:
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise OptionError(f"--{name.replace('_', '-')} {value:g} is out of range: give {low} … {high}.")
+
+
+class Server:
+    """A running page. Use it in a `with`; afterwards no file and no process is left. One a process: Gradio reads the
+    folder of its uploads from the environment.
+
+    Raises OptionError where the port is taken or the address is none of this machine.
+    """
+
+    def __init__(self, settings: Settings, work: Work = perform) -> None:
+        uploads = Uploads(max_mb=settings.max_upload_mb, max_seconds=settings.max_seconds)
+        os.environ["GRADIO_TEMP_DIR"] = str(uploads.served)  # read when Gradio is loaded and when a page is made
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        from .app import build
+        from .desk import Desk
+
+        self.desk = Desk(uploads, Jobs(uploads.jobs, work, max_waiting=settings.max_queue))
+        try:
+            self.page = build(self.desk)
+            uploads.hold_all("the page itself")
+            self.url = _launch(self.page, settings)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the jobs, end the worker, close the page, remove every file."""
+        self.desk.jobs.close()
+        if hasattr(self, "page") and self.page.is_running:
+            self.page.close(verbose=False)
+        self.desk.uploads.close()
+
+
+def _launch(page: gr.Blocks, settings: Settings) -> str:
+    from . import look
+
+    ports = [settings.port] if settings.port else range(FIRST_PORT, FIRST_PORT + PORTS)
+    for port in ports:
+        try:
+            _, url, _ = page.launch(
+                server_name=settings.host,
+                server_port=port,
+                share=False,
+                inbrowser=settings.open_browser,
+                prevent_thread_lock=True,
+                quiet=True,
+                show_error=False,
+                max_file_size=int(settings.max_upload_mb * MB),
+                ssr_mode=False,
+                pwa=False,
+                mcp_server=False,
+                enable_monitoring=False,
+                run_history=False,
+                footer_links=["api"],
+                theme=look.theme(),
+                css=look.CSS,
+            )
+        except OSError as error:
+            if len(ports) > 1:
+                continue
+            raise OptionError(f"port {port} of {settings.host} cannot be used: name another with --port.") from error
+        return str(url)
+    raise OptionError(f"no port from {FIRST_PORT} on is free on {settings.host}: name one with --port.")

@@ -1,0 +1,94 @@
+"""A running page, a browser, and somewhere to put pictures of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import fake_work
+
+from liveportrait_talker.ui.server import Server, Settings
+from liveportrait_talker.ui.worker import Work
+
+collect_ignore_glob = [] if find_spec("gradio") else ["test_page_*.py"]  # test_ui_extra.py says so
+EXAMPLES = Path(__file__).parents[2] / "examples"
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if not Path(CHROMIUM).exists():
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def serve() -> Iterator[Callable[..., Server]]:
+    """Starts servers and ends them after the module; of several in a module the last one takes uploads."""
+    servers: list[Server] = []
+
+    def start(work: Work | None = None, **settings: Any) -> Server:
+        extra = {} if work is None else {"work": work}
+        servers.append(Server(Settings(**settings), **extra))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+        assert not server.desk.uploads.root.exists()
+
+
+@pytest.fixture(scope="module")
+def fake(serve: Callable[..., Server]) -> Server:
+    """A page whose jobs are fast and do nothing."""
+    return serve(fake_work)
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens a page as a new user."""
+    contexts = []
+
+    def open_page(server: Server, width: int = 1280, height: int = 900) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.goto(server.url)
+        page.locator("#talk-run").wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pictures of the page go: $LPT_ARTIFACTS, else pytest's temporary folder."""
+    named = os.environ.get("LPT_ARTIFACTS")
+    folder = Path(named) if named else tmp_path_factory.mktemp("page")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,135 @@
+"""The Edit and Animate tabs, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_page_modes import clip, put_in  # noqa: F401
+
+from conftest import EXAMPLES
+from liveportrait_talker.animate_options import AnimateOptions
+from liveportrait_talker.edit_options import EditOptions, EditSetup
+from liveportrait_talker.ui import animate_orders, edit_orders
+from liveportrait_talker.ui.server import Server
+from liveportrait_talker.ui.studio import Studio
+
+CLIP = "clip"
+ANIMATE: dict[str, dict[str, Any]] = {
+    "networks": {
+        "renderer": "neural",
+        "stitching": False,
+        "source_video_eye_retargeting": True,
+        "driving_smooth_observation_variance": 1e-6,
+        "device": "cpu",
+        "precision": "fp32",
+        "compile": "off",
+        "batch_size": 2,
+        "driving_option": "pose-friendly",
+        "crop_driving": False,
+        "normalize_lip": True,
+        "eye_retargeting": True,
+        "lip_retargeting": True,
+    },
+    "absolute": {
+        "relative_motion": False,
+        "animation_region": "lip",
+        "driving_multiplier": 1.5,
+        "crop": True,
+        "face": 1,
+        "fps": 30.0,
+        "encoder": "nvenc",
+        "quality": 20,
+        "max_size": 512,
+        "max_megapixels": 50.0,
+        "max_seconds": 60.0,
+    },
+}
+
+
+def tab(page: Any, name: str) -> None:
+    page.get_by_role("tab", name=name).click()
+
+
+def test_a_slider_is_answered_at_once(tmp_path: Path):
+    """512 px, the embedded renderer: 95 of 100 moves within 150 ms."""
+    import cv2
+
+    picture = tmp_path / "portrait.png"
+    cv2.imwrite(str(picture), cv2.resize(cv2.imread(str(EXAMPLES / "portrait.png")), (512, 512)))
+    studio, spent = Studio(), []
+    studio.draw("me", picture, EditOptions(smile=0.1), EditSetup())
+    for k in range(30):
+        edit = EditOptions(rotate_yaw=-15 + k, smile=k / 40, blink=-k / 3, aaa=float(k), pupil_x=k / 3)
+        began = time.perf_counter()
+        studio.draw("me", picture, edit, EditSetup())
+        spent.append(time.perf_counter() - began)
+    assert statistics.quantiles(spent, n=20)[-1] <= 0.15
+
+
+@pytest.fixture(scope="module")
+def page(fake: Server, browser: Any) -> Any:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    opened.set_default_timeout(15_000)
+    yield opened
+    context.close()
+
+
+def answer(page: Any, prefix: str, button: str) -> str:
+    """What the fake job was asked for."""
+    page.locator(f"#{prefix}-{button}").click()
+    page.locator(f"#{prefix}-status [data-state=done], #{prefix}-status [data-state=mistake]").wait_for()
+    assert page.locator(f"#{prefix}-status [data-state=done]").count(), page.locator(f"#{prefix}-status").inner_text()
+    return page.locator(f"#{prefix}-command textarea").input_value()
+
+
+@pytest.mark.parametrize("name", ANIMATE)
+def test_every_option_of_animate(name: str, fake: Server, page: Any, clip: Path):  # noqa: F811
+    page.goto(fake.url)
+    tab(page, "Animate")
+    page.locator("#animate-source input[type=file]").set_input_files(EXAMPLES / "portrait.png")
+    page.locator("#animate-driving input[type=file]").set_input_files(clip)
+    page.get_by_text("Seen as: video").wait_for()
+    for option, value in ANIMATE[name].items():
+        put_in(page, "animate", animate_orders.FIELDS, option, value, clip)
+    answer(page, "animate", "run")
+    link = page.locator("#animate-history a[download]").get_attribute("href")
+    wanted = AnimateOptions(**({"max_seconds": 600.0} | ANIMATE[name]))
+    assert page.request.get(f"{fake.url}{link}").text() == repr(wanted)
+
+
+def test_every_option_of_animate_was_set():
+    assert {name for one in ANIMATE.values() for name in one} == {field.name for field in animate_orders.FIELDS}
+
+
+def test_every_slider_of_edit(fake: Server, page: Any, clip: Path, tmp_path: Path):  # noqa: F811
+    page.goto(fake.url)
+    tab(page, "Edit")
+    page.locator("#edit-portrait input[type=file]").set_input_files(EXAMPLES / "portrait.png")
+    page.locator("#edit-live img").wait_for()
+    values: dict[str, Any] = {"sample": EXAMPLES / "portrait.png", "sample_parts": "eyes", "sample_ratio": 0.5}
+    for field in edit_orders.SLIDERS:
+        if field.name not in values:
+            values[field.name] = 0.25 if field.name in ("smile", "source_ratio") else 3.0
+    for name, value in values.items():
+        put_in(page, "edit", edit_orders.SLIDERS, name, value, EXAMPLES / "portrait.png")
+    frames = tmp_path / "frames.json"
+    frames.write_text(json.dumps([{"time": 0, "smile": 0}, {"time": 1, "smile": 1}]))
+    page.locator("#edit-keyframes input[type=file]").set_input_files(frames)
+    setup = {"fps": 30.0, "encoder": "nvenc", "quality": 20, "crop": True, "face": 1, "max_size": 512}
+    setup |= {"max_megapixels": 50.0, "renderer": "neural", "stitching": False, "device": "cpu", "precision": "fp32"}
+    setup |= {"compile": "off"}
+    assert set(setup) == {field.name for field in edit_orders.SETUP}
+    for name in ("renderer", *(name for name in setup if name != "renderer")):
+        put_in(page, "edit-setup", edit_orders.SETUP, name, setup[name], clip)
+    line = answer(page, "edit", "clip")
+    link = page.locator("#edit-history a[download]").get_attribute("href")
+    told = page.request.get(f"{fake.url}{link}").text()
+    for name, value in (values | setup).items():
+        assert ("sample=PosixPath(" if name == "sample" else f"{name}={value!r}") in told
+    assert "--keyframes frames.json" in line

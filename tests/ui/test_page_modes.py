@@ -1,0 +1,148 @@
+"""Every option of `generate` is on the page: what is set there is what the job gets."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import EXAMPLES
+from liveportrait_talker.options import TalkOptions
+from liveportrait_talker.ui.fields import fields_of
+from liveportrait_talker.ui.server import Server
+
+FIELDS = {field.name: field for field in fields_of(TalkOptions)}
+NEURAL = {"renderer": "neural", "driver": "learned"}
+CLIP = "clip"  # stands for an uploaded video
+# Options that go together; a value in a tuple of one is only a step on the way.
+SCENARIOS: dict[str, dict[str, Any]] = {
+    "networks": NEURAL
+    | {
+        "mapping": CLIP,
+        "neutral_mouth": "first",
+        "window_rows": 27,
+        "driving_smooth_observation_variance": 1e-6,
+        "driving_multiplier": 1.5,
+        "no_stitching": True,
+        "no_normalize_lip": True,
+        "device": "cpu",
+        "precision": "fp32",
+        "compile": "off",
+        "batch_size": 2,
+    },
+    "audio head": {"head_pose": "audio", "pose_style": 3, "head_motion": 1.4},
+    "still": {"still": True, "blink": True, "blink_rate": 30.0, "gaze": "still"},
+    "reference": {"head_pose": "reference", "ref_head_pose": CLIP, "ref_frames_from_zero": True, "ref_blink": CLIP},
+    "classic": {"head_style": "classic", "yaw": (0.0, 8.0, 0.0), "pitch": (2.0,), "roll": (-3.0,)},
+    "eyes and mouth": {"blink": False, "pupil_x": 8.0, "pupil_y": -3.0, "expression_scale": 0.7},
+    "crop": {"crop": True, "crop_scale": 2.7, "crop_vx": 0.1, "crop_vy": -0.2},
+    "whole frame": {"no_crop": True, "face": 2, "fps": 30.0, "encoder": "nvenc", "quality": 20, "seed": 12},
+    "limits": {"max_size": 512, "max_megapixels": 50.0, "max_seconds": 60.0},
+}
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import numpy as np
+
+    from liveportrait_talker.media import VideoWriter, open_footage
+
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    picture = open_footage(EXAMPLES / "portrait.png", max_side=256)[0]
+    with VideoWriter(path, size=(256, 256), fps=25, voice=None, frame_count=5, comment="", title="") as writer:
+        for _ in range(5):
+            writer.write(np.array(picture))
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(fake: Server, browser: Any) -> Any:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    yield page
+    context.close()
+
+
+def put_in(page: Any, prefix: str, fields: Any, name: str, value: Any, clip: Path) -> None:
+    """Set a widget as a user would."""
+    field = next(field for field in fields if field.name == name)
+    place = page.locator(f"#{prefix}-{name}")
+    group = page.locator(f"#{prefix}-group-{field.group.replace(' ', '-')}")
+    if name != "seed" and not group.locator("button.open").count():
+        group.locator("button").first.click()
+    place.wait_for()
+    if field.kind == "switch":
+        place.locator("input[type=checkbox]").set_checked(value != field.inverted)
+    elif field.kind == "three-way":
+        place.get_by_label({True: "on", False: "off"}[value], exact=True).check()
+    elif field.kind == "choice":
+        place.locator("input").click()
+        page.get_by_role("option", name=value, exact=True).click()
+    elif field.kind == "file":
+        place.locator("input[type=file]").set_input_files(clip)
+        place.get_by_text(clip.suffix).wait_for()
+    elif field.kind == "slider":
+        place.locator("input[type=number]").fill(f"{value:g}")
+        place.locator("input[type=number]").press("Tab")
+    else:
+        words = " ".join(f"{v:g}" for v in value) if isinstance(value, tuple) else f"{value:g}"
+        place.locator("input, textarea").first.fill(words)
+        place.locator("input, textarea").first.press("Tab")
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_job_gets_what_the_page_says(name: str, fake: Server, page: Any, clip: Path):
+    page.goto(fake.url)
+    page.locator("#talk-source input[type=file]").set_input_files(EXAMPLES / "portrait.png")
+    page.locator("#talk-voice input[type=file]").set_input_files(EXAMPLES / "voice.wav")
+    page.get_by_text("Seen as: picture").wait_for()
+    for option, value in SCENARIOS[name].items():
+        put_in(page, "talk", FIELDS.values(), option, value, clip)
+    page.locator("#talk-run").click()
+    page.locator("#talk-status [data-state=done], #talk-status [data-state=mistake]").wait_for()
+    assert page.locator("#talk-status [data-state=done]").count(), page.locator("#talk-status").inner_text()
+    link = page.locator("#talk-history a[download]").get_attribute("href")
+    got = page.request.get(f"{fake.url}{link}").text()
+    if CLIP in SCENARIOS[name].values():
+        got = re.sub(r"PosixPath\('[^']*(video|mapping.safetensors)'\)", repr(CLIP), got)
+    expected = TalkOptions(max_seconds=SCENARIOS[name].get("max_seconds", 600.0))
+    wanted = {field.name: getattr(expected, field.name) for field in dataclasses.fields(TalkOptions)} | SCENARIOS[name]
+    assert got == f"TalkOptions({', '.join(f'{key}={value!r}' for key, value in wanted.items())})"
+
+
+def test_every_option_was_set():
+    assert {name for scenario in SCENARIOS.values() for name in scenario} == set(FIELDS)
+
+
+def test_a_video_brings_its_own_settings(fake: Server, page: Any, clip: Path):
+    page.goto(fake.url)
+    page.locator("#talk-source input[type=file]").set_input_files(clip)
+    page.get_by_text("Seen as: video").wait_for()
+    page.locator("#talk-group-head button").first.click()
+    page.locator("#talk-head_pose").wait_for()
+    page.wait_for_function("!document.querySelector('#talk-yaw')?.offsetParent")
+    assert not page.locator("#talk-head_style").is_visible() and not page.locator("#talk-head_motion").is_visible()
+    page.locator("#talk-head_pose input").click()
+    offered = page.get_by_role("option").all_inner_texts()
+    assert "source" in " ".join(offered) and "synthetic" not in " ".join(offered)
+
+
+def test_seeds_and_examples(fake: Server, page: Any):
+    page.goto(fake.url)
+    page.locator("#talk-examples td").first.click()
+    page.get_by_text("Seen as: picture").wait_for()
+    page.get_by_text("Heard as: voice, 7.4 s").wait_for()
+    seed = page.locator("#talk-seed input")
+    page.locator("#talk-seed-random").click()
+    page.wait_for_function("document.querySelector('#talk-seed input').value != '0'")
+    taken = seed.input_value()
+    page.locator("#talk-run").click()
+    page.locator("#talk-status [data-state=done]").wait_for()
+    page.locator("#talk-seed-random").click()
+    page.wait_for_function(f"document.querySelector('#talk-seed input').value != '{taken}'")
+    page.locator("#talk-seed-last").click()
+    page.wait_for_function(f"document.querySelector('#talk-seed input').value == '{taken}'")

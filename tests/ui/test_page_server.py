@@ -1,0 +1,79 @@
+"""`liveportrait-talker ui` from its start to Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from liveportrait_talker.cli import main
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "liveportrait_talker", "ui", "--no-open", "--host", "0.0.0.0"]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as running:
+        yield running
+        running.kill()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_leaves_nothing_behind(started: subprocess.Popen[str], tmp_path: Path, stop: signal.Signals):
+    assert started.stderr is not None
+    url = started.stderr.readline().split(" ")[0]
+    assert "warning: it listens on 0.0.0.0" in started.stderr.readline()
+    (folder,) = tmp_path.glob("lpt-ui-*")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    local = url.replace("0.0.0.0", "127.0.0.1")
+    assert urllib.request.urlopen(local, timeout=10).status == 200
+    time.sleep(0.3)
+    children = _children(started.pid)
+    began = time.monotonic()
+    started.send_signal(stop)
+    assert started.wait(timeout=10) == 0
+    assert time.monotonic() - began < 5
+    assert "nothing was left behind" in started.stderr.read()
+    assert not any(tmp_path.iterdir())
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
+
+
+def test_a_taken_port_is_a_sentence(capsys: pytest.CaptureFixture[str]):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["ui", "--no-open", "--port", str(port)]) == 2
+    assert f"error: port {port} of 127.0.0.1 cannot be used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--port", "0"], ["--max-upload-mb", "0"], ["--max-queue", "-1"]])
+def test_limits_of_the_settings(words: list[str], capsys: pytest.CaptureFixture[str]):
+    assert main(["ui", "--no-open", *words]) == 2
+    assert "is out of range" in capsys.readouterr().err
+
+
+def test_a_missing_extra_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr("liveportrait_talker.ui.commands.find_spec", lambda name: None)
+    assert main(["ui"]) == 2
+    assert "pip install 'liveportrait-talker[ui]'" in capsys.readouterr().err
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == parent:
+            found.append(int(status.parent.name))
+    return found

@@ -113,9 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--json", action="store_true", help="print the table as JSON")
     bench.set_defaults(run=_bench)
 
-    from .animate_command import add_animate_parser
+    from .animate.commands import add_animate_parser
     from .batch.commands import add_batch_parser
-    from .edit_command import add_edit_parser
+    from .edit.commands import add_edit_parser
     from .models.commands import add_models_parser
     from .training.commands import add_training_parsers
     from .ui.commands import add_ui_parser

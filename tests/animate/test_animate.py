@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from liveportrait_talker.animate import AnimateOptions, Animator
+from liveportrait_talker.animate.animator import AnimateOptions, Animator
+from liveportrait_talker.animate.clip import open_driving
 from liveportrait_talker.cli import main
-from liveportrait_talker.driving_clip import open_driving
 from liveportrait_talker.errors import MediaError, OptionError
 from liveportrait_talker.face.readings import face_readings
 from liveportrait_talker.face.tracker import track

@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from liveportrait_talker.animate import AnimateOptions, Animator
+from liveportrait_talker.animate.animator import AnimateOptions, Animator
 from liveportrait_talker.cli import main
 from liveportrait_talker.face.readings import face_readings
 from liveportrait_talker.face.tracker import track

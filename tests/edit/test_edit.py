@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from liveportrait_talker.cli import main
-from liveportrait_talker.edit import EditOptions, Editor, EditSetup
+from liveportrait_talker.edit.editor import EditOptions, Editor, EditSetup
 from liveportrait_talker.errors import OptionError
 from liveportrait_talker.face.readings import face_readings
 from liveportrait_talker.face.tracker import track

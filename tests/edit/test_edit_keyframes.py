@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from liveportrait_talker.cli import main
-from liveportrait_talker.edit_keyframes import Keyframe, edits, frame_count, read_keyframes
-from liveportrait_talker.edit_options import EditOptions
+from liveportrait_talker.edit.keyframes import Keyframe, edits, frame_count, read_keyframes
+from liveportrait_talker.edit.options import EditOptions
 from liveportrait_talker.errors import TalkerError
 
 PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.png"

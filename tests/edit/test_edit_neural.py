@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("torch")
 
 from liveportrait_talker.cli import main
-from liveportrait_talker.edit import EditOptions, Editor, EditSetup
+from liveportrait_talker.edit.editor import EditOptions, Editor, EditSetup
 from liveportrait_talker.face.tracker import track
 from liveportrait_talker.media import open_footage
 from liveportrait_talker.render.neural.liveportrait import LivePortrait

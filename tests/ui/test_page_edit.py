@@ -12,8 +12,8 @@ import pytest
 from test_page_modes import clip, put_in  # noqa: F401
 
 from conftest import EXAMPLES
-from liveportrait_talker.animate_options import AnimateOptions
-from liveportrait_talker.edit_options import EditOptions, EditSetup
+from liveportrait_talker.animate.options import AnimateOptions
+from liveportrait_talker.edit.options import EditOptions, EditSetup
 from liveportrait_talker.ui import animate_orders, edit_orders
 from liveportrait_talker.ui.server import Server
 from liveportrait_talker.ui.studio import Studio

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..animate_options import NEURAL_ONLY, AnimateOptions
+from ..animate.options import NEURAL_ONLY, AnimateOptions
 from ..errors import OptionError
 from .desk import Desk
 from .fields import command_flags, fields_of

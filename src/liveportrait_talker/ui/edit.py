@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..edit_options import EditOptions
+from ..edit.options import EditOptions
 from ..errors import TalkerError
 from . import edit_orders as orders
 from . import view

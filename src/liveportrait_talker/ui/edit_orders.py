@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..edit_options import COPYING, NEURAL_ONLY, EditOptions, EditSetup
+from ..edit.options import COPYING, NEURAL_ONLY, EditOptions, EditSetup
 from ..errors import OptionError
 from .desk import Desk
 from .fields import command_flags, fields_of

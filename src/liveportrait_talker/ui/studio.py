@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..edit_options import EditOptions, EditSetup
+from ..edit.options import EditOptions, EditSetup
 
 if TYPE_CHECKING:
-    from ..edit import Editor, EditSession
+    from ..edit.editor import Editor, EditSession
 
 Image = npt.NDArray[np.uint8]
 _MOST = 8
@@ -48,7 +48,7 @@ class Studio:
             self._sessions.pop(owner, None)
 
     def _open(self, portrait: Path, setup: EditSetup) -> EditSession:
-        from ..edit import Editor
+        from ..edit.editor import Editor
 
         self._editor = self._editor or Editor()
         return self._editor.open(portrait, setup=setup)

@@ -13,8 +13,8 @@ import numpy as np
 from .worker import OnProgress, Order
 
 if TYPE_CHECKING:
-    from ..animate import Animator
-    from ..edit import Editor
+    from ..animate.animator import Animator
+    from ..edit.editor import Editor
     from ..pipeline import Talker
 
 PREVIEW_SECONDS = 2.0
@@ -56,7 +56,7 @@ def _talk(order: Order, tell: OnProgress) -> dict[str, Any]:
 
 def _animate(order: Order, tell: OnProgress) -> dict[str, Any]:
     """A face that follows another. Details: source, driving, options, keep_motion."""
-    from ..driving_clip import open_driving
+    from ..animate.clip import open_driving
     from ..media import open_footage
 
     given, options = order.details, order.details["options"]
@@ -127,14 +127,14 @@ def _talker() -> Talker:
 
 @lru_cache(maxsize=1)
 def _animator() -> Animator:
-    from ..animate import Animator
+    from ..animate.animator import Animator
 
     return Animator()
 
 
 @lru_cache(maxsize=1)
 def _editor() -> Editor:
-    from ..edit import Editor
+    from ..edit.editor import Editor
 
     return Editor()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .devices import COMPILE, DEVICES, PRECISIONS
-from .errors import OptionError
-from .option_fields import check_ranges, given, option
-from .options import ENCODERS, RENDERERS
-from .render.neural.sliders import ExpressionEdit, sliders
+from ..devices import COMPILE, DEVICES, PRECISIONS
+from ..errors import OptionError
+from ..option_fields import check_ranges, given, option
+from ..options import ENCODERS, RENDERERS
+from ..render.neural.sliders import ExpressionEdit, sliders
 
 NEURAL_ONLY = ("stitching", "precision", "compile")
 COPYING = ("sample_ratio", "sample_parts")

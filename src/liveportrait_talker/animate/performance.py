@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .animate_options import AnimateOptions
-from .choices import Choice
-from .driving.following import followed
-from .driving_clip import DrivingClip
-from .face.tracked import TrackedSource
-from .media import Footage
-from .motion.template import Template
-from .motion_plan import OnProgress
-from .render.composite import paste
-from .render.protocol import FaceFrame, Renderer
+from ..choices import Choice
+from ..driving.following import followed
+from ..face.tracked import TrackedSource
+from ..media import Footage
+from ..motion.template import Template
+from ..motion_plan import OnProgress
+from ..render.composite import paste
+from ..render.protocol import FaceFrame, Renderer
+from .clip import DrivingClip
+from .options import AnimateOptions
 
 Image = npt.NDArray[np.uint8]
 Draw = Callable[[], Iterator[FaceFrame]]
@@ -86,9 +86,9 @@ def by_networks(
     Raises:
         NoFaceError: nobody is seen in the driving clip.
     """
-    from .render.neural.animated import AnimatedFace, point_networks  # brings torch
-    from .render.neural.animation_inputs import AnimationSettings, DrivingMotion
-    from .render.neural.renderer import NeuralRenderer
+    from ..render.neural.animated import AnimatedFace, point_networks  # brings torch
+    from ..render.neural.animation_inputs import AnimationSettings, DrivingMotion
+    from ..render.neural.renderer import NeuralRenderer
 
     assert isinstance(renderer, NeuralRenderer)
     motion = clip.looked_at(renderer.networks, crop=options.crop_driving, tell=tell)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .driving.following import LOOK, Rest, closure, mouth_controls
-from .motion.readings import FaceReadings
-from .motion.rotation import swap_convention
-from .motion.track import HeadTrack, MotionTrack, MouthControls
-from .render.neural.sliders import ExpressionEdit
+from ..driving.following import LOOK, Rest, closure, mouth_controls
+from ..motion.readings import FaceReadings
+from ..motion.rotation import swap_convention
+from ..motion.track import HeadTrack, MotionTrack, MouthControls
+from ..render.neural.sliders import ExpressionEdit
 
 Floats = npt.NDArray[np.floating[Any]]
 

@@ -18,23 +18,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._version import __version__
-from .choices import Choice, Equipment, Weights, choose_renderer
-from .edit_keyframes import Keyframe, edits, frame_count, read_keyframes
-from .edit_motion import edited_track
-from .edit_options import NEURAL_ONLY, EditOptions, EditSetup
-from .errors import MediaError
-from .face.cropped import cropped
-from .face.readings import face_readings
-from .face.tracked import TrackedSource
-from .face.tracker import track
-from .media import VideoWriter, check_encoder, check_output, open_footage
-from .media.picture import check_picture_output, write_picture
-from .motion_plan import OnProgress
-from .option_fields import given
-from .options import TalkOptions
-from .render.composite import paste
-from .render.protocol import FaceFrame, Renderer
+from .._version import __version__
+from ..choices import Choice, Equipment, Weights, choose_renderer
+from ..errors import MediaError
+from ..face.cropped import cropped
+from ..face.readings import face_readings
+from ..face.tracked import TrackedSource
+from ..face.tracker import track
+from ..media import VideoWriter, check_encoder, check_output, open_footage
+from ..media.picture import check_picture_output, write_picture
+from ..motion_plan import OnProgress
+from ..option_fields import given
+from ..options import TalkOptions
+from ..render.composite import paste
+from ..render.protocol import FaceFrame, Renderer
+from .keyframes import Keyframe, edits, frame_count, read_keyframes
+from .motion import edited_track
+from .options import NEURAL_ONLY, EditOptions, EditSetup
 
 __all__ = ["EditOptions", "EditReport", "EditSession", "EditSetup", "Editor", "Keyframe", "read_keyframes"]
 
@@ -247,9 +247,9 @@ def _by_mesh(
 def _by_networks(
     renderer: Renderer, source: TrackedSource, setup: EditSetup
 ) -> Callable[[EditOptions, TrackedSource | None], FaceFrame]:
-    from .render.neural.animated import point_networks  # brings torch
-    from .render.neural.editor import edit_expression
-    from .render.neural.renderer import NeuralRenderer
+    from ..render.neural.animated import point_networks  # brings torch
+    from ..render.neural.editor import edit_expression
+    from ..render.neural.renderer import NeuralRenderer
 
     assert isinstance(renderer, NeuralRenderer)
     face, networks = renderer.prepare(source), point_networks(renderer.networks)

@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .animate_options import AnimateOptions
-from .option_flags import add_options, given_options
+from ..option_flags import add_options, given_options
+from .options import AnimateOptions
 
 if TYPE_CHECKING:
-    from .animate import AnimateReport
+    from .animator import AnimateReport
 
 Progress = Callable[[bool], AbstractContextManager[Callable[[str, int, int], None]]]
 
@@ -55,7 +55,7 @@ def add_animate_parser(
 def _animate(arguments: argparse.Namespace, progress: Progress, say: Callable[[str], None]) -> int:
     options = given_options(AnimateOptions, arguments)
     out = arguments.out or Path(f"{arguments.source.stem}_{arguments.driving.stem}.mp4")
-    from .animate import Animator
+    from .animator import Animator
 
     with progress(arguments.quiet) as bars:
         report = Animator().save(

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from .edit_options import EditOptions
-from .errors import MediaError, OptionError
-from .motion.smoothing import smoothstep
-from .render.neural.sliders import sliders
+from ..errors import MediaError, OptionError
+from ..motion.smoothing import smoothstep
+from ..render.neural.sliders import sliders
+from .options import EditOptions
 
 _LARGEST_FILE = 2**20  # bytes
 _LONGEST_S = 3600.0

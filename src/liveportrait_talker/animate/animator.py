@@ -18,21 +18,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._version import __version__
-from .animate_options import NEURAL_ONLY, AnimateOptions
-from .choices import Choice, Equipment, Weights, choose_renderer
-from .driving_clip import DrivingClip, open_driving
-from .errors import MediaError
-from .face.cropped import cropped
-from .face.tracker import track
-from .media import Footage, VideoWriter, check_encoder, check_output, open_footage
-from .media.picture import check_picture_output, is_picture_name, write_picture
-from .motion.template import save_template as write_template
-from .motion_plan import OnProgress
-from .option_fields import given
-from .options import TalkOptions
+from .._version import __version__
+from ..choices import Choice, Equipment, Weights, choose_renderer
+from ..errors import MediaError
+from ..face.cropped import cropped
+from ..face.tracker import track
+from ..media import Footage, VideoWriter, check_encoder, check_output, open_footage
+from ..media.picture import check_picture_output, is_picture_name, write_picture
+from ..motion.template import save_template as write_template
+from ..motion_plan import OnProgress
+from ..option_fields import given
+from ..options import TalkOptions
+from ..render.protocol import Renderer
+from .clip import DrivingClip, open_driving
+from .options import NEURAL_ONLY, AnimateOptions
 from .performance import Performance, by_mesh, by_networks, clock
-from .render.protocol import Renderer
 
 __all__ = ["AnimateOptions", "AnimateReport", "Animator"]
 

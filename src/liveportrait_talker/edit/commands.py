@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .edit_options import EditOptions, EditSetup
-from .option_flags import add_options, given_options
+from ..option_flags import add_options, given_options
+from .options import EditOptions, EditSetup
 
 if TYPE_CHECKING:
-    from .edit import EditReport
+    from .editor import EditReport
 
 Progress = Callable[[bool], AbstractContextManager[Callable[[str, int, int], None]]]
 
@@ -54,7 +54,7 @@ def _edit(arguments: argparse.Namespace, progress: Progress, say: Callable[[str]
     edit, setup = given_options(EditOptions, arguments), given_options(EditSetup, arguments)
     kind = ".png" if arguments.keyframes is None else ".mp4"
     out = arguments.out or Path(f"{arguments.portrait.stem}_edited{kind}")
-    from .edit import Editor
+    from .editor import Editor
 
     with progress(arguments.quiet) as bars:
         report = Editor().save(

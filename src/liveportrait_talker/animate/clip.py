@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import MediaError
-from .face.readings import face_readings
-from .face.tracker import track
-from .media import Footage, open_footage
-from .media.hearing import has_sound
-from .motion.released_template import read_released_template
-from .motion.template import Template, load_template
+from ..errors import MediaError
+from ..face.readings import face_readings
+from ..face.tracker import track
+from ..media import Footage, open_footage
+from ..media.hearing import has_sound
+from ..motion.released_template import read_released_template
+from ..motion.template import Template, load_template
 
 if TYPE_CHECKING:
-    from .render.neural.liveportrait import LivePortrait
+    from ..render.neural.liveportrait import LivePortrait
 
 log = logging.getLogger(__name__)
 OnFrame = Callable[[str, int, int], None]
@@ -91,7 +91,7 @@ class DrivingClip:
         landmarks = face_readings(seen)
         if networks is None:
             return Template(networks=None, landmarks=landmarks)
-        from .render.neural.driving import driving_template  # brings torch
+        from ..render.neural.driving import driving_template  # brings torch
 
         return Template(
             networks=driving_template(

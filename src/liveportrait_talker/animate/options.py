@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .devices import COMPILE, DEVICES, PRECISIONS
-from .errors import OptionError
-from .option_fields import check_ranges, given, option
-from .options import ENCODERS, RENDERERS
+from ..devices import COMPILE, DEVICES, PRECISIONS
+from ..errors import OptionError
+from ..option_fields import check_ranges, given, option
+from ..options import ENCODERS, RENDERERS
 
 REGIONS = ("all", "exp", "pose", "lip", "eyes")
 DRIVING_OPTIONS = ("expression-friendly", "pose-friendly")

@@ -1,0 +1,1 @@
+"""A face posed by hand: sliders, copied expressions, keyframes."""

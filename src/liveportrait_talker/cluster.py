@@ -58,11 +58,11 @@ class Cluster:
         """The outcomes of `worker` over `jobs`, as they come.
 
         Each worker has one job in hand: were there more, one that kills its worker would take the others along. A job
-        whose worker dies is given to another; after `tries` of them its
-        outcome is `lost(job, reason)`. What the worker itself raises is raised here.
+        whose worker dies is given to a new one; after `tries` of them its outcome is `lost(job, reason)`. What the
+        worker itself raises is raised here.
 
         Raises:
-            OptionError: the cluster cannot be reached.
+            OptionError: the cluster cannot be reached, or has no room for one worker.
         """
         import ray
         from ray.exceptions import RayActorError, RayTaskError
@@ -71,16 +71,16 @@ class Cluster:
         if ours:
             self._connect(ray)
         try:
-            needs = {"num_cpus": self.cpus_per_worker, "num_gpus": self.gpus_per_worker, "max_restarts": -1}
+            needs = {"num_cpus": self.cpus_per_worker, "num_gpus": self.gpus_per_worker}
             remote: Any = cast("Any", ray.remote)(**needs)(_Worker)
-            actors = [remote.remote(worker) for _ in range(self.workers)]
+            actors = [remote.remote(worker) for _ in range(self._room(cast("Any", ray.cluster_resources)()))]
             left = iter(jobs)
             waiting: dict[Any, tuple[Job, int, int]] = {}  # call → job, actor, try
 
             def give(job: Job, actor: int, attempt: int) -> None:
                 waiting[actors[actor].do.remote(job)] = (job, actor, attempt)
 
-            for number, job in enumerate(islice(left, self.workers)):
+            for number, job in enumerate(islice(left, len(actors))):
                 give(job, number, 1)
             while waiting:
                 (ready,), _ = ray.wait(list(waiting), num_returns=1)
@@ -93,8 +93,9 @@ class Cluster:
                     if error.actor_init_failed:  # it never lived: another would not either
                         raise OptionError(f"the cluster's workers cannot start ({_last_line(error)}).") from error
                     log.warning("a worker died (%s); its job is tried again.", type(error).__name__)
+                    actors[actor] = remote.remote(worker)
                     if attempt < self.tries:
-                        give(job, actor, attempt + 1)  # Ray puts a new one in its place
+                        give(job, actor, attempt + 1)
                         continue
                     outcome = lost(job, f"its worker died {attempt} times")
                 yield outcome
@@ -103,6 +104,21 @@ class Cluster:
         finally:
             if ours:
                 ray.shutdown()
+
+    def _room(self, resources: dict[str, float]) -> int:
+        """How many workers the cluster holds, `workers` at most: one that is never placed would wait for ever."""
+        rooms = [float(self.workers)]
+        for kind, each in (("CPU", self.cpus_per_worker), ("GPU", self.gpus_per_worker)):
+            if each:
+                rooms.append(resources.get(kind, 0.0) // each)
+                if rooms[-1] < 1:
+                    raise OptionError(
+                        f"the Ray cluster {self.address} has {resources.get(kind, 0.0):g} {kind}s, and a worker needs "
+                        f"{each:g}: give less to each."
+                    )
+        if min(rooms) < self.workers:
+            log.warning("the cluster holds %d of the %d workers asked for.", min(rooms), self.workers)
+        return int(min(rooms))
 
     def _connect(self, ray: Any) -> None:
         where: dict[str, Any] = {"address": self.address}

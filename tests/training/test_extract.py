@@ -177,6 +177,42 @@ def test_readers_end_when_nobody_takes_their_pieces(dataset):
     assert not [t for t in threading.enumerate() if t.name.startswith("clip ")]
 
 
+def test_an_odd_clip_does_not_end_the_run(dataset, without_networks, monkeypatch):
+    whole = extractor.faces_ahead.__globals__["_pieces"]
+
+    def odd(clip, number):
+        if "id00000" in str(clip.video) and clip.name == "00001":
+            raise ValueError("av: something new")
+        return whole(clip, number)
+
+    monkeypatch.setitem(extractor.faces_ahead.__globals__, "_pieces", odd)
+    report = extract(dataset, None, ONE_BY_ONE)
+    assert ("id00000/video/00001", "something went wrong: ValueError") in report.failures
+    assert report.videos == {"done": 3}
+
+
+def test_trackers_made_by_several_threads_leave_the_terminal_open(capfd):
+    import threading
+
+    from liveportrait_talker.face.tracker import _quiet_stderr
+
+    gates = [threading.Barrier(2) for _ in range(2)]
+
+    def one():
+        with _quiet_stderr():
+            gates[0].wait()
+        gates[1].wait()
+
+    other = threading.Thread(target=one)
+    with _quiet_stderr():
+        other.start()
+        gates[0].wait()
+    gates[1].wait()
+    other.join()
+    os.write(2, b"heard\n")
+    assert "heard" in capfd.readouterr().err
+
+
 def test_a_full_disk_ends_the_run_and_it_goes_on(dataset, without_networks, monkeypatch):
     def full(record, path):
         raise MediaError("the disk is full; make room and run the same command again: it goes on where it stopped.")

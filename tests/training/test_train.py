@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import random
@@ -183,8 +184,50 @@ def test_two_processes_learn_as_one(dataset, tmp_path):
         )
         curves.append(losses(out))
     one, two = curves
-    assert len(one) == 50 and one.keys() == two.keys()
+    assert len(one) >= 50 and one.keys() == two.keys()
     assert max(abs(one[k] - two[k]) for k in one) <= 1e-4
+
+
+def test_every_epoch_has_an_order_of_its_own(dataset, tmp_path, monkeypatch):
+    from liveportrait_talker.training.runs import Runs
+
+    batches, fetch = [], Runs.__getitems__
+    monkeypatch.setattr(Runs, "__getitems__", lambda self, k: batches.append(list(k)) or fetch(self, k))
+    options = TrainOptions(
+        problem=Problem(width=16), split=SPLIT, max_epochs=2, device="cpu", batch_size=8, run_frames=60
+    )
+    train(dataset, tmp_path, options)
+    order = [k for batch in batches if len(batch) == 8 and batch != list(range(batch[0], batch[0] + 8)) for k in batch]
+    half = len(order) // 2
+    assert half >= 24 and order[:half] != order[half:]
+
+
+def test_a_torn_checkpoint_is_passed_over(dataset, tmp_path, caplog):
+    options = TrainOptions(problem=Problem(width=16), split=SPLIT, max_epochs=1, device="cpu")
+    train(dataset, tmp_path, options)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+    report = train(dataset, tmp_path, dataclasses.replace(options, max_epochs=2))
+    assert report.epochs == 2 and any("the one before is taken" in r.message for r in caplog.records)
+    with pytest.raises(OptionError, match="other held-out speakers"):
+        train(dataset, tmp_path, dataclasses.replace(options, split=Split(seed=3, val_share=0.3)))
+    assert load_trained(tmp_path).split == SPLIT
+
+
+def test_ctrl_c_is_one(dataset, tmp_path):
+    """Lightning leaves with code 1 and not a word."""
+    process = subprocess.Popen(
+        command(dataset, tmp_path / "run", "--max-epochs", "1000", "--patience", "1000"),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for _ in range(600):
+        time.sleep(0.1)
+        if list((tmp_path / "run").glob("checkpoints/epoch*.ckpt")):
+            break
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "stopped" in said
 
 
 def test_a_killed_run_goes_on_and_ends_the_same(dataset, tmp_path):

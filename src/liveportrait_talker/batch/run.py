@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import glob
 import logging
 import os
@@ -170,7 +171,7 @@ def _handed_out(jobs: Iterable[RenderJob], journal: Journal) -> Iterator[RenderJ
             journal.add(owner, {"status": status.LATER, "reason": "another job has taken its name"})
         fresh = not job.out.exists()
         journal.add(job.key, {"status": status.LATER, "reason": "it was stopped", "out": out, "fresh": fresh})
-        yield job
+        yield dataclasses.replace(job, fresh=fresh)
 
 
 def _settled(jobs: Sequence[RenderJob], entries: Mapping[str, Entry], retry_failed: bool) -> dict[int, JobOutcome]:

@@ -45,6 +45,8 @@ class RenderJob:
     overwrite: bool
     key: str
     """Digest of all that decides what the video shows: the inputs' paths, sizes and times, the options, `out`."""
+    fresh: bool = False
+    """Nobody had the name `out` when the job was handed out: a file that has it later is this job's own."""
 
     @property
     def inputs(self) -> list[Path]:
@@ -163,6 +165,8 @@ class TalkerWorker:
         from ..pipeline import Talker
 
         self.talker = self.talker or Talker()
+        if job.fresh:  # the worker before may have died between the video and its answer
+            job = dataclasses.replace(job, overwrite=True)
         return render_job(job, self.talker, lambda stage, done, total: None)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -37,18 +38,39 @@ _SMOOTHING = np.array([0.25, 0.5, 0.25])  # over three frames: FaceMesh trembles
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
     """Keep MediaPipe's C++ start-up chatter off the terminal (it has no switch that silences it)."""
+    with _stderr_lock:
+        _hush()
     try:
-        saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    except OSError:  # no standard error at all: nothing to keep quiet
-        yield
-        return
-    try:
-        os.dup2(sink, 2)
         yield
     finally:
+        with _stderr_lock:
+            _speak()
+
+
+_stderr_lock = threading.Lock()
+_stderr: list[int] = []  # the terminal's own, while at least one tracker is quiet
+_quiet_ones = 0  # several threads may make trackers: the first one hushes, the last one lets speak again
+
+
+def _hush() -> None:
+    global _quiet_ones
+    _quiet_ones += 1
+    if _quiet_ones > 1:
+        return
+    with contextlib.suppress(OSError):  # no standard error at all: nothing to keep quiet
+        saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, 2)
+        os.close(sink)
+        _stderr.append(saved)
+
+
+def _speak() -> None:
+    global _quiet_ones
+    _quiet_ones -= 1
+    if not _quiet_ones and _stderr:
+        saved = _stderr.pop()
         os.dup2(saved, 2)
         os.close(saved)
-        os.close(sink)
 
 
 def _mediapipe() -> Any:

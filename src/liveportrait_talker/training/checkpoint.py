@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ..models.checkpoints import file_metadata
 from ..models.conversion import window_rows
 from ..models.partial import full, is_full
 from ..motion.lips import LIP_KEYPOINTS
-from .options import Problem
+from .options import Problem, Split
 
 PREFIX = "mappingnet."
 EXPORTED = "mappingnet.safetensors"
@@ -36,6 +37,8 @@ class Trained:
     rows: int
     """Length of its windows."""
     source: str
+    split: Split | None = None
+    """How the speakers were shared out when it was trained; None where its file does not say."""
 
 
 def best_checkpoint(run: Path) -> Path:
@@ -76,6 +79,11 @@ def read_checkpoint(path: Path) -> tuple[Problem, dict[str, torch.Tensor], dict[
     return problem, tensors, content
 
 
+def split_in(content: Mapping[str, Any]) -> Split:
+    """The split that a checkpoint was trained with."""
+    return Split(**content["split"]) if "split" in content else Split()
+
+
 def export(run: Path, out: Path, *, dataset: str | None = None, overwrite: bool = False) -> Path:
     """Write the best network of a training run as one safetensors file that `models import` and `--mapping` take.
 
@@ -102,6 +110,7 @@ def export(run: Path, out: Path, *, dataset: str | None = None, overwrite: bool 
         "keypoints": json.dumps(problem.keypoint_numbers),
         "problem": json.dumps(asdict(problem)),
         "dataset": dataset or str(content.get("dataset", "")),
+        "split": json.dumps(asdict(split_in(content))),
         "val_loss": repr(_loss(path)),
         "epoch": str(content.get("epoch", "")),
         "made_by": f"liveportrait-talker {__version__}",
@@ -128,14 +137,16 @@ def load_trained(model: Path | None) -> Trained:
     """
     if model is not None and (model.is_dir() or model.suffix == ".ckpt"):
         path = best_checkpoint(model)
-        problem, tensors, _ = read_checkpoint(path)
+        problem, tensors, content = read_checkpoint(path)
         net = MappingNet(width=problem.width, keypoints=len(problem.keypoint_numbers))
         net.load_state_dict(tensors, strict=True)
-        return Trained(net.eval().requires_grad_(False), problem.keypoint_numbers, problem.rows, str(path))
+        net.eval().requires_grad_(False)
+        return Trained(net, problem.keypoint_numbers, problem.rows, str(path), split_in(content))
     if model is not None and not model.exists():
         raise OptionError(f"{model} does not exist: give a folder of `train`, a checkpoint, or an exported file.")
     loaded: nn.Module = importing.loaded("mappingnet", MappingNet, file=model)
     assert isinstance(loaded, MappingNet)
     said = importing.metadata("mappingnet") if model is None else file_metadata(store.path(model))
     where = model or store.converted_path("mappingnet")
-    return Trained(loaded, LIP_KEYPOINTS, window_rows(said, where), str(where))
+    split = Split(**json.loads(said["split"])) if "split" in said else None
+    return Trained(loaded, LIP_KEYPOINTS, window_rows(said, where), str(where), split)

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from ..cluster import add_cluster_options, cluster_of
+from ..cluster import Cluster, add_cluster_options, cluster_of
 from ..devices import DEVICES, require_torch
 from ..errors import OptionError
 from .download import DownloadOptions, download
@@ -113,7 +113,9 @@ def _add_train(verbs: Any, common: argparse.ArgumentParser, show: Progress) -> N
     add("--run-frames", int, "N", options.run_frames, "consecutive frames in a sample; 1 is the original's scheme")
     add("--batch-size", int, "N", options.batch_size, "samples in a batch, of all processes together")
     add("--max-epochs", int, "N", options.max_epochs, "end after so many epochs")
-    add("--max-steps", int, "N", options.max_steps, "end after so many optimiser steps; -1 for no limit")
+    parser.add_argument(
+        "--max-steps", type=int, metavar="N", help="end with the epoch in which there are so many optimiser steps"
+    )
     add("--patience", int, "N", options.patience, "epochs without a better validation loss before it ends")
     add("--gradient-clip", float, "NORM", options.gradient_clip, "largest norm of the gradient; 0 for none")
     parser.add_argument("--precision", choices=PRECISIONS, default=options.precision, help="number format")
@@ -137,7 +139,8 @@ def _add_evaluate(verbs: Any, common: argparse.ArgumentParser, show: Progress) -
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the table, too")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="where the network runs")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
-    _add_split(parser)
+    parser.add_argument("--split-seed", type=int, metavar="N", help="another split than the one it was trained with")
+    parser.add_argument("--val-share", type=float, metavar="SHARE", help="the same")
 
 
 def _add_export(verbs: Any, common: argparse.ArgumentParser) -> None:
@@ -177,13 +180,13 @@ def _download(arguments: argparse.Namespace, show: Progress) -> int:
         policy=FetchPolicy(
             address_template=arguments.address_template,
             max_height=arguments.max_height,
-            rate_limit=None if arguments.rate_limit is None else arguments.rate_limit * _MB,
+            rate_limit=_rate(arguments, cluster),
             sleep_seconds=arguments.sleep_interval,
             attempts=arguments.attempts,
             timeout=arguments.timeout,
             max_bytes=arguments.max_size * _MB,
         ),
-        parallel=arguments.parallel if cluster is None else min(cluster.workers, 16),
+        parallel=arguments.parallel,
         limit=arguments.limit,
         dry_run=arguments.dry_run,
         retry_failed=arguments.retry_failed,
@@ -193,8 +196,15 @@ def _download(arguments: argparse.Namespace, show: Progress) -> int:
     run = None if cluster is None else lambda worker, jobs: cluster.map(worker, jobs, lost=lost_video)
     with show(arguments.quiet) as tell:
         report = download(arguments.metadata, arguments.dataset, options, on_progress=tell, run=run)
-    _say(report, arguments.json)
+    _say(report, arguments)
     return 0
+
+
+def _rate(arguments: argparse.Namespace, cluster: Cluster | None) -> float | None:
+    """Bytes a second such that all downloads together keep to --rate-limit: `download` shares it out to --parallel."""
+    if arguments.rate_limit is None:
+        return None
+    return float(arguments.rate_limit * _MB * (1.0 if cluster is None else arguments.parallel / cluster.workers))
 
 
 def _extract(arguments: argparse.Namespace, show: Progress) -> int:
@@ -214,7 +224,7 @@ def _extract(arguments: argparse.Namespace, show: Progress) -> int:
     run = None if cluster is None else lambda worker, jobs: cluster.map(worker, jobs, lost=lost)
     with show(arguments.quiet) as tell:
         report = extract(arguments.dataset, arguments.metadata, options, on_progress=tell, run=run)
-    _say(report, arguments.json)
+    _say(report, arguments)
     return 0
 
 
@@ -234,7 +244,7 @@ def _train(arguments: argparse.Namespace, show: Progress) -> int:
     with show(arguments.quiet) as tell:
         report = train(arguments.dataset, arguments.out, options, on_progress=tell)
     if report is not None:  # else another process of the run tells
-        _say(report, arguments.json)
+        _say(report, arguments)
     return 0
 
 
@@ -248,7 +258,7 @@ def _evaluate(arguments: argparse.Namespace, show: Progress) -> int:
         result = evaluate(
             arguments.dataset,
             trained,
-            split=_split(arguments),
+            split=_other_split(arguments, trained.split or Split()),
             device=arguments.device,
             plot=arguments.plot,
             on_progress=tell,
@@ -272,6 +282,11 @@ def _split(arguments: argparse.Namespace) -> Split:
     return Split(arguments.split_seed, arguments.val_share)
 
 
+def _other_split(arguments: argparse.Namespace, own: Split) -> Split:
+    seed, share = arguments.split_seed, arguments.val_share
+    return Split(own.seed if seed is None else seed, own.val_share if share is None else share)
+
+
 def require_training(verb: str) -> None:
     """Raise, with the command that mends it, where what training needs is not installed."""
     require_torch(verb)
@@ -279,6 +294,8 @@ def require_training(verb: str) -> None:
         raise OptionError(f"{verb} needs Lightning: pip install 'liveportrait-talker[train]' brings it.")
 
 
-def _say(report: Any, as_json: bool) -> None:
-    text = json.dumps(dataclasses.asdict(report), indent=1, default=str) if as_json else str(report)
-    sys.stdout.write(text + "\n")
+def _say(report: Any, arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        sys.stdout.write(json.dumps(dataclasses.asdict(report), indent=1, default=str) + "\n")
+    elif not arguments.quiet:
+        sys.stdout.write(f"{report}\n")

@@ -279,7 +279,7 @@ def fetch_and_cut(job: Job) -> VideoOutcome:
 
 def lost(job: Job, reason: str) -> VideoOutcome:
     """The outcome of a job whose worker died each time it was tried."""
-    return VideoOutcome(job.key, LATER, reason, {})
+    return VideoOutcome(job.key, LATER, reason, {text.stem: _utterance(reason, None, LATER) for text in job.texts})
 
 
 def _utterance(reason: str | None, frames: int | None, status: str | None = None) -> Entry:

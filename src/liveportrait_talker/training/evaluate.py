@@ -93,7 +93,7 @@ def evaluate(
     Args:
         dataset: with records.
         trained: the network.
-        split: the one it was trained with, else speakers that it has seen would count as held out.
+        split: by default the one it was trained with: with another, speakers that it has seen count as held out.
         device: where it runs.
         plot: a PNG to draw the table as.
         on_progress: called as (stage, utterances done, utterances in all).
@@ -101,7 +101,7 @@ def evaluate(
     Raises:
         MediaError: as `open_arrays` does.
     """
-    arrays = open_arrays(dataset, split or Split())
+    arrays = open_arrays(dataset, split or trained.split or Split())
     chosen = np.array(trained.keypoints)
     train, val = arrays["train"], arrays["val"]
     predictors = {

@@ -98,12 +98,16 @@ def extract(
         done, total = len(folders) - len(jobs), len(folders)
         tell("extract", done, total)
         outcomes = (run or map)(extractor, jobs)
-        for outcome in outcomes:
-            if outcome.status == FATAL:
-                raise MediaError(outcome.reason or "the run cannot go on.")
-            journal.add(outcome.key, _entry(outcome))
-            done += 1
-            tell("extract", done, total)
+        try:
+            for outcome in outcomes:
+                if outcome.status == FATAL:
+                    raise MediaError(outcome.reason or "the run cannot go on.")
+                journal.add(outcome.key, _entry(outcome))
+                done += 1
+                tell("extract", done, total)
+        finally:
+            if hasattr(outcomes, "close"):
+                outcomes.close()  # its workers must end before the lock is let go
         rows = {
             f"{key}/{name}": each
             for key, entry in journal.entries.items()
@@ -151,10 +155,17 @@ def _left(
         or set(names) != set(known)
         or entry["status"] == LATER
         or (failed and options.retry_failed)
-        or (entry["status"] == DONE and (not record.is_file() or bool(stale(record, stamp))))
+        or (entry["status"] == DONE and not _is_good(record, stamp))
     ):
         return tuple(Clip(name, (folder / f"{name}.mp4").absolute(), _text(metadata, folder, name)) for name in names)
     return ()
+
+
+def _is_good(record: Path, stamp: Stamp) -> bool:
+    try:
+        return record.is_file() and not stale(record, stamp)
+    except MediaError:  # torn, or of another format: without --redo it was refused before
+        return False
 
 
 def _text(metadata: Path | None, folder: Path, name: str) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..devices import torch_device
-from ..errors import MediaError
+from ..errors import MediaError, OptionError, WeightsError
 from ..journal import DONE, FAILED, LATER, Entry
 from ..models import importing
 from ..models.integrity import sha256_of
@@ -22,6 +23,8 @@ from .records import Stamp, UtteranceSpan, VideoRecord, write_record
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
 
 TRACKER = "mediapipe"
 NETWORKS = ("sadtalker_face_3drecon", "motion_extractor")
@@ -76,6 +79,11 @@ class Extractor:
             return self._extract(job)
         except MediaError as error:
             return ExtractOutcome(job.key, FATAL, str(error), {})
+        except (OptionError, WeightsError):  # nothing would go better with the next job
+            raise
+        except Exception as error:  # a network's memory, say
+            log.warning("%s: %s: %s", job.key, type(error).__name__, error)
+            return lost(job, f"something went wrong: {type(error).__name__}")
 
     @cached_property
     def stamp(self) -> Stamp:
@@ -152,8 +160,9 @@ class Extractor:
 
 
 def lost(job: ExtractJob, reason: str) -> ExtractOutcome:
-    """The outcome of a job whose worker died each time it was tried."""
-    return ExtractOutcome(job.key, LATER, reason, {})
+    """The outcome of a job that nobody could finish; the next run tries it again."""
+    clips: dict[str, Entry] = {clip.name: {"status": LATER, "reason": reason, "frames": None} for clip in job.clips}
+    return ExtractOutcome(job.key, LATER, reason, clips)
 
 
 Faces = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from ..face.tracker import FaceTracker
 from ..media.footage import open_footage
 from .metadata import crop_rectangle, interpolated, read_utterance
 
+log = logging.getLogger(__name__)
 Image = npt.NDArray[np.uint8]
 
 PIECE = 32
@@ -68,6 +70,9 @@ def face_pieces(clip: Clip, number: int) -> Iterator[FacePiece | ClipEnd]:
         yield from _pieces(clip, number)
     except TalkerError as error:
         yield ClipEnd(number, 0, _reason(error))
+    except Exception as error:  # FFmpeg, OpenCV, MediaPipe: one odd clip must not end a run of days
+        log.warning("%s: %s: %s", clip.video, type(error).__name__, error)
+        yield ClipEnd(number, 0, f"something went wrong: {type(error).__name__}")
 
 
 def _pieces(clip: Clip, number: int) -> Iterator[FacePiece | ClipEnd]:

@@ -7,8 +7,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -22,10 +25,10 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from ..devices import torch_device
-from ..errors import OptionError
+from ..errors import OptionError, WeightsError
 from ..motion.lips import LIP_KEYPOINTS
 from .arrays import FrameArrays, open_arrays
-from .checkpoint import EXPORTED, RELEASED_WIDTH, best_checkpoint, export, read_checkpoint
+from .checkpoint import EXPORTED, RELEASED_WIDTH, best_checkpoint, export, read_checkpoint, split_in
 from .curves import draw_curves
 from .module import VAL_LOSS, MappingTask
 from .options import TrainOptions
@@ -78,21 +81,22 @@ def train(
     tell = on_progress or (lambda stage, done, total: None)
     started = time.monotonic()
     data = RunsData(dataset, options, tell)
-    last = out / "checkpoints" / "last.ckpt"
-    going_on = last.is_file() and not options.fast_dev_run
-    if going_on:
-        before, _, _ = read_checkpoint(last)
-        if before != options.problem:
-            raise OptionError(f"{out} holds a run of another problem ({before}): name another --out.")
-        log.info("going on with the run in %s.", out)
+    start = None if options.fast_dev_run else _to_go_on_from(out, options)
     lightning.seed_everything(options.seed, workers=True, verbose=False)
     task = MappingTask(options.problem)
-    progress = _Progress(tell, dataset.name)
+    progress = _Progress(tell, dataset.name, options)
     with _quiet():
         trainer, best = _trainer(out, options, progress)
-        trainer.fit(task, datamodule=data, ckpt_path=last if going_on else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        handler = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(task, datamodule=data, ckpt_path=start, weights_only=True)
+        except SystemExit as end:  # how Lightning answers Ctrl-C
+            if trainer.interrupted:
+                raise KeyboardInterrupt from end
+            raise
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, handler)
     if not trainer.is_global_zero:
         return None
     exported = curves = None
@@ -114,6 +118,31 @@ def train(
     )
 
 
+def _to_go_on_from(out: Path, options: TrainOptions) -> Path | None:
+    """The newest checkpoint of a run in `out` that is whole; None where there is none.
+
+    Raises:
+        OptionError: the run is of another problem, or of another split of the speakers.
+    """
+    folder = out / "checkpoints"
+    found = [folder / "last.ckpt", *sorted(folder.glob("epoch*.ckpt"), key=lambda p: p.stat().st_mtime, reverse=True)]
+    for path in found:
+        if not path.is_file():
+            continue
+        try:
+            problem, _, content = read_checkpoint(path)
+        except WeightsError as error:  # a kill can tear the one that was being written
+            log.warning("%s: the one before is taken.", str(error).rstrip("."))
+            continue
+        if problem != options.problem:
+            raise OptionError(f"{out} holds a run of another problem ({problem}): name another --out.")
+        if (split := split_in(content)) != options.split:
+            raise OptionError(f"{out} holds a run with other held-out speakers ({split}): name another --out.")
+        log.info("going on with the run in %s.", out)
+        return path
+    return None
+
+
 def _trainer(out: Path, options: TrainOptions, progress: Callback) -> tuple[lightning.Trainer, ModelCheckpoint]:
     device = torch_device(options.device)
     best = ModelCheckpoint(
@@ -133,16 +162,15 @@ def _trainer(out: Path, options: TrainOptions, progress: Callback) -> tuple[ligh
         strategy="ddp" if several else "auto",
         precision=options.precision,  # type: ignore[arg-type]
         max_epochs=options.max_epochs,
-        max_steps=options.max_steps,
         # An epoch ends with the last step, so that it is validated.
-        limit_train_batches=options.max_steps if options.max_steps > 0 else 1.0,
+        limit_train_batches=1.0 if options.max_steps is None else options.max_steps,
         gradient_clip_val=options.gradient_clip or None,
         fast_dev_run=options.fast_dev_run,
         enable_checkpointing=not options.fast_dev_run,
         use_distributed_sampler=False,  # `ShuffledBatches` shares batches out by itself
         logger=False if options.fast_dev_run else [CSVLogger(out, "logs"), TensorBoardLogger(out, "tensorboard")],
         callbacks=[progress] if options.fast_dev_run else [best, stopping, progress],
-        log_every_n_steps=1 if options.max_steps in range(1001) else 50,
+        log_every_n_steps=1 if (options.max_steps or math.inf) <= 1000 else 50,
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=out,
@@ -188,8 +216,8 @@ class RunsData(lightning.LightningDataModule):
 class _Progress(Callback):
     """Tells how far an epoch is, and measures."""
 
-    def __init__(self, tell: OnProgress, name: str) -> None:
-        self._tell, self._name = tell, name
+    def __init__(self, tell: OnProgress, name: str, options: TrainOptions) -> None:
+        self._tell, self._name, self._options = tell, name, options
         self.frames = 0
         self.seconds = 0.0
         self._since = 0.0
@@ -205,6 +233,11 @@ class _Progress(Callback):
 
     def on_save_checkpoint(self, trainer: Any, module: Any, checkpoint: dict[str, Any]) -> None:
         checkpoint["dataset"] = self._name
+        checkpoint["split"] = dataclasses.asdict(self._options.split)
+
+    def on_validation_end(self, trainer: Any, module: Any) -> None:
+        if self._options.max_steps is not None and trainer.global_step >= self._options.max_steps:
+            trainer.should_stop = True
 
 
 class _quiet(warnings.catch_warnings):

@@ -117,8 +117,8 @@ class TrainOptions:
     batch_size: int = 16
     """Runs in a batch, of all processes together."""
     max_epochs: int = 1000
-    max_steps: int = -1
-    """Optimiser steps; −1 for no limit."""
+    max_steps: int | None = None
+    """End with the epoch in which there are so many optimiser steps; None for no limit."""
     patience: int = 10
     """Epochs without a better validation loss before training stops."""
     gradient_clip: float = 0.0
@@ -140,7 +140,7 @@ class TrainOptions:
             ("--run-frames", self.run_frames, 1, 1024),
             ("--batch-size", self.batch_size, 1, 65536),
             ("--max-epochs", self.max_epochs, 1, 10**6),
-            ("--max-steps", self.max_steps, -1, 10**9),
+            ("--max-steps", 1 if self.max_steps is None else self.max_steps, 1, 10**9),
             ("--patience", self.patience, 1, 10**6),
             ("--gradient-clip", self.gradient_clip, 0, 10**6),
             ("--devices", self.devices, 1, 1024),

@@ -20,8 +20,8 @@ class Runs(Dataset[Batch]):
     """All utterances of a `FrameArrays`, cut into runs of `length` frames; no frame is left out.
 
     A run's coefficients reach `radius` frames beyond it on either side and are clamped at the utterance's ends, as the
-    window of a single frame is (spec talker.md §8). The last run of an utterance ends with it and so overlaps the one
-    before; an utterance that is shorter than a run has its last frame repeated, without weight.
+    window of a single frame is (spec talker.md §8). The last run of an utterance ends with it: frames that the run
+    before had have no weight, and neither has the last frame of an utterance shorter than a run, which is repeated.
 
     Args:
         arrays: one side of the split.
@@ -37,7 +37,8 @@ class Runs(Dataset[Batch]):
         self._utterance = np.repeat(np.arange(len(counts)), counts)
         number = np.arange(len(self._utterance)) - np.repeat(np.cumsum(counts) - counts, counts)
         last = np.maximum(arrays.frames - length, 0)[self._utterance]
-        self._start = np.minimum(number * length, last)
+        self._new = number * length  # the first frame that no run before it has
+        self._start = np.minimum(self._new, last)
 
     def __len__(self) -> int:
         return len(self._start)
@@ -48,7 +49,7 @@ class Runs(Dataset[Batch]):
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """A batch of B runs of T frames.
 
-        coefficients (B, 64, T + 2 · radius), targets (B, T, K, 3), weight (B, T): 1 where a frame was seen.
+        coefficients (B, 64, T + 2 · radius), targets (B, T, K, 3), weight (B, T): 1 where a frame was seen and is new.
         """
         utterance, start = self._utterance[indices], self._start[indices]
         first, frames = self._arrays.first[utterance][:, None], self._arrays.frames[utterance][:, None]
@@ -56,7 +57,7 @@ class Runs(Dataset[Batch]):
         around = first + np.clip(wide, 0, frames - 1)
         own = start[:, None] + np.arange(self._length)
         at = first + np.minimum(own, frames - 1)
-        weight = self._arrays.seen[at] & (own < frames)
+        weight = self._arrays.seen[at] & (own < frames) & (own >= self._new[indices][:, None])
         return {
             "coefficients": torch.from_numpy(self._arrays.expression[around].transpose(0, 2, 1).copy()),
             "targets": torch.from_numpy(self._arrays.keypoint_expression[at][:, :, self._keypoints]),
@@ -86,9 +87,10 @@ class ShuffledBatches(Sampler[list[int]]):
             raise ValueError(f"a batch of {size} cannot be shared out to {world} processes")
         self._count, self._size, self._seed, self._rank, self._world = count, size, seed, rank, world
         self._epoch = 0
+        self.sampler = self  # Lightning looks there for whom to tell the epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
+        """Lightning calls this before each epoch, through `sampler`."""
         self._epoch = epoch
 
     def __len__(self) -> int:

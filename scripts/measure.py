@@ -3,6 +3,7 @@
     python scripts/measure.py voice --weights DIR     # mouth against the true clips, speaker left out
     python scripts/measure.py fidelity                # true apertures drawn and measured again
     python scripts/measure.py still head pose
+    python scripts/measure.py video --videos a.mp4 b.mp4   # finished videos, of whatever mapping, by the sync meter
 
 Needs ../shared beside the checkout. Videos go to a temporary folder.
 """
@@ -176,10 +177,19 @@ def true_path(clip: str) -> Path:
     return DATA / "talking" / "tracks" / f"{clip}.npz"
 
 
+def video(files: list[Path]) -> Iterator[str]:
+    """Finished videos against their own sound."""
+    for file in files:
+        r = meter("sync_score").score(str(file))
+        shown = ("r_env0", "r_env", "lag_env_ms", "aperture_speech", "aperture_silence", "blinks_per_min", "pose_speed")
+        yield f"{file.name:24s} " + "  ".join(f"{name} {r[name]:.3g}" for name in shown if r.get(name) is not None)
+
+
 def main() -> int:
     """Run the parts that are named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="+", choices=("voice", "fidelity", "still", "head", "pose"))
+    parser.add_argument("parts", nargs="+", choices=("voice", "fidelity", "still", "head", "pose", "video"))
+    parser.add_argument("--videos", type=Path, nargs="+", default=[], help="for video: the files")
     parser.add_argument("--weights", type=Path, help="for voice: folder of without_SPEAKER.npz")
     parser.add_argument("--portraits", nargs="+", default=["frontal_photo", "dark_skin"])
     arguments = parser.parse_args()
@@ -188,11 +198,8 @@ def main() -> int:
     logging.getLogger("liveportrait_talker").setLevel(logging.ERROR)
     for part in arguments.parts:
         print(f"== {part}")
-        lines = (
-            voice(arguments.weights, arguments.portraits[0])
-            if part == "voice"
-            else globals()[part](arguments.portraits)
-        )
+        given = {"voice": (arguments.weights, arguments.portraits[0]), "video": (arguments.videos,)}
+        lines = globals()[part](*given.get(part, (arguments.portraits,)))
         for line in lines:
             print(line, flush=True)
     return 0

@@ -138,8 +138,6 @@ def test_the_training_commands_are_a_chain(tmp_path, store, one_frame_drawn, mon
                 words += ["--address-template", host.template]
             if "train" in words:
                 words += ["--max-epochs", "1", "--device", "cpu"]
-            if "generate" in words:
-                words += ["--renderer", "embedded"]
             assert main(words) == 0, capsys.readouterr().err
     assert (tmp_path / "held-out.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "mine.mp4").stat().st_size > 10_000

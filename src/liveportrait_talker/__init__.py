@@ -14,7 +14,11 @@ from ._version import __version__
 from .errors import MediaError, NoFaceError, OptionError, TalkerError, WeightsError
 
 if TYPE_CHECKING:
+    from .animate.animator import Animator
+    from .animate.options import AnimateOptions
     from .driving.protocol import MouthDriver
+    from .edit.editor import Editor
+    from .edit.options import EditOptions
     from .face.tracked import TrackedSource
     from .media.waveform import Waveform
     from .motion.track import HeadTrack, LipKeypoints, MotionTrack, MouthControls
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
     from .render.protocol import FaceFrame, PreparedFace, Renderer
 
 __all__ = [
+    "AnimateOptions",
+    "Animator",
+    "EditOptions",
+    "Editor",
     "FaceFrame",
     "HeadTrack",
     "LipKeypoints",
@@ -49,6 +57,10 @@ __all__ = [
 
 # Loaded when first asked for: importing the package must not load OpenCV, MediaPipe or PyAV.
 _HOMES = {
+    "AnimateOptions": ".animate.options",
+    "Animator": ".animate.animator",
+    "EditOptions": ".edit.options",
+    "Editor": ".edit.editor",
     "HeadTrack": ".motion.track",
     "LipKeypoints": ".motion.track",
     "MotionTrack": ".motion.track",

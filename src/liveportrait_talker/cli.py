@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -25,6 +26,7 @@ from .speech import add_speech_options, voice_of
 if TYPE_CHECKING:
     from .pipeline import TalkReport
 
+_LINES_EVERY_S = 30.0
 EXIT_MISTAKE, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
 
 
@@ -221,12 +223,13 @@ def _training_table(arguments: argparse.Namespace, bars: Bars) -> Any:
 
 
 class Bars:
-    """A progress bar a stage, on standard error; shows nothing where that is no terminal."""
+    """A progress bar a stage, on standard error; where that is no terminal, a line every half minute."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._progress: Any = None
         self._tasks: dict[str, Any] = {}
+        self._stage, self._since, self._told = "", 0.0, 0.0
 
     def __enter__(self) -> Bars:
         return self
@@ -235,12 +238,29 @@ class Bars:
         """`done` of `total` steps of this stage are done."""
         if self._quiet:
             return
+        if not _console().is_terminal:
+            self._tell(stage, done, total)
+            return
         if self._progress is None:
             self._progress = _rich_progress()
             self._progress.start()
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(stage, total=total)
         self._progress.update(self._tasks[stage], completed=done, total=total)
+
+    def _tell(self, stage: str, done: int, total: int) -> None:
+        """Where bars would be no help, a line now and then."""
+        now = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._since, self._told = stage, now, now
+        if now - self._told >= _LINES_EVERY_S and 0 < done < total:
+            self._told = now
+            left = (now - self._since) / done * (total - done)
+            _say(
+                f"{stage}: {done} of {total}, about {left / 60:.0f} min left"
+                if left >= 60
+                else f"{stage}: {done} of {total}, about {left:.0f} s left"
+            )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

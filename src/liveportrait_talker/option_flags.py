@@ -45,7 +45,7 @@ def _add_value(group: argparse._ActionsContainer, flag: str, field: dataclasses.
         notes.append(f"{limits['low']:g}…{limits['high']:g}" + (f" {limits['unit']}" if limits.get("unit") else ""))
     if field.default is not None:
         notes.append(f"default {field.default:g}" if python_type in (int, float) else f"default {field.default}")
-    metavar = {Path: path_is, str: "TEXT"}.get(python_type, "N")
+    metavar = {Path: limits.get("unit") or path_is, str: "TEXT"}.get(python_type, "N")
     if limits.get("choices"):
         metavar = "|".join(limits["choices"])
     text = limits["help"] + (f" ({', '.join(notes)})" if notes else "")

@@ -35,6 +35,7 @@ _SHAPES: dict[str, tuple[tuple[int, ...], Any]] = {
     "rotation_deg": ((3,), np.float32),
     "seen": ((), np.bool_),
 }
+_SEEDS_TRIED = 1000
 OnProgress = Callable[[str, int, int], None]
 
 
@@ -98,10 +99,10 @@ def _make(dataset: Path, files: list[Path], split: Split, fingerprint: str, tell
     sides = [split_of(file.parent.name, split.seed, split.val_share) for file in files]
     for side in SPLITS:
         if side not in sides:
-            speakers = len({file.parent.name for file in files})
+            speakers = sorted({file.parent.name for file in files})
             raise MediaError(
-                f"none of the {speakers} speakers in {dataset} is on the {side} side: give another --val-share or "
-                "--split-seed."
+                f"none of the {len(speakers)} speakers in {dataset} is on the {side} side: "
+                + _another_seed(speakers, split)
             )
     done = 0
     for side in SPLITS:
@@ -141,6 +142,14 @@ def _make(dataset: Path, files: list[Path], split: Split, fingerprint: str, tell
             if is_full(error):
                 raise full_disk() from error
             raise MediaError(f"{target} cannot be written ({error.strerror}).") from error
+
+
+def _another_seed(speakers: list[str], split: Split) -> str:
+    """The end of a sentence: what would put speakers on both sides."""
+    for seed in range(_SEEDS_TRIED):
+        if len({split_of(speaker, seed, split.val_share) for speaker in speakers}) == len(SPLITS):
+            return f"--split-seed {seed} would share them out."
+    return "two speakers are needed at least, or a larger --val-share."
 
 
 def _opened(dataset: Path, side: str) -> FrameArrays:

@@ -23,6 +23,7 @@ from typing import Any
 
 from ..errors import MediaError, OptionError
 from ..journal import DONE, FAILED, LATER, Entry, Journal, read_entries, write_sorted
+from ..models.store import offline
 from .fetch import FetchError, FetchPolicy, Stopped, fetch
 from .metadata import FPS, VideoFolder, read_utterance, split_of, walk
 
@@ -192,8 +193,12 @@ def download(
         )
     tell = on_progress or (lambda stage, done, total: None)
     if options.dry_run:
-        plan = _estimate(_pending(folders, read_entries(dataset / "download.journal"), dataset, options), options, tell)
+        plan = _estimate(
+            _pending(folders, read_entries(dataset / "download.journal"), dataset, options), options, tell, notes
+        )
         return DownloadReport(dataset, 0, {}, {}, {}, {}, 0.0, (), tuple(notes), plan)
+    if variable := offline():
+        raise MediaError(f"{variable} forbids the network: unset it to download.")
     if importlib.util.find_spec("yt_dlp") is None:
         raise OptionError("yt-dlp is not installed: pip install yt-dlp (it needs Python 3.11 or newer).")
     with Journal(dataset / "download.journal") as journal:
@@ -372,7 +377,7 @@ def _counted(statuses: Iterable[Any]) -> dict[str, int]:
 
 
 def _estimate(
-    pending: list[tuple[VideoFolder, tuple[Path, ...]]], options: DownloadOptions, tell: OnProgress
+    pending: list[tuple[VideoFolder, tuple[Path, ...]]], options: DownloadOptions, tell: OnProgress, notes: list[str]
 ) -> Estimate:
     utterances = unreadable = frames = 0
     source_seconds = 0.0
@@ -381,8 +386,9 @@ def _estimate(
         for text in texts:
             try:
                 one = read_utterance(text)
-            except MediaError:
+            except MediaError as error:
                 unreadable += 1
+                notes.append(str(error))
                 continue
             utterances += 1
             frames += one.frames

@@ -172,7 +172,7 @@ def walk(root: Path, note: list[str] | None = None) -> Iterator[VideoFolder]:
     """
     notes = [] if note is None else note
     if not root.is_dir():
-        raise MediaError(f"{root} is not a folder: give the one whose folders are speakers, such as vox2_dev/txt.")
+        raise MediaError(f"{root} is not a folder: give the one whose folders are speakers (unpack vox2_dev_txt.zip).")
     for speaker in _folders(root, notes):
         for video in _folders(speaker, notes):
             names = []

@@ -7,6 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from liveportrait_talker.animate.options import AnimateOptions
+from liveportrait_talker.animate.performance import by_mesh
 from liveportrait_talker.driving.following import Rest, closure, followed, mouth_controls
 from liveportrait_talker.face.measures import LANDMARKS
 from liveportrait_talker.face.readings import face_readings
@@ -14,6 +16,7 @@ from liveportrait_talker.face.tracked import TrackedFace, TrackedSource
 from liveportrait_talker.media import Footage
 from liveportrait_talker.motion import MotionTrack
 from liveportrait_talker.motion.readings import FaceReadings
+from liveportrait_talker.motion.template import Template
 from liveportrait_talker.render.embedded.model import POINTS, face_model
 
 FRAMES = 50
@@ -105,6 +108,30 @@ def test_a_picture_is_told_from_the_usual_face(source):
     assert len(smile) == 1 and Rest.over(smile) is not None
     open_, spread, _, _, corners = followed(smile, source).mouth.values[0]
     assert open_ == pytest.approx(0.1, abs=0.01) and spread > 0.1 and corners > 0.02
+
+
+def test_a_picture_over_a_video_keeps_its_expression():
+    """It is held for as long as the video lasts, and is told from the usual face all the same."""
+    grey = np.full((512, 512, 3), 120, np.uint8)
+    video = TrackedSource(Footage.from_frames("grey", [grey] * 10, 25.0), (mean_face(),) * 10)
+    smiling = {"mouth": np.tile([0.1, 0.68, 0.19, -0.2], (FRAMES, 1)), "eye_ratios": np.full((FRAMES, 2), 0.05)}
+    picture = Template(None, readings(**smiling, brow_height=np.full((FRAMES, 2), 0.58)).at_rate(25, 1))
+    drawn: list[MotionTrack] = []
+
+    class Drawing:
+        def prepare(self, source: TrackedSource) -> Drawing:
+            return self
+
+        def frames(self, track: MotionTrack):
+            drawn.append(track)
+            return iter(())
+
+    by_mesh(Drawing(), video, picture, 25.0, 10, AnimateOptions(renderer="embedded"))()
+    (track,) = drawn
+    assert len(track) == 10
+    assert (track.blink == 1).all() and (track.brows > 0.05).all()
+    _, spread, _, _, corners = track.mouth.values.T
+    assert (spread > 0.1).all() and (corners > 0.02).all()
 
 
 def test_another_clock():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -125,6 +126,16 @@ def test_an_expression_is_copied(session, rest, tmp_path):
     assert turned["yaw"] > rest["yaw"] + 3 and abs(turned["aperture"] - rest["aperture"]) < 0.03
     half = measured(session.draw(EditOptions(sample=sample, sample_ratio=0.5, sample_parts="mouth")))
     assert rest["aperture"] < half["aperture"] < mouth["aperture"]
+
+
+def test_a_sample_that_was_written_anew_is_read_anew(session, tmp_path):
+    sample = tmp_path / "sample.png"
+    picture, edit = Image.fromarray(session.picture), EditOptions(sample=sample)
+    picture.save(sample)
+    before = session.draw(edit)
+    Image.fromarray(session.draw(EditOptions(aaa=60))).save(sample)
+    os.utime(sample, (1, 1))  # however fast the disk is
+    assert np.abs(session.draw(edit).astype(int) - before).max() > 20
 
 
 def test_mistakes_are_told_in_one_sentence(tmp_path, capsys):

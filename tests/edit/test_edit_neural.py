@@ -15,6 +15,7 @@ from liveportrait_talker.edit.editor import EditOptions, Editor, EditSetup
 from liveportrait_talker.face.tracker import track
 from liveportrait_talker.media import open_footage
 from liveportrait_talker.render.neural.liveportrait import LivePortrait
+from liveportrait_talker.render.neural.renderer import NeuralRenderer
 
 PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.png"
 
@@ -42,6 +43,14 @@ def test_the_sliders_move_the_points(monkeypatch):
         asked.extend(driving - source)
         return np.full((len(driving), 512, 512, 3), 128, np.uint8)
 
+    prepared: list[str] = []
+    prepare = NeuralRenderer.prepare
+
+    def counted(self, source):
+        prepared.append(source.footage.name)
+        return prepare(self, source)
+
+    monkeypatch.setattr(NeuralRenderer, "prepare", counted)
     monkeypatch.setattr(LivePortrait, "drawn", drawn)
     session = Editor().open(PORTRAIT, "neural", EditSetup(max_size=320, stitching=False))
     assert np.array_equal(session.draw(EditOptions()), session.picture) and not asked  # at rest: no stitching either
@@ -59,5 +68,6 @@ def test_the_sliders_move_the_points(monkeypatch):
         made[str(edit)] = asked[-1]
     points = list(made.values())
     assert len(points) == 7 and all(np.abs(p).max() > 1e-6 for p in points)
+    assert [str(name) for name in prepared] == [PORTRAIT.name] * 2  # the portrait, and the sample once
     np.testing.assert_allclose(points[1], points[0] / 2, atol=1e-6)  # sliders are linear
     assert np.abs(points[5] - points[6]).max() > 1e-6

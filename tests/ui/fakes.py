@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from typing import Any
@@ -17,11 +18,14 @@ def fake_work(order: Order, tell: OnProgress) -> dict[str, Any]:
     options = order.details.get("options") or (order.details.get("edit"), order.details.get("setup"))
     (order.folder / "result.mp4").write_bytes(repr(options).encode())
     tell("drawing", 1, 1)
+    given = [value for value in order.details.values() if dataclasses.is_dataclass(value)]
     plain = {name: value for name, value in order.details.items() if isinstance(value, (str, int, bool))}
     return {
         "seed": getattr(options, "seed", 0),
         "said": ["nothing"],
-        "options": repr(options),
+        "options": {name: value for one in given for name, value in dataclasses.asdict(one).items()},
+        "as_text": repr(options),
+        "files": [str(path) for path in order.folder.iterdir()],
         "details": plain,
         "made": "result.mp4",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import textwrap
 from pathlib import Path
@@ -47,8 +48,24 @@ def test_options_by_name(client: Any):
         ref_blink=handle(EXAMPLES / "voice.wav"),
         api_name="/talk",
     )
-    assert "seed=7" in report["options"] and "yaw=(0.0, 8.0)" in report["options"]
-    assert "the reference blink video" in report["options"] and Path(video).exists()
+    assert report["options"]["seed"] == 7 and report["options"]["yaw"] == [0, 8]
+    assert report["options"]["ref_blink"] == "the reference blink video" and Path(video).exists()
+    assert "ref_blink=PosixPath('the reference blink video')" in report["as_text"]
+    assert "the portrait" in report["files"]
+    assert "/lpt-ui-" not in json.dumps(report)
+
+
+def test_no_path_of_the_server_is_told(client: Any, tmp_path: Path):
+    handle = gradio_client.handle_file
+    (tmp_path / "frames.json").write_text('[{"time": 0}]')
+    _, report = client.predict(
+        portrait=handle(EXAMPLES / "portrait.png"),
+        sample=handle(EXAMPLES / "portrait.png"),
+        keyframes=handle(tmp_path / "frames.json"),
+        api_name="/edit",
+    )
+    assert report["options"]["sample"] == "the sample" and "the keyframes.json" in report["files"]
+    assert "/lpt-ui-" not in json.dumps(report)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +74,7 @@ def test_options_by_name(client: Any):
         ({"options": {"sead": 7}}, "there is no option 'sead'"),
         ({"options": {"seed": -1}}, "--seed -1 is out of range"),
         ({"options": {"ref_blink": "/etc/passwd"}}, "ref_blink is a file: upload it"),
+        ({"mapping": gradio_client.handle_file(EXAMPLES / "voice.wav")}, "the mapping must be a .safetensors file"),
         ({"voice": None}, "there is no voice yet"),
         ({"voice": None, "text": "x" * 6000}, "the text has 6,000 characters, the limit is 5,000"),
     ],

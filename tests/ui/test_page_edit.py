@@ -71,6 +71,29 @@ def test_a_slider_is_answered_at_once(tmp_path: Path):
     assert statistics.quantiles(spent, n=20)[-1] <= 0.15
 
 
+def test_the_live_preview_is_embedded_unless_neural_is_named(monkeypatch: pytest.MonkeyPatch):
+    """Whatever is installed: networks would keep the page waiting for seconds a move."""
+    asked: list[EditSetup] = []
+
+    class Session:
+        renderer = "embedded"
+
+        def draw(self, edit: EditOptions) -> None:
+            return None
+
+    def opened(self: Studio, portrait: Path, setup: EditSetup) -> Session:
+        asked.append(setup)
+        return Session()
+
+    monkeypatch.setattr(Studio, "_open", opened)
+    studio = Studio()
+    automatic = EditSetup(crop=True, compile="on", stitching=False, device="cpu")
+    named = EditSetup("neural", crop=True, compile="on", stitching=False, device="cpu")
+    for setup in (automatic, named, EditSetup("neural", quality=20)):
+        studio.draw("me", EXAMPLES / "portrait.png", EditOptions(), setup)
+    assert asked == [EditSetup("embedded", crop=True), named, EditSetup("neural")]
+
+
 @pytest.fixture(scope="module")
 def page(fake: Server, browser: Any) -> Any:
     context = browser.new_context(viewport={"width": 1280, "height": 900})

@@ -11,17 +11,19 @@ import pytest
 
 from conftest import EXAMPLES
 from liveportrait_talker.options import TalkOptions
-from liveportrait_talker.ui.fields import fields_of
+from liveportrait_talker.ui.fields import fields_of, widget
+from liveportrait_talker.ui.relevance import Crew, irrelevant
 from liveportrait_talker.ui.server import Server
 
 FIELDS = {field.name: field for field in fields_of(TalkOptions)}
 NEURAL = {"renderer": "neural", "driver": "learned"}
 CLIP = "clip"  # stands for an uploaded video
+WEIGHTS = "weights"  # for an uploaded .safetensors file
 # Options that go together; a value in a tuple of one is only a step on the way.
 SCENARIOS: dict[str, dict[str, Any]] = {
     "networks": NEURAL
     | {
-        "mapping": CLIP,
+        "mapping": WEIGHTS,
         "neutral_mouth": "first",
         "window_rows": 27,
         "driving_smooth_observation_variance": 1e-6,
@@ -83,8 +85,11 @@ def put_in(page: Any, prefix: str, fields: Any, name: str, value: Any, clip: Pat
         place.locator("input").click()
         page.get_by_role("option", name=value, exact=True).click()
     elif field.kind == "file":
-        place.locator("input[type=file]").set_input_files(clip)
-        place.get_by_text(clip.suffix).wait_for()
+        file = clip.with_suffix(".safetensors") if value == WEIGHTS else clip
+        if value == WEIGHTS:
+            file.write_bytes(b"weights")
+        place.locator("input[type=file]").set_input_files(file)
+        place.get_by_text(file.suffix).wait_for()
     elif field.kind == "slider":
         place.locator("input[type=number]").fill(f"{value:g}")
         place.locator("input[type=number]").press("Tab")
@@ -107,11 +112,20 @@ def test_the_job_gets_what_the_page_says(name: str, fake: Server, page: Any, cli
     assert page.locator("#talk-status [data-state=done]").count(), page.locator("#talk-status").inner_text()
     link = page.locator("#talk-history a[download]").get_attribute("href")
     got = page.request.get(f"{fake.url}{link}").text()
-    if CLIP in SCENARIOS[name].values():
-        got = re.sub(r"PosixPath\('[^']*(video|mapping.safetensors)'\)", repr(CLIP), got)
+    for kind, ending in ((CLIP, "video"), (WEIGHTS, "mapping.safetensors")):
+        got = re.sub(rf"PosixPath\('[^']*{ending}'\)", repr(kind), got)
     expected = TalkOptions(max_seconds=SCENARIOS[name].get("max_seconds", 600.0))
     wanted = {field.name: getattr(expected, field.name) for field in dataclasses.fields(TalkOptions)} | SCENARIOS[name]
     assert got == f"TalkOptions({', '.join(f'{key}={value!r}' for key, value in wanted.items())})"
+
+
+@pytest.mark.parametrize(("driver", "shown"), [("signal", False), ("learned", True)])
+def test_a_mapping_is_for_the_learned_driver(driver: str, shown: bool):
+    start = {field.name: field.default for field in FIELDS.values()}
+    assert ("mapping" in irrelevant(start, crew=Crew("neural", driver), is_still=True)) is not shown
+    assert widget(FIELDS["mapping"], prefix="talk").file_types == [".safetensors"]
+    assert widget(FIELDS["ref_blink"], prefix="talk").file_types is None
+    assert FIELDS["mapping"].label == "Mapping"
 
 
 def test_every_option_was_set():

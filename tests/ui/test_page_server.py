@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -15,11 +16,12 @@ from pathlib import Path
 import pytest
 
 from liveportrait_talker.cli import main
+from liveportrait_talker.ui.server import Settings
 
 
 @pytest.fixture
 def started(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "liveportrait_talker", "ui", "--no-open", "--host", "0.0.0.0"]
+    command = [sys.executable, "-m", "liveportrait_talker", "ui", "--no-open"]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as running:
         yield running
@@ -30,20 +32,41 @@ def started(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def test_a_stop_leaves_nothing_behind(started: subprocess.Popen[str], tmp_path: Path, stop: signal.Signals):
     assert started.stderr is not None
     url = started.stderr.readline().split(" ")[0]
-    assert "warning: it listens on 0.0.0.0" in started.stderr.readline()
     (folder,) = tmp_path.glob("lpt-ui-*")
     assert folder.stat().st_mode & 0o777 == 0o700
-    local = url.replace("0.0.0.0", "127.0.0.1")
-    assert urllib.request.urlopen(local, timeout=10).status == 200
+    assert url.startswith("http://127.0.0.1:")
+    assert urllib.request.urlopen(url, timeout=10).status == 200
     time.sleep(0.3)
     children = _children(started.pid)
-    began = time.monotonic()
     started.send_signal(stop)
-    assert started.wait(timeout=10) == 0
-    assert time.monotonic() - began < 5
+    assert started.wait(timeout=20) == 0  # the jobs alone may take 5 s to end
     assert "nothing was left behind" in started.stderr.read()
     assert not any(tmp_path.iterdir())
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
+
+
+def test_another_address_is_warned_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Nothing listens there in a test."""
+
+    class Silent:
+        url = "http://0.0.0.0:7860/"
+
+        def __init__(self, settings: Settings) -> None:
+            assert settings.host == "0.0.0.0"
+
+        def __enter__(self) -> Silent:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    def interrupted(self: threading.Event) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("liveportrait_talker.ui.server.Server", Silent)
+    monkeypatch.setattr(threading.Event, "wait", interrupted)
+    assert main(["ui", "--no-open", "--host", "0.0.0.0"]) == 0
+    assert "warning: it listens on 0.0.0.0" in capsys.readouterr().err
 
 
 def test_a_taken_port_is_a_sentence(capsys: pytest.CaptureFixture[str]):

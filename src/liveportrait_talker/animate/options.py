@@ -36,8 +36,8 @@ class AnimateOptions:
     )
     relative_motion: bool = option(
         True,
-        "take on the driving face's very pose and look, instead of moving from one's own as it moves from its first "
-        "frame on",
+        "take on the driving face's very pose and look, instead of moving from one's own: the head as the driving one "
+        "from its first frame on, mouth and eyes as it departs from its rest",
         flag="--absolute-motion",
     )
     animation_region: str = option(

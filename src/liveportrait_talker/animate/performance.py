@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..choices import Choice
-from ..driving.following import followed
+from ..driving.following import Rest, followed
 from ..face.tracked import TrackedSource
 from ..media import Footage
 from ..motion.template import Template
@@ -56,11 +56,13 @@ def by_mesh(
     """The embedded renderer's drawing of `frames` frames at `fps`. `motion` has its part of a template."""
     assert motion.landmarks is not None  # DrivingClip.suits saw to it
     readings = motion.landmarks
+    rest = Rest.over(readings)  # told before the clock: a picture held for a while would be its own rest
     if len(readings) > 1 or frames > 1:
         readings = readings.at_rate(fps, frames)
     track = followed(
         readings,
         source,
+        rest=rest,
         region=options.animation_region,
         relative=options.relative_motion,
         multiplier=options.driving_multiplier,

@@ -96,6 +96,7 @@ def followed(
     driving: FaceReadings,
     source: TrackedSource,
     *,
+    rest: Rest | None = None,
     region: str = "all",
     relative: bool = True,
     multiplier: float = 1.0,
@@ -110,6 +111,7 @@ def followed(
     Args:
         driving: the readings, on the output's clock.
         source: who follows.
+        rest: of the driving person; None takes it from `driving`, which must not be one picture held for many rows.
         region: what is driven, see `PARTS`.
         relative: from the first frame's pose and the driving person's rest; otherwise to its very pose and look.
         multiplier: how far the motion goes, 1 = as driven.
@@ -119,7 +121,7 @@ def followed(
     """
     frames, parts = len(driving), PARTS[region]
     own = face_readings(source)
-    rest = Rest.over(driving) if relative else Rest.shown(own)
+    rest = (rest or Rest.over(driving)) if relative else Rest.shown(own)
     neutral = MotionTrack.neutral(frames, driving.fps)
     head, mouth, blink, gaze, brows = neutral.head, neutral.mouth, neutral.blink, neutral.gaze, neutral.brows
     window = max(1, round(_SMOOTH_S * driving.fps)) if frames > 1 else 1

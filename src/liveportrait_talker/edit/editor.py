@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,7 @@ __all__ = ["EditOptions", "EditReport", "EditSession", "EditSetup", "Editor", "K
 
 log = logging.getLogger(__name__)
 Image = npt.NDArray[np.uint8]
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class EditSession:
         drawn: Callable[[EditOptions, TrackedSource | None], FaceFrame],
     ) -> None:
         self._source, self._drawn, self._open_sample = source, drawn, sample
-        self._sample: tuple[Path, TrackedSource] | None = None
+        self._sample: tuple[tuple[Path, int | None], TrackedSource] | None = None
         self.renderer = drawing.name
         """What draws: neural or embedded."""
         self.renderer_reason = drawing.reason
@@ -104,8 +105,9 @@ class EditSession:
     def _sampled(self, path: Path | None) -> TrackedSource | None:
         if path is None:
             return None
-        if self._sample is None or self._sample[0] != path:
-            self._sample = (path, self._open_sample(path))
+        known = (path, _written(path))
+        if self._sample is None or self._sample[0] != known:
+            self._sample = (known, self._open_sample(path))
         return self._sample[1]
 
 
@@ -168,7 +170,7 @@ class Editor:
             out: the .png, .jpg or .webp to write, with `keyframes` an .mp4; it appears when it is complete.
             edit: the expression; of a clip, what its keyframes do not name.
             setup: see EditSetup.
-            keyframes: a file (see `edit_keyframes`), or what it holds.
+            keyframes: a file (see `keyframes`), or what it holds.
             overwrite: replace `out` if it exists.
             on_progress: called as the work goes on.
 
@@ -231,14 +233,35 @@ class Editor:
             return track(footage, face=face)
 
 
+def _written(path: Path) -> int | None:
+    """When a file was last written, ns; None where there is none, which is said when it is opened."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _read_once(read: Callable[[TrackedSource], _Read]) -> Callable[[TrackedSource | None], _Read | None]:
+    """`read` for the samples of a session: the last one's answer is kept, however often it is drawn."""
+    kept: list[tuple[TrackedSource, _Read]] = []
+
+    def of(sample: TrackedSource | None) -> _Read | None:
+        if sample is None:
+            return None
+        if not kept or kept[0][0] is not sample:
+            kept[:] = [(sample, read(sample))]
+        return kept[0][1]
+
+    return of
+
+
 def _by_mesh(
     renderer: Renderer, source: TrackedSource, setup: EditSetup
 ) -> Callable[[EditOptions, TrackedSource | None], FaceFrame]:
-    face, own = renderer.prepare(source), face_readings(source)
+    face, own, copied = renderer.prepare(source), face_readings(source), _read_once(face_readings)
 
     def drawn(edit: EditOptions, sample: TrackedSource | None) -> FaceFrame:
-        copied = None if sample is None else face_readings(sample)
-        return next(face.frames(edited_track(edit, own, copied)))
+        return next(face.frames(edited_track(edit, own, copied(sample))))
 
     drawn(EditOptions(blink=-1, pupil_x=1, aaa=5, rotate_yaw=1), None)  # what is made once is made now
     return drawn
@@ -253,12 +276,13 @@ def _by_networks(
 
     assert isinstance(renderer, NeuralRenderer)
     face, networks = renderer.prepare(source), point_networks(renderer.networks)
+    copied = _read_once(lambda sample: renderer.prepare(sample).motion_of([0])[0])
 
     def drawn(edit: EditOptions, sample: TrackedSource | None) -> FaceFrame:
-        copied = None if sample is None else renderer.prepare(sample).motion_of([0])[0]
+        shown = copied(sample)
         frames: Iterator[FaceFrame] = face.followed(
             np.zeros(1, np.intp),
-            lambda at, seen: edit_expression(seen.motion, edit, networks, sample=copied, stitching=setup.stitching),
+            lambda at, seen: edit_expression(seen.motion, edit, networks, sample=shown, stitching=setup.stitching),
         )
         return next(frames)
 

@@ -11,7 +11,7 @@ import gradio as gr
 from . import animate_orders as orders
 from .desk import Desk
 from .fields import chosen
-from .inputs import picture_input
+from .inputs import hold_uploads, picture_input
 from .panel import Panel, panel
 from .relevance import crew
 from .result import PRIVATE, Plan, follow, result
@@ -45,6 +45,7 @@ def build(desk: Desk) -> None:
                 highs={"max_seconds": desk.uploads.max_seconds},
                 titles=_TITLES,
             )
+            hold_uploads(desk, *settings.files)
         with gr.Column(scale=1, min_width=320, elem_classes="lpt-still"):
             out = result(
                 "animate", desk, [("run", "Animate")], "Choose a portrait and a video to follow, then Animate."

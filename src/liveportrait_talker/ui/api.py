@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
+import re
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,12 @@ from . import animate_orders, edit_orders, talk_orders
 from .desk import Desk, owner
 from .jobs import DONE, FAILED
 from .talk_orders import FILES
+from .uploads import Uploads
 from .worker import Order
 
+_log = logging.getLogger(__name__)
+_FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^/\s'\"]+/)+")
+"""Of an absolute path, but not of an address."""
 _UPLOAD = "{0} is a file: upload it as `{0}=handle_file(…)`, not in the options."
 
 
@@ -126,19 +132,26 @@ async def run(
     for path in held:
         desk.uploads.hold(path, caller)
     try:
-        ticket = desk.jobs.submit(await asyncio.to_thread(ordered), caller)
-        async for _ in desk.follow(ticket):
-            yield None, {"stage": ticket.stage, "done": ticket.done, "total": ticket.total, "ahead": ticket.ahead}
+        ticket = await desk.hand_in(ordered, owner(request), "api")
+        async with aclosing(desk.follow(ticket)) as steps:
+            async for _ in steps:
+                yield None, {"stage": ticket.stage, "done": ticket.done, "total": ticket.total, "ahead": ticket.ahead}
         if ticket.state == FAILED:
             raise TalkerError(ticket.error)
         if ticket.state != DONE:
             raise TalkerError("stopped; nothing was kept.")
         produced = ticket.order.folder / str(ticket.result["made"])
-        made = desk.uploads.keep(produced, name + produced.suffix, owner(request))
-        shutil.rmtree(ticket.order.folder, ignore_errors=True)
-        yield str(made), _plain(ticket.result)
+        try:
+            made = desk.uploads.keep(produced, name + produced.suffix, owner(request))
+        finally:
+            shutil.rmtree(ticket.order.folder, ignore_errors=True)
+        yield str(made), _plain(ticket.result, desk.uploads)
     except TalkerError as error:
-        raise gr.Error(str(error), print_exception=False) from None
+        raise gr.Error(desk.uploads.names_only(str(error)), print_exception=False) from None
+    except Exception as error:
+        _log.exception("a call could not be answered")
+        told = f"something went wrong that should not have ({type(error).__name__}: {error})."
+        raise gr.Error(desk.uploads.names_only(told), print_exception=False) from None
     finally:
         desk.uploads.release(caller)
 
@@ -152,7 +165,17 @@ def _own_files(options: dict[str, Any] | None, files: dict[str, str | None]) -> 
     return given | {name: Path(path) for name, path in files.items() if path}
 
 
-def _plain(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Without paths of this machine."""
+def _plain(report: Mapping[str, Any], uploads: Uploads) -> dict[str, Any]:
+    """Without folders of this machine: of files in it, at any depth, the names are left."""
+
+    def named(value: Any) -> Any:
+        if isinstance(value, Path):
+            return value.name
+        if isinstance(value, str):
+            return _FOLDERS.sub("", uploads.names_only(value))
+        if isinstance(value, Mapping):
+            return {key: named(item) for key, item in value.items()}
+        return [named(item) for item in value] if isinstance(value, (list, tuple)) else value
+
     hidden = ("path", "made", "extra", "template")
-    return {name: value for name, value in report.items() if name not in hidden and not isinstance(value, Path)}
+    return {key: named(value) for key, value in report.items() if key not in hidden}

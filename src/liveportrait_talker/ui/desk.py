@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from . import view
 from .jobs import Jobs, Ticket
 from .studio import Studio
 from .uploads import Uploads
+from .worker import Order
 
 _LOOKS_EVERY_S = 0.2
 
@@ -32,7 +33,19 @@ class Desk:
         self.uploads.release(owner(request))
         self.studio.leave(owner(request))
 
-    async def follow(self, ticket: Ticket) -> AsyncIterator[str]:
+    async def hand_in(self, ordered: Callable[[], Order], owner: str, kind: str) -> Ticket:
+        """Put an order together and hand it in, both in a thread. Who goes away meanwhile leaves nothing behind.
+
+        Raises TalkerError: what `ordered` raises, or too many wait.
+        """
+        intent = self.jobs.intend(owner, kind)
+        try:
+            return await asyncio.to_thread(lambda: self.jobs.submit(ordered(), owner, intent))
+        except BaseException:  # the thread goes on, and its order is removed when it comes
+            self.jobs.call_off(intent)
+            raise
+
+    async def follow(self, ticket: Ticket) -> AsyncGenerator[str, None]:
         """Where the job stands, whenever that changes, until it ends. A page that goes away stops its job."""
         shown = ""
         try:
@@ -42,9 +55,9 @@ class Desk:
                     shown = text
                     yield text
                 await asyncio.sleep(_LOOKS_EVERY_S)
-        finally:
-            if not ticket.ended:
-                self.jobs.stop(ticket)
+        except BaseException:
+            self.jobs.abandon(ticket)
+            raise
 
 
 def owner(request: gr.Request | None) -> str:

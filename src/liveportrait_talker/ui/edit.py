@@ -14,12 +14,17 @@ from . import edit_orders as orders
 from . import view
 from .desk import Desk, owner
 from .fields import chosen
-from .inputs import picture_input
+from .inputs import hold_uploads, picture_input
 from .panel import Panel, panel
 from .relevance import crew
 from .result import PRIVATE, Plan, Result, follow, result
+from .uploads import write_picture_for_page
 
 _OPEN = ("head", "eyes", "mouth")
+_SAVED_OTHERWISE = (
+    "What you save is drawn by the neural renderer. To preview with it, which may take seconds a move, choose it by "
+    "name in “Who draws”."
+)
 _TITLES = {"expression": "Copy an expression", "who draws": "Who draws", "picture": "Picture and clip"}
 
 
@@ -48,6 +53,7 @@ def build(desk: Desk) -> None:
                 hidden=orders.irrelevant_setup(crew("auto", "auto").renderer, clip=False),
                 titles=_TITLES,
             )
+            hold_uploads(desk, *sliders.files, keyframes)
             labels = [("clip", "Make the clip"), ("save", "Save the picture")]
             out = result(
                 "edit", desk, labels, "Save the picture as you see it, or make a clip of keyframes.", empty=False
@@ -60,9 +66,13 @@ def build(desk: Desk) -> None:
         try:
             wanted = _wish(sliders, setup, picture, None, values)
             image, who = desk.studio.draw(owner(request), wanted.portrait, wanted.edit, wanted.setup)
+            seen = desk.uploads.new_served("live.jpg", owner(request))  # goes with the page; Gradio's own would stay
+            write_picture_for_page(image, seen)
         except TalkerError as error:
-            return [gr.skip(), view.mistake(str(error))]
-        return [image, view.notice(f"{who}, {1000 * (time.monotonic() - began):.0f} ms.")]
+            return [gr.skip(), view.mistake(desk.uploads.names_only(str(error)))]
+        took = f"{who} renderer, {1000 * (time.monotonic() - began):.0f} ms."
+        saved = crew(wanted.setup.renderer, "auto").renderer
+        return [str(seen), view.notice(took if saved == who else f"{took} {_SAVED_OTHERWISE}")]
 
     given = [portrait.file, *sliders.components, *setup.components]
     moved = [getattr(component, "input", None) or component.change for component in sliders.components]

@@ -67,6 +67,7 @@ def order(desk: Desk, wanted: Wish) -> Order:
             desk.uploads.check_size(edit.sample)
             edit = dataclasses.replace(edit, sample=desk.uploads.lend(edit.sample, folder, "the sample"))
         if wanted.keyframes is not None:
+            desk.uploads.check_size(wanted.keyframes)
             name = f"the keyframes{wanted.keyframes.suffix.lower()}"
             keyframes = desk.uploads.lend(wanted.keyframes, folder, name)
         portrait = desk.uploads.lend(wanted.portrait, folder, "the portrait")

@@ -25,6 +25,8 @@ SWITCH, THREE_WAY, CHOICE, SLIDER, NUMBER, NUMBERS, FILE, TEXT = (
     "file",
     "text",
 )
+SUFFIXES = {"mapping": (".safetensors",)}
+"""Of files that are told by their name; all others are judged by their content."""
 _WIDEST_SLIDER = 200  # a wider range is typed
 _SHORT = {"fps": "Frame rate", "no_crop": "Whole frame is the face"}
 
@@ -57,7 +59,7 @@ class Field:
         name = self.flag.removeprefix("--").replace("-", "_") if self.inverted else self.name
         words = _SHORT.get(name) or name.replace("_", " ").capitalize()
         words = re.sub(r"\b(Ref|ref)\b", lambda found: {"Ref": "Reference", "ref": "reference"}[found[1]], words)
-        return f"{words} ({self.unit})" if self.unit else words
+        return f"{words} ({self.unit})" if self.unit and self.kind != FILE else words
 
     @property
     def info(self) -> str:
@@ -135,7 +137,8 @@ def widget(field: Field, *, prefix: str, value: Any = None, high: float | None =
         precision = 0 if field.whole else None
         return gr.Number(value=start, info=f"{field.info}{_range(field, high)}", precision=precision, **shared)
     if field.kind == FILE:
-        return gr.File(file_count="single", height=168, **(shared | {"label": f"{field.label}: {field.help}"}))
+        about = shared | {"label": f"{field.label}: {field.help}"}
+        return gr.File(file_count="single", file_types=list(SUFFIXES.get(field.name, ())) or None, height=168, **about)
     hint = {NUMBERS: "one number, or several with spaces between", NUMBER: AUTOMATIC}.get(field.kind)
     return gr.Textbox(value="", info=f"{field.info}{_range(field, high)}", placeholder=hint, max_lines=1, **shared)
 

@@ -73,12 +73,14 @@ def picture_input(
         if not path:
             return [gr.update(visible=False), gone, True]
         desk.jobs.warm()
+        desk.uploads.hold(Path(path), owner(request))
         try:
             if words := other(Path(path)):
                 return [gr.update(value=_remark(words), visible=True), gone, False]
             seen = desk.uploads.look(Path(path), owner(request), called)
         except TalkerError as error:
-            return [gr.update(value=view.mistake(str(error)), visible=True), gone, True]
+            told = view.mistake(desk.uploads.names_only(str(error)))
+            return [gr.update(value=told, visible=True), gone, True]
         if not poster:
             return [gr.update(value=_remark(seen.summary), visible=True), gone, seen.is_still]
         shown = gr.update(value=str(seen.poster), visible=True, label=f"Seen as: {seen.summary}")
@@ -116,7 +118,19 @@ def voice_input(prefix: str, desk: Desk) -> Heard:
 
     kind.change(switch, kind, [file, microphone, group, note], queue=False, **PRIVATE)
     file.change(listen, file, note, concurrency_limit=4, **PRIVATE)
+    hold_uploads(desk, microphone)
     return Heard(kind, file, microphone, text, language, pace)
+
+
+def hold_uploads(desk: Desk, *widgets: Any) -> None:
+    """What comes in by these widgets belongs to the page's session, and goes with it."""
+
+    def hold(path: str | None, request: gr.Request) -> None:
+        if path:
+            desk.uploads.hold(Path(path), owner(request))
+
+    for widget in widgets:
+        widget.change(hold, widget, None, queue=False, **PRIVATE)
 
 
 def voice_of(kind: str, file: Any, microphone: Any, text: str | None, language: Any, pace: Any) -> dict[str, Any]:

@@ -53,6 +53,17 @@ class Ticket:
         return spent / self.done * (self.total - self.done)
 
 
+@dataclass(eq=False)
+class Intent:
+    """A job whose files are still being put together: it can be stopped before it is handed in."""
+
+    owner: str
+    kind: str
+    stop_asked: bool = False
+    ticket: Ticket | None = None
+    """Once it is handed in."""
+
+
 class Jobs:
     """The queue and the one worker behind it.
 
@@ -65,6 +76,7 @@ class Jobs:
     def __init__(self, folder: Path, work: Work, *, max_waiting: int = 8) -> None:
         self._folder, self._work, self._max_waiting = folder, work, max_waiting
         self._waiting: deque[Ticket] = deque()
+        self._intents: set[Intent] = set()
         self._running: Ticket | None = None
         self._worker: Worker | None = None
         self._change = threading.Condition()
@@ -78,10 +90,38 @@ class Jobs:
         folder.mkdir(parents=True, mode=0o700)
         return folder
 
-    def submit(self, order: Order, owner: str) -> Ticket:
-        """Hand in a job. Raises TalkerError where too many wait already."""
+    def intend(self, owner: str, kind: str) -> Intent:
+        """A job is coming: whoever stops the session's jobs stops this one, too."""
+        intent = Intent(owner, kind)
+        with self._change:
+            self._intents.add(intent)
+        return intent
+
+    def call_off(self, intent: Intent) -> None:
+        """Nobody waits for it any more, wherever it is by now."""
+        with self._change:
+            intent.stop_asked = True
+            self._intents.discard(intent)
+            if intent.ticket is not None:
+                self.abandon(intent.ticket)
+
+    def abandon(self, ticket: Ticket) -> None:
+        """Nobody takes what this job makes: stop it, or remove what it made."""
+        with self._change:
+            if ticket.ended:
+                shutil.rmtree(ticket.order.folder, ignore_errors=True)
+            self.stop(ticket)
+
+    def submit(self, order: Order, owner: str, intent: Intent | None = None) -> Ticket:
+        """Hand in a job; one that was stopped meanwhile is over at once. Raises TalkerError where too many wait."""
         ticket = Ticket(owner, order)
         with self._change:
+            if intent is not None:
+                self._intents.discard(intent)
+                intent.ticket = ticket
+            if self._closed or (intent is not None and intent.stop_asked):
+                self._finish(ticket, STOPPED)
+                return ticket
             if len(self._waiting) >= self._max_waiting:
                 shutil.rmtree(order.folder, ignore_errors=True)
                 raise TalkerError(f"{len(self._waiting)} jobs are waiting already: try again in a while.")
@@ -103,6 +143,9 @@ class Jobs:
         """Stop every job of a session, or those of one kind."""
         with self._change:
             mine = [t for t in (*self._waiting, self._running) if t and t.owner == owner]
+            for intent in self._intents:
+                if intent.owner == owner and kind in ("", intent.kind):
+                    intent.stop_asked = True
         for ticket in mine:
             if kind in ("", ticket.order.kind):
                 self.stop(ticket)
@@ -175,7 +218,9 @@ class Jobs:
                     self._worker = None
                     self._finish(ticket, STOPPED)
                 elif worker.messages.poll(_LOOKS_EVERY_S):
-                    self._hear(ticket, *worker.messages.recv())
+                    news = worker.messages.recv()
+                    with self._change:  # whoever abandons it sees it done or has it stopped
+                        self._hear(ticket, *news)
         except (EOFError, OSError):
             worker.kill()
             self._worker = None

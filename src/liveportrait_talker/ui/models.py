@@ -46,10 +46,10 @@ def build(desk: Desk) -> gr.HTML:
             yield {status: view.mistake("say which weights: tick some of them first.")}
             return
         yield {status: view.notice("Starting."), **busy(True)}
-        folder = desk.jobs.new_folder()
         try:
+            folder = desk.jobs.new_folder()
             ticket = desk.jobs.submit(Order("models", folder, {"names": list(chosen)}), owner(request))
-        except TalkerError as error:
+        except (TalkerError, OSError) as error:
             yield {status: view.mistake(str(error)), **busy(False)}
             return
         async for text in desk.follow(ticket):

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from .fields import Field, value_of, widget
+from .fields import FILE, Field, value_of, widget
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class Panel:
     def everything(self) -> list[Any]:
         """Widgets, then groups: what `shown` updates."""
         return [*self.components, *self.groups.values()]
+
+    @property
+    def files(self) -> list[Any]:
+        """The widgets that take a file."""
+        return [self.widgets[field.name] for field in self.fields if field.kind == FILE]
 
     def given(self, values: Sequence[Any]) -> dict[str, Any]:
         """What the widgets hold, by name."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from .jobs import DONE, FAILED, Ticket
 from .view import Made
 from .worker import Order
 
+_log = logging.getLogger(__name__)
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """For events that are the page's own business."""
 
@@ -35,8 +37,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Result:
-    """The widgets; `buttons` start jobs."""
+    """The widgets; `buttons` start jobs of the kind `kind`."""
 
+    kind: str
     buttons: tuple[gr.Button, ...]
     cancel: gr.Button
     status: gr.HTML
@@ -103,7 +106,7 @@ def result(prefix: str, desk: Desk, labels: Sequence[tuple[str, str]], hint: str
         return view.notice("Stopping.")
 
     cancel.click(stop, None, status, queue=False, **PRIVATE)
-    return Result(buttons, cancel, status, video, picture, extra, download, line, history, gr.State([]))
+    return Result(prefix, buttons, cancel, status, video, picture, extra, download, line, history, gr.State([]))
 
 
 async def follow(
@@ -112,32 +115,53 @@ async def follow(
     """Updates of the page from the click to the video, or to the sentence that says what went wrong."""
     yield {at.status: view.notice("Starting."), **at.busy(True)}
     try:
-        planned = await asyncio.to_thread(plan)
-        ticket = desk.jobs.submit(planned.order, owner(request))
-    except TalkerError as error:
-        yield {at.status: view.mistake(str(error)), **at.busy(False)}
+        async with aclosing(_done(desk, owner(request), at, plan, made)) as steps:
+            async for updates in steps:
+                yield updates
         return
-    async for text in desk.follow(ticket):
-        yield {at.status: text}
+    except TalkerError as error:
+        told = str(error)
+    except Exception as error:  # whatever it is, the page goes on
+        _log.exception("a job could not be followed")
+        told = f"something went wrong that should not have ({type(error).__name__}: {error})."
+    yield {at.status: view.mistake(desk.uploads.names_only(told)), **at.busy(False)}
+
+
+async def _done(
+    desk: Desk, who: str, at: Result, plan: Callable[[], Plan], made: Sequence[Made]
+) -> AsyncGenerator[dict[Any, Any], None]:
+    """Updates up to the last. Raises TalkerError for what the user can mend."""
+    plans: list[Plan] = []
+
+    def ordered() -> Order:
+        plans.append(plan())
+        return plans[0].order
+
+    ticket = await desk.hand_in(ordered, who, at.kind)
+    async with aclosing(desk.follow(ticket)) as steps:
+        async for text in steps:
+            yield {at.status: text}
     if ticket.state == FAILED:
-        yield {at.status: view.mistake(ticket.error), **at.busy(False)}
-    elif ticket.state != DONE:
+        raise TalkerError(ticket.error)
+    if ticket.state != DONE:
         yield {at.status: view.notice("Stopped; nothing was kept."), **at.busy(False)}
     else:
-        yield _finished(desk, owner(request), at, planned, ticket, made) | at.busy(False)
+        yield _finished(desk, who, at, plans[0], ticket, made) | at.busy(False)
 
 
 def _finished(desk: Desk, who: str, at: Result, planned: Plan, ticket: Ticket, made: Sequence[Made]) -> dict[Any, Any]:
     """Move what was made to where the page may fetch it, and show it."""
     folder, produced, second = ticket.order.folder, str(ticket.result["made"]), ticket.result.get("extra")
-    path = desk.uploads.keep(folder / produced, planned.name + folder.joinpath(produced).suffix, who)
-    extra = None if second is None else desk.uploads.keep(folder / str(second), str(second), who)
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        path = desk.uploads.keep(folder / produced, planned.name + folder.joinpath(produced).suffix, who)
+        extra = None if second is None else desk.uploads.keep(folder / str(second), str(second), who)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     detail, is_video = describe(ticket.result), path.suffix == ".mp4"
     title = planned.title if is_video else "Picture"
     everything = [*made, Made(path, f"{title} {len(made) + 1}", detail)]
     return {
-        at.status: view.done(f"Done: {detail}.", ticket.notes),
+        at.status: view.done(f"Done: {detail}.", map(desk.uploads.names_only, ticket.notes)),
         at.video: gr.update(value=str(path) if is_video else None, visible=is_video),
         at.picture: gr.update(value=None if is_video else str(path), visible=not is_video),
         at.download: gr.update(value=str(path), visible=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..edit.options import EditOptions, EditSetup
+from ..edit.options import NEURAL_ONLY, EditOptions, EditSetup
 
 if TYPE_CHECKING:
     from ..edit.editor import Editor, EditSession
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
 Image = npt.NDArray[np.uint8]
 _MOST = 8
 """Pages whose portrait stays in memory; the one that was quiet for longest goes first."""
+
+
+_SEEN = ("crop", "face", "max_size", "max_megapixels")
+_NETWORKS = ("renderer", "device", *NEURAL_ONLY)
+
+
+def live_setup(setup: EditSetup) -> EditSetup:
+    """How a slider's move is drawn: by the embedded renderer, unless the neural one was chosen by name.
+
+    On a processor the networks take seconds a picture, here in the server's own process.
+    """
+    kept = _SEEN + (_NETWORKS if setup.renderer == "neural" else ())
+    return dataclasses.replace(EditSetup(renderer="embedded"), **{name: getattr(setup, name) for name in kept})
 
 
 class Studio:
@@ -29,10 +43,11 @@ class Studio:
         self._editor: Editor | None = None
 
     def draw(self, owner: str, portrait: Path, edit: EditOptions, setup: EditSetup) -> tuple[Image, str]:
-        """The portrait with this expression, (H, W, 3) uint8 RGB, and who drew it. Raises TalkerError.
+        """The portrait with this expression, (H, W, 3) uint8 RGB, and who drew it: see `live_setup`.
 
-        The first picture of a portrait takes a second or a few, the next ones tens of milliseconds.
+        Raises TalkerError. The first picture of a portrait takes a second or a few, the next ones tens of milliseconds.
         """
+        setup = live_setup(setup)
         with self._lock:
             wanted = (portrait, setup)
             known = self._sessions.pop(owner, None)
@@ -40,7 +55,7 @@ class Studio:
             self._sessions[owner] = (wanted, session)
             while len(self._sessions) > _MOST:
                 self._sessions.popitem(last=False)
-            return session.draw(edit), f"{session.renderer} renderer"
+            return session.draw(edit), session.renderer
 
     def leave(self, owner: str) -> None:
         """A page was closed."""

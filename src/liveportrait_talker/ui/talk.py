@@ -10,7 +10,7 @@ import gradio as gr
 
 from .desk import Desk, examples_folder, owner
 from .fields import AUTOMATIC, chosen, widget
-from .inputs import FROM_FILE, FROM_TEXT, Heard, picture_input, voice_input, voice_of
+from .inputs import FROM_FILE, FROM_TEXT, Heard, hold_uploads, picture_input, voice_input, voice_of
 from .panel import Panel, panel
 from .relevance import DECIDING, crew, head_poses, irrelevant
 from .result import PRIVATE, Plan, follow, result
@@ -30,6 +30,7 @@ def build(desk: Desk) -> None:
             _examples(desk, source.file, voice)
             seed, random, reuse = _seed()
             settings = _settings(desk, seed)
+            hold_uploads(desk, *settings.files)
         with gr.Column(scale=1, min_width=320, elem_classes="lpt-still"):
             out = result(
                 "talk",

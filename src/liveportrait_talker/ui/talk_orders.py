@@ -14,7 +14,7 @@ from ..errors import OptionError
 from ..options import TalkOptions
 from ..speech import DEFAULT_PACE, DEFAULT_VOICE, check_text
 from .desk import Desk
-from .fields import command_flags, fields_of
+from .fields import SUFFIXES, command_flags, fields_of
 from .worker import Order
 
 FIELDS = fields_of(TalkOptions)
@@ -54,6 +54,9 @@ def wish(
     known = {field.name for field in FIELDS}
     if unknown := sorted(set(options) - known):
         raise OptionError(f"there is no option {unknown[0]!r}: the names are {', '.join(sorted(known))}.")
+    mapping = options.get("mapping")
+    if mapping is not None and Path(mapping).suffix.lower() not in SUFFIXES["mapping"]:
+        raise OptionError("the mapping must be a .safetensors file, as `liveportrait-talker export` writes it.")
     return Wish(
         source=Path(source),
         voice=Path(voice) if voice else None,

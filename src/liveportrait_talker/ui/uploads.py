@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -54,6 +55,7 @@ class Uploads:
         self.jobs = self.root / "jobs"
         for folder in (self.served, self.jobs):
             folder.mkdir(mode=0o700)
+        self._folders = re.compile(rf"{re.escape(str(self.root))}(?:/\w+)*/")
         self._users: dict[Path, set[str]] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -67,7 +69,7 @@ class Uploads:
         with self._named(path, name) as alias, open_footage(alias, max_seconds=self.max_seconds) as footage:
             width, height = footage.size
             poster = self.new_served("poster.jpg", owner)
-            _write_poster(footage[0], poster)
+            write_picture_for_page(footage[0], poster, POSTER_SIDE)
             if footage.fps is None:
                 return Picture(True, f"picture, {width}×{height} px", poster)
             seconds = len(footage) / footage.fps
@@ -81,19 +83,32 @@ class Uploads:
             return f"voice, {read_waveform(alias, max_seconds=self.max_seconds).duration_seconds:.1f} s"
 
     def check_size(self, path: Path) -> None:
-        """Raise MediaError for a file over the limit."""
-        size = path.stat().st_size
+        """Raise MediaError for a file over the limit, or one that is gone."""
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise MediaError("a file is not here any more: choose it again.") from error
         if size > self.max_mb * MB:
             raise MediaError(f"the file has {size / MB:,.0f} MB, the limit is {self.max_mb:g} MB: send a smaller one.")
 
     def lend(self, path: Path, folder: Path, name: str) -> Path:
-        """A job's own link to an upload, under a name of ours: it stays while the job needs it."""
+        """A job's own link to an upload, under a name of ours: it stays while the job needs it.
+
+        Raises MediaError where the upload is gone, or cannot be copied.
+        """
         place = folder / name
         try:
             os.link(path, place)
         except OSError:  # another file system, or one without links
-            shutil.copyfile(path, place)
+            try:
+                shutil.copyfile(path, place)
+            except OSError as error:
+                raise MediaError(f"{name} cannot be read: {error.strerror or error}; choose it again.") from error
         return place
+
+    def names_only(self, text: str) -> str:
+        """A text without this server's private folders."""
+        return self._folders.sub("", text)
 
     def new_served(self, name: str, owner: str) -> Path:
         """A path for something that the page may fetch; it lives as long as the owner's session."""
@@ -159,9 +174,10 @@ class Uploads:
         return _Alias(self.jobs / secrets.token_hex(8), path, name)
 
 
-def _write_poster(picture: npt.NDArray[np.uint8], path: Path) -> None:
+def write_picture_for_page(picture: npt.NDArray[np.uint8], path: Path, side: int | None = None) -> None:
+    """Write (H, W, 3) uint8 RGB, made smaller where a side is longer than `side` px."""
     height, width, _ = picture.shape
-    scale = min(1.0, POSTER_SIDE / max(height, width))
+    scale = min(1.0, (side or max(height, width)) / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA) if scale < 1 else picture
     cv2.imwrite(str(path), cv2.cvtColor(small, cv2.COLOR_RGB2BGR))

@@ -115,7 +115,8 @@ def test_the_package_starts_no_other_program() -> None:
                 names = [f"{node.value.id}.{node.attr}"]
             for name in names:
                 first, _, rest = name.partition(".")
-                assert first not in ("subprocess", "pty", "multiprocessing"), f"{file}: {name}"
+                ours = first == "multiprocessing" and file.name == "worker.py"  # the page's jobs: this Python again
+                assert ours or first not in ("subprocess", "pty", "multiprocessing"), f"{file}: {name}"
                 assert not (first == "os" and rest.startswith(STARTERS)), f"{file}: {name}"
 
 

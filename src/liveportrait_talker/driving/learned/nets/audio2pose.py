@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from .audio2exp import EMBEDDING, audio_layers
 
@@ -61,7 +62,7 @@ class Audio2Pose(nn.Module):
                 heard[:, rows].flatten(0, 1),
             )
             pieces = zip(*(torch.split(whole, _SEGMENTS_AT_ONCE) for whole in inputs), strict=True)
-            drawn = torch.cat([self.netG.decoder(*piece) for piece in pieces]).view(batch, segments, SEGMENT, POSE)
+            drawn = torch.cat([self._decoded(*piece) for piece in pieces]).view(batch, segments, SEGMENT, POSE)
             # The last segment ends with the clip; of a remainder only the rows not drawn before count.
             full = (frames - 1) // SEGMENT
             rest = (frames - 1) % SEGMENT
@@ -69,6 +70,21 @@ class Audio2Pose(nn.Module):
             if rest:
                 motion[:, -rest:] = drawn[:, -1, -rest:]
         return source_pose[:, None] + motion
+
+    def _decoded(self, *inputs: Tensor) -> Tensor:
+        """Motion (S, 32, 6). On a processor in float64: it is small, and magnifies what its convolutions round, which
+        differs with the processor and the number of segments."""
+        decoder = self.netG.decoder
+        if inputs[0].device.type != "cpu":
+            motion: Tensor = decoder(*inputs)
+            return motion
+        finer = {name: _finer(value) for name, value in decoder.state_dict().items()}
+        motion = functional_call(decoder, finer, tuple(map(_finer, inputs)))
+        return motion.to(inputs[0].dtype)
+
+
+def _finer(value: Tensor) -> Tensor:
+    return value.double() if value.is_floating_point() else value
 
 
 def _segment_rows(frames: int) -> Tensor:

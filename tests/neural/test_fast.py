@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 
 import torch.nn.functional as F  # noqa: E402
 
+from liveportrait_talker.devices import has_bf16  # noqa: E402
 from liveportrait_talker.render.neural.fast import FastGenerator, FastWarping  # noqa: E402
 from liveportrait_talker.render.neural.fast.convolution import (  # noqa: E402
     DepthConv,
@@ -63,6 +64,7 @@ def test_generator_is_the_definition(network, case):
     assert (seen - wanted).abs().max() <= 2e-5
 
 
+@pytest.mark.skipif(not has_bf16(), reason="this processor has no bf16, and imitating it takes a minute")
 def test_both_in_half_precision(network, case):
     """Issue bar: PSNR ≥ 40 dB against the definitions in float32."""
     (feature, source, driving), _, wanted = case

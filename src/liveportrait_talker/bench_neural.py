@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .devices import require_torch, torch_device, torch_dtype
+from .devices import require_torch, torch_device, torch_dtype, wait_for
 from .motion_plan import OnProgress
 
 GFLOP = {"W": 342.1, "G": 891.6, "F": 64.1, "M": 11.6}
@@ -151,7 +151,7 @@ def bench_neural(
         start = time.perf_counter()
         fast["W"](volumes, **several)
         fast["G"](conditions)
-        _wait(where)
+        wait_for(where)
         warm_up = time.perf_counter() - start
         fast_ms = {
             "W": timed(lambda: fast["W"](volumes, **several)) / count,
@@ -191,20 +191,10 @@ def _seconds(call: Callable[[], object], where: Any) -> float:
     for attempt in range(_REPEATS + 1):
         start = time.perf_counter()
         call()
-        _wait(where)
+        wait_for(where)
         if attempt:
             best = min(best, time.perf_counter() - start)
     return best
-
-
-def _wait(where: Any) -> None:
-    """Until the device has done what it was given."""
-    import torch
-
-    if where.type == "cuda":
-        torch.cuda.synchronize()
-    elif where.type == "mps":
-        torch.mps.synchronize()
 
 
 def _convolution_gflops(dtype: Any, where: Any) -> float:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .devices import require_torch, torch_device
+from .devices import require_torch, torch_device, wait_for
 from .media import VideoWriter, open_footage
 from .motion_plan import OnProgress
 from .training.commands import require_training
@@ -212,10 +212,5 @@ def _each(call: Callable[[], object], times: int) -> float:
 
 def _wait(where: Any, result: object) -> object:
     """The result, once the device has made it."""
-    import torch
-
-    if where.type == "cuda":
-        torch.cuda.synchronize()
-    elif where.type == "mps":
-        torch.mps.synchronize()
+    wait_for(where)
     return result

@@ -75,6 +75,16 @@ def torch_dtype(precision: str, device: torch.device) -> torch.dtype:
     return dtypes[precision]
 
 
+def wait_for(device: torch.device) -> None:
+    """Until the device has done what it was given: for whoever times it."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def has_bf16() -> bool:
     """Whether this processor calculates in bfloat16 (AVX-512 BF16 or AMX; others would imitate it)."""
     return _processor_has("_is_avx512_bf16_supported") or has_amx()

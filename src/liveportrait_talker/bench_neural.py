@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .devices import require_torch, torch_device, torch_dtype, wait_for
+from .devices import keep_freed_memory, require_torch, torch_device, torch_dtype, wait_for
 from .motion_plan import OnProgress
 
 GFLOP = {"W": 342.1, "G": 891.6, "F": 64.1, "M": 11.6}
@@ -25,6 +25,7 @@ _NAMES = {
     "M": "motion_extractor",
 }
 _REPEATS = 3
+_ENOUGH_S = 5.0  # of repeats: what takes seconds varies little
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class NeuralTable:
     fast: str
     """What the fast twins ran in."""
     path: str
-    """Whether they were compiled, and why."""
+    """Whether they were compiled, and why; and whether by Winograd's convolutions."""
     batch_size: int
     """Frames drawn at once by the fast twins; the definitions draw one, as the original does."""
     warm_up_s: float
@@ -104,12 +105,14 @@ def bench_neural(
 
     from .networks import build_network
     from .render.neural.compiling import compiled, will_compile
-    from .render.neural.fast import FastGenerator, FastWarping
+    from .render.neural.fast import FastGenerator, FastWarping, uses_winograd
     from .render.neural.renderer import BATCH
 
     where = torch_device(device)
     dtype = torch_dtype(precision, where)
     compiles, reason = will_compile(compile, where)
+    winograd = uses_winograd(where, dtype, compiled=compiles)
+    keep_freed_memory()
     count = batch_size or BATCH[where.type]
     # Graphics processors are held against what LivePortrait itself runs: autocast to half precision.
     plain = torch.float16 if where.type == "cuda" else torch.float32
@@ -128,8 +131,8 @@ def bench_neural(
     with torch.inference_mode():
         nets = {name: build_network(full) for name, full in _NAMES.items()}
         fast: dict[str, Any] = {
-            "W": FastWarping(nets["W"], dtype).to(where),  # type: ignore[arg-type]
-            "G": FastGenerator(nets["G"], dtype).to(where),  # type: ignore[arg-type]
+            "W": FastWarping(nets["W"], dtype, winograd=winograd).to(where),  # type: ignore[arg-type]
+            "G": FastGenerator(nets["G"], dtype, winograd=winograd).to(where),  # type: ignore[arg-type]
         }
         if compiles:
             fast = {name: compiled(net) for name, net in fast.items()}
@@ -174,7 +177,7 @@ def bench_neural(
         device=name,
         plain=_name(plain),
         fast=_name(dtype),
-        path=f"{'compiled' if compiles else 'not compiled'} ({reason})",
+        path=f"{'compiled' if compiles else 'not compiled'} ({reason}){', Winograd convolutions' * winograd}",
         batch_size=count,
         warm_up_s=warm_up,
         plain_ms=plain_ms,
@@ -187,14 +190,15 @@ def bench_neural(
 
 def _seconds(call: Callable[[], object], where: Any) -> float:
     """The shortest of some runs, after one to warm up."""
-    best = float("inf")
-    for attempt in range(_REPEATS + 1):
+    runs: list[float] = []
+    for _ in range(_REPEATS + 1):
         start = time.perf_counter()
         call()
         wait_for(where)
-        if attempt:
-            best = min(best, time.perf_counter() - start)
-    return best
+        runs.append(time.perf_counter() - start)
+        if sum(runs[1:]) > _ENOUGH_S:
+            break
+    return min(runs[1:])
 
 
 def _convolution_gflops(dtype: Any, where: Any) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from .errors import OptionError, WeightsError
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 COMPILE = ("auto", "on", "off")
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # as malloc.h numbers them
 
 
 def require_torch(what: str) -> None:
@@ -100,3 +103,16 @@ def _processor_has(check: str) -> bool:
 
     # Private in torch 2.13; nothing public tells.
     return hasattr(torch.cpu, check) and bool(getattr(torch.cpu, check)())
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what large tensors leave for the next ones, where it can be told to (glibc on Linux).
+
+    By itself it gives each of them new pages of the system, which must be filled with zeros first: a tenth of a frame.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(_MMAP_THRESHOLD, 2**30)
+        library.mallopt(_TRIM_THRESHOLD, 2**30)

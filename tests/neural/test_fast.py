@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,13 +15,15 @@ import torch.nn.functional as F  # noqa: E402
 
 from liveportrait_talker.devices import has_bf16  # noqa: E402
 from liveportrait_talker.render.neural.fast import FastGenerator, FastWarping  # noqa: E402
+from liveportrait_talker.render.neural.fast import winograd as winograd_module  # noqa: E402
 from liveportrait_talker.render.neural.fast.convolution import (  # noqa: E402
     DepthConv,
     DepthSpectrum,
-    DoubledConv,
+    RepeatedConv,
 )
 from liveportrait_talker.render.neural.fast.generator import _Quadrupled  # noqa: E402
 from liveportrait_talker.render.neural.fast.warping import _translated  # noqa: E402
+from liveportrait_talker.render.neural.fast.winograd import WinogradConv, WinogradDepthConv  # noqa: E402
 from liveportrait_talker.render.neural.nets.warping import coordinate_grid  # noqa: E402
 
 EXACT = 2e-5  # rounding of float32, for sums of numbers near 1
@@ -49,18 +53,21 @@ def psnr(actual: torch.Tensor, wanted: torch.Tensor) -> float:
     return float(-10 * torch.log10((actual.float() - wanted).square().mean()))
 
 
-def test_warping_is_the_definition(network, case):
+@pytest.mark.parametrize("winograd", [False, True])
+def test_warping_is_the_definition(network, case, winograd):
     (feature, source, driving), wanted, _ = case
     with torch.inference_mode():
-        seen = FastWarping(network("warping_module", ""), torch.float32)(feature, kp_source=source, kp_driving=driving)
+        twin = FastWarping(network("warping_module", ""), torch.float32, winograd=winograd)
+        seen = twin(feature, kp_source=source, kp_driving=driving)
     for name, allowed in (("out", 2e-4), ("occlusion_map", 2e-5), ("deformation", 5e-6)):  # the goldens' tolerances
         assert (seen[name] - wanted[name]).abs().max() <= allowed, name
 
 
-def test_generator_is_the_definition(network, case):
+@pytest.mark.parametrize("winograd", [False, True])
+def test_generator_is_the_definition(network, case, winograd):
     _, warped, wanted = case
     with torch.inference_mode():
-        seen = FastGenerator(network("spade_generator", ""), torch.float32)(warped["out"][:1])
+        seen = FastGenerator(network("spade_generator", ""), torch.float32, winograd=winograd)(warped["out"][:1])
     assert (seen - wanted).abs().max() <= 2e-5
 
 
@@ -84,13 +91,56 @@ def test_convolutions_in_depth(batch, depth, height, inputs, outputs):
         random(outputs, inputs, 3, 3, 3),
         random(outputs),
     )
-    wanted = F.relu(F.conv3d(x, weight, bias, padding=1))
+    wanted = F.conv3d(x, weight, bias, padding=1)
     torch.testing.assert_close(
         DepthConv(weight, bias, depth, x.dtype)(volume(x)), volume(wanted), atol=EXACT, rtol=EXACT
     )
-    doubled = F.relu(F.conv3d(F.interpolate(x, scale_factor=(1, 2, 2)), weight, bias, padding=1))
+    doubled = F.conv3d(F.interpolate(x, scale_factor=(1, 2, 2)), weight, bias, padding=1)
     seen = DepthConv(weight, bias, depth, x.dtype, doubled=True)(volume(x))
     torch.testing.assert_close(seen, volume(doubled), atol=EXACT, rtol=EXACT)
+
+
+@given(
+    st.integers(1, 2),
+    st.integers(1, 17),
+    st.integers(1, 17),
+    st.sampled_from([1, 7, 64, 70]),
+    st.sampled_from([1, 5, 64, 142]),
+    st.booleans(),
+)
+@settings(max_examples=30, deadline=None)
+def test_winograd_is_the_plain_sum(count, height, width, inputs, outputs, has_bias):
+    x = random(count, inputs, height, width).contiguous(memory_format=torch.channels_last)
+    weight, bias = random(outputs, inputs, 3, 3), random(outputs) if has_bias else None
+    wanted = F.conv2d(x.double(), weight.double(), None if bias is None else bias.double(), padding=1).float()
+    seen = WinogradConv(weight, bias)(x)
+    assert seen.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(seen, wanted, atol=2e-5 * inputs**0.5, rtol=0)
+
+
+@given(st.integers(1, 2), st.integers(1, 4), st.integers(1, 9), st.sampled_from([3, 64, 70]), st.sampled_from([2, 64]))
+@settings(max_examples=20, deadline=None)
+def test_winograd_in_depth(batch, depth, height, inputs, outputs):
+    x, weight = random(batch, inputs, depth, height, height + 1), random(outputs, inputs, 3, 3, 3)
+    bias = random(outputs)
+    wanted = F.conv3d(x.double(), weight.double(), bias.double(), padding=1).float()
+    seen = WinogradDepthConv(weight, bias, depth)(volume(x))
+    torch.testing.assert_close(seen, volume(wanted), atol=4e-5 * inputs**0.5, rtol=0)
+
+
+def test_winograd_in_blocks_and_threads(monkeypatch):
+    """A scratch memory of one row of tiles, and one that others left full of NaN."""
+    x, weight, bias = random(2, 20, 12, 30), random(6, 20, 3, 3), random(6)
+    conv, deep = WinogradConv(weight, bias), WinogradDepthConv(random(6, 20, 3, 3, 3), bias, 2)
+    wanted = conv(x), deep(x)
+    monkeypatch.setattr(winograd_module, "_SCRATCH", 1)
+    winograd_module._kept.memory.fill(np.nan)
+    torch.testing.assert_close(conv(x), wanted[0], atol=0, rtol=0)
+    winograd_module._kept.memory.fill(np.nan)
+    torch.testing.assert_close(deep(x), wanted[1], atol=0, rtol=0)
+    with ThreadPoolExecutor(4) as pool:  # each thread has its own scratch memory
+        for seen in pool.map(conv, [x] * 8):
+            torch.testing.assert_close(seen, wanted[0], atol=0, rtol=0)
 
 
 @given(st.integers(1, 2), st.sampled_from([(4, 3), (6, 5), (16, 7), (10, 7)]), st.integers(1, 3), st.integers(1, 3))
@@ -113,7 +163,9 @@ def test_convolutions_on_repeated_pixels(batch, height, width):
     x = random(batch, 3, height, width)
     first, second = (random(4, 3, 3, 3), random(4)), (random(5, 4, 3, 3), random(5))
     twice = F.conv2d(F.interpolate(x, scale_factor=2), *first, padding=1)
-    torch.testing.assert_close(DoubledConv(*first, x.dtype)(x), twice, atol=EXACT, rtol=EXACT)
+    torch.testing.assert_close(RepeatedConv(*first, x.dtype)(x), twice, atol=EXACT, rtol=EXACT)
+    fourfold = F.conv2d(F.interpolate(x, scale_factor=4), *first, padding=1)
+    torch.testing.assert_close(RepeatedConv(*first, x.dtype, 4)(x), fourfold, atol=EXACT, rtol=EXACT)
     four = F.conv2d(F.relu(F.conv2d(F.interpolate(x, scale_factor=4), *first, padding=1)), *second, padding=1)
     torch.testing.assert_close(_Quadrupled(*first, *second, x.dtype)(x), four, atol=1e-4, rtol=1e-4)
 

@@ -16,12 +16,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ...devices import torch_device, torch_dtype
+from ...devices import keep_freed_memory, torch_device, torch_dtype
 from ...errors import OptionError, WeightsError
 from ...models.importing import loaded
 from . import nets
 from .compiling import compiled, will_compile
-from .fast import FastGenerator, FastWarping
+from .fast import FastGenerator, FastWarping, uses_winograd
 from .keypoints import FaceMotion
 from .nets import stitching
 
@@ -71,6 +71,8 @@ class LivePortrait:
         self.dtype = torch_dtype(precision, self.device)
         self.fast = fast
         self.compiles, self.compile_reason = will_compile(compile if fast else "off", self.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self._weights = dict(weights or {})
         self._networks: dict[str, nn.Module] = {}
         self._most = 0  # frames that were drawn at once
@@ -87,10 +89,11 @@ class LivePortrait:
         """One of the seven, on the device, float32 but for W and G."""
         if name not in self._networks:
             net = loaded(name, BUILDERS[name], file=self._weights.get(name))
+            winograd = uses_winograd(self.device, self.dtype, compiled=self.compiles)
             if self.fast and isinstance(net, nets.WarpingNetwork):
-                net = FastWarping(net, self.dtype)
+                net = FastWarping(net, self.dtype, winograd=winograd)
             elif self.fast and isinstance(net, nets.SpadeGenerator):
-                net = FastGenerator(net, self.dtype)
+                net = FastGenerator(net, self.dtype, winograd=winograd)
             elif name in HEAVY:
                 net = net.to(self.dtype)
             net = net.to(self.device)

@@ -4,6 +4,7 @@
 """
 
 from .generator import FastGenerator
+from .plane import uses_winograd
 from .warping import FastWarping
 
-__all__ = ["FastGenerator", "FastWarping"]
+__all__ = ["FastGenerator", "FastWarping", "uses_winograd"]

@@ -14,19 +14,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..nets.generator import Spade, SpadeBlock, SpadeGenerator
-from .convolution import LAST, Conv, DoubledConv, padded_by_one, phase_kernel, weights
+from .convolution import LAST, RepeatedConv, padded_by_one, phase_kernel, weights
+from .plane import Plane
 
 
 class FastGenerator(nn.Module):
     """Features (B, 256, 64, 64) → RGB (B, 3, 512, 512) float32 in 0…1, computed in `dtype`."""
 
-    def __init__(self, reference: SpadeGenerator, dtype: torch.dtype) -> None:
+    def __init__(self, reference: SpadeGenerator, dtype: torch.dtype, *, winograd: bool = False) -> None:
         super().__init__()
         self.dtype = dtype
-        self.fc = Conv(*weights(reference.fc), dtype)
-        self.middle = nn.ModuleList(_Block(getattr(reference, f"G_middle_{i}"), 1, dtype) for i in range(6))
-        self.up = nn.ModuleList([_Block(reference.up_0, 2, dtype), _Block(reference.up_1, 4, dtype)])
-        self.image = Conv(*weights(reference.conv_img[0]), dtype)
+        conv = Plane(dtype, winograd)
+        self.fc = conv(*weights(reference.fc))
+        self.middle = nn.ModuleList(_Block(getattr(reference, f"G_middle_{i}"), 1, conv) for i in range(6))
+        self.up = nn.ModuleList([_Block(reference.up_0, 2, conv), _Block(reference.up_1, 4, conv)])
+        self.image = conv(*weights(reference.conv_img[0]))
 
     def forward(self, feature: Tensor) -> Tensor:
         """Picture (B, 3, 512, 512)."""
@@ -41,17 +43,17 @@ class FastGenerator(nn.Module):
 class _Block(nn.Module):
     """`SpadeBlock` whose condition is enlarged `times`; where that is more than 1, its input is doubled first."""
 
-    def __init__(self, block: SpadeBlock, times: int, dtype: torch.dtype) -> None:
+    def __init__(self, block: SpadeBlock, times: int, conv: Plane) -> None:
         super().__init__()
         self.doubles = times > 1
-        self.conv_0 = Conv(block.conv_0.weight, block.conv_0.bias, dtype)
-        self.conv_1 = Conv(block.conv_1.weight, block.conv_1.bias, dtype)
-        self.norm_0 = _Modulation(block.norm_0, times, dtype)
-        self.norm_1 = _Modulation(block.norm_1, times, dtype)
+        self.conv_0 = conv(block.conv_0.weight, block.conv_0.bias)
+        self.conv_1 = conv(block.conv_1.weight, block.conv_1.bias)
+        self.norm_0 = _Modulation(block.norm_0, times, conv)
+        self.norm_1 = _Modulation(block.norm_1, times, conv)
         self.changes_width = block.changes_width
         if self.changes_width:
-            self.conv_s = Conv(block.conv_s.weight, None, dtype)
-            self.norm_s = _Modulation(block.norm_s, times, dtype, then=block.conv_s.weight[:, :, 0, 0])
+            self.conv_s = conv(block.conv_s.weight, None)
+            self.norm_s = _Modulation(block.norm_s, times, conv, then=block.conv_s.weight[:, :, 0, 0])
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         normal = F.instance_norm(x)
@@ -72,7 +74,7 @@ def _modulated(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
 class _Modulation(nn.Module):
     """The condition (B, 256, h, w) → 1 + γ (B, C, H, W) and β (B, C or as `then` says, H, W) of one SPADE."""
 
-    def __init__(self, spade: Spade, times: int, dtype: torch.dtype, *, then: Tensor | None = None) -> None:
+    def __init__(self, spade: Spade, times: int, conv: Plane, *, then: Tensor | None = None) -> None:
         super().__init__()
         gamma_weight, gamma_bias = weights(spade.mlp_gamma)
         beta_weight, beta_bias = weights(spade.mlp_beta)
@@ -84,11 +86,11 @@ class _Modulation(nn.Module):
         shared = weights(spade.mlp_shared[0])
         self.channels = len(gamma_bias)
         self.steer: nn.Module
-        if times == 4:
-            self.steer = _Quadrupled(*shared, weight, bias, dtype)
+        if times == 4 and not conv.winograd:
+            self.steer = _Quadrupled(*shared, weight, bias, conv.dtype)
         else:
-            first = (DoubledConv if times == 2 else Conv)(*shared, dtype)
-            self.steer = nn.Sequential(first, nn.ReLU(inplace=True), Conv(weight, bias, dtype))
+            first = RepeatedConv(*shared, conv.dtype, times) if times > 1 else conv(*shared)
+            self.steer = nn.Sequential(first, nn.ReLU(inplace=True), conv(weight, bias))
 
     def forward(self, condition: Tensor) -> tuple[Tensor, Tensor]:
         both = self.steer(condition)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..nets.warping import WarpingNetwork, coordinate_grid
 from .convolution import LAST, Conv, DepthConv, DepthSpectrum, folded, weights
+from .plane import Plane
 
 DEPTH = 16
 _HEAT_VARIANCE = 0.01
@@ -26,7 +27,7 @@ class FastWarping(nn.Module):
     occlusion_weight: Tensor
     occlusion_bias: Tensor
 
-    def __init__(self, reference: WarpingNetwork, dtype: torch.dtype) -> None:
+    def __init__(self, reference: WarpingNetwork, dtype: torch.dtype, *, winograd: bool = False) -> None:
         super().__init__()
         motion = reference.dense_motion_network
         self.dtype = dtype
@@ -34,16 +35,17 @@ class FastWarping(nn.Module):
         weight, bias = folded(nn.ModuleDict({"conv": motion.compress, "norm": motion.norm}))
         self.compress = Conv(weight[..., 0], bias, torch.float32)
         encoder, decoder = motion.hourglass.encoder, motion.hourglass.decoder
-        self.down = nn.ModuleList(DepthConv(*folded(b), DEPTH, dtype) for b in encoder.down_blocks)
+        conv = Plane(dtype, winograd)
+        self.down = nn.ModuleList(conv.deep(*folded(b), DEPTH) for b in encoder.down_blocks)
         self.up = nn.ModuleList(DepthConv(*folded(b), DEPTH, dtype, doubled=True) for b in decoder.up_blocks)
-        self.last = DepthConv(*folded(decoder), DEPTH, dtype)
+        self.last = conv.deep(*folded(decoder), DEPTH)
         self.mask = DepthSpectrum(*weights(motion.mask), DEPTH, dtype)
         # One output alone would leave a convolution idle: all taps as a matrix product, then summed where they belong.
         weight, bias = weights(motion.occlusion)
         taps = weight.flip(2, 3).reshape(-1, DEPTH, _KERNEL**2)
         self.register_buffer("occlusion_weight", taps.transpose(0, 1).flatten(0, 1).to(dtype).contiguous())
         self.register_buffer("occlusion_bias", bias.float())
-        self.third = Conv(*folded(reference.third), torch.float32)
+        self.third = Plane(torch.float32, winograd)(*folded(reference.third))
         self.fourth = Conv(*weights(reference.fourth), torch.float32)
 
     def forward(self, feature_3d: Tensor, *, kp_source: Tensor, kp_driving: Tensor) -> dict[str, Tensor]:
@@ -76,12 +78,11 @@ class FastWarping(nn.Module):
     def _hourglass(self, x: Tensor) -> Tensor:
         maps = [x]
         for down in self.down:
-            maps.append(F.avg_pool2d(down(maps[-1]), 2))
+            maps.append(F.avg_pool2d(F.relu_(down(maps[-1])), 2))
         y = maps.pop()
         for up in self.up:
-            y = torch.cat([up(y), maps.pop()], dim=1)
-        h: Tensor = self.last(y)
-        return h
+            y = torch.cat([F.relu_(up(y)), maps.pop()], dim=1)
+        return F.relu_(self.last(y))
 
     def _occlusion(self, h: Tensor, batch: int) -> Tensor:
         """(B, 1, H, W) before the sigmoid."""

@@ -331,18 +331,24 @@ def test_the_command_line_has_the_librarys_defaults():
     assert talk_options(parser.parse_args([])) == TalkOptions()
 
 
-def test_bench_of_the_networks(capsys):
-    pytest.importorskip("torch")
-    from liveportrait_talker import bench_neural
+def test_the_table_of_the_networks(capsys):
+    """Its arithmetic; the command itself is run with the README's others."""
+    from liveportrait_talker.bench_neural import NeuralTable
 
-    bench_neural._REPEATS, before = 1, bench_neural._REPEATS
-    try:
-        assert main(["bench", "--renderer", "neural", "--json"]) == 0
-    finally:
-        bench_neural._REPEATS = before
-    table = json.loads(capsys.readouterr().out)
-    assert set(table["plain_ms"]) == {"W", "G", "F", "M", "frame"} and set(table["fast_ms"]) == {"W", "G", "frame"}
-    assert table["ratio"] == pytest.approx(table["plain_ms"]["frame"] / table["fast_ms"]["frame"])
-    work = (342.1 + 891.6) / table["fast_ms"]["frame"] * 1e3
-    assert table["share_of_ceiling"] == pytest.approx(work / table["ceiling_gflops"][table["fast"]])
+    table = NeuralTable(
+        device="cpu",
+        plain="fp32",
+        fast="bf16",
+        path="not compiled",
+        batch_size=1,
+        warm_up_s=1.0,
+        plain_ms={"W": 2000.0, "G": 4000.0, "F": 400.0, "M": 100.0, "frame": 6000.0},
+        fast_ms={"W": 500.0, "G": 1000.0, "frame": 1500.0},
+        ceiling_gflops={"fp32": 200.0, "bf16": 1645.0},
+        copy_gbps=30.0,
+        peak_mb=2000.0,
+    )
+    assert (table.ratio, table.share_of_ceiling) == (4, pytest.approx(0.5, rel=1e-3))
+    assert table.as_json()["ratio"] == 4
+    assert re.search(r"^frame +1234 +6000 ms +1500 ms +4\.00$", str(table), re.M)
     assert "bench needs a PICTURE" in refused(capsys, "bench")

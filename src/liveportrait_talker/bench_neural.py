@@ -104,15 +104,14 @@ def bench_neural(
     import torch
 
     from .networks import build_network
-    from .render.neural.compiling import compiled, will_compile
+    from .render.neural.compiling import compile_regions, will_compile
     from .render.neural.fast import FastGenerator, FastWarping, uses_winograd
     from .render.neural.renderer import BATCH
 
     where = torch_device(device)
     dtype = torch_dtype(precision, where)
     compiles, reason = will_compile(compile, where)
-    winograd = uses_winograd(where, dtype, compiled=compiles)
-    keep_freed_memory()
+    winograd = uses_winograd(where, dtype)
     count = batch_size or BATCH[where.type]
     # Graphics processors are held against what LivePortrait itself runs: autocast to half precision.
     plain = torch.float16 if where.type == "cuda" else torch.float32
@@ -135,7 +134,8 @@ def bench_neural(
             "G": FastGenerator(nets["G"], dtype, winograd=winograd).to(where),  # type: ignore[arg-type]
         }
         if compiles:
-            fast = {name: compiled(net) for name, net in fast.items()}
+            for net in fast.values():
+                compile_regions(net)
         for net in nets.values():
             net.to(where)
         volume, face = torch.randn(1, 32, 16, 64, 64, device=where), torch.rand(1, 3, 256, 256, device=where)
@@ -149,6 +149,7 @@ def bench_neural(
                 "F": timed(lambda: nets["F"](face)),
                 "M": timed(lambda: nets["M"](face)),
             }
+        keep_freed_memory()  # as `generate` has it; the definitions run as anyone would run them
         several = {name: value.expand(count, -1, -1) for name, value in pair.items()}
         volumes, conditions = volume.expand(count, -1, -1, -1, -1), features.expand(count, -1, -1, -1)
         start = time.perf_counter()

@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 from liveportrait_talker.errors import OptionError  # noqa: E402
 from liveportrait_talker.render.neural import compiling, renderer  # noqa: E402
+from liveportrait_talker.render.neural.fast import FastGenerator, FastWarping  # noqa: E402
 from liveportrait_talker.render.neural.liveportrait import _repeated  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -47,32 +48,53 @@ def test_apple_is_left_alone():
 
 
 class Doubling(torch.nn.Module):
-    def forward(self, x: torch.Tensor, *, plus: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"out": torch.relu(2 * x) + plus}
+    def forward(self, x: torch.Tensor, plus: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return torch.relu(2 * x), None if plus is None else plus + 1
+
+
+class Network(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = Doubling(), Doubling()
+
+    def regions(self) -> list[torch.nn.Module]:
+        return [self.first, self.second]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y, more = self.first(x, x)
+        return self.second(y + more)[0]
 
 
 def test_what_is_compiled_is_the_network(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    x, plus = torch.randn(3, 5), torch.randn(3, 5)
+    x, net = torch.randn(3, 5), Network()
+    wanted = net(x)
+    compiling.compile_regions(net)
     with torch.inference_mode():
-        seen = compiling.compiled(Doubling())(x, plus=plus)["out"]
-    torch.testing.assert_close(seen, torch.relu(2 * x) + plus)
+        torch.testing.assert_close(net(x), wanted)
     assert any(tmp_path.iterdir()), "nothing is kept for the next run"
 
 
-def test_a_failing_compiler_is_told_and_done_without(monkeypatch, caplog):
-    def compile(net, **_):
+def test_the_twins_name_what_is_worth_compiling(network):
+    plain, winograd = (FastWarping(network("warping_module", ""), torch.float32, winograd=w) for w in (False, True))
+    assert plain.regions() and not winograd.regions()
+    regions = FastGenerator(network("spade_generator", ""), torch.float32).regions()
+    assert len(regions) == 16 and len({type(region) for region in regions}) == 1
+
+
+def test_a_failing_compiler_is_told_once_and_done_without(monkeypatch, caplog):
+    def compile(forward, **_):
         def fail(*args, **kwargs):
             raise RuntimeError("ld: cannot find -lsomething\nand much more")
 
         return fail
 
     monkeypatch.setattr(torch, "compile", compile)
-    net = compiling.compiled(Doubling())
-    x = torch.ones(2)
+    net = Network()
+    compiling.compile_regions(net)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            assert (net(x, plus=x)["out"] == 3).all()
+            assert (net(torch.ones(2)) == 8).all()
     assert [r.message for r in caplog.records] == [
         "torch.compile failed (ld: cannot find -lsomething): the networks run as they are."
     ]

@@ -115,7 +115,7 @@ def test_winograd_is_the_plain_sum(count, height, width, inputs, outputs, has_bi
     wanted = F.conv2d(x.double(), weight.double(), None if bias is None else bias.double(), padding=1).float()
     seen = WinogradConv(weight, bias)(x)
     assert seen.is_contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(seen, wanted, atol=2e-5 * inputs**0.5, rtol=0)
+    torch.testing.assert_close(seen, wanted, atol=5e-5 * inputs**0.5, rtol=0)
 
 
 @given(st.integers(1, 2), st.integers(1, 4), st.integers(1, 9), st.sampled_from([3, 64, 70]), st.sampled_from([2, 64]))
@@ -125,7 +125,7 @@ def test_winograd_in_depth(batch, depth, height, inputs, outputs):
     bias = random(outputs)
     wanted = F.conv3d(x.double(), weight.double(), bias.double(), padding=1).float()
     seen = WinogradDepthConv(weight, bias, depth)(volume(x))
-    torch.testing.assert_close(seen, volume(wanted), atol=4e-5 * inputs**0.5, rtol=0)
+    torch.testing.assert_close(seen, volume(wanted), atol=1e-4 * inputs**0.5, rtol=0)
 
 
 def test_winograd_in_blocks_and_threads(monkeypatch):

@@ -1,8 +1,9 @@
 """`torch.compile` for the fast twins of W and G: where it pays, and what is said where it cannot run.
 
 It fuses the element-wise passes between the convolutions. Where convolutions are quick (a GPU, a processor with AMX)
-those passes are most of the time; elsewhere they are not, and compiling has not paid in a measurement
-(docs/performance.md). What is compiled is kept in the cache folder, so that a second run does not compile anew.
+those passes are most of the time; elsewhere they are not, and compiling pays little (docs/performance.md). Only the
+regions that a network names are compiled, each kind once: a whole network takes minutes and gains no more. What is
+compiled is kept in the cache folder, so that a second run does not compile anew.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from typing import Any
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -38,32 +41,43 @@ def will_compile(choice: str, device: torch.device) -> tuple[bool, str]:
     if lack:
         return False, lack
     if device.type == "cpu" and not has_amx():
-        return False, "this processor's convolutions leave compiling nothing to win"
+        return False, "this processor's convolutions leave compiling little to win"
     return True, "the networks are compiled, once"
 
 
-def compiled(net: nn.Module) -> nn.Module:
-    """`net` compiled for the shapes it is first given. Where the compiler fails, it is said and `net` runs as is."""
+@runtime_checkable
+class HasRegions(Protocol):
+    """A network that names what is worth compiling."""
+
+    def regions(self) -> list[nn.Module]:
+        """Parts of it, in any order."""
+        ...
+
+
+def compile_regions(net: HasRegions) -> None:
+    """Have the regions of `net` compiled, for the shapes they are given. If that fails it is said, and they run as is."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
-    return _Compiled(net)
+    failed = threading.Event()  # of any of them: what one lacks, all lack
+    for region in net.regions():
+        region.forward = _Compiled(region.forward, failed)
 
 
-class _Compiled(nn.Module):
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-        self._fast: Any = torch.compile(net, dynamic=False)
+class _Compiled:
+    def __init__(self, forward: Callable[..., Any], failed: threading.Event) -> None:
+        self.forward = forward
+        self.failed = failed
+        self.fast: Callable[..., Any] = torch.compile(forward, dynamic=False)
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        if self._fast is not None:
+    def __call__(self, *args: Any) -> Any:
+        if not self.failed.is_set():
             try:
-                return self._fast(*args, **kwargs)
+                return self.fast(*args)
             except torch.OutOfMemoryError:
                 raise
             except Exception as error:  # whatever a compiler, a linker or a driver of another version says
                 log.warning("torch.compile failed (%s): the networks run as they are.", _first_line(error))
-                self._fast = None
-        return self.net(*args, **kwargs)
+                self.failed.set()
+        return self.forward(*args)
 
 
 def _lack(device: torch.device) -> str:

@@ -20,7 +20,7 @@ from ...devices import keep_freed_memory, torch_device, torch_dtype
 from ...errors import OptionError, WeightsError
 from ...models.importing import loaded
 from . import nets
-from .compiling import compiled, will_compile
+from .compiling import HasRegions, compile_regions, will_compile
 from .fast import FastGenerator, FastWarping, uses_winograd
 from .keypoints import FaceMotion
 from .nets import stitching
@@ -89,15 +89,16 @@ class LivePortrait:
         """One of the seven, on the device, float32 but for W and G."""
         if name not in self._networks:
             net = loaded(name, BUILDERS[name], file=self._weights.get(name))
-            winograd = uses_winograd(self.device, self.dtype, compiled=self.compiles)
+            winograd = uses_winograd(self.device, self.dtype)
             if self.fast and isinstance(net, nets.WarpingNetwork):
                 net = FastWarping(net, self.dtype, winograd=winograd)
             elif self.fast and isinstance(net, nets.SpadeGenerator):
                 net = FastGenerator(net, self.dtype, winograd=winograd)
             elif name in HEAVY:
                 net = net.to(self.dtype)
-            net = net.to(self.device)
-            self._networks[name] = compiled(net) if self.compiles and name in HEAVY else net
+            self._networks[name] = net = net.to(self.device)
+            if self.compiles and isinstance(net, HasRegions):
+                compile_regions(net)
         return self._networks[name]
 
     def load(self) -> LivePortrait:

@@ -30,6 +30,10 @@ class FastGenerator(nn.Module):
         self.up = nn.ModuleList([_Block(reference.up_0, 2, conv), _Block(reference.up_1, 4, conv)])
         self.image = conv(*weights(reference.conv_img[0]))
 
+    def regions(self) -> list[nn.Module]:
+        """The parts that are worth compiling: passes over memory, of few different kinds."""
+        return [part for part in self.modules() if isinstance(part, _Modulated)]
+
     def forward(self, feature: Tensor) -> Tensor:
         """Picture (B, 3, 512, 512)."""
         condition = feature.to(self.dtype, memory_format=LAST)
@@ -45,30 +49,40 @@ class _Block(nn.Module):
 
     def __init__(self, block: SpadeBlock, times: int, conv: Plane) -> None:
         super().__init__()
-        self.doubles = times > 1
         self.conv_0 = conv(block.conv_0.weight, block.conv_0.bias)
         self.conv_1 = conv(block.conv_1.weight, block.conv_1.bias)
         self.norm_0 = _Modulation(block.norm_0, times, conv)
         self.norm_1 = _Modulation(block.norm_1, times, conv)
+        self.enter, self.inside = _Modulated(doubles=times > 1), _Modulated()
         self.changes_width = block.changes_width
         if self.changes_width:
             self.conv_s = conv(block.conv_s.weight, None)
             self.norm_s = _Modulation(block.norm_s, times, conv, then=block.conv_s.weight[:, :, 0, 0])
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        gamma, beta = self.norm_s(condition) if self.changes_width else (None, None)
+        y, shortcut = self.enter(x, *self.norm_0(condition), gamma)
+        y, _ = self.inside(self.conv_0(y), *self.norm_1(condition))
+        out: Tensor = self.conv_1(y)
+        return out.add_(x) if beta is None else out.add_(self.conv_s(shortcut)).add_(beta)
+
+
+class _Modulated(nn.Module):
+    """What SPADE does to a map x (B, C, h, w) between two convolutions, element by element; `doubles`: x is doubled."""
+
+    def __init__(self, *, doubles: bool = False) -> None:
+        super().__init__()
+        self.doubles = doubles
+
+    def forward(
+        self, x: Tensor, gamma: Tensor, beta: Tensor, shortcut: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """x normalised, times γ plus β, leaky; and x normalised times the γ of the `shortcut`, if there is one."""
         normal = F.instance_norm(x)
         if self.doubles:
             normal = F.interpolate(normal, scale_factor=2, mode="nearest")
-        y: Tensor = self.conv_0(_modulated(normal, *self.norm_0(condition)))
-        y = self.conv_1(_modulated(F.instance_norm(y), *self.norm_1(condition)))
-        if not self.changes_width:
-            return y.add_(x)
-        gamma, beta = self.norm_s(condition)
-        return y.add_(self.conv_s(normal.mul_(gamma))).add_(beta)
-
-
-def _modulated(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-    return F.leaky_relu_(torch.addcmul(beta, x, gamma), 0.2)
+        active = F.leaky_relu_(torch.addcmul(beta, normal, gamma), 0.2)
+        return active, None if shortcut is None else normal.mul_(shortcut)
 
 
 class _Modulation(nn.Module):

@@ -11,9 +11,9 @@ from .convolution import Conv, DepthConv
 from .winograd import WinogradConv, WinogradDepthConv, pays
 
 
-def uses_winograd(device: torch.device, dtype: torch.dtype, *, compiled: bool) -> bool:
-    """Does it pay here? On processors in float32: a GPU's library does it itself, and a compiler would not see it."""
-    return device.type == "cpu" and dtype == torch.float32 and not compiled
+def uses_winograd(device: torch.device, dtype: torch.dtype) -> bool:
+    """Does it pay here? On processors, in float32; the libraries of graphics processors have it already."""
+    return device.type == "cpu" and dtype == torch.float32
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..nets.warping import WarpingNetwork, coordinate_grid
+from ..nets.warping import Hourglass, WarpingNetwork, coordinate_grid
 from .convolution import LAST, Conv, DepthConv, DepthSpectrum, folded, weights
 from .plane import Plane
 
@@ -30,15 +30,11 @@ class FastWarping(nn.Module):
     def __init__(self, reference: WarpingNetwork, dtype: torch.dtype, *, winograd: bool = False) -> None:
         super().__init__()
         motion = reference.dense_motion_network
-        self.dtype = dtype
+        self.dtype, self.winograd = dtype, winograd
         # Its own names: `compress` and `norm` lie side by side with the other networks.
         weight, bias = folded(nn.ModuleDict({"conv": motion.compress, "norm": motion.norm}))
         self.compress = Conv(weight[..., 0], bias, torch.float32)
-        encoder, decoder = motion.hourglass.encoder, motion.hourglass.decoder
-        conv = Plane(dtype, winograd)
-        self.down = nn.ModuleList(conv.deep(*folded(b), DEPTH) for b in encoder.down_blocks)
-        self.up = nn.ModuleList(DepthConv(*folded(b), DEPTH, dtype, doubled=True) for b in decoder.up_blocks)
-        self.last = conv.deep(*folded(decoder), DEPTH)
+        self.hourglass = _Hourglass(motion.hourglass, Plane(dtype, winograd))
         self.mask = DepthSpectrum(*weights(motion.mask), DEPTH, dtype)
         # One output alone would leave a convolution idle: all taps as a matrix product, then summed where they belong.
         weight, bias = weights(motion.occlusion)
@@ -48,12 +44,16 @@ class FastWarping(nn.Module):
         self.third = Plane(torch.float32, winograd)(*folded(reference.third))
         self.fourth = Conv(*weights(reference.fourth), torch.float32)
 
+    def regions(self) -> list[nn.Module]:
+        """The parts that are worth compiling; a compiler cannot look into Winograd's."""
+        return [] if self.winograd else [self.hourglass, self.mask]
+
     def forward(self, feature_3d: Tensor, *, kp_source: Tensor, kp_driving: Tensor) -> dict[str, Tensor]:
         """Warped features, occlusion and deformation by name, float32."""
         volume = feature_3d.float()
         batch, size = len(volume), volume.shape[2:]
         shifts = kp_source - kp_driving  # (B, 21, 3)
-        h = self._hourglass(self._groups(volume, kp_source, kp_driving, shifts))  # (B·D, 142, H, W)
+        h = self.hourglass(self._groups(volume, kp_source, kp_driving, shifts))  # (B·D, 142, H, W)
 
         mask = self.mask(h).permute(0, 2, 3, 1).softmax(dim=-1).view(batch, *size, -1)
         moved = mask[..., 1:].flatten(1, 3) @ shifts  # the background's share moves nothing
@@ -75,15 +75,6 @@ class FastWarping(nn.Module):
         groups[..., 1:, 0] = (_heat_maps(size, kp_driving) - _heat_maps(size, kp_source)).permute(0, 2, 3, 4, 1)
         return groups.flatten(4).flatten(0, 1).permute(0, 3, 1, 2)
 
-    def _hourglass(self, x: Tensor) -> Tensor:
-        maps = [x]
-        for down in self.down:
-            maps.append(F.avg_pool2d(F.relu_(down(maps[-1])), 2))
-        y = maps.pop()
-        for up in self.up:
-            y = torch.cat([F.relu_(up(y)), maps.pop()], dim=1)
-        return F.relu_(self.last(y))
-
     def _occlusion(self, h: Tensor, batch: int) -> Tensor:
         """(B, 1, H, W) before the sigmoid."""
         height, width = h.shape[2:]
@@ -91,6 +82,27 @@ class FastWarping(nn.Module):
         taps = (rows @ self.occlusion_weight).float().transpose(1, 2)  # (B, 49, H·W)
         sums = F.fold(taps, (height, width), _KERNEL, padding=_KERNEL // 2)
         return sums + self.occlusion_bias
+
+
+class _Hourglass(nn.Module):
+    """What the dense motion network sees (B·D, 110, H, W) → its features (B·D, 142, H, W)."""
+
+    def __init__(self, reference: Hourglass, conv: Plane) -> None:
+        super().__init__()
+        encoder, decoder = reference.encoder, reference.decoder
+        self.down = nn.ModuleList(conv.deep(*folded(b), DEPTH) for b in encoder.down_blocks)
+        self.up = nn.ModuleList(DepthConv(*folded(b), DEPTH, conv.dtype, doubled=True) for b in decoder.up_blocks)
+        self.last = conv.deep(*folded(decoder), DEPTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Sums and ReLU at every size, each doubled map beside the one of its size that was passed by."""
+        maps = [x]
+        for down in self.down:
+            maps.append(F.avg_pool2d(F.relu_(down(maps[-1])), 2))
+        y = maps.pop()
+        for up in self.up:
+            y = torch.cat([F.relu_(up(y)), maps.pop()], dim=1)
+        return F.relu_(self.last(y))
 
 
 def _translated(volume: Tensor, shifts: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class _DenseMotion(nn.Module):
         channels = _FIELDS * (1 + _COMPRESSED)
         self.compress = nn.Conv3d(32, _COMPRESSED, 1)
         self.norm = nn.BatchNorm3d(_COMPRESSED)
-        self.hourglass = _Hourglass(channels)
+        self.hourglass = Hourglass(channels)
         self.mask = nn.Conv3d(channels + _DECODER[-1], _FIELDS, 7, padding=3)
         self.occlusion = nn.Conv2d((channels + _DECODER[-1]) * 16, 1, 7, padding=3)
 
@@ -96,7 +96,7 @@ def _sample(volume: Tensor, grid: Tensor) -> Tensor:
     return sampled.to(volume.dtype)
 
 
-class _Hourglass(nn.Module):
+class Hourglass(nn.Module):
     """(B, C, 16, 64, 64) → (B, C + 32, 16, 64, 64); height and width shrink and grow again, depth stays."""
 
     def __init__(self, channels: int) -> None:
@@ -105,6 +105,7 @@ class _Hourglass(nn.Module):
         self.decoder = _Decoder(channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The maps seen, and what all sizes of them say."""
         h: Tensor = self.decoder(self.encoder(x))
         return h
 

@@ -55,7 +55,7 @@ class HasRegions(Protocol):
 
 
 def compile_regions(net: HasRegions) -> None:
-    """Have the regions of `net` compiled, for the shapes they are given. If that fails it is said, and they run as is."""
+    """Have the regions of `net` compiled, for the shapes they meet. If that fails it is said, and they run as is."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
     failed = threading.Event()  # of any of them: what one lacks, all lack
     for region in net.regions():

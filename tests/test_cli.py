@@ -311,6 +311,16 @@ def test_what_is_not_given_is_named(capsys):
     assert "VOICE" in refused(capsys, "generate", "face.png")
 
 
+def test_the_voice_may_stand_behind_the_options(capsys, tmp_path):
+    """argparse by itself takes it only beside the portrait."""
+    voice = tmp_path / "nothing.wav"
+    assert "nothing.wav" in refused(capsys, "generate", PORTRAIT, "-o", tmp_path / "o.mp4", "--fps", "25", voice)
+    assert "contradict" in refused(capsys, "generate", PORTRAIT, "--text", "hello", voice)
+    with pytest.raises(SystemExit, match="2"):
+        main(["generate", str(PORTRAIT), "-o", "o.mp4", "one.wav", "two.wav"])
+    assert "unrecognized arguments: one.wav two.wav;" in capsys.readouterr().err
+
+
 def test_the_default_output_keeps_the_whole_names(tmp_path, voice, monkeypatch):
     """Defect 55: a.b.png and a.c.png do not share a name. The picture keeps its size and its rim: defect 45."""
     monkeypatch.chdir(tmp_path)

@@ -32,7 +32,13 @@ EXIT_MISTAKE, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0 done, 2 a mistake the user can mend, 1 our failure, 130 Ctrl-C."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    # Before 3.13 argparse takes no second file once an option has stood between the two.
+    if len(rest) == 1 and not rest[0].startswith("-") and getattr(arguments, "voice", arguments) is None:
+        arguments.voice = Path(rest.pop())
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return guarded(lambda: arguments.run(arguments), debug=arguments.debug, quiet=arguments.quiet)
 
 

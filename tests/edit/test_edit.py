@@ -17,6 +17,7 @@ from liveportrait_talker.errors import OptionError
 from liveportrait_talker.face.readings import face_readings
 from liveportrait_talker.face.tracker import track
 from liveportrait_talker.media import Footage, open_footage
+from liveportrait_talker.render.embedded.limits import Limits
 from liveportrait_talker.render.neural.sliders import sliders
 
 PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.png"
@@ -47,6 +48,24 @@ def test_at_rest_the_picture_comes_back(session):
     assert np.array_equal(session.draw(EditOptions()), session.picture)
     almost = session.draw(EditOptions(smile=1e-9))
     assert np.abs(almost.astype(int) - session.picture).max() <= 1
+
+
+def test_what_a_picture_cannot_do_is_said_once(caplog):
+    session = Editor().open(PORTRAIT, "embedded", EditSetup(max_size=320))
+    caplog.clear()
+    with caplog.at_level("WARNING"):
+        session.draw(EditOptions(rotate_yaw=8, aaa=60))
+        assert not caplog.records
+        for yaw in (20, 19):
+            session.draw(EditOptions(rotate_yaw=yaw))
+    (note,) = (record.getMessage() for record in caplog.records)
+    assert note.endswith("by 0 10 0° at most (pitch, yaw, roll), not by the 0 20 0° asked for.")
+    caplog.clear()
+    limits = Limits(turn_share=1.0, aperture=0.0)
+    with caplog.at_level("WARNING"):
+        assert not limits.warn_of_opening(np.array([0.2, 0, 0, 0, 0]))
+        assert limits.warn_of_opening(np.array([0.5, 0, 0, 0, 0]))
+    assert "by the 50 % asked for" in caplog.text
 
 
 @pytest.mark.parametrize(

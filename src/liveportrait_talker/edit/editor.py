@@ -27,13 +27,14 @@ from ..face.tracked import TrackedSource
 from ..face.tracker import track
 from ..media import VideoWriter, check_encoder, check_output, open_footage
 from ..media.picture import check_picture_output, write_picture
+from ..motion.track import MouthControls
 from ..motion_plan import OnProgress
 from ..option_fields import given
 from ..options import TalkOptions
 from ..render.composite import paste
 from ..render.protocol import FaceFrame, Renderer
 from .keyframes import Keyframe, edits, frame_count, read_keyframes
-from .motion import edited_track
+from .motion import asked_turn, bent, edited_track
 from .options import NEURAL_ONLY, EditOptions, EditSetup
 
 __all__ = ["EditOptions", "EditReport", "EditSession", "EditSetup", "Editor", "Keyframe", "read_keyframes"]
@@ -258,10 +259,21 @@ def _read_once(read: Callable[[TrackedSource], _Read]) -> Callable[[TrackedSourc
 def _by_mesh(
     renderer: Renderer, source: TrackedSource, setup: EditSetup
 ) -> Callable[[EditOptions, TrackedSource | None], FaceFrame]:
+    from ..render.embedded.limits import Limits
+    from ..render.embedded.renderer import EmbeddedFace
+
     face, own, copied = renderer.prepare(source), face_readings(source), _read_once(face_readings)
+    assert isinstance(face, EmbeddedFace)
+    limits, noted = Limits.of(source.faces[0]), {"turn": False, "mouth": False}
 
     def drawn(edit: EditOptions, sample: TrackedSource | None) -> FaceFrame:
-        return next(face.frames(edited_track(edit, own, copied(sample))))
+        shown = copied(sample)
+        track, turn = edited_track(edit, own, shown), asked_turn(edit, shown)
+        # Each once a session: sliders move often.
+        noted["turn"] = noted["turn"] or limits.warn_of_turns(turn[None], limits.rotation(bent(turn)))
+        assert isinstance(track.mouth, MouthControls)
+        noted["mouth"] = noted["mouth"] or limits.warn_of_opening(track.mouth.values[0])
+        return next(face.frames(track, notes=False))
 
     drawn(EditOptions(blink=-1, pupil_x=1, aaa=5, rotate_yaw=1), None)  # what is made once is made now
     return drawn

@@ -40,7 +40,6 @@ def edited_track(edit: ExpressionEdit, own: FaceReadings, sample: FaceReadings |
         sample: of a face that is copied: one frame.
     """
     rest = Rest.usual()
-    turn = swap_convention(edit.turn_deg())
     mouth = _mouth(edit)
     blink = np.full(2, -edit.blink / _SHUT if edit.blink < 0 else -_WIDEN * edit.blink)
     blink[0] += edit.wink / _WINK
@@ -59,16 +58,28 @@ def edited_track(edit: ExpressionEdit, own: FaceReadings, sample: FaceReadings |
             blink = blink + ratio * closure(sample.eye_ratios[:1], rest.eyes)[0]
             gaze = gaze + ratio * (sample.gaze[0] - rest.gaze) / LOOK
             brows = brows + ratio * np.clip(sample.brow_height[0] - rest.brows, -_BROWS_MOST, _BROWS_MOST)
-        if parts in ("all", "rotation"):
-            turn = turn + ratio * sample.rotation_deg[0]
     return MotionTrack(
         fps=own.fps,
-        head=HeadTrack.turning((_TURN_DEG * np.tanh(turn / _TURN_DEG))[None]),
+        head=HeadTrack.turning(bent(asked_turn(edit, sample))[None]),
         blink=np.clip(blink, -0.3, 1)[None],
         gaze=np.clip(gaze, -1, 1)[None],
         mouth=MouthControls(mouth[None]),
         brows=brows[None],
     )
+
+
+def asked_turn(edit: ExpressionEdit, sample: FaceReadings | None = None) -> Floats:
+    """(3,) pitch, yaw, roll that the sliders and the copied face ask for, degrees."""
+    turn: Floats = swap_convention(edit.turn_deg())
+    if sample is not None and edit.sample_parts in ("all", "rotation"):
+        turn = turn + edit.sample_ratio * sample.rotation_deg[0]
+    return turn
+
+
+def bent(turn_deg: Floats) -> Floats:
+    """(3,) angles, bent so that a slider has no dead end where the renderer's limit is reached."""
+    bent_deg: Floats = _TURN_DEG * np.tanh(turn_deg / _TURN_DEG)
+    return bent_deg
 
 
 def _mouth(edit: ExpressionEdit) -> Floats:

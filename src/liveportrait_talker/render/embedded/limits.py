@@ -69,16 +69,34 @@ class Limits:
                 name,
             )
 
-    def warn_of_turns(self, rotation_deg: Floats) -> None:
-        """Say in one sentence where (T, 3) angles go well beyond what is drawn of them."""
-        widest = np.abs(rotation_deg).max(axis=0, initial=0.0)
-        drawn = self.rotation(widest)
-        if (drawn < 0.75 * widest - 1.0).any():
+    def warn_of_turns(self, asked_deg: Floats, drawn_deg: Floats | None = None) -> bool:
+        """Say in one sentence where (T, 3) angles go well beyond what is drawn of them; was it said?
+
+        `drawn_deg` (3,) is what is drawn of the widest, where that is not `rotation`'s alone.
+        """
+        widest = np.abs(asked_deg).max(axis=0, initial=0.0)
+        drawn = self.rotation(widest) if drawn_deg is None else np.abs(drawn_deg)
+        beyond = bool((drawn < 0.75 * widest - 1.0).any())
+        if beyond:
             log.warning(
                 "the embedded renderer turns this head by %s° at most (pitch, yaw, roll), not by the %s° asked for.",
                 " ".join(f"{v:.0f}" for v in drawn),
                 " ".join(f"{v:.0f}" for v in widest),
             )
+        return beyond
+
+    def warn_of_opening(self, controls: Floats) -> bool:
+        """Say in one sentence where (5,) mouth controls open it much further than is drawn; was it said?"""
+        asked, drawn = self.aperture + controls[0], self.aperture + self.mouth(controls)[0]
+        beyond = bool(drawn < 0.75 * asked - 0.01)
+        if beyond:
+            log.warning(
+                "the embedded renderer opens this mouth by %.0f %% of the distance of the eyes at most, not by the "
+                "%.0f %% asked for.",
+                100 * drawn,
+                100 * asked,
+            )
+        return beyond
 
     def rotation(self, rotation_deg: Floats) -> Floats:
         """(3,) pitch, yaw, roll asked for → drawn."""

@@ -66,12 +66,16 @@ class EmbeddedFace:
             self._portrait = (index, Portrait(image, face, self._tones, drawn_once=not self._source.is_still))
         return self._portrait[1]
 
-    def frames(self, track: MotionTrack) -> Iterator[FaceFrame]:
-        """One drawn face a track frame; a source video shorter than the track plays forth and back."""
+    def frames(self, track: MotionTrack, *, notes: bool = True) -> Iterator[FaceFrame]:
+        """One drawn face a track frame; a source video shorter than the track plays forth and back.
+
+        `notes`: say where the head is asked to turn further than it can.
+        """
         mouth = track.mouth
         if isinstance(mouth, LipKeypoints):  # told from a mouth with its lips shut
             mouth = relative_to_source(mouth_controls(mouth).values, self._source, track.fps)
-        Limits.of(self._source.faces[0]).warn_of_turns(track.head.rotation_deg)
+        if notes:
+            Limits.of(self._source.faces[0]).warn_of_turns(track.head.rotation_deg)
         crop_width = self._source.faces[0].crop.scale * self._source.faces[0].crop.size[0]
         for k, index in enumerate(self._source.frame_indices(len(track), track.fps)):
             if not self._source.shows_face(int(index)):

@@ -149,7 +149,8 @@ def bench_neural(
                 "F": timed(lambda: nets["F"](face)),
                 "M": timed(lambda: nets["M"](face)),
             }
-        keep_freed_memory()  # as `generate` has it; the definitions run as anyone would run them
+        if where.type == "cpu":
+            keep_freed_memory()  # as `generate` has it; the definitions run as anyone would run them
         several = {name: value.expand(count, -1, -1) for name, value in pair.items()}
         volumes, conditions = volume.expand(count, -1, -1, -1, -1), features.expand(count, -1, -1, -1)
         start = time.perf_counter()

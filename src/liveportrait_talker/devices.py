@@ -109,10 +109,11 @@ def keep_freed_memory() -> None:
     """Have the C library keep what large tensors leave for the next ones, where it can be told to (glibc on Linux).
 
     By itself it gives each of them new pages of the system, which must be filled with zeros first: a tenth of a frame.
+    It holds for the whole process, and for good.
     """
     if not sys.platform.startswith("linux"):
         return
     library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):
-        library.mallopt(_MMAP_THRESHOLD, 2**30)
+    # Older ones refuse more than half of a heap, 32 MiB. The second call alone would do harm: it ends their own tuning.
+    if hasattr(library, "mallopt") and any(library.mallopt(_MMAP_THRESHOLD, size) for size in (2**30, 2**25)):
         library.mallopt(_TRIM_THRESHOLD, 2**30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,7 +15,8 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 
 from liveportrait_talker.devices import has_bf16  # noqa: E402
-from liveportrait_talker.render.neural.fast import FastGenerator, FastWarping  # noqa: E402
+from liveportrait_talker.render.neural import liveportrait  # noqa: E402
+from liveportrait_talker.render.neural.fast import FastGenerator, FastWarping, uses_winograd  # noqa: E402
 from liveportrait_talker.render.neural.fast import winograd as winograd_module  # noqa: E402
 from liveportrait_talker.render.neural.fast.convolution import (  # noqa: E402
     DepthConv,
@@ -23,9 +25,11 @@ from liveportrait_talker.render.neural.fast.convolution import (  # noqa: E402
 )
 from liveportrait_talker.render.neural.fast.generator import _Quadrupled  # noqa: E402
 from liveportrait_talker.render.neural.fast.warping import _translated  # noqa: E402
-from liveportrait_talker.render.neural.fast.winograd import WinogradConv, WinogradDepthConv  # noqa: E402
+from liveportrait_talker.render.neural.fast.winograd import WinogradConv, WinogradDepthConv, pays  # noqa: E402
 from liveportrait_talker.render.neural.nets.warping import coordinate_grid  # noqa: E402
 
+THREADS = torch.get_num_threads()
+WINOGRADS = 47  # of G's convolutions: all with many channels
 EXACT = 2e-5  # rounding of float32, for sums of numbers near 1
 
 
@@ -59,6 +63,7 @@ def test_warping_is_the_definition(network, case, winograd):
     with torch.inference_mode():
         twin = FastWarping(network("warping_module", ""), torch.float32, winograd=winograd)
         seen = twin(feature, kp_source=source, kp_driving=driving)
+    assert sum(isinstance(part, WinogradDepthConv) for part in twin.modules()) == (6 if winograd else 0)
     for name, allowed in (("out", 2e-4), ("occlusion_map", 2e-5), ("deformation", 5e-6)):  # the goldens' tolerances
         assert (seen[name] - wanted[name]).abs().max() <= allowed, name
 
@@ -67,7 +72,9 @@ def test_warping_is_the_definition(network, case, winograd):
 def test_generator_is_the_definition(network, case, winograd):
     _, warped, wanted = case
     with torch.inference_mode():
-        seen = FastGenerator(network("spade_generator", ""), torch.float32, winograd=winograd)(warped["out"][:1])
+        twin = FastGenerator(network("spade_generator", ""), torch.float32, winograd=winograd)
+        seen = twin(warped["out"][:1])
+    assert sum(isinstance(part, WinogradConv) for part in twin.modules()) == (WINOGRADS if winograd else 0)
     assert (seen - wanted).abs().max() <= 2e-5
 
 
@@ -128,6 +135,40 @@ def test_winograd_in_depth(batch, depth, height, inputs, outputs):
     torch.testing.assert_close(seen, volume(wanted), atol=1e-4 * inputs**0.5, rtol=0)
 
 
+def test_winograd_is_taken_where_it_pays():
+    cpu, bf16 = torch.device("cpu"), torch.bfloat16
+    assert uses_winograd(cpu, torch.float32)
+    assert not uses_winograd(cpu, bf16) and not uses_winograd(torch.device("cuda"), torch.float32)
+    assert pays(512, 512) and pays(110, 64) and not pays(64, 12)
+
+
+def test_the_renderer_takes_it_on_a_processor(network, monkeypatch):
+    monkeypatch.setattr(liveportrait, "loaded", lambda name, build, file=None: network(name, ""))
+    networks = liveportrait.LivePortrait(device="cpu", precision="fp32")
+    assert any(isinstance(part, WinogradConv) for part in networks.network("spade_generator").modules())
+    assert any(isinstance(part, WinogradDepthConv) for part in networks.network("warping_module").modules())
+
+
+def test_a_child_process_has_its_own_threads(monkeypatch):
+    conv, x = WinogradConv(random(4, 4, 3, 3), None), random(1, 4, 9, 9)
+    torch.set_num_threads(1)  # a forked torch can do no more
+    try:
+        conv(x)
+        child = multiprocessing.get_context("fork").Process(target=conv, args=(x,))
+        child.start()
+        child.join(30)
+        assert child.exitcode == 0
+    finally:
+        torch.set_num_threads(THREADS)
+
+
+def test_no_picture_at_all_and_other_layouts():
+    conv = WinogradConv(random(4, 4, 3, 3), None)
+    assert conv(torch.empty(0, 4, 8, 8)).shape == (0, 4, 8, 8)
+    x = random(1, 4, 8, 12)
+    torch.testing.assert_close(conv(x), conv(x.contiguous(memory_format=torch.channels_last)), atol=0, rtol=0)
+
+
 def test_winograd_in_blocks_and_threads(monkeypatch):
     """A scratch memory of one row of tiles, and one that others left full of NaN."""
     x, weight, bias = random(2, 20, 12, 30), random(6, 20, 3, 3), random(6)
@@ -135,12 +176,12 @@ def test_winograd_in_blocks_and_threads(monkeypatch):
     wanted = conv(x), deep(x)
     monkeypatch.setattr(winograd_module, "_SCRATCH", 1)
     winograd_module._kept.memory.fill(np.nan)
-    torch.testing.assert_close(conv(x), wanted[0], atol=0, rtol=0)
+    torch.testing.assert_close(conv(x), wanted[0], atol=EXACT, rtol=EXACT)
     winograd_module._kept.memory.fill(np.nan)
-    torch.testing.assert_close(deep(x), wanted[1], atol=0, rtol=0)
+    torch.testing.assert_close(deep(x), wanted[1], atol=EXACT, rtol=EXACT)
     with ThreadPoolExecutor(4) as pool:  # each thread has its own scratch memory
         for seen in pool.map(conv, [x] * 8):
-            torch.testing.assert_close(seen, wanted[0], atol=0, rtol=0)
+            torch.testing.assert_close(seen, wanted[0], atol=EXACT, rtol=EXACT)
 
 
 @given(st.integers(1, 2), st.sampled_from([(4, 3), (6, 5), (16, 7), (10, 7)]), st.integers(1, 3), st.integers(1, 3))

@@ -25,6 +25,8 @@ from ...errors import OptionError
 log = logging.getLogger(__name__)
 
 _COMPILERS = ("g++", "clang++")
+_GRAPHS = 64
+_failed = threading.Event()  # once and for all networks: what one lacks, all lack
 
 
 def will_compile(choice: str, device: torch.device) -> tuple[bool, str]:
@@ -57,26 +59,26 @@ class HasRegions(Protocol):
 def compile_regions(net: HasRegions) -> None:
     """Have the regions of `net` compiled, for the shapes they meet. If that fails it is said, and they run as is."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
-    failed = threading.Event()  # of any of them: what one lacks, all lack
     for region in net.regions():
-        region.forward = _Compiled(region.forward, failed)
+        region.forward = _Compiled(region.forward)
 
 
 class _Compiled:
-    def __init__(self, forward: Callable[..., Any], failed: threading.Event) -> None:
+    def __init__(self, forward: Callable[..., Any]) -> None:
         self.forward = forward
-        self.failed = failed
-        self.fast: Callable[..., Any] = torch.compile(forward, dynamic=False)
+        # Regions of one kind share a limit: each of their shapes, for each size of batch, is a graph.
+        compile: Callable[..., Callable[..., Any]] = torch.compile  # its stubs do not know `recompile_limit`
+        self.fast = compile(forward, dynamic=False, recompile_limit=_GRAPHS)
 
     def __call__(self, *args: Any) -> Any:
-        if not self.failed.is_set():
+        if not _failed.is_set():
             try:
                 return self.fast(*args)
             except torch.OutOfMemoryError:
                 raise
             except Exception as error:  # whatever a compiler, a linker or a driver of another version says
                 log.warning("torch.compile failed (%s): the networks run as they are.", _first_line(error))
-                self.failed.set()
+                _failed.set()
         return self.forward(*args)
 
 

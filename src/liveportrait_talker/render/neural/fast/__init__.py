@@ -3,8 +3,8 @@
 `nets` are the definition; tests hold these against them. Each is made from a loaded reference network.
 """
 
+from .factory import uses_winograd
 from .generator import FastGenerator
-from .plane import uses_winograd
 from .warping import FastWarping
 
 __all__ = ["FastGenerator", "FastWarping", "uses_winograd"]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..nets.generator import Spade, SpadeBlock, SpadeGenerator
 from .convolution import LAST, RepeatedConv, padded_by_one, phase_kernel, weights
-from .plane import Plane
+from .factory import Convolutions
 
 
 class FastGenerator(nn.Module):
@@ -24,7 +24,7 @@ class FastGenerator(nn.Module):
     def __init__(self, reference: SpadeGenerator, dtype: torch.dtype, *, winograd: bool = False) -> None:
         super().__init__()
         self.dtype = dtype
-        conv = Plane(dtype, winograd)
+        conv = Convolutions(dtype, winograd)
         self.fc = conv(*weights(reference.fc))
         self.middle = nn.ModuleList(_Block(getattr(reference, f"G_middle_{i}"), 1, conv) for i in range(6))
         self.up = nn.ModuleList([_Block(reference.up_0, 2, conv), _Block(reference.up_1, 4, conv)])
@@ -47,7 +47,7 @@ class FastGenerator(nn.Module):
 class _Block(nn.Module):
     """`SpadeBlock` whose condition is enlarged `times`; where that is more than 1, its input is doubled first."""
 
-    def __init__(self, block: SpadeBlock, times: int, conv: Plane) -> None:
+    def __init__(self, block: SpadeBlock, times: int, conv: Convolutions) -> None:
         super().__init__()
         self.conv_0 = conv(block.conv_0.weight, block.conv_0.bias)
         self.conv_1 = conv(block.conv_1.weight, block.conv_1.bias)
@@ -88,7 +88,7 @@ class _Modulated(nn.Module):
 class _Modulation(nn.Module):
     """The condition (B, 256, h, w) → 1 + γ (B, C, H, W) and β (B, C or as `then` says, H, W) of one SPADE."""
 
-    def __init__(self, spade: Spade, times: int, conv: Plane, *, then: Tensor | None = None) -> None:
+    def __init__(self, spade: Spade, times: int, conv: Convolutions, *, then: Tensor | None = None) -> None:
         super().__init__()
         gamma_weight, gamma_bias = weights(spade.mlp_gamma)
         beta_weight, beta_bias = weights(spade.mlp_beta)

@@ -1,8 +1,8 @@
 """W for inference: `nets.WarpingNetwork`, its volumes laid out as (B·16, C, H, W), channels last.
 
-The convolutions are those of `convolution`; the deep mask kernel goes through a Fourier transform along depth. The 21
-moved volumes are translations, so that one interpolation matrix an axis does for sampling, and a Gaussian in three
-dimensions is a product of three. What decides where a pixel comes from (coordinates, sampling, the last two
+The convolutions are those of `convolution` or `winograd`; the deep mask kernel goes through a Fourier transform along
+depth. The 21 moved volumes are translations, so that one interpolation matrix an axis does for sampling, and a Gaussian
+in three dimensions is a product of three. What decides where a pixel comes from (coordinates, sampling, the last two
 convolutions: 3 % of the work) stays in float32.
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..nets.warping import Hourglass, WarpingNetwork, coordinate_grid
 from .convolution import LAST, Conv, DepthConv, DepthSpectrum, folded, weights
-from .plane import Plane
+from .factory import Convolutions
 
 DEPTH = 16
 _HEAT_VARIANCE = 0.01
@@ -34,18 +34,18 @@ class FastWarping(nn.Module):
         # Its own names: `compress` and `norm` lie side by side with the other networks.
         weight, bias = folded(nn.ModuleDict({"conv": motion.compress, "norm": motion.norm}))
         self.compress = Conv(weight[..., 0], bias, torch.float32)
-        self.hourglass = _Hourglass(motion.hourglass, Plane(dtype, winograd))
+        self.hourglass = _Hourglass(motion.hourglass, Convolutions(dtype, winograd))
         self.mask = DepthSpectrum(*weights(motion.mask), DEPTH, dtype)
         # One output alone would leave a convolution idle: all taps as a matrix product, then summed where they belong.
         weight, bias = weights(motion.occlusion)
         taps = weight.flip(2, 3).reshape(-1, DEPTH, _KERNEL**2)
         self.register_buffer("occlusion_weight", taps.transpose(0, 1).flatten(0, 1).to(dtype).contiguous())
         self.register_buffer("occlusion_bias", bias.float())
-        self.third = Plane(torch.float32, winograd)(*folded(reference.third))
+        self.third = Convolutions(torch.float32, winograd)(*folded(reference.third))
         self.fourth = Conv(*weights(reference.fourth), torch.float32)
 
     def regions(self) -> list[nn.Module]:
-        """The parts that are worth compiling; a compiler cannot look into Winograd's."""
+        """The parts that are worth compiling; with Winograd's little is left that gains."""
         return [] if self.winograd else [self.hourglass, self.mask]
 
     def forward(self, feature_3d: Tensor, *, kp_source: Tensor, kp_driving: Tensor) -> dict[str, Tensor]:
@@ -87,7 +87,7 @@ class FastWarping(nn.Module):
 class _Hourglass(nn.Module):
     """What the dense motion network sees (B·D, 110, H, W) → its features (B·D, 142, H, W)."""
 
-    def __init__(self, reference: Hourglass, conv: Plane) -> None:
+    def __init__(self, reference: Hourglass, conv: Convolutions) -> None:
         super().__init__()
         encoder, decoder = reference.encoder, reference.decoder
         self.down = nn.ModuleList(conv.deep(*folded(b), DEPTH) for b in encoder.down_blocks)

@@ -3,7 +3,7 @@
 Lavin and Gray, "Fast algorithms for convolutional neural networks" (2016): of each tile of 6×6 pixels, 36 values are
 made that are multiplied by 36 values made of the kernel; 4×4 pixels come of the products. Over tiles and channels the
 products are 36 matrix products. The values are those of polynomials at 0, ±√2, ±1/√2 and ∞, with which float32 rounds
-no worse than in the plain sum; half precision would lose too much.
+about as well as in the plain sum; half precision would lose too much.
 
 The transforms are compiled by Numba and run in threads of our own, a few rows of tiles at a time, so that what lies
 between them stays in the processor's cache.
@@ -11,6 +11,7 @@ between them stays in the processor's cache.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -100,6 +101,7 @@ class WinogradDepthConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The sums, nothing after them."""
+        assert len(x) % self.depth == 0
         seen, out = _planes(x), _like(x, len(self.bias))
         inputs, outputs = self.values.shape[2:]
         wide = _tiles(x.shape[3])
@@ -134,7 +136,7 @@ def _planes(x: Tensor) -> Floats:
 
 def _like(x: Tensor, outputs: int) -> Tensor:
     count, _, height, width = x.shape
-    return torch.empty(count, height, width, outputs)
+    return x.new_empty(count, height, width, outputs)
 
 
 def _tiles(length: int) -> int:
@@ -143,7 +145,7 @@ def _tiles(length: int) -> int:
 
 def _blocks(rows: int, numbers: int) -> list[range]:
     """The rows of tiles, in blocks that the scratch memory holds; a row takes so many numbers for each value."""
-    most = max(1, _SCRATCH // (4 * _VALUES * numbers))
+    most = max(1, _SCRATCH // (4 * _VALUES * max(1, numbers)))
     count = -(-rows // most)
     return [range(rows * k // count, rows * (k + 1) // count) for k in range(count)]
 
@@ -166,12 +168,16 @@ def _scratch(*shapes: tuple[int, int]) -> list[Tensor]:
 
 @lru_cache(maxsize=1)
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="winograd")
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="winograd")
+
+
+if hasattr(os, "register_at_fork"):  # a child has none of the threads
+    os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
 def _in_pieces(work: Callable[[int, int], Any], count: int) -> None:
     """`work` on the numbers from 0 to `count`, each thread its share."""
-    pieces = min(torch.get_num_threads(), count)
+    pieces = max(1, min(torch.get_num_threads(), count))
     bounds = [count * k // pieces for k in range(pieces + 1)]
     for _ in _threads().map(work, bounds[:-1], bounds[1:]):
         pass

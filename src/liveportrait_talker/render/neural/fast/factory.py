@@ -17,7 +17,7 @@ def uses_winograd(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 @dataclass(frozen=True)
-class Plane:
+class Convolutions:
     """Makes convolutions in `dtype`; by `winograd` those of 3×3 whose many channels make it pay."""
 
     dtype: torch.dtype

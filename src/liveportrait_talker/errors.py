@@ -13,6 +13,14 @@ class MediaError(TalkerError):
     """A picture, video or sound that cannot be read, or an output that cannot be written."""
 
 
+class EndedEarly(MediaError):
+    """A run over many files had to stop before its end; `report` says what it did and where it stopped."""
+
+    def __init__(self, message: str, report: object) -> None:
+        super().__init__(message)
+        self.report = report
+
+
 class NoFaceError(TalkerError):
     """No usable face in a picture or video."""
 

@@ -20,7 +20,7 @@ from training_videos import hosting, numbers, text, write_metadata, write_video
 pytest.importorskip("yt_dlp")
 
 from liveportrait_talker import journal
-from liveportrait_talker.errors import MediaError, OptionError
+from liveportrait_talker.errors import EndedEarly, MediaError, OptionError
 from liveportrait_talker.training import download as module
 from liveportrait_talker.training.commands import add_training_parsers
 from liveportrait_talker.training.download import DownloadOptions, download, fetch_and_cut
@@ -162,8 +162,10 @@ def test_a_full_disk_ends_the_run_and_the_next_goes_on(host, files, tmp_path, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(path, "replace", full)
-        with pytest.raises(MediaError, match="the disk is full; make room and run the same command again"):
+        with pytest.raises(EndedEarly, match="the disk is full; make room and run the same command again") as end:
             download(root, dataset, options(host, parallel=1))
+    assert end.value.report.reasons == {"the disk is full": 1} and end.value.report.utterances == {"done": 1}
+    assert end.value.report.failures == (("a/v1", "the disk is full"),)
     assert len(journal.read_entries(dataset / "download.journal")) == 1
     assert not (dataset / "download.jsonl").exists() and not (dataset / ".work").exists()
     host.asked.clear()

@@ -22,7 +22,7 @@ torch = pytest.importorskip("torch")
 from extracting import faceless_video, metadata_text, talking_video  # noqa: E402
 
 from liveportrait_talker.cli import main  # noqa: E402
-from liveportrait_talker.errors import MediaError  # noqa: E402
+from liveportrait_talker.errors import EndedEarly, MediaError  # noqa: E402
 from liveportrait_talker.face.alignment import recon_picture  # noqa: E402
 from liveportrait_talker.face.liveportrait_crop import portrait_crop  # noqa: E402
 from liveportrait_talker.face.tracker import FaceTracker  # noqa: E402
@@ -213,14 +213,19 @@ def test_trackers_made_by_several_threads_leave_the_terminal_open(capfd):
     assert "heard" in capfd.readouterr().err
 
 
-def test_a_full_disk_ends_the_run_and_it_goes_on(dataset, without_networks, monkeypatch):
+def test_a_full_disk_ends_the_run_and_it_goes_on(dataset, without_networks, monkeypatch, capsys):
     def full(record, path):
         raise MediaError("the disk is full; make room and run the same command again: it goes on where it stopped.")
 
     with monkeypatch.context() as patch:
         patch.setattr(extractor, "write_record", full)
-        with pytest.raises(MediaError, match="disk is full"):
+        with pytest.raises(EndedEarly, match="disk is full") as end:
             extract(dataset, None, ONE_BY_ONE)
+        assert main(["dataset", "extract", str(dataset), "--quiet", "--json"]) == 2
+    assert end.value.report.reasons == {"the disk is full": 1} and len(end.value.report.failures) == 1
+    told = capsys.readouterr()
+    assert json.loads(told.out)["reasons"] == {"the disk is full": 1}
+    assert told.err.startswith("error: the disk is full; make room")
     assert extract(dataset, None, ONE_BY_ONE).worked_on == 3
 
 

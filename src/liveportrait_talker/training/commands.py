@@ -14,8 +14,8 @@ from typing import Any
 
 from ..cluster import Cluster, add_cluster_options, cluster_of
 from ..devices import DEVICES, require_torch
-from ..errors import OptionError
-from .download import DownloadOptions, download
+from ..errors import EndedEarly, OptionError
+from .download import DownloadOptions, DownloadReport, download
 from .download import lost as lost_video
 from .fetch import FetchPolicy
 from .options import PRECISIONS, ExtractOptions, Problem, Split, TrainOptions
@@ -194,10 +194,12 @@ def _download(arguments: argparse.Namespace, show: Progress) -> int:
         val_share=arguments.val_share,
     )
     run = None if cluster is None else lambda worker, jobs: cluster.map(worker, jobs, lost=lost_video)
-    with show(arguments.quiet) as tell:
-        report = download(arguments.metadata, arguments.dataset, options, on_progress=tell, run=run)
-    _say(report, arguments)
-    return 0
+
+    def work() -> DownloadReport:
+        with show(arguments.quiet) as tell:
+            return download(arguments.metadata, arguments.dataset, options, on_progress=tell, run=run)
+
+    return _told(arguments, work)
 
 
 def _rate(arguments: argparse.Namespace, cluster: Cluster | None) -> float | None:
@@ -209,7 +211,7 @@ def _rate(arguments: argparse.Namespace, cluster: Cluster | None) -> float | Non
 
 def _extract(arguments: argparse.Namespace, show: Progress) -> int:
     require_torch("dataset extract")
-    from .extract import extract
+    from .extract import ExtractReport, extract
     from .extractor import lost
 
     cluster = cluster_of(arguments)
@@ -222,10 +224,12 @@ def _extract(arguments: argparse.Namespace, show: Progress) -> int:
         retry_failed=arguments.retry_failed,
     )
     run = None if cluster is None else lambda worker, jobs: cluster.map(worker, jobs, lost=lost)
-    with show(arguments.quiet) as tell:
-        report = extract(arguments.dataset, arguments.metadata, options, on_progress=tell, run=run)
-    _say(report, arguments)
-    return 0
+
+    def work() -> ExtractReport:
+        with show(arguments.quiet) as tell:
+            return extract(arguments.dataset, arguments.metadata, options, on_progress=tell, run=run)
+
+    return _told(arguments, work)
 
 
 def _train(arguments: argparse.Namespace, show: Progress) -> int:
@@ -292,6 +296,16 @@ def require_training(verb: str) -> None:
     require_torch(verb)
     if importlib.util.find_spec("lightning") is None:
         raise OptionError(f"{verb} needs Lightning: pip install 'liveportrait-talker[train]' brings it.")
+
+
+def _told(arguments: argparse.Namespace, work: Callable[[], Any]) -> int:
+    """Do the work and print its report, that of a run that ended early too, before the error that ended it."""
+    try:
+        _say(work(), arguments)
+    except EndedEarly as end:
+        _say(end.report, arguments)
+        raise
+    return 0
 
 
 def _say(report: Any, arguments: argparse.Namespace) -> None:

@@ -21,7 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..errors import MediaError, OptionError
+from ..errors import EndedEarly, MediaError, OptionError
 from ..journal import DONE, FAILED, LATER, Entry, Journal, read_entries, write_sorted
 from ..models.store import offline
 from .fetch import FetchError, FetchPolicy, Stopped, fetch
@@ -181,7 +181,8 @@ def download(
     done, total)` counts source videos.
 
     Raises:
-        MediaError: there is no metadata, another run has the data set, it cannot be written, or the disk is full.
+        EndedEarly: the disk is full or cannot be written; the error has the report of what was done.
+        MediaError: there is no metadata, or another run has the data set.
         OptionError: yt-dlp is not installed.
     """
     options = options or DownloadOptions()
@@ -216,10 +217,12 @@ def download(
         done, total = len(folders) - len(jobs), len(folders)
         tell("download", done, total)
         outcomes = (run or _threads(options.parallel, name))(fetch_and_cut, jobs)
+        ended = None
         try:
             for outcome in outcomes:
                 if outcome.status == _FATAL:
-                    raise MediaError(outcome.reason or "the run cannot go on.")
+                    ended = (outcome.key, outcome.reason or "the run cannot go on.")
+                    break
                 if outcome.status != _STOPPED:
                     journal.add(outcome.key, _merged(journal.entries.get(outcome.key), outcome))
                     done += 1
@@ -229,8 +232,11 @@ def download(
                 outcomes.close()  # now, not when somebody collects it: its threads must end before the lock is let go
             shutil.rmtree(work, ignore_errors=True)
         rows = _rows(journal.entries, options)
+        report = _report(dataset, len(jobs), journal.entries, rows, notes, ended)
+        if ended:
+            raise EndedEarly(ended[1], report)
         write_sorted(dataset / "download.jsonl", rows)
-        return _report(dataset, len(jobs), journal.entries, rows, notes)
+        return report
 
 
 def fetch_and_cut(job: Job) -> VideoOutcome:
@@ -353,10 +359,17 @@ def _rows(entries: dict[str, Entry], options: DownloadOptions) -> dict[str, Entr
 
 
 def _report(
-    dataset: Path, worked_on: int, entries: dict[str, Entry], rows: dict[str, Entry], notes: list[str]
+    dataset: Path,
+    worked_on: int,
+    entries: dict[str, Entry],
+    rows: dict[str, Entry],
+    notes: list[str],
+    ended: tuple[str, str] | None,
 ) -> DownloadReport:
     clips = [row for row in rows.values() if row["status"] == DONE]
     failures = tuple((key, str(row["reason"])) for key, row in sorted(rows.items()) if row["status"] != DONE)
+    if ended:
+        failures = ((ended[0], ended[1].partition(";")[0]), *failures)
     # A reason may bring details after a colon; the kind is what is counted.
     reasons = Counter(reason.partition(":")[0] for _, reason in failures)
     return DownloadReport(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import MediaError
+from ..errors import EndedEarly, MediaError
 from ..journal import DONE, FAILED, LATER, Entry, Journal, write_sorted
 from .extractor import FATAL, ExtractJob, Extractor, ExtractOutcome
 from .faces import Clip
@@ -78,8 +78,8 @@ def extract(
         run: maps the extractor over jobs and gives outcomes in any order; one after the other by default.
 
     Raises:
-        MediaError: there are no clips, another run has the data set, a record is of other extractors, or the disk is
-            full.
+        EndedEarly: the disk is full or cannot be written; the error has the report of what was done.
+        MediaError: there are no clips, another run has the data set, or a record is of other extractors.
         WeightsError: the networks are not installed.
     """
     options = options or ExtractOptions()
@@ -98,10 +98,12 @@ def extract(
         done, total = len(folders) - len(jobs), len(folders)
         tell("extract", done, total)
         outcomes = (run or map)(extractor, jobs)
+        ended = None
         try:
             for outcome in outcomes:
                 if outcome.status == FATAL:
-                    raise MediaError(outcome.reason or "the run cannot go on.")
+                    ended = (outcome.key, outcome.reason or "the run cannot go on.")
+                    break
                 journal.add(outcome.key, _entry(outcome))
                 done += 1
                 tell("extract", done, total)
@@ -113,8 +115,11 @@ def extract(
             for key, entry in journal.entries.items()
             for name, each in entry["utterances"].items()
         }
+        report = _report(dataset, len(jobs), journal.entries, rows, ended)
+        if ended:
+            raise EndedEarly(ended[1], report)
         write_sorted(dataset / "extract.jsonl", rows)
-        return _report(dataset, len(jobs), journal.entries, rows)
+        return report
 
 
 def _videos(dataset: Path) -> list[Path]:
@@ -182,8 +187,16 @@ def _entry(outcome: ExtractOutcome) -> Entry:
     return {"status": outcome.status, "reason": outcome.reason, "utterances": outcome.utterances}
 
 
-def _report(dataset: Path, worked_on: int, entries: dict[str, Entry], rows: dict[str, Entry]) -> ExtractReport:
+def _report(
+    dataset: Path,
+    worked_on: int,
+    entries: dict[str, Entry],
+    rows: dict[str, Entry],
+    ended: tuple[str, str] | None,
+) -> ExtractReport:
     failures = tuple((key, str(row["reason"])) for key, row in sorted(rows.items()) if row["status"] != DONE)
+    if ended:
+        failures = ((ended[0], ended[1].partition(";")[0]), *failures)
     reasons = Counter(reason.partition(":")[0] for _, reason in failures)
     return ExtractReport(
         dataset=dataset,

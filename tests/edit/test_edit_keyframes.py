@@ -22,6 +22,8 @@ def test_both_kinds_of_file_say_the_same(tmp_path):
     (tmp_path / "k.csv").write_text("time,smile,rotate_yaw\n0,0,5\n1,1,\n")
     wanted = (Keyframe(0, {"smile": 0, "rotate_yaw": 5}), Keyframe(1, {"smile": 1}))
     assert read_keyframes(tmp_path / "k.json") == read_keyframes(tmp_path / "k.csv") == wanted
+    (tmp_path / "k.csv").write_text("time;smile;yaw\n0;0;5,0\n1,0;1;\n")
+    assert read_keyframes(tmp_path / "k.csv") == wanted
 
 
 def test_sliders_ease_from_one_to_the_next():

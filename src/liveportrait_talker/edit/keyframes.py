@@ -1,8 +1,9 @@
 """Keyframe files: expressions at points in time, and what the sliders do between them.
 
 JSON: a list of {"time": seconds, slider: value, …}. CSV: a header with `time` and sliders' names, an empty cell where
-a slider is left out. A slider moves from one keyframe that names it to the next, slow at both; before the first and
-after the last it is held, and one that no keyframe names stays where the edit has it.
+a slider is left out. The second names of the flags (`yaw`) do as well. A slider moves from one keyframe that names it to
+the next, slow at both; before the first and after the last it is held, and one that no keyframe names stays where the
+edit has it.
 """
 
 from __future__ import annotations
@@ -50,8 +51,7 @@ def read_keyframes(path: Path) -> tuple[Keyframe, ...]:
             raise MediaError(f"{path} is too large for a keyframe file: at most 1 MB is read.")
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".csv":
-            table = csv.DictReader(text.splitlines())
-            rows: Any = [{name: cell for name, cell in row.items() if cell not in (None, "")} for row in table]
+            rows: Any = _table(text)
         else:
             rows = json.loads(text)
     except OSError as error:
@@ -64,11 +64,23 @@ def read_keyframes(path: Path) -> tuple[Keyframe, ...]:
     return tuple(sorted(frames, key=lambda frame: frame.seconds))
 
 
+def _table(text: str) -> list[dict[str, str]]:
+    """The rows of a CSV; with semicolons, as spreadsheets of many countries write them, a comma is a decimal point."""
+    lines = text.splitlines()
+    with_semicolons = bool(lines) and ";" in lines[0]
+    if with_semicolons:
+        lines = [line.replace(",", ".") for line in lines]
+    table = csv.DictReader(lines, delimiter=";" if with_semicolons else ",")
+    return [{name: cell for name, cell in row.items() if cell not in (None, "")} for row in table]
+
+
 def _keyframe(row: dict[Any, Any], where: str) -> Keyframe:
     known = {s.name for s in sliders(EditOptions) if s.low is not None}
+    flags = {str(also).lstrip("-"): f.name for f in dataclasses.fields(EditOptions) if (also := f.metadata.get("also"))}
     values: dict[str, Any] = {}
     for key, value in row.items():
         name = str(key).strip().replace("-", "_")
+        name = flags.get(name, name)
         if name != "time" and name not in known:
             raise OptionError(
                 f"{where} names {name!r}, which is no slider: there are time, {', '.join(sorted(known))}."

@@ -1,9 +1,9 @@
 """Keyframe files: expressions at points in time, and what the sliders do between them.
 
 JSON: a list of {"time": seconds, slider: value, …}. CSV: a header with `time` and sliders' names, an empty cell where
-a slider is left out. The second names of the flags (`yaw`) do as well. A slider moves from one keyframe that names it to
-the next, slow at both; before the first and after the last it is held, and one that no keyframe names stays where the
-edit has it.
+a slider is left out. The second names of the flags (`yaw`) do as well. A slider moves from one keyframe that names it
+to the next, slow at both; before the first and after the last it is held, and one that no keyframe names stays where
+the edit has it.
 """
 
 from __future__ import annotations

@@ -122,10 +122,10 @@ class WinogradDepthConv(nn.Module):
 
 def kernel_values(weight: Tensor) -> Tensor:
     """(O, I, 3, 3) → the 36 values of each kernel (36, I, O) float32, zeros up to a multiple of channels."""
-    one = torch.from_numpy(_KERNEL)
-    values = torch.einsum("ip,jq,ocpq->ijco", one, one, weight.double()).flatten(0, 1).float()
+    both = torch.from_numpy(np.kron(_KERNEL, _KERNEL))  # (36, 9)
     outputs, inputs = weight.shape[:2]
-    return F.pad(values, (0, -outputs % _MULTIPLE, 0, -inputs % _MULTIPLE)).contiguous()
+    values = both @ weight.double().permute(2, 3, 1, 0).reshape(9, -1)
+    return F.pad(values.float().view(_VALUES, inputs, outputs), (0, -outputs % _MULTIPLE, 0, -inputs % _MULTIPLE))
 
 
 def _planes(x: Tensor) -> Floats:

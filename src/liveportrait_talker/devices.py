@@ -109,11 +109,14 @@ def keep_freed_memory() -> None:
     """Have the C library keep what large tensors leave for the next ones, where it can be told to (glibc on Linux).
 
     By itself it gives each of them new pages of the system, which must be filled with zeros first: a tenth of a frame.
-    It holds for the whole process, and for good.
+    What is free now is given back first. It holds for the whole process, and for good.
     """
     if not sys.platform.startswith("linux"):
         return
     library = ctypes.CDLL(None)
     # Older ones refuse more than half of a heap, 32 MiB. The second call alone would do harm: it ends their own tuning.
-    if hasattr(library, "mallopt") and any(library.mallopt(_MMAP_THRESHOLD, size) for size in (2**30, 2**25)):
+    if not hasattr(library, "mallopt"):
+        return
+    library.malloc_trim(0)
+    if any(library.mallopt(_MMAP_THRESHOLD, size) for size in (2**30, 2**25)):
         library.mallopt(_TRIM_THRESHOLD, 2**30)

@@ -149,6 +149,14 @@ def test_the_renderer_takes_it_on_a_processor(network, monkeypatch):
     assert any(isinstance(part, WinogradDepthConv) for part in networks.network("warping_module").modules())
 
 
+def test_a_twin_shares_nothing_with_the_file_of_the_weights(network, monkeypatch):
+    reference = network("spade_generator", "")
+    monkeypatch.setattr(liveportrait, "loaded", lambda name, build, file=None: reference)
+    twin = liveportrait.LivePortrait(device="cpu", precision="fp32").network("spade_generator")
+    shared = {tensor.data_ptr() for tensor in reference.state_dict().values()}
+    assert not shared & {buffer.data_ptr() for buffer in twin.buffers()}
+
+
 def test_a_child_process_has_its_own_threads(monkeypatch):
     conv, x = WinogradConv(random(4, 4, 3, 3), None), random(1, 4, 9, 9)
     torch.set_num_threads(1)  # a forked torch can do no more

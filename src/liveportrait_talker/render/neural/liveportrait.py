@@ -71,8 +71,6 @@ class LivePortrait:
         self.dtype = torch_dtype(precision, self.device)
         self.fast = fast
         self.compiles, self.compile_reason = will_compile(compile if fast else "off", self.device)
-        if self.device.type == "cpu":
-            keep_freed_memory()
         self._weights = dict(weights or {})
         self._networks: dict[str, nn.Module] = {}
         self._most = 0  # frames that were drawn at once
@@ -91,9 +89,9 @@ class LivePortrait:
             net = loaded(name, BUILDERS[name], file=self._weights.get(name))
             winograd = uses_winograd(self.device, self.dtype)
             if self.fast and isinstance(net, nets.WarpingNetwork):
-                net = FastWarping(net, self.dtype, winograd=winograd)
+                net = _on_its_own(FastWarping(net, self.dtype, winograd=winograd), net)
             elif self.fast and isinstance(net, nets.SpadeGenerator):
-                net = FastGenerator(net, self.dtype, winograd=winograd)
+                net = _on_its_own(FastGenerator(net, self.dtype, winograd=winograd), net)
             elif name in HEAVY:
                 net = net.to(self.dtype)
             self._networks[name] = net = net.to(self.device)
@@ -153,24 +151,37 @@ class LivePortrait:
     def _decoded(self, features: Tensor, source: Floats, driving: Floats) -> Tensor:
         """Pictures (N, 3, 512, 512) float32."""
         count = len(driving)
-        if self.compiles:  # for one size of batch: the last, smaller one is filled up
-            self._most = max(self._most, count)
+        if self.compiles and count < self._most:  # for one size of batch: the last, smaller one is filled up
             driving = np.concatenate([driving, np.repeat(driving[-1:], self._most - count, axis=0)])
         points = torch.from_numpy(np.asarray(driving, np.float32)).to(self.device)
         start = torch.from_numpy(np.asarray(source, np.float32)).to(self.device)
         with torch.inference_mode():
-            warped = self.network("warping_module")(
+            warp, generate = self.network("warping_module"), self.network("spade_generator")
+            if self.device.type == "cpu" and not self._most:
+                keep_freed_memory()  # not sooner: what loading leaves is no use for drawing
+            self._most = max(self._most, count)
+            warped = warp(
                 _repeated(features if self.fast else features.to(self.dtype), len(points)),
                 kp_source=_repeated(start, len(points)),
                 kp_driving=points,
             )
-            pictures: Tensor = self.network("spade_generator")(warped["out"])
+            pictures: Tensor = generate(warped["out"])
             return pictures[:count].float()
 
     def _batch(self, faces: Sequence[Image]) -> Tensor:
         """(N, 3, 256, 256) float32 in 0…1."""
         pixels = torch.from_numpy(np.ascontiguousarray(np.stack(list(faces)).transpose(0, 3, 1, 2)))
         return pixels.to(self.device).float() / 255
+
+
+def _on_its_own(twin: nn.Module, reference: nn.Module) -> nn.Module:
+    """`twin` with copies of what it shares with its reference, so that the mapped file of the weights can go."""
+    shared = {tensor.data_ptr() for tensor in reference.state_dict().values()}
+    for part in twin.modules():
+        for name, buffer in part.named_buffers(recurse=False):
+            if buffer.data_ptr() in shared:
+                part.register_buffer(name, buffer.clone())
+    return twin
 
 
 def _repeated(rows: Tensor, count: int) -> Tensor:

@@ -17,6 +17,7 @@ import gradio as gr
 import numpy as np
 import pytest
 from fakes import fake_work, long_work
+from folds import open_fold
 
 from conftest import EXAMPLES
 from liveportrait_talker.errors import MediaError
@@ -72,13 +73,13 @@ def test_everything_that_came_in_goes_with_the_page(
     page.locator("#talk-microphone").get_by_role("button", name="Record").click()
     time.sleep(1)
     page.locator("#talk-microphone").get_by_role("button", name="Stop").first.click()
-    page.locator("#talk-group-eyes button").first.click()
+    open_fold(page, page.locator("#talk-group-eyes"))
     put("talk-ref_blink", EXAMPLES / "voice.wav")
     page.get_by_role("tab", name="Animate").click()
     put("animate-driving", template(tmp_path / "motion.npz"))
     page.get_by_text("Seen as: motion template").wait_for()
     page.get_by_role("tab", name="Edit").click()
-    page.locator("#edit-group-expression button, #edit-group-copy-an-expression button").first.click()
+    open_fold(page, page.locator("#edit-group-expression, #edit-group-copy-an-expression").first)
     put("edit-sample", EXAMPLES / "portrait.png")
     put("edit-keyframes", tmp_path / "frames.json")
     put("edit-portrait", EXAMPLES / "portrait.png")

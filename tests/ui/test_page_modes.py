@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from folds import open_fold
 
 from conftest import EXAMPLES
 from liveportrait_talker.options import TalkOptions
@@ -74,8 +75,8 @@ def put_in(page: Any, prefix: str, fields: Any, name: str, value: Any, clip: Pat
     field = next(field for field in fields if field.name == name)
     place = page.locator(f"#{prefix}-{name}")
     group = page.locator(f"#{prefix}-group-{field.group.replace(' ', '-')}")
-    if name != "seed" and not group.locator("button.open").count():
-        group.locator("button").first.click()
+    if name != "seed":
+        open_fold(page, group)
     place.wait_for()
     if field.kind == "switch":
         place.locator("input[type=checkbox]").set_checked(value != field.inverted)
@@ -136,7 +137,7 @@ def test_a_video_brings_its_own_settings(fake: Server, page: Any, clip: Path):
     page.goto(fake.url)
     page.locator("#talk-source input[type=file]").set_input_files(clip)
     page.get_by_text("Seen as: video").wait_for()
-    page.locator("#talk-group-head button").first.click()
+    open_fold(page, page.locator("#talk-group-head"))
     page.locator("#talk-head_pose").wait_for()
     page.wait_for_function("!document.querySelector('#talk-yaw')?.offsetParent")
     assert not page.locator("#talk-head_style").is_visible() and not page.locator("#talk-head_motion").is_visible()

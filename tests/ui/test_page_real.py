@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from folds import open_fold
 
 from conftest import EXAMPLES
 from liveportrait_talker import speech
@@ -33,17 +34,6 @@ def upload(page: Any, field: str, file: Any) -> None:
     page.locator(f"#{field} input[type=file]").set_input_files(file)
 
 
-def fill(page: Any, field: str, text: str) -> None:
-    """Fill a field so that it stays: one in a fold gets its start value some 30 ms after the fold first opens."""
-    box = page.locator(f"#{field} input")
-    for _ in range(10):
-        box.fill(text)
-        page.wait_for_timeout(300)
-        if box.input_value() == text:
-            return
-    raise AssertionError(f"{field} does not keep {text!r}, it holds {box.input_value()!r}")
-
-
 def status(page: Any, tab: str = "talk") -> Any:
     return page.locator(f"#{tab}-status .lpt-status")
 
@@ -55,9 +45,9 @@ def test_from_upload_to_download(real: Server, visit: Any, artefacts: Any, tmp_p
     page.get_by_text("Seen as: picture").wait_for()
     upload(page, "talk-voice", EXAMPLES / "voice.wav")
     page.get_by_text("Heard as: voice").wait_for()
-    page.get_by_role("button", name="Output").click()
-    fill(page, "talk-max_size", "320")
-    fill(page, "talk-seed", "7")
+    open_fold(page, page.locator("#talk-group-output"))
+    page.locator("#talk-max_size input").fill("320")
+    page.locator("#talk-seed input").fill("7")
     page.locator("#talk-preview").click()
     page.locator("#talk-status [data-state=running]").wait_for()
     page.locator("#talk-status [data-state=done]").wait_for(timeout=60_000)

@@ -105,13 +105,12 @@ def bench_neural(
 
     from .networks import build_network
     from .render.neural.compiling import compile_regions, will_compile
-    from .render.neural.fast import FastGenerator, FastWarping, uses_winograd
+    from .render.neural.fast import fast_twin, uses_winograd
     from .render.neural.renderer import BATCH
 
     where = torch_device(device)
     dtype = torch_dtype(precision, where)
     compiles, reason = will_compile(compile, where)
-    winograd = uses_winograd(where, dtype)
     count = batch_size or BATCH[where.type]
     # Graphics processors are held against what LivePortrait itself runs: autocast to half precision.
     plain = torch.float16 if where.type == "cuda" else torch.float32
@@ -129,13 +128,10 @@ def bench_neural(
     on_progress("timing", 0, steps)
     with torch.inference_mode():
         nets = {name: build_network(full) for name, full in _NAMES.items()}
-        fast: dict[str, Any] = {
-            "W": FastWarping(nets["W"], dtype, winograd=winograd).to(where),  # type: ignore[arg-type]
-            "G": FastGenerator(nets["G"], dtype, winograd=winograd).to(where),  # type: ignore[arg-type]
-        }
+        fast = {name: fast_twin(nets[name], dtype, where) for name in ("W", "G")}
         if compiles:
-            for net in fast.values():
-                compile_regions(net)
+            for twin in fast.values():
+                compile_regions(twin)
         for net in nets.values():
             net.to(where)
         volume, face = torch.randn(1, 32, 16, 64, 64, device=where), torch.rand(1, 3, 256, 256, device=where)
@@ -174,12 +170,13 @@ def bench_neural(
         peak = torch.cuda.max_memory_allocated() / 1e6
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    how = f"{'compiled' if compiles else 'not compiled'} ({reason})"
     name = torch.cuda.get_device_name() if where.type == "cuda" else f"{where.type}, {torch.get_num_threads()} threads"
     return NeuralTable(
         device=name,
         plain=_name(plain),
         fast=_name(dtype),
-        path=f"{'compiled' if compiles else 'not compiled'} ({reason}){', Winograd convolutions' * winograd}",
+        path=f"{how}, Winograd convolutions" if uses_winograd(where, dtype) else how,
         batch_size=count,
         warm_up_s=warm_up,
         plain_ms=plain_ms,

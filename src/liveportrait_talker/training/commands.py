@@ -15,7 +15,7 @@ from typing import Any
 from ..cluster import Cluster, add_cluster_options, cluster_of
 from ..devices import DEVICES, require_torch
 from ..errors import EndedEarly, OptionError
-from .download import DownloadOptions, DownloadReport, download
+from .download import DownloadOptions, download
 from .download import lost as lost_video
 from .fetch import FetchPolicy
 from .options import PRECISIONS, ExtractOptions, Problem, Split, TrainOptions
@@ -194,12 +194,11 @@ def _download(arguments: argparse.Namespace, show: Progress) -> int:
         val_share=arguments.val_share,
     )
     run = None if cluster is None else lambda worker, jobs: cluster.map(worker, jobs, lost=lost_video)
-
-    def work() -> DownloadReport:
-        with show(arguments.quiet) as tell:
-            return download(arguments.metadata, arguments.dataset, options, on_progress=tell, run=run)
-
-    return _told(arguments, work)
+    return _told(
+        arguments,
+        show,
+        lambda tell: download(arguments.metadata, arguments.dataset, options, on_progress=tell, run=run),
+    )
 
 
 def _rate(arguments: argparse.Namespace, cluster: Cluster | None) -> float | None:
@@ -211,7 +210,7 @@ def _rate(arguments: argparse.Namespace, cluster: Cluster | None) -> float | Non
 
 def _extract(arguments: argparse.Namespace, show: Progress) -> int:
     require_torch("dataset extract")
-    from .extract import ExtractReport, extract
+    from .extract import extract
     from .extractor import lost
 
     cluster = cluster_of(arguments)
@@ -224,12 +223,9 @@ def _extract(arguments: argparse.Namespace, show: Progress) -> int:
         retry_failed=arguments.retry_failed,
     )
     run = None if cluster is None else lambda worker, jobs: cluster.map(worker, jobs, lost=lost)
-
-    def work() -> ExtractReport:
-        with show(arguments.quiet) as tell:
-            return extract(arguments.dataset, arguments.metadata, options, on_progress=tell, run=run)
-
-    return _told(arguments, work)
+    return _told(
+        arguments, show, lambda tell: extract(arguments.dataset, arguments.metadata, options, on_progress=tell, run=run)
+    )
 
 
 def _train(arguments: argparse.Namespace, show: Progress) -> int:
@@ -298,13 +294,15 @@ def require_training(verb: str) -> None:
         raise OptionError(f"{verb} needs Lightning: pip install 'liveportrait-talker[train]' brings it.")
 
 
-def _told(arguments: argparse.Namespace, work: Callable[[], Any]) -> int:
+def _told(arguments: argparse.Namespace, show: Progress, work: Callable[[OnProgress], Any]) -> int:
     """Do the work and print its report, that of a run that ended early too, before the error that ended it."""
     try:
-        _say(work(), arguments)
+        with show(arguments.quiet) as tell:
+            report = work(tell)
     except EndedEarly as end:
         _say(end.report, arguments)
         raise
+    _say(report, arguments)
     return 0
 
 

@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -47,7 +47,6 @@ def will_compile(choice: str, device: torch.device) -> tuple[bool, str]:
     return True, "the networks are compiled, once"
 
 
-@runtime_checkable
 class HasRegions(Protocol):
     """A network that names what is worth compiling."""
 

@@ -20,8 +20,8 @@ from ...devices import keep_freed_memory, torch_device, torch_dtype
 from ...errors import OptionError, WeightsError
 from ...models.importing import loaded
 from . import nets
-from .compiling import HasRegions, compile_regions, will_compile
-from .fast import FastGenerator, FastWarping, uses_winograd
+from .compiling import compile_regions, will_compile
+from .fast import fast_twin
 from .keypoints import FaceMotion
 from .nets import stitching
 
@@ -87,16 +87,13 @@ class LivePortrait:
         """One of the seven, on the device, float32 but for W and G."""
         if name not in self._networks:
             net = loaded(name, BUILDERS[name], file=self._weights.get(name))
-            winograd = uses_winograd(self.device, self.dtype)
-            if self.fast and isinstance(net, nets.WarpingNetwork):
-                net = _on_its_own(FastWarping(net, self.dtype, winograd=winograd), net)
-            elif self.fast and isinstance(net, nets.SpadeGenerator):
-                net = _on_its_own(FastGenerator(net, self.dtype, winograd=winograd), net)
+            if name in HEAVY and self.fast:
+                net = twin = fast_twin(net, self.dtype, self.device)
+                if self.compiles:
+                    compile_regions(twin)
             elif name in HEAVY:
                 net = net.to(self.dtype)
-            self._networks[name] = net = net.to(self.device)
-            if self.compiles and isinstance(net, HasRegions):
-                compile_regions(net)
+            self._networks[name] = net.to(self.device)
         return self._networks[name]
 
     def load(self) -> LivePortrait:
@@ -172,16 +169,6 @@ class LivePortrait:
         """(N, 3, 256, 256) float32 in 0…1."""
         pixels = torch.from_numpy(np.ascontiguousarray(np.stack(list(faces)).transpose(0, 3, 1, 2)))
         return pixels.to(self.device).float() / 255
-
-
-def _on_its_own(twin: nn.Module, reference: nn.Module) -> nn.Module:
-    """`twin` with copies of what it shares with its reference, so that the mapped file of the weights can go."""
-    shared = {tensor.data_ptr() for tensor in reference.state_dict().values()}
-    for part in twin.modules():
-        for name, buffer in part.named_buffers(recurse=False):
-            if buffer.data_ptr() in shared:
-                part.register_buffer(name, buffer.clone())
-    return twin
 
 
 def _repeated(rows: Tensor, count: int) -> Tensor:

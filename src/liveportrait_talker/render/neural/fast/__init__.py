@@ -3,8 +3,8 @@
 `nets` are the definition; tests hold these against them. Each is made from a loaded reference network.
 """
 
-from .factory import uses_winograd
 from .generator import FastGenerator
+from .twin import fast_twin, uses_winograd
 from .warping import FastWarping
 
-__all__ = ["FastGenerator", "FastWarping", "uses_winograd"]
+__all__ = ["FastGenerator", "FastWarping", "fast_twin", "uses_winograd"]

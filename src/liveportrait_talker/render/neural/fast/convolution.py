@@ -7,6 +7,7 @@ liveportrait.md §17).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 
 import torch
@@ -102,20 +103,26 @@ class RepeatedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The sums, nothing after them."""
         count, _, height, width = x.shape
-        padded = padded_by_one(x)
         out = torch.empty(
             (count, len(self.bias), self.times * height, self.times * width),
             dtype=x.dtype,
             device=x.device,
             memory_format=LAST,
         )
-        for p, q in product(self.kinds, repeat=2):
-            kernel = getattr(self, f"weight_{p}{q}")
-            (y, x0), (kh, kw) = (int(p > 0), int(q > 0)), kernel.shape[2:]
-            seen = F.conv2d(padded[:, :, y : y + height + kh - 1, x0 : x0 + width + kw - 1], kernel, self.bias)
+        for (p, q), seen in self.maps(x):
             for i, j in product(self._pixels(p), self._pixels(q)):
                 out[:, :, i :: self.times, j :: self.times] = seen
         return out
+
+    def maps(self, x: Tensor) -> Iterator[tuple[tuple[int, int], Tensor]]:
+        """The sums (N, O, H, W) at the pixels of each kind of row and column, with their kinds."""
+        height, width = x.shape[2:]
+        padded = padded_by_one(x)
+        for p, q in product(self.kinds, repeat=2):
+            kernel = getattr(self, f"weight_{p}{q}")
+            (top, left), (kh, kw) = (int(p > 0), int(q > 0)), kernel.shape[2:]
+            seen = padded[:, :, top : top + height + kh - 1, left : left + width + kw - 1]
+            yield (p, q), F.conv2d(seen, kernel, self.bias)
 
     def _pixels(self, kind: int) -> range:
         """Those of a cell that are of one kind."""

@@ -11,11 +11,6 @@ from .convolution import Conv, DepthConv
 from .winograd import WinogradConv, WinogradDepthConv, pays
 
 
-def uses_winograd(device: torch.device, dtype: torch.dtype) -> bool:
-    """Does it pay here? On processors, in float32; the libraries of graphics processors have it already."""
-    return device.type == "cpu" and dtype == torch.float32
-
-
 @dataclass(frozen=True)
 class Convolutions:
     """Makes convolutions in `dtype`; by `winograd` those of 3×3 whose many channels make it pay."""

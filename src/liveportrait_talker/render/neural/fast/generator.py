@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..nets.generator import Spade, SpadeBlock, SpadeGenerator
-from .convolution import LAST, RepeatedConv, padded_by_one, phase_kernel, weights
+from .convolution import LAST, RepeatedConv, padded_by_one, weights
 from .factory import Convolutions
 
 
@@ -127,18 +127,14 @@ _KINDS = {"L": 0, "M": 1, "R": 3}  # kind → a phase of the four that shows it
 class _Quadrupled(nn.Module):
     """A condition enlarged fourfold, 3×3 convolution, ReLU, 3×3 convolution: 25/144 and 100/144 of the operations."""
 
-    shared_bias: Tensor
     bias: Tensor
 
     def __init__(
         self, shared_weight: Tensor, shared_bias: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype
     ) -> None:
         super().__init__()
-        self.register_buffer("shared_bias", shared_bias.to(dtype))
+        self.shared = RepeatedConv(shared_weight, shared_bias, dtype, times=4)
         self.register_buffer("bias", bias.to(dtype))
-        for a, b in product(_KINDS, repeat=2):
-            kernel = phase_kernel(phase_kernel(shared_weight, 2, _KINDS[a], 4), 3, _KINDS[b], 4)
-            self.register_buffer(f"shared_{a}{b}", kernel.to(dtype).contiguous(memory_format=LAST))
         for p, q in product(range(4), repeat=2):
             parts = [weight[:, :, ys][..., xs].sum(dim=(2, 3)) for ys in _TAPS[p] for xs in _TAPS[q]]
             self.register_buffer(f"weight_{p}{q}", torch.cat(parts, dim=1).to(dtype).contiguous())
@@ -146,20 +142,15 @@ class _Quadrupled(nn.Module):
     def forward(self, condition: Tensor) -> Tensor:
         """(B, O, 4h, 4w)."""
         count, _, height, width = condition.shape
-        padded = padded_by_one(condition)
-        maps = {}  # kind of row and of column → (B, h + 2, w + 2, 128), zeros about it
-        for a, b in product(_KINDS, repeat=2):
-            kernel = getattr(self, f"shared_{a}{b}")
-            (y, x), (kh, kw) = (int(a != "L"), int(b != "L")), kernel.shape[2:]
-            seen = F.conv2d(padded[:, :, y : y + height + kh - 1, x : x + width + kw - 1], kernel, self.shared_bias)
-            maps[a, b] = padded_by_one(F.relu_(seen)).permute(0, 2, 3, 1)
+        # Kinds of row and column → (B, h + 2, w + 2, 128), zeros about it.
+        maps = {kinds: padded_by_one(F.relu_(seen)).permute(0, 2, 3, 1) for kinds, seen in self.shared.maps(condition)}
         out = torch.empty(
             (count, 4 * height, 4 * width, len(self.bias)), dtype=condition.dtype, device=condition.device
         )
         for p, q in product(range(4), repeat=2):
             columns = torch.cat(
                 [
-                    maps[a, b][:, 1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
+                    maps[_KINDS[a], _KINDS[b]][:, 1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
                     for a, dy in _SEEN[p]
                     for b, dx in _SEEN[q]
                 ],

@@ -46,15 +46,15 @@ def pays(inputs: int, outputs: int) -> bool:
 def _matrices() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Tile → values (6, 6), kernel → values (6, 3), products → pixels (4, 6), each for one axis (Toom and Cook)."""
     points = np.array(_POINTS)
-    tile, kernel, pixels = np.zeros((_SIDE, _SIDE)), np.zeros((_SIDE, 3)), np.zeros((_STEP, _SIDE))
+    tile, weight, pixels = np.zeros((_SIDE, _SIDE)), np.zeros((_SIDE, 3)), np.zeros((_STEP, _SIDE))
     for k, point in enumerate(points):
         others = np.delete(points, k)
         tile[k, : _SIDE - 1] = np.poly(others)[::-1]
-        kernel[k] = point ** np.arange(3) / np.prod(point - others)
+        weight[k] = point ** np.arange(3) / np.prod(point - others)
         pixels[:, k] = point ** np.arange(_STEP)
     tile[-1] = np.poly(points)[::-1]  # at infinity
-    kernel[-1, -1] = pixels[-1, -1] = 1
-    return tile / 4, kernel * 4, pixels  # all values of one size
+    weight[-1, -1] = pixels[-1, -1] = 1
+    return tile / 4, weight * 4, pixels  # all values of one size
 
 
 _TILE, _KERNEL, _PIXELS = _matrices()

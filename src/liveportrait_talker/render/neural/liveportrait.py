@@ -87,7 +87,7 @@ class LivePortrait:
         """One of the seven, on the device, float32 but for W and G."""
         if name not in self._networks:
             net = loaded(name, BUILDERS[name], file=self._weights.get(name))
-            if name in HEAVY and self.fast:
+            if self.fast and isinstance(net, (nets.WarpingNetwork, nets.SpadeGenerator)):
                 net = twin = fast_twin(net, self.dtype, self.device)
                 if self.compiles:
                     compile_regions(twin)

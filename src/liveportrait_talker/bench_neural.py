@@ -105,7 +105,7 @@ def bench_neural(
 
     from .networks import build_network
     from .render.neural.compiling import compile_regions, will_compile
-    from .render.neural.fast import fast_twin, uses_winograd
+    from .render.neural.fast import Convolutions, fast_twin
     from .render.neural.renderer import BATCH
 
     where = torch_device(device)
@@ -176,7 +176,7 @@ def bench_neural(
         device=name,
         plain=_name(plain),
         fast=_name(dtype),
-        path=f"{how}, Winograd convolutions" if uses_winograd(where, dtype) else how,
+        path=f"{how}, Winograd convolutions" if Convolutions.for_device(where, dtype).winograd else how,
         batch_size=count,
         warm_up_s=warm_up,
         plain_ms=plain_ms,

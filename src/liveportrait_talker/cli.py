@@ -115,7 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--training", action="store_true", help="time preparing data and training instead")
     bench.add_argument("--device", choices=DEVICES, default="auto", help="where networks run")
     bench.add_argument("--precision", choices=PRECISIONS, default="auto", help="neural: format of the fast path")
-    bench.add_argument("--compile", choices=COMPILE, default="auto", help="neural: torch.compile for the fast path")
+    bench.add_argument(
+        "--compile", choices=COMPILE, default="auto", help="neural: torch.compile for the fast path on an NVIDIA GPU"
+    )
     bench.add_argument("--batch-size", type=int, metavar="N", help="neural: frames the fast path draws at once, 1…64")
     bench.add_argument("--frames", type=int, default=250, help="embedded: frames to draw, 25…5000 (default 250)")
     bench.add_argument("--json", action="store_true", help="print the table as JSON")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import threading
 
@@ -11,36 +12,27 @@ torch = pytest.importorskip("torch")
 
 from liveportrait_talker.errors import OptionError  # noqa: E402
 from liveportrait_talker.render.neural import compiling, renderer  # noqa: E402
-from liveportrait_talker.render.neural.fast import FastGenerator, FastWarping  # noqa: E402
+from liveportrait_talker.render.neural.fast import Convolutions, FastGenerator, FastWarping  # noqa: E402
 from liveportrait_talker.render.neural.liveportrait import _repeated  # noqa: E402
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def compiler(monkeypatch):
-    def there(names: str, *, amx: bool = False) -> None:
-        monkeypatch.delenv("CXX", raising=False)
-        monkeypatch.setattr(compiling.shutil, "which", lambda name: name if name in names.split() else None)
-        monkeypatch.setattr(compiling, "has_amx", lambda: amx)
-
-    return there
-
-
-def test_a_processor_is_compiled_for_where_that_pays(compiler):
-    compiler("g++", amx=True)
-    assert compiling.will_compile("auto", CPU)[0]
-    assert compiling.will_compile("off", CPU) == (False, "--compile off")
-    compiler("g++", amx=False)
-    assert not compiling.will_compile("auto", CPU)[0]
-    assert compiling.will_compile("on", CPU)[0]
+def test_a_gpu_is_compiled_for_where_triton_is(monkeypatch):
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    assert compiling.will_compile("auto", cuda)[0] and compiling.will_compile("on", cuda)[0]
+    assert compiling.will_compile("off", cuda) == (False, "--compile off")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert compiling.will_compile("auto", cuda) == (False, "Triton is not installed")
+    with pytest.raises(OptionError, match="Triton is not installed"):
+        compiling.will_compile("on", cuda)
 
 
-def test_without_a_compiler_the_networks_run_as_they_are(compiler):
-    compiler("", amx=True)
+def test_nothing_is_compiled_for_a_processor():
     chosen, why = compiling.will_compile("auto", CPU)
-    assert not chosen and "no C++ compiler" in why
-    with pytest.raises(OptionError, match="no C\\+\\+ compiler"):
+    assert not chosen and "beforehand" in why
+    with pytest.raises(OptionError, match="graphics processors"):
         compiling.will_compile("on", CPU)
 
 
@@ -77,9 +69,10 @@ def test_what_is_compiled_is_the_network(monkeypatch, tmp_path):
 
 
 def test_the_twins_name_what_is_worth_compiling(network):
-    plain, winograd = (FastWarping(network("warping_module", ""), torch.float32, winograd=w) for w in (False, True))
-    assert plain.regions() and not winograd.regions()
-    assert len(FastGenerator(network("spade_generator", ""), torch.float32).regions()) == 16
+    warping, generator = network("warping_module", ""), network("spade_generator", "")
+    conv = Convolutions.for_device(torch.device("cuda"), torch.float16)
+    assert len(FastWarping(warping, conv).regions()) == 1
+    assert len(FastGenerator(generator, conv).regions()) == 8
 
 
 def test_every_size_of_batch_is_compiled(monkeypatch):

@@ -16,20 +16,22 @@ import torch.nn.functional as F  # noqa: E402
 
 from liveportrait_talker.devices import has_bf16  # noqa: E402
 from liveportrait_talker.render.neural import liveportrait  # noqa: E402
-from liveportrait_talker.render.neural.fast import FastGenerator, FastWarping, uses_winograd  # noqa: E402
+from liveportrait_talker.render.neural.fast import Convolutions, FastGenerator, FastWarping  # noqa: E402
 from liveportrait_talker.render.neural.fast import winograd as winograd_module  # noqa: E402
-from liveportrait_talker.render.neural.fast.convolution import (  # noqa: E402
-    DepthConv,
-    DepthSpectrum,
-    RepeatedConv,
+from liveportrait_talker.render.neural.fast.convolution import DepthSpectrum  # noqa: E402
+from liveportrait_talker.render.neural.fast.fields import (  # noqa: E402
+    motion_fields,
+    motion_fields_in_one_pass,
+    translated,
 )
-from liveportrait_talker.render.neural.fast.generator import _Quadrupled  # noqa: E402
-from liveportrait_talker.render.neural.fast.warping import _translated  # noqa: E402
+from liveportrait_talker.render.neural.fast.modulation import Modulated, ModulatedInOnePass  # noqa: E402
+from liveportrait_talker.render.neural.fast.packed import PackedConv, packs  # noqa: E402
+from liveportrait_talker.render.neural.fast.sampling import sampled, sampled_by_cells  # noqa: E402
 from liveportrait_talker.render.neural.fast.winograd import WinogradConv, WinogradDepthConv, pays  # noqa: E402
 from liveportrait_talker.render.neural.nets.warping import coordinate_grid  # noqa: E402
 
 THREADS = torch.get_num_threads()
-WINOGRADS = 47  # of G's convolutions: all with many channels
+WINOGRADS = 65  # of G's convolutions: all with many channels
 EXACT = 2e-5  # rounding of float32, for sums of numbers near 1
 
 
@@ -57,24 +59,37 @@ def psnr(actual: torch.Tensor, wanted: torch.Tensor) -> float:
     return float(-10 * torch.log10((actual.float() - wanted).square().mean()))
 
 
-@pytest.mark.parametrize("winograd", [False, True])
-def test_warping_is_the_definition(network, case, winograd):
+WAYS = {
+    "graphics processor": Convolutions(torch.float32, volumes=True),
+    "elsewhere": Convolutions(torch.float32),
+    "processor": Convolutions(torch.float32, winograd=True, packed=packs(), processor=True),
+    "processor without Winograd": Convolutions(torch.float32, packed=packs(), processor=True),
+    "processor with AMX": Convolutions(torch.float32, volumes=True, packed=packs(), processor=True),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_warping_is_the_definition(network, case, way):
     (feature, source, driving), wanted, _ = case
     with torch.inference_mode():
-        twin = FastWarping(network("warping_module", ""), torch.float32, winograd=winograd)
+        twin = FastWarping(network("warping_module", ""), WAYS[way])
         seen = twin(feature, kp_source=source, kp_driving=driving)
-    assert sum(isinstance(part, WinogradDepthConv) for part in twin.modules()) == (6 if winograd else 0)
+    kinds = [type(part) for part in twin.modules()]
+    assert kinds.count(WinogradDepthConv) == (6 if way == "processor" else 0)
+    assert kinds.count(PackedConv) == (
+        0 if not packs() or not WAYS[way].processor else 19 if way == "processor" else 25
+    )
     for name, allowed in (("out", 2e-4), ("occlusion_map", 2e-5), ("deformation", 5e-6)):  # the goldens' tolerances
         assert (seen[name] - wanted[name]).abs().max() <= allowed, name
 
 
-@pytest.mark.parametrize("winograd", [False, True])
-def test_generator_is_the_definition(network, case, winograd):
+@pytest.mark.parametrize("way", WAYS)
+def test_generator_is_the_definition(network, case, way):
     _, warped, wanted = case
     with torch.inference_mode():
-        twin = FastGenerator(network("spade_generator", ""), torch.float32, winograd=winograd)
+        twin = FastGenerator(network("spade_generator", ""), WAYS[way])
         seen = twin(warped["out"][:1])
-    assert sum(isinstance(part, WinogradConv) for part in twin.modules()) == (WINOGRADS if winograd else 0)
+    assert sum(isinstance(part, WinogradConv) for part in twin.modules()) == (WINOGRADS if way == "processor" else 0)
     assert (seen - wanted).abs().max() <= 2e-5
 
 
@@ -83,28 +98,90 @@ def test_both_in_half_precision(network, case):
     """Issue bar: PSNR ≥ 40 dB against the definitions in float32."""
     (feature, source, driving), _, wanted = case
     with torch.inference_mode():
-        warped = FastWarping(network("warping_module", ""), torch.bfloat16)(
+        conv = Convolutions.for_device(torch.device("cpu"), torch.bfloat16)
+        warped = FastWarping(network("warping_module", ""), conv)(
             feature[:1], kp_source=source[:1], kp_driving=driving[:1]
         )
-        seen = FastGenerator(network("spade_generator", ""), torch.bfloat16)(warped["out"])
+        seen = FastGenerator(network("spade_generator", ""), conv)(warped["out"])
     assert psnr(seen, wanted) >= 43
 
 
-@given(st.integers(1, 2), st.integers(1, 5), st.integers(2, 6), st.integers(1, 4), st.integers(1, 4))
-@settings(max_examples=25, deadline=None)
-def test_convolutions_in_depth(batch, depth, height, inputs, outputs):
+@given(
+    st.sampled_from([way for way in WAYS if not WAYS[way].winograd]),
+    st.integers(1, 2),
+    st.integers(1, 5),
+    st.integers(2, 6),
+    st.integers(1, 4),
+    st.integers(1, 4),
+)
+@settings(max_examples=60, deadline=None)
+def test_convolutions_in_depth(way, batch, depth, height, inputs, outputs):
     x, weight, bias = (
         random(batch, inputs, depth, height, height + 1),
         random(outputs, inputs, 3, 3, 3),
         random(outputs),
     )
-    wanted = F.conv3d(x, weight, bias, padding=1)
-    torch.testing.assert_close(
-        DepthConv(weight, bias, depth, x.dtype)(volume(x)), volume(wanted), atol=EXACT, rtol=EXACT
+    wanted = F.relu(F.conv3d(x, weight, bias, padding=1))
+    seen = WAYS[way].deep(weight, bias, depth)(volume(x))
+    torch.testing.assert_close(seen, volume(wanted), atol=EXACT, rtol=EXACT)
+    wanted = F.relu(F.conv3d(F.interpolate(x, scale_factor=(1, 2, 2)), weight, bias, padding=1))
+    seen = WAYS[way].deep(weight, bias, depth, doubled=True)(volume(x))
+    torch.testing.assert_close(seen, volume(wanted), atol=EXACT, rtol=EXACT)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_done_after_the_sums(way, relu):
+    """Another size than the first, too: weights are laid out for that one."""
+    weight, bias = random(64, 64, 3, 3), random(64)
+    conv = WAYS[way](weight, bias, relu=relu)
+    for height in (6, 9):
+        x, plus = (random(1, 64, height, width).contiguous(memory_format=torch.channels_last) for width in (8, 8))
+        sums = F.conv2d(x, weight, bias, padding=1)
+        for seen, wanted in ((conv(x), sums), (conv(x, plus.clone()), sums + plus)):
+            torch.testing.assert_close(seen, wanted.relu() if relu else wanted, atol=1e-4, rtol=1e-4)
+
+
+def last(x: torch.Tensor) -> torch.Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+@given(
+    st.integers(1, 2),
+    st.integers(1, 5),
+    st.integers(2, 4),
+    st.integers(1, 40),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_spade_in_one_pass(batch, height, width, channels, doubles, shortens, half):
+    dtype, times = torch.bfloat16 if half else torch.float32, 2 if doubles else 1
+    x = last(10 + 3 * random(batch, channels, height, width)).to(dtype)
+    gamma, beta, shortcut = (
+        last(random(batch, channels, times * height, times * width).to(dtype)) + k for k in range(3)
     )
-    doubled = F.conv3d(F.interpolate(x, scale_factor=(1, 2, 2)), weight, bias, padding=1)
-    seen = DepthConv(weight, bias, depth, x.dtype, doubled=True)(volume(x))
-    torch.testing.assert_close(seen, volume(doubled), atol=EXACT, rtol=EXACT)
+    given = (gamma, beta, shortcut if shortens else None)
+    wanted = Modulated(doubles=doubles)(x.float(), *(None if part is None else part.float() for part in given))
+    plain = F.instance_norm(x.float())
+    plain = F.interpolate(plain, scale_factor=2) if doubles else plain
+    torch.testing.assert_close(wanted[0], F.leaky_relu(plain * gamma.float() + beta.float(), 0.2), atol=1e-4, rtol=1e-4)
+    seen = ModulatedInOnePass(doubles=doubles)(x, *given)
+    assert (seen[1] is None) == (not shortens)
+    for a, b in zip(seen, wanted, strict=True):
+        if a is not None:
+            assert a.dtype == dtype and a.is_contiguous(memory_format=torch.channels_last)
+            torch.testing.assert_close(a.float(), b, atol=1e-4, rtol=2**-8 if half else 1e-4)
+
+
+def test_spade_rounds_to_the_even_one_and_keeps_what_is_no_number():
+    """bfloat16 as torch rounds it; NaN must reach the picture, which is then drawn anew."""
+    x = torch.zeros(1, 4, 1, 2, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    beta = torch.randn(1, 4, 1, 2).abs().to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    beta[0, 0, 0, 0], beta[0, 1, 0, 0] = torch.inf, torch.nan
+    seen, _ = ModulatedInOnePass()(x, torch.ones_like(beta), beta)
+    torch.testing.assert_close(seen, beta, equal_nan=True, atol=0, rtol=0)
 
 
 @given(
@@ -137,8 +214,9 @@ def test_winograd_in_depth(batch, depth, height, inputs, outputs):
 
 def test_winograd_is_taken_where_it_pays():
     cpu, bf16 = torch.device("cpu"), torch.bfloat16
-    assert uses_winograd(cpu, torch.float32)
-    assert not uses_winograd(cpu, bf16) and not uses_winograd(torch.device("cuda"), torch.float32)
+    assert Convolutions.for_device(cpu, torch.float32).winograd
+    assert not Convolutions.for_device(cpu, bf16).winograd
+    assert not Convolutions.for_device(torch.device("cuda"), torch.float32).winograd
     assert pays(512, 512) and pays(110, 64) and not pays(64, 12)
 
 
@@ -202,7 +280,7 @@ def test_a_spectrum_along_depth(batch, sizes, inputs, outputs):
         random(outputs),
     )
     wanted = F.conv3d(x, weight, bias, padding=kernel // 2)
-    seen = DepthSpectrum(weight, bias, depth, x.dtype)(volume(x))
+    seen = DepthSpectrum(weight, bias, depth, x.dtype, WAYS["elsewhere"].plain)(volume(x))
     torch.testing.assert_close(seen, volume(wanted), atol=1e-4, rtol=1e-4)
 
 
@@ -210,13 +288,31 @@ def test_a_spectrum_along_depth(batch, sizes, inputs, outputs):
 @settings(max_examples=20, deadline=None)
 def test_convolutions_on_repeated_pixels(batch, height, width):
     x = random(batch, 3, height, width)
-    first, second = (random(4, 3, 3, 3), random(4)), (random(5, 4, 3, 3), random(5))
+    first = random(4, 3, 3, 3), random(4)
     twice = F.conv2d(F.interpolate(x, scale_factor=2), *first, padding=1)
-    torch.testing.assert_close(RepeatedConv(*first, x.dtype)(x), twice, atol=EXACT, rtol=EXACT)
+    torch.testing.assert_close(WAYS["elsewhere"].repeated(*first, 2)(x), twice, atol=EXACT, rtol=EXACT)
     fourfold = F.conv2d(F.interpolate(x, scale_factor=4), *first, padding=1)
-    torch.testing.assert_close(RepeatedConv(*first, x.dtype, 4)(x), fourfold, atol=EXACT, rtol=EXACT)
-    four = F.conv2d(F.relu(F.conv2d(F.interpolate(x, scale_factor=4), *first, padding=1)), *second, padding=1)
-    torch.testing.assert_close(_Quadrupled(*first, *second, x.dtype)(x), four, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(WAYS["elsewhere"].repeated(*first, 4)(x), fourfold, atol=EXACT, rtol=EXACT)
+
+
+@given(st.integers(0, 2**31), st.floats(0, 3))
+@settings(max_examples=20, deadline=None)
+def test_sampling_a_volume(seed, size):
+    rng = np.random.default_rng(seed)
+    x = torch.from_numpy(rng.normal(size=(2, 3, 4, 6, 5)).astype(np.float32))
+    at = torch.from_numpy(rng.uniform(-size, size, (2, 4, 6, 5, 3)).astype(np.float32))
+    at[0, 0, 0, 0], at[0, 0, 0, 1, 0], at[0, 0, 0, 2] = 1e30, -torch.inf, 1.0
+    wanted = F.grid_sample(x, at.nan_to_num(0), padding_mode="zeros", align_corners=False)
+    wanted = wanted.transpose(1, 2).flatten(1, 2)
+    torch.testing.assert_close(sampled(x, at), wanted)
+    seen = sampled_by_cells(x, at)
+    assert seen.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(seen, wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_sampling_at_no_number_reads_nothing_that_is_not_there():
+    at = torch.full((1, 2, 3, 4, 3), torch.nan)
+    sampled_by_cells(torch.ones(1, 5, 2, 3, 4), at)
 
 
 @given(st.integers(0, 2**31), st.floats(0, 1.5))
@@ -233,4 +329,20 @@ def test_a_translation_needs_no_gathering(seed, size):
         ],
         dim=1,
     )
-    torch.testing.assert_close(_translated(x, shifts), wanted, atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(translated(x, shifts), wanted, atol=1e-9, rtol=1e-9)
+
+
+@given(st.integers(0, 2**31), st.floats(0, 1.5), st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_fields_in_one_pass(seed, size, half):
+    rng = np.random.default_rng(seed)
+    x, source, driving = (
+        torch.from_numpy(rng.uniform(-size, size, shape).astype(np.float32))
+        for shape in ((2, 4, 5, 6, 7), (2, 3, 3), (2, 3, 3))
+    )
+    dtype = torch.bfloat16 if half else torch.float32
+    wanted = motion_fields(x, source, driving, torch.float32)
+    seen = motion_fields_in_one_pass(x, source, driving, dtype)
+    assert seen.shape == (10, 24, 6, 7) and seen.dtype == dtype
+    torch.testing.assert_close(seen.float(), wanted, atol=1e-5, rtol=2**-8 if half else 1e-5)
+    motion_fields_in_one_pass(x, source * torch.nan, driving, dtype)  # nothing is read that is not there

@@ -58,8 +58,8 @@ class EditSetup:
     )
     compile: str = option(
         "auto",
-        "neural renderer: compile the networks for this machine, which takes a minute or two once: on, off, or auto "
-        "(where it pays: GPUs, processors with AMX)",
+        "neural renderer: torch.compile for the networks on an NVIDIA GPU, half a minute once: on, off, or auto "
+        "(where Triton is installed)",
         choices=COMPILE,
     )
     crop: bool = option(False, "make a 512 px picture of head and shoulders instead of the full one", group="picture")

@@ -1,16 +1,15 @@
-"""`torch.compile` for the fast twins of W and G: where it pays, and what is said where it cannot run.
+"""`torch.compile` for the fast twins of W and G: where it runs, and what is said where it does not.
 
-It fuses the element-wise passes between the convolutions. Where convolutions are quick (a GPU, a processor with AMX)
-those passes are most of the time; elsewhere they are not, and compiling pays little (docs/performance.md). Only the
-regions that a network names are compiled, each kind once: a whole network takes minutes and gains no more. What is
-compiled is kept in the cache folder, so that a second run does not compile anew.
+It fuses the element-wise passes between the convolutions, which on a graphics processor are half of the time. On a
+processor kernels of ours do that (`fast/modulation.py`), and nothing has to be compiled first. Only the regions that a
+network names are compiled, each kind once: a whole network takes longer and gains no more. What is compiled is kept in
+the cache folder, so that a second run does not compile anew.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import shutil
 import threading
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -19,12 +18,10 @@ import torch
 from torch import nn
 
 from ...cache import cache_folder
-from ...devices import has_amx
 from ...errors import OptionError
 
 log = logging.getLogger(__name__)
 
-_COMPILERS = ("g++", "clang++")
 _GRAPHS = 64
 _failed = threading.Event()  # once and for all networks: what one lacks, all lack
 
@@ -40,11 +37,7 @@ def will_compile(choice: str, device: torch.device) -> tuple[bool, str]:
         raise OptionError(f"--compile on cannot run here: {lack}; leave it out.")
     if choice != "auto":
         return choice == "on", f"--compile {choice}"
-    if lack:
-        return False, lack
-    if device.type == "cpu" and not has_amx():
-        return False, "this processor's convolutions leave compiling little to win"
-    return True, "the networks are compiled, once"
+    return (False, lack) if lack else (True, "the networks are compiled, once")
 
 
 class HasRegions(Protocol):
@@ -69,30 +62,27 @@ class _Compiled:
         compile: Callable[..., Callable[..., Any]] = torch.compile  # its stubs do not know `recompile_limit`
         self.fast = compile(forward, dynamic=False, recompile_limit=_GRAPHS)
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **named: Any) -> Any:
         if not _failed.is_set():
             try:
-                return self.fast(*args)
+                return self.fast(*args, **named)
             except torch.OutOfMemoryError:
                 raise
             except Exception as error:  # whatever a compiler, a linker or a driver of another version says
                 log.warning("torch.compile failed (%s): the networks run as they are.", _first_line(error))
                 _failed.set()
-        return self.forward(*args)
+        return self.forward(*args, **named)
 
 
 def _lack(device: torch.device) -> str:
     """What compiling for `device` needs and this machine has not; empty where nothing is missing."""
     if device.type == "mps":
         return "compiling is not tried on Apple's GPUs"
-    if device.type == "cuda":
-        import importlib.util
+    if device.type == "cpu":
+        return "it is for graphics processors; for others what lies between convolutions is compiled beforehand"
+    import importlib.util
 
-        return "" if importlib.util.find_spec("triton") else "Triton is not installed"
-    named = os.environ.get("CXX")
-    if any(shutil.which(name) for name in ((named,) if named else _COMPILERS)):
-        return ""
-    return f"there is no C++ compiler ({named or ', '.join(_COMPILERS)})"
+    return "" if importlib.util.find_spec("triton") else "Triton is not installed"
 
 
 def _first_line(error: Exception) -> str:

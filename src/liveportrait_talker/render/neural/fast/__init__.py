@@ -3,8 +3,9 @@
 `nets` are the definition; tests hold these against them. Each is made from a loaded reference network.
 """
 
+from .factory import Convolutions
 from .generator import FastGenerator
-from .twin import fast_twin, uses_winograd
+from .twin import fast_twin
 from .warping import FastWarping
 
-__all__ = ["FastGenerator", "FastWarping", "fast_twin", "uses_winograd"]
+__all__ = ["Convolutions", "FastGenerator", "FastWarping", "fast_twin"]

@@ -1,13 +1,12 @@
-"""Convolutions as processors and GPUs like them: two-dimensional, channels last, with all that is constant folded in.
+"""Convolutions as processors and GPUs like them: channels last, with all that is constant folded in.
 
-A volume (B, C, D, H, W) lies here as (B·D, C, H, W): depth is part of the batch, and the depth taps of a kernel become
-input channels. `RepeatedConv` uses that a map repeated by nearest upsampling has few distinct neighbourhoods (spec
-liveportrait.md §17).
+A volume (B, C, D, H, W) lies here as (B·D, C, H, W): depth is part of the batch. `Repeated` uses that a map repeated by
+nearest upsampling has few distinct neighbourhoods (spec liveportrait.md §17).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from itertools import product
 
 import torch
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LAST = torch.channels_last
+MULTIPLE = 8  # of channels: what tensor cores read at once
 
 
 def weights(layer: nn.Module) -> tuple[Tensor, Tensor]:
@@ -37,96 +37,128 @@ def folded(block: nn.Module) -> tuple[Tensor, Tensor]:
     return weight * scale.view(-1, *[1] * (weight.dim() - 1)), (bias - norm.running_mean) * scale + offset
 
 
-def phase_kernel(weight: Tensor, axis: int, phase: int, times: int) -> Tensor:
-    """A kernel of 3 taps along `axis`, for output pixel `phase` of each `times`-fold repeated pixel: 2 taps or 1.
-
-    Its taps are the pixel before and the pixel itself (phase 0), the pixel itself and the one after (the last
-    phase), or the pixel itself (all others).
-    """
-    before, here, after = weight.unbind(axis)
-    if phase == 0:
-        taps = [before, here + after]
-    elif phase == times - 1:
-        taps = [before + here, after]
-    else:
-        taps = [before + here + after]
-    return torch.stack(taps, axis)
+def aligned(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """With inputs and outputs that see and give nothing, up to a multiple of channels."""
+    more = -len(weight) % MULTIPLE
+    rims = (0, 0) * (weight.dim() - 2)
+    return F.pad(weight, (*rims, 0, -weight.shape[1] % MULTIPLE, 0, more)), F.pad(bias, (0, more))
 
 
 class Conv(nn.Module):
-    """A convolution (N, I, H, W) → (N, O, H, W), zeros beyond the rim."""
+    """A convolution of two or three dimensions, zeros beyond the rim; `relu`: and a ReLU after it.
+
+    The size stays, but for kernels of two taps along an axis: their output is longer by one.
+    """
 
     weight: Tensor
     bias: Tensor | None
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, *, relu: bool = False) -> None:
         super().__init__()
-        self.register_buffer("weight", weight.to(dtype).contiguous(memory_format=LAST))
+        self.register_buffer("weight", last(weight.to(dtype)))
         self.register_buffer("bias", None if bias is None else bias.to(dtype))
+        self.padding = [taps // 2 for taps in weight.shape[2:]]
+        self.convolve: Callable[..., Tensor] = F.conv2d if weight.dim() == 4 else F.conv3d
+        self.relu = relu
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The sums, nothing after them."""
-        return F.conv2d(x, self.weight, self.bias, padding="same")
+    def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
+        """The sums, with what is to be added (and is of no use afterwards)."""
+        sums = self.convolve(x, self.weight, self.bias, padding=self.padding)
+        if plus is not None:
+            sums = sums + plus
+        return F.relu_(sums) if self.relu else sums
 
 
-class DepthConv(nn.Module):
-    """A convolution in three dimensions on (B·D, I, H, W); `doubled`: rows and columns are doubled before."""
+class Deep(nn.Module):
+    """A convolution in three dimensions on volumes that lie as (B·D, I, H, W)."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, depth: int, dtype: torch.dtype, *, doubled: bool = False) -> None:
+    def __init__(self, conv: nn.Module, depth: int) -> None:
         super().__init__()
-        self.depth = depth
-        self.conv = (RepeatedConv if doubled else Conv)(flat_kernel(weight), bias, dtype)
+        self.conv, self.depth = conv, depth
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B·D, O, H, W), or (B·D, O, 2H, 2W)."""
-        sums: Tensor = self.conv(depth_taps(x, self.depth))
+        """(B·D, O, H, W)."""
+        volume = x.view(-1, self.depth, *x.shape[1:]).transpose(1, 2)  # (B, I, D, H, W), channels last
+        sums: Tensor = self.conv(volume)
+        return sums.transpose(1, 2).flatten(0, 1)
+
+
+class Taps(nn.Module):
+    """The same by a convolution in two dimensions of `flat_kernel`: its depth taps are input channels."""
+
+    def __init__(self, conv: nn.Module, depth: int) -> None:
+        super().__init__()
+        self.conv, self.depth = conv, depth
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B·D, O, H, W)."""
+        planes = x.permute(0, 2, 3, 1)
+        slices = planes.reshape(-1, self.depth, *planes.shape[1:])
+        padded = F.pad(slices, (0, 0, 0, 0, 0, 0, 1, 1))
+        beside = torch.cat([padded[:, k : k + self.depth] for k in range(3)], dim=-1)
+        sums: Tensor = self.conv(beside.flatten(0, 1).permute(0, 3, 1, 2))
         return sums
 
 
-class RepeatedConv(nn.Module):
-    """Rows and columns of (N, I, H, W) repeated, then a 3×3 convolution: (N, O, times·H, times·W).
+def flat_kernel(weight: Tensor) -> Tensor:
+    """(O, I, 3, h, w) → (O, 3·I, h, w), for `Taps`."""
+    return weight.transpose(1, 2).flatten(1, 2)
 
-    Pixels repeated twice take 16/36 of the operations, four times 25/144.
+
+class Repeated(nn.Module):
+    """Rows and columns of (N, I, H, W) repeated `times`, then a 3×3 convolution, `conv` being that of `phase_kernels`.
+
+    Pixels repeated twice take 16/36 of the operations, four times 36/144.
     """
 
-    bias: Tensor
-
-    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype, times: int = 2) -> None:
+    def __init__(self, conv: nn.Module, times: int) -> None:
         super().__init__()
-        self.times = times
-        self.kinds = sorted({0, 1, times - 1})  # of pixels in a cell: the first, those between, the last
-        self.register_buffer("bias", bias.to(dtype))
-        for p, q in product(self.kinds, repeat=2):
-            kernel = phase_kernel(phase_kernel(weight, 2, p, times), 3, q, times)
-            self.register_buffer(f"weight_{p}{q}", kernel.to(dtype).contiguous(memory_format=LAST))
+        self.conv, self.times = conv, times
 
     def forward(self, x: Tensor) -> Tensor:
-        """The sums, nothing after them."""
-        count, _, height, width = x.shape
-        out = torch.empty(
-            (count, len(self.bias), self.times * height, self.times * width),
-            dtype=x.dtype,
-            device=x.device,
-            memory_format=LAST,
-        )
-        for (p, q), seen in self.maps(x):
-            for i, j in product(self._pixels(p), self._pixels(q)):
-                out[:, :, i :: self.times, j :: self.times] = seen
-        return out
+        """(N, O, times·H, times·W)."""
+        kinds: Tensor = self.conv(x)  # (N, kinds · kinds · O, H + 1, W + 1)
+        count, _, height, width = kinds.shape
+        most = len(_kinds(self.times)) - 1
+        rows, columns = (self._seen(n - 1, x.device) for n in (height, width))
+        cells = rows[0][:, None] * width + columns[0]
+        phases = rows[1][:, None] * (most + 1) + columns[1]
+        at = (cells * (most + 1) ** 2 + phases).flatten()
+        table = kinds.permute(0, 2, 3, 1).reshape(count, height * width * (most + 1) ** 2, -1)
+        pixels = table.index_select(1, at).view(count, len(rows[0]), len(columns[0]), -1)
+        return pixels.permute(0, 3, 1, 2)
 
-    def maps(self, x: Tensor) -> Iterator[tuple[tuple[int, int], Tensor]]:
-        """The sums (N, O, H, W) at the pixels of each kind of row and column, with their kinds."""
-        height, width = x.shape[2:]
-        padded = padded_by_one(x)
-        for p, q in product(self.kinds, repeat=2):
-            kernel = getattr(self, f"weight_{p}{q}")
-            (top, left), (kh, kw) = (int(p > 0), int(q > 0)), kernel.shape[2:]
-            seen = padded[:, :, top : top + height + kh - 1, left : left + width + kw - 1]
-            yield (p, q), F.conv2d(seen, kernel, self.bias)
+    def _seen(self, cells: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """For each pixel along an axis: the place whose neighbourhood it sees, and which kind of pixel it is."""
+        pixel = torch.arange(cells * self.times, device=device)
+        cell, phase = pixel // self.times, pixel % self.times
+        final = (phase == self.times - 1).long()
+        return cell + final, (phase > 0).long() + (final if self.times > 2 else 0)
 
-    def _pixels(self, kind: int) -> range:
-        """Those of a cell that are of one kind."""
-        return range(1, self.times - 1) if 0 < kind < self.times - 1 else range(kind, kind + 1)
+
+def phase_kernels(weight: Tensor, bias: Tensor, times: int) -> tuple[Tensor, Tensor]:
+    """Of a kernel (O, I, …, 3, 3) for pixels repeated `times`: one for each kind of row and column, side by side.
+
+    They are (kinds · kinds · O, I, …, 2, 2): a pixel sees no more than two of the distinct ones along an axis.
+    """
+    kinds = _kinds(times)
+    kernels = [_phase(_phase(weight, -2, p), -1, q) for p, q in product(kinds, repeat=2)]
+    return torch.cat(kernels), bias.repeat(len(kernels))
+
+
+def _kinds(times: int) -> list[str]:
+    """Of pixels in a cell."""
+    return ["first", "last"] if times == 2 else ["first", "between", "last"]
+
+
+def _phase(weight: Tensor, axis: int, kind: str) -> Tensor:
+    before, here, after = weight.unbind(axis)
+    taps = {
+        "first": [before, here + after],
+        "between": [torch.zeros_like(here), before + here + after],
+        "last": [before + here, after],
+    }
+    return torch.stack(taps[kind], axis)
 
 
 class DepthSpectrum(nn.Module):
@@ -134,14 +166,14 @@ class DepthSpectrum(nn.Module):
 
     Along depth a product of spectra takes the place of K taps: one 2-D convolution for each of the (D + K) / 2
     frequencies, on real and imaginary parts side by side. For D = 16 and K = 7 that is 37 % of the operations, and
-    as the transform is unitary it costs no precision.
+    as the transform is unitary it costs no precision. `conv` makes these convolutions of their weights.
     """
 
     forward_transform: Tensor
     back_transform: Tensor
     bias: Tensor
 
-    def __init__(self, weight: Tensor, bias: Tensor, depth: int, dtype: torch.dtype) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, depth: int, dtype: torch.dtype, conv: Callable[..., nn.Module]):
         super().__init__()
         taps = weight.shape[2]
         self.depth, self.outputs, self.length = depth, weight.shape[0], depth + taps - 1
@@ -165,11 +197,12 @@ class DepthSpectrum(nn.Module):
         # A network's convolution is a correlation: the kernel's spectrum is conjugated, so its sine is +.
         cos, sin = wave(torch.arange(taps, dtype=torch.float64) - taps // 2)
         real, imaginary = (torch.einsum("fk,oikhw->foihw", part, weight.double()) for part in (cos, sin))
+        self.convolutions = nn.ModuleList()
         for f in range(self.last + 1):
             kernel = real[f]
             if 0 < f < self.last:
                 kernel = torch.cat([torch.cat([real[f], -imaginary[f]], 1), torch.cat([imaginary[f], real[f]], 1)])
-            self.register_buffer(f"weight_{f}", kernel.to(dtype).contiguous(memory_format=LAST))
+            self.convolutions.append(conv(kernel, None))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B·D, O, H, W) float32, nothing after the sums."""
@@ -178,32 +211,16 @@ class DepthSpectrum(nn.Module):
         values = x.permute(0, 2, 3, 1).reshape(batch, self.depth, -1)
         spectrum = (self.forward_transform @ values).view(batch, self.length, height, width, channels)
         answers = []
-        for f in range(self.last + 1):
-            weight = getattr(self, f"weight_{f}")
+        for f, convolve in enumerate(self.convolutions):
             # The rows before frequency f > 0 are one of frequency 0 and two of each since.
             parts = spectrum[:, :1] if f == 0 else spectrum[:, 2 * f - 1 : 2 * f + 1]
             seen = parts.permute(0, 2, 3, 1, 4).flatten(3).permute(0, 3, 1, 2)
-            answer = F.conv2d(seen, weight, padding="same")
-            answers.append(answer.view(batch, -1, self.outputs, height, width))
+            answers.append(convolve(seen).view(batch, -1, self.outputs, height, width))
         rows = torch.cat(answers, dim=1).float().flatten(2)
         sums = (self.back_transform @ rows).view(batch * self.depth, self.outputs, height, width)
         return sums + self.bias.view(-1, 1, 1)
 
 
-def flat_kernel(weight: Tensor) -> Tensor:
-    """(O, I, K, h, w) → (O, K·I, h, w), for `depth_taps`."""
-    return weight.transpose(1, 2).flatten(1, 2)
-
-
-def depth_taps(x: Tensor, depth: int) -> Tensor:
-    """(B·D, C, H, W) → (B·D, 3·C, H, W): each slice between its neighbours, zeros beyond the ends."""
-    _, channels, height, width = x.shape
-    slices = x.permute(0, 2, 3, 1).reshape(-1, depth, height, width, channels)
-    padded = F.pad(slices, (0, 0, 0, 0, 0, 0, 1, 1))
-    beside = torch.cat([padded[:, k : k + depth] for k in range(3)], dim=-1)
-    return beside.flatten(0, 1).permute(0, 3, 1, 2)
-
-
-def padded_by_one(x: Tensor) -> Tensor:
-    """(N, C, H, W) → (N, C, H + 2, W + 2) with zeros about it, channels last."""
-    return F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).permute(0, 3, 1, 2)
+def last(x: Tensor) -> Tensor:
+    """The same with its channels last, in two or three dimensions."""
+    return x.contiguous(memory_format=LAST if x.dim() == 4 else torch.channels_last_3d)

@@ -7,24 +7,20 @@ from torch import nn
 
 from ..nets.generator import SpadeGenerator
 from ..nets.warping import WarpingNetwork
+from .factory import Convolutions
 from .generator import FastGenerator
 from .warping import FastWarping
 
 
-def uses_winograd(device: torch.device, dtype: torch.dtype) -> bool:
-    """Does it pay here? On processors, in float32; the libraries of graphics processors have it already."""
-    return device.type == "cpu" and dtype == torch.float32
-
-
 def fast_twin(reference: nn.Module, dtype: torch.dtype, device: torch.device) -> FastWarping | FastGenerator:
     """What draws like `reference` (W or G), on `device`; it shares no memory with it, so that a mapped file can go."""
-    winograd = uses_winograd(device, dtype)
+    conv = Convolutions.for_device(device, dtype)
     twin: FastWarping | FastGenerator
     if isinstance(reference, WarpingNetwork):
-        twin = FastWarping(reference, dtype, winograd=winograd)
+        twin = FastWarping(reference, conv)
     else:
         assert isinstance(reference, SpadeGenerator)
-        twin = FastGenerator(reference, dtype, winograd=winograd)
+        twin = FastGenerator(reference, conv)
     shared = {tensor.data_ptr() for tensor in reference.state_dict().values()}
     for part in twin.modules():
         for name, buffer in part.named_buffers(recurse=False):

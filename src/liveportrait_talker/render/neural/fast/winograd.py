@@ -11,13 +11,8 @@ between them stays in the processor's cache.
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from itertools import accumulate
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....compiled import inlined, kernel
+from .threads import in_pieces
 
 Floats = npt.NDArray[np.float32]
 
@@ -68,13 +64,14 @@ class WinogradConv(nn.Module):
     values: Tensor
     bias: Tensor
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, relu: bool = False) -> None:
         super().__init__()
+        self.relu = relu
         self.register_buffer("values", kernel_values(weight))
         self.register_buffer("bias", weight.new_zeros(len(weight)) if bias is None else bias.float())
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The sums, nothing after them."""
+    def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
+        """The sums, with what is to be added (and is of no use afterwards)."""
         seen, out = _planes(x), _like(x, len(self.bias))
         inputs, outputs = self.values.shape[1:]
         area = len(x) * _tiles(x.shape[3])
@@ -84,7 +81,10 @@ class WinogradConv(nn.Module):
             _into_values(seen, values, rows)
             torch.bmm(values, self.values, out=products)
             _out_of_products(products, out, self.bias, rows)
-        return out.permute(0, 3, 1, 2)
+        sums = out.permute(0, 3, 1, 2)
+        if plus is not None:
+            sums += plus
+        return F.relu_(sums) if self.relu else sums
 
 
 class WinogradDepthConv(nn.Module):
@@ -93,14 +93,14 @@ class WinogradDepthConv(nn.Module):
     values: Tensor
     bias: Tensor
 
-    def __init__(self, weight: Tensor, bias: Tensor, depth: int) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, depth: int, *, relu: bool = False) -> None:
         super().__init__()
-        self.depth = depth
+        self.depth, self.relu = depth, relu
         self.register_buffer("values", torch.stack([kernel_values(taps) for taps in weight.unbind(2)]))
         self.register_buffer("bias", bias.float())
 
     def forward(self, x: Tensor) -> Tensor:
-        """The sums, nothing after them."""
+        """The sums."""
         assert len(x) % self.depth == 0
         seen, out = _planes(x), _like(x, len(self.bias))
         inputs, outputs = self.values.shape[2:]
@@ -117,7 +117,7 @@ class WinogradDepthConv(nn.Module):
                 for k in (1, 2):
                     sums.baddbmm_(values[:, k * area : k * area + tiles], self.values[k])
                 _out_of_products(sums, out[volume], self.bias, rows)
-        return out.permute(0, 3, 1, 2)
+        return F.relu_(out.permute(0, 3, 1, 2)) if self.relu else out.permute(0, 3, 1, 2)
 
 
 def kernel_values(weight: Tensor) -> Tensor:
@@ -166,23 +166,6 @@ def _scratch(*shapes: tuple[int, int]) -> list[Tensor]:
     ]
 
 
-@lru_cache(maxsize=1)
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="winograd")
-
-
-if hasattr(os, "register_at_fork"):  # a child has none of the threads
-    os.register_at_fork(after_in_child=_threads.cache_clear)
-
-
-def _in_pieces(work: Callable[[int, int], Any], count: int) -> None:
-    """`work` on the numbers from 0 to `count`, each thread its share."""
-    pieces = max(1, min(torch.get_num_threads(), count))
-    bounds = [count * k // pieces for k in range(pieces + 1)]
-    for _ in _threads().map(work, bounds[:-1], bounds[1:]):
-        pass
-
-
 def _into_values(seen: Floats, values: Tensor, rows: range, skipped: int = 0) -> None:
     """Rows of tiles of all planes (N, H, W, I) → values (36, T, I), from the tile after those that are `skipped`."""
     values[..., seen.shape[-1] :] = 0  # they meet weights of zero, but 0 · NaN is NaN
@@ -191,7 +174,7 @@ def _into_values(seen: Floats, values: Tensor, rows: range, skipped: int = 0) ->
     def work(low: int, high: int) -> None:
         _transform_tiles(seen, there, shape, skipped, rows.start, rows.stop, low, high, _B)
 
-    _in_pieces(work, len(seen) * len(rows))
+    in_pieces(work, len(seen) * len(rows))
 
 
 def _out_of_products(products: Tensor, out: Tensor, bias: Tensor, rows: range) -> None:
@@ -202,7 +185,7 @@ def _out_of_products(products: Tensor, out: Tensor, bias: Tensor, rows: range) -
     def work(low: int, high: int) -> None:
         _transform_products(there, shape, seen, offset, rows.start, rows.stop, low, high, _A)
 
-    _in_pieces(work, len(out) * len(rows))
+    in_pieces(work, len(out) * len(rows))
 
 
 # A loop becomes vector instructions only where the compiler sees that what it reads and writes lies apart. So the sums

@@ -75,8 +75,8 @@ class NeuralTable:
         rows.append(f"{'':8}{'GFLOP':>8}{'definition':>14}{'fast':>12}{'ratio':>8}")
         for name, work in (*GFLOP.items(), ("frame", GFLOP["W"] + GFLOP["G"])):
             plain, fast = self.plain_ms[name], self.fast_ms.get(name)
-            quick = f"{fast:9.0f} ms{plain / fast:8.2f}" if fast else ""
-            rows.append(f"{name:8}{work:8.0f}{plain:11.0f} ms{quick}")
+            quick = f"{_digits(fast):>9} ms{plain / fast:8.2f}" if fast else ""
+            rows.append(f"{name:8}{work:8.0f}{_digits(plain):>11} ms{quick}")
         ceilings = ", ".join(f"{name} {value:.0f} GFLOP/s" for name, value in self.ceiling_gflops.items())
         rows.append(f"convolution ceiling: {ceilings}; copying {self.copy_gbps:.1f} GB/s")
         rows.append(
@@ -159,7 +159,7 @@ def bench_neural(
             "G": timed(lambda: fast["G"](conditions)) / count,
         }
         formats = dict.fromkeys([torch.float32, dtype])
-        ceilings = {_name(kind): _convolution_gflops(kind, where) for kind in formats}
+        ceilings = {_name(kind): _convolution_gflops(kind, where, count) for kind in formats}
         done += 2
         on_progress("timing", done, steps)
         copy = _copy_gbps(where)
@@ -200,21 +200,24 @@ def _seconds(call: Callable[[], object], where: Any) -> float:
     return min(runs[1:])
 
 
-def _convolution_gflops(dtype: Any, where: Any) -> float:
-    """The speed of the generator's commonest convolution alone: 3×3, 512 → 512 channels, 64², channels last."""
-    import torch
-    import torch.nn.functional as F
+def _convolution_gflops(dtype: Any, where: Any, frames: int) -> float:
+    """The speed of the generator's commonest convolution alone: 3×3, 512 → 512 channels, 64², channels last.
 
-    last = torch.channels_last
-    x = torch.randn(1, 512, 64, 64, device=where).to(dtype, memory_format=last)
-    weight = torch.randn(512, 512, 3, 3, device=where).to(dtype, memory_format=last)
-    count = 4 if where.type == "cpu" else 64  # enough work for the clock
+    On processors with its weights laid out beforehand, where that can be; for as many `frames` at once as are drawn.
+    """
+    import torch
+
+    from .render.neural.fast import Convolutions
+
+    x = torch.randn(frames, 512, 64, 64, device=where).to(dtype, memory_format=torch.channels_last)
+    conv = Convolutions.for_device(where, dtype).plain(torch.randn(512, 512, 3, 3), None).to(where)
+    count = 4 if where.type == "cpu" else 16  # enough work for the clock
 
     def run() -> None:
         for _ in range(count):
-            F.conv2d(x, weight, padding=1)
+            conv(x)
 
-    return count * 2 * 512 * 512 * 9 * 64**2 / 1e9 / _seconds(run, where)
+    return count * frames * 2 * 512 * 512 * 9 * 64**2 / 1e9 / _seconds(run, where)
 
 
 def _copy_gbps(where: Any) -> float:
@@ -224,6 +227,11 @@ def _copy_gbps(where: Any) -> float:
     x = torch.empty(1 << 28, dtype=torch.uint8, device=where).fill_(1)
     y = torch.empty_like(x)
     return 2 * len(x) / 1e9 / _seconds(lambda: y.copy_(x), where)
+
+
+def _digits(value: float) -> str:
+    """Three of them, as far as they are before the point."""
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
 def _name(dtype: Any) -> str:

@@ -79,7 +79,7 @@ def _lack(device: torch.device) -> str:
     if device.type == "mps":
         return "compiling is not tried on Apple's GPUs"
     if device.type == "cpu":
-        return "it is for graphics processors; for others what lies between convolutions is compiled beforehand"
+        return "on a processor, kernels of ours do what it would"
     import importlib.util
 
     return "" if importlib.util.find_spec("triton") else "Triton is not installed"

@@ -142,8 +142,7 @@ class LivePortrait:
                 "see liveportrait-talker models verify."
             )
         with torch.inference_mode():
-            values: Image = (pictures.clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        return values
+            return _fetched((pictures.clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1))
 
     def _decoded(self, features: Tensor, source: Floats, driving: Floats) -> Tensor:
         """Pictures (N, 3, 512, 512) float32."""
@@ -178,6 +177,13 @@ def _repeated(rows: Tensor, count: int) -> Tensor:
     if len(rows) == count:
         return rows
     return torch.cat([rows, rows[-1:].expand(count - len(rows), *rows.shape[1:])])
+
+
+def _fetched(values: Tensor) -> Image:
+    """Values in the processor's memory, row by row; from a GPU into pages that it may write to itself."""
+    here = torch.empty(values.shape, dtype=values.dtype, pin_memory=values.is_cuda)
+    image: Image = here.copy_(values).numpy()
+    return image
 
 
 def _broken(pictures: Tensor) -> bool:

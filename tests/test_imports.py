@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -109,3 +110,20 @@ def test_importing_the_package_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_torch_reads_when_it_is_loaded_is_set_before():
+    """OpenMP's waiting and what MPS lacks: a later word is not heard."""
+    code = (
+        "import os, sys\n"
+        "class Hook:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'torch':\n"
+        "            print(os.environ.get('OMP_WAIT_POLICY'), os.environ.get('PYTORCH_ENABLE_MPS_FALLBACK'))\n"
+        "            sys.exit()\n"
+        "sys.meta_path.insert(0, Hook())\n"
+        "from liveportrait_talker.render.neural.liveportrait import LivePortrait\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "PYTORCH_ENABLE_MPS_FALLBACK")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.split() == ["PASSIVE", "1"], done.stderr

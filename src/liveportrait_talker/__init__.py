@@ -7,11 +7,18 @@ Talker().save("portrait.jpg", "voice.wav", "out.mp4", TalkOptions(seed=7))
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 from .errors import MediaError, NoFaceError, OptionError, TalkerError, WeightsError
+
+# Both are read when torch is loaded, by whichever part needs it first. What Apple's GPUs lack (in some versions,
+# sampling a volume) the processor then does; and OpenMP's threads do not keep a core busy while they wait, which would
+# disturb the threads of our own kernels.
+os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from .animate.animator import Animator

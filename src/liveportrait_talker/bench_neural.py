@@ -146,7 +146,7 @@ def bench_neural(
                 "M": timed(lambda: nets["M"](face)),
             }
         if where.type == "cpu":
-            keep_freed_memory()  # as `generate` has it; the definitions run as anyone would run them
+            keep_freed_memory()  # as `generate` has it, and others have not
         several = {name: value.expand(count, -1, -1) for name, value in pair.items()}
         volumes, conditions = volume.expand(count, -1, -1, -1, -1), features.expand(count, -1, -1, -1)
         start = time.perf_counter()

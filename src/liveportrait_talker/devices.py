@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -20,10 +19,6 @@ _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # as malloc.h numbers them
 
 def require_torch(what: str) -> None:
     """Raise WeightsError, with the command that mends it, where PyTorch is not installed."""
-    # Before torch is loaded: what Apple's GPUs lack (in some versions, sampling a volume) the processor then does.
-    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
-    # Its threads would keep a core busy while they wait, and so disturb the threads of our own kernels.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         import torch  # noqa: F401
     except ImportError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,19 @@ from torch import Tensor
 
 from ....compiled import inlined
 
-FORMATS = {torch.float32: (0, 0, 0), torch.bfloat16: (16, 0x7FFF, 1)}
-"""How a format's numbers become the bits of a float32 and come back: places to shift, what to add for rounding, and
-whether halves go to the even one."""
+
+class Format(NamedTuple):
+    """How numbers become the bits of a float32 and come back."""
+
+    shift: int
+    """Places."""
+    half: int
+    """What is added before some are cut off, to round."""
+    odd: int
+    """1 where halves go to the even number, 0 where nothing is cut off."""
+
+
+FORMATS = {torch.float32: Format(0, 0, 0), torch.bfloat16: Format(16, 0x7FFF, 1)}
 
 
 def bits(x: Tensor) -> npt.NDArray[Any]:
@@ -34,7 +44,7 @@ def widen(numbers, wide, shift):  # type: ignore[no-untyped-def]
 
 @inlined
 def narrow(wide, numbers, shift, half, odd):  # type: ignore[no-untyped-def]
-    """The bits of float32 → the nearest numbers of a format."""
+    """The bits of float32 → the nearest numbers of a format; NaN as processors make it stays NaN."""
     for c in range(len(numbers)):
         b = wide[c]
         numbers[c] = (b + np.uint32(half) + ((b >> np.uint32(shift)) & np.uint32(odd))) >> np.uint32(shift)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ....devices import has_amx
+from ....errors import WeightsError
 from .convolution import Conv, Deep, Repeated, Taps, flat_kernel, phase_kernels
 from .packed import PackedConv, packs
 from .winograd import WinogradConv, WinogradDepthConv, pays
@@ -40,13 +41,20 @@ class Convolutions:
         )
 
     def __call__(self, weight: Tensor, bias: Tensor | None, *, relu: bool = False) -> nn.Module:
-        """A convolution (N, I, H, W) → (N, O, H, W)."""
+        """A convolution (N, I, H, W) → (N, O, H, W). Raises WeightsError as `plain` does."""
         if self._fits(weight):
+            _check(weight, bias)
             return WinogradConv(weight, bias, relu=relu)
         return self.plain(weight, bias, relu=relu)
 
     def plain(self, weight: Tensor, bias: Tensor | None, *, relu: bool = False) -> nn.Module:
-        """The plain sum, in two or three dimensions."""
+        """The plain sum, in two or three dimensions.
+
+        Raises:
+            WeightsError: the weights are no numbers. Not each way would show that in the picture: oneDNN's ReLU makes
+                a zero of NaN.
+        """
+        _check(weight, bias)
         return (PackedConv if self.packed else Conv)(weight, bias, self.dtype, relu=relu)
 
     def repeated(self, weight: Tensor, bias: Tensor, times: int, *, relu: bool = False) -> nn.Module:
@@ -60,6 +68,7 @@ class Convolutions:
         if doubled:
             return Repeated(self._deep(*phase_kernels(weight, bias, 2), depth), 2)
         if self._fits(weight):
+            _check(weight, bias)
             return WinogradDepthConv(weight, bias, depth, relu=True)
         return self._deep(weight, bias, depth)
 
@@ -75,3 +84,8 @@ class Convolutions:
     def _fits(self, weight: Tensor) -> bool:
         outputs, inputs, *taps = weight.shape
         return self.winograd and taps[-2:] == [3, 3] and pays(inputs, outputs)
+
+
+def _check(weight: Tensor, bias: Tensor | None) -> None:
+    if not all(bool(torch.isfinite(part).all()) for part in (weight, bias) if part is not None):
+        raise WeightsError("the networks' weights hold what is no number: see liveportrait-talker models verify.")

@@ -38,6 +38,7 @@ def motion_fields(volume: Tensor, kp_source: Tensor, kp_driving: Tensor, dtype: 
 def motion_fields_in_one_pass(volume: Tensor, kp_source: Tensor, kp_driving: Tensor, dtype: torch.dtype) -> Tensor:
     """The same on a processor."""
     batch, channels, *size = volume.shape
+    assert len(kp_source) == len(kp_driving) == batch
     fields = F.pad(kp_source - kp_driving, (0, 0, 1, 0))
     width = fields.shape[1] * (1 + channels)
     planes = torch.empty((batch * size[0], *size[1:], width + -width % MULTIPLE), dtype=dtype)

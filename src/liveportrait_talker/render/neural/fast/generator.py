@@ -1,8 +1,8 @@
-"""G for inference, channels last: `nets.SpadeGenerator` with 22 % fewer operations (spec liveportrait.md §17).
+"""G for inference, channels last: `nets.SpadeGenerator` with 16 % fewer operations (spec liveportrait.md §17).
 
-Done once: σ divided into the spectral weights; the shortcut's 1×1 convolution
-multiplied into the β before it, as only a sum stands between. Not done at all: what the repeated pixels of the enlarged
-condition would repeat. Statistics are taken before a map is doubled, which changes neither mean nor variance.
+Done once: σ divided into the spectral weights; the shortcut's 1×1 convolution multiplied into the β before it, as only
+a sum stands between. Not done at all: what the repeated pixels of the enlarged condition would repeat. Statistics are
+taken before a map is doubled, which changes neither mean nor variance.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class _Block(nn.Module):
             self.norm_s = _Modulation(block.norm_s, times, conv, then=block.conv_s.weight[:, :, 0, 0])
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Features (B, out, H, W), perhaps in the memory of `x`."""
         gamma, beta = self.norm_s(condition) if self.changes_width else (None, None)
         y, shortcut = self.enter(x, *self.norm_0(condition), gamma)
         y, _ = self.inside(self.conv_0(y), *self.norm_1(condition))

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....compiled import kernel
-from .bits import FORMATS, bits, narrow, widen
-from .threads import in_pieces, pieces
+from .bits import FORMATS, Format, bits, narrow, widen
+from .threads import in_pieces
 
 _SLOPE = 0.2
 _EPS = 1e-5
@@ -48,12 +48,15 @@ class ModulatedInOnePass(Modulated):
         self, x: Tensor, gamma: Tensor, beta: Tensor, shortcut: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """As `Modulated`; what comes out lies channels last."""
-        maps = bits(x)
-        mean, scale = _statistics(maps, FORMATS[x.dtype])
-        active = torch.empty_like(gamma)
-        other = active if shortcut is None else torch.empty_like(shortcut)
-        parts = bits(gamma), bits(beta), bits(active), bits(gamma if shortcut is None else shortcut), bits(other)
         times, format = 2 if self.doubles else 1, FORMATS[x.dtype]
+        count, channels, height, width = x.shape
+        assert gamma.shape == beta.shape == (count, channels, times * height, times * width)
+        assert shortcut is None or shortcut.shape == gamma.shape
+        maps, active = bits(x), torch.empty_like(gamma)
+        mean, scale = _statistics(maps, format)
+        # A kernel takes no None: where there is no shortcut it is given other maps, which it leaves alone.
+        other, by = (active, gamma) if shortcut is None else (torch.empty_like(shortcut), shortcut)
+        parts = bits(gamma), bits(beta), bits(active), bits(by), bits(other)
 
         def work(low: int, high: int) -> None:
             _modulate(maps, mean, scale, *parts, shortcut is not None, times, low, high, *format)
@@ -62,26 +65,22 @@ class ModulatedInOnePass(Modulated):
         return active, None if shortcut is None else other
 
 
-def _statistics(maps: npt.NDArray[Any], format: tuple[int, int, int]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _statistics(maps: npt.NDArray[Any], format: Format) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Of each channel (B, C): its mean, and what makes its variance 1."""
     count, height, width, channels = maps.shape
-    parts = pieces(height)
-    sums = np.zeros((len(parts), 2, count, channels))
-    first = np.empty((count, channels), np.float32)  # the variance is taken about a pixel: a large mean costs no digits
-    first.view(np.uint32)[:] = maps[:, 0, 0].astype(np.uint32) << format[0]
-
-    def work(low: int, high: int) -> None:
-        _sum(maps, first, sums[parts.index((low, high))], low, high, format[0])
-
-    in_pieces(work, height)
-    mean, square = sums.sum(axis=0) / (height * width)
-    scale = 1 / np.sqrt(np.maximum(square - mean**2, 0) + _EPS)
-    return (mean + first).astype(np.float32), scale.astype(np.float32)
+    row = (maps[:, height // 2].astype(np.uint32) << np.uint32(format.shift)).view(np.float32)
+    near = row.mean(axis=1)  # (B, C): the variance is taken about nearly the mean, so that it loses no digits
+    sums = np.zeros((height, 2, count, channels))
+    in_pieces(lambda low, high: _sum(maps, near, sums, low, high, format.shift), height)
+    with np.errstate(invalid="ignore"):  # what is no number shows in the picture, and is told then
+        mean, square = sums.sum(axis=0) / (height * width)
+        scale = 1 / np.sqrt(np.maximum(square - mean**2, 0) + _EPS)
+        return (mean + near).astype(np.float32), scale.astype(np.float32)
 
 
 @kernel
-def _sum(maps, first, sums, top, end, shift):  # type: ignore[no-untyped-def]
-    """Of the rows from `top` to `end`: the sums (2, B, C) of differences from `first` and of their squares."""
+def _sum(maps, near, sums, top, end, shift):  # type: ignore[no-untyped-def]
+    """Of each row from `top` to `end`: the sums (2, B, C) of differences from `near` and of their squares."""
     count, _, width, channels = maps.shape
     wide = np.zeros(channels, np.uint32)
     x = wide.view(np.float32)
@@ -92,12 +91,12 @@ def _sum(maps, first, sums, top, end, shift):  # type: ignore[no-untyped-def]
             for column in range(width):
                 widen(maps[k, y, column], wide, shift)
                 for c in range(channels):
-                    d = x[c] - first[k, c]
+                    d = x[c] - near[k, c]
                     row[0, c] += d
                     row[1, c] += d * d
             for c in range(channels):
-                sums[0, k, c] += row[0, c]
-                sums[1, k, c] += row[1, c]
+                sums[y, 0, k, c] = row[0, c]
+                sums[y, 1, k, c] = row[1, c]
 
 
 @kernel
@@ -120,7 +119,7 @@ def _modulate(  # type: ignore[no-untyped-def]
             widen(beta[k, y, column], wide[2], shift)
             for c in range(channels):
                 v = normal[c] * g[c] + b[c]
-                b[c] = v if v > 0 else np.float32(0.2) * v
+                b[c] = v if v > 0 else np.float32(_SLOPE) * v
             narrow(wide[2], active[k, y, column], shift, half, odd)
             if has_shortcut:
                 widen(shortcut[k, y, column], wide[1], shift)

@@ -22,7 +22,7 @@ def packs() -> bool:
 
 
 class PackedConv(nn.Module):
-    """As `convolution.Conv`."""
+    """As `convolution.Conv`. Once it has been called it cannot be copied or pickled: torch does not show the layout."""
 
     bias: Tensor | None
 

@@ -26,6 +26,7 @@ def sampled_by_cells(volume: Tensor, deformation: Tensor) -> Tensor:
     cells = volume.permute(0, 2, 3, 4, 1).contiguous().numpy()
     at = deformation.contiguous().numpy()
     count, depth, height, width, channels = cells.shape
+    assert at.shape == (count, depth, height, width, 3)
     out = torch.empty((count, height, width, depth * channels))
     into = out.view(count, height, width, depth, channels).numpy()
     in_pieces(lambda low, high: _sample(cells, at, into, low, high), count * depth * height)

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -21,14 +20,9 @@ if hasattr(os, "register_at_fork"):  # a child has none of the threads
     os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
-def pieces(count: int) -> list[tuple[int, int]]:
-    """The numbers from 0 to `count` as a range for each thread."""
-    parts = max(1, min(torch.get_num_threads(), count))
-    bounds = [count * k // parts for k in range(parts + 1)]
-    return list(pairwise(bounds))
-
-
 def in_pieces(work: Callable[[int, int], Any], count: int) -> None:
     """`work` on the numbers from 0 to `count`, each thread its share."""
-    for _ in _threads().map(work, *zip(*pieces(count), strict=True)):
+    parts = max(1, min(torch.get_num_threads(), count))
+    bounds = [count * k // parts for k in range(parts + 1)]
+    for _ in _threads().map(work, bounds[:-1], bounds[1:]):
         pass

@@ -12,6 +12,7 @@ from .generator import FastGenerator
 from .warping import FastWarping
 
 
+@torch.no_grad()
 def fast_twin(reference: nn.Module, dtype: torch.dtype, device: torch.device) -> FastWarping | FastGenerator:
     """What draws like `reference` (W or G), on `device`; it shares no memory with it, so that a mapped file can go."""
     conv = Convolutions.for_device(device, dtype)

@@ -2,7 +2,7 @@
 
 `kernel` is for a function that works on whole arrays, `inlined` for one that kernels call. Kernels check no bounds:
 they are written so that every index is clamped, and tests run them at the edges. Numba looks only at a kernel's own
-file to see whether it has changed: after a change to an `inlined` function of another, delete the `__pycache__` folders.
+file to see whether it has changed: after a change to an `inlined` function of another, delete all `__pycache__`.
 """
 
 from __future__ import annotations

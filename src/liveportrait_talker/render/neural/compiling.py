@@ -1,9 +1,9 @@
 """`torch.compile` for the fast twins of W and G: where it runs, and what is said where it does not.
 
 It fuses the element-wise passes between the convolutions, which on a graphics processor are half of the time. On a
-processor kernels of ours do that (`fast/modulation.py`), and nothing has to be compiled first. Only the regions that a
-network names are compiled, each kind once: a whole network takes longer and gains no more. What is compiled is kept in
-the cache folder, so that a second run does not compile anew.
+processor kernels of ours do that (`fast/modulation.py`), and nothing has to be compiled first. What is compiled are the
+regions that a network names, each kind once: G's blocks, which are alike, and W whole. It is kept in the cache folder,
+so that a second run does not compile anew.
 """
 
 from __future__ import annotations

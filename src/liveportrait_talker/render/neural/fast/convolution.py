@@ -119,12 +119,12 @@ class Repeated(nn.Module):
         """(N, O, times·H, times·W)."""
         kinds: Tensor = self.conv(x)  # (N, kinds · kinds · O, H + 1, W + 1)
         count, _, height, width = kinds.shape
-        most = len(_kinds(self.times)) - 1
+        distinct = len(_kinds(self.times))
         rows, columns = (self._seen(n - 1, x.device) for n in (height, width))
         cells = rows[0][:, None] * width + columns[0]
-        phases = rows[1][:, None] * (most + 1) + columns[1]
-        at = (cells * (most + 1) ** 2 + phases).flatten()
-        table = kinds.permute(0, 2, 3, 1).reshape(count, height * width * (most + 1) ** 2, -1)
+        phases = rows[1][:, None] * distinct + columns[1]
+        at = (cells * distinct**2 + phases).flatten()
+        table = kinds.permute(0, 2, 3, 1).reshape(count, height * width * distinct**2, -1)
         pixels = table.index_select(1, at).view(count, len(rows[0]), len(columns[0]), -1)
         return pixels.permute(0, 3, 1, 2)
 

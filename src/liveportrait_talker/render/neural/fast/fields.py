@@ -6,10 +6,9 @@ dimensions is a product of three.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -44,13 +43,11 @@ def motion_fields_in_one_pass(volume: Tensor, kp_source: Tensor, kp_driving: Ten
     planes = torch.empty((batch * size[0], *size[1:], width + -width % MULTIPLE), dtype=dtype)
     out = planes.permute(0, 3, 1, 2)
     cells = volume.permute(0, 2, 3, 4, 1).contiguous().numpy()
-    at: list[npt.NDArray[Any]] = []
-    for axis, length in zip((2, 1, 0), size, strict=True):
-        at += [_places(length, fields[..., axis]).numpy()]
+    at = [places.numpy() for places in _by_axis(_places, size, fields)]
     heat = [
-        F.pad(_gaussians(length, points[..., axis]), (0, 0, 1, 0)).numpy()
+        F.pad(gaussians, (0, 0, 1, 0)).numpy()  # none about the background
         for points in (kp_driving, kp_source)
-        for axis, length in zip((2, 1, 0), size, strict=True)
+        for gaussians in _by_axis(_gaussians, size, points)
     ]
     seen = bits(out)
 
@@ -63,12 +60,15 @@ def motion_fields_in_one_pass(volume: Tensor, kp_source: Tensor, kp_driving: Ten
 
 def translated(volume: Tensor, shifts: Tensor) -> Tensor:
     """(B, K, C, D, H, W): `volume` (B, C, D, H, W) sampled at the coordinate grid plus each of `shifts` (B, K, 3)."""
-    deep, high, wide = (
-        _interpolation(n, shifts[..., axis]) for axis, n in zip((2, 1, 0), volume.shape[2:], strict=True)
-    )
+    deep, high, wide = _by_axis(_interpolation, volume.shape[2:], shifts)
     moved = torch.einsum("bcdhw,bkxw->bkcdhx", volume, wide)
     moved = torch.einsum("bkyh,bkcdhx->bkcdyx", high, moved)
     return torch.einsum("bkzd,bkcdyx->bkczyx", deep, moved)
+
+
+def _by_axis(make: Callable[[int, Tensor], Tensor], size: Sequence[int], points: Tensor) -> list[Tensor]:
+    """What is made of a length and the coordinates along it, for the axes D, H and W; `points` hold x, y, z."""
+    return [make(length, points[..., axis]) for axis, length in zip((2, 1, 0), size, strict=True)]
 
 
 def _interpolation(length: int, shift: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ def _places(length: int, shift: Tensor) -> Tensor:
 
 def _heat_maps(size: torch.Size, points: Tensor) -> Tensor:
     """A Gaussian (B, K, D, H, W) about each of `points` (B, K, 3), 1 at its centre."""
-    deep, high, wide = (_gaussians(n, points[..., axis]) for axis, n in zip((2, 1, 0), size, strict=True))
+    deep, high, wide = _by_axis(_gaussians, size, points)
     return deep[..., :, None, None] * high[..., None, :, None] * wide[..., None, None, :]
 
 

@@ -24,12 +24,13 @@ def packs() -> bool:
 class PackedConv(nn.Module):
     """As `convolution.Conv`. Once it has been called it cannot be copied or pickled: torch does not show the layout."""
 
+    kernel: Tensor
     bias: Tensor | None
 
     def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, *, relu: bool = False) -> None:
         super().__init__()
         self.register_buffer("bias", None if bias is None else bias.to(dtype))
-        self.kernel = last(weight.to(dtype)).clone()  # packed when the size of what it sees is known
+        self.register_buffer("kernel", last(weight.to(dtype)))  # packed when the size of what it sees is known
         axes = weight.dim() - 2
         self.how: tuple[Any, ...] = ([taps // 2 for taps in weight.shape[2:]], [1] * axes, [1] * axes, 1)
         self.relu = relu

@@ -186,17 +186,20 @@ def _random_runs(length: int, radius: int) -> Any:
 def _face_ms(source: Path) -> float:
     """Tracking, cropping and aligning a face, as `dataset extract` does."""
     from .face.alignment import recon_picture
+    from .face.finder import FaceFinder
     from .face.liveportrait_crop import portrait_crop
-    from .face.tracker import FaceTracker
     from .render.neural.renderer import network_picture
 
-    with open_footage(source, max_side=640) as footage, FaceTracker(following=True, faces=1) as tracker:
+    finder = FaceFinder()
+    with open_footage(source, max_side=640) as footage:
         picture = footage[0]
+        face = finder.find(picture)[0]
 
         def look() -> None:
-            for found in tracker.find(picture):
-                recon_picture(picture, found)
-                network_picture(picture, portrait_crop(found))
+            found = finder.follow(picture, face)
+            assert found is not None
+            recon_picture(picture, found)
+            network_picture(picture, portrait_crop(found))
 
         return _each(look, 20)
 

@@ -8,15 +8,13 @@ import logging
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ._version import __version__
+from .console import Bars, accept_any_text, print_out, say
 from .devices import COMPILE, DEVICES, PRECISIONS
 from .errors import OptionError, TalkerError
 from .option_flags import add_options, given_options
@@ -26,12 +24,12 @@ from .speech import add_speech_options, voice_of
 if TYPE_CHECKING:
     from .pipeline import TalkReport
 
-_LINES_EVERY_S = 30.0
 EXIT_MISTAKE, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0 done, 2 a mistake the user can mend, 1 our failure, 130 Ctrl-C."""
+    accept_any_text()
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)
     # Before 3.13 argparse takes no second file once an option has stood between the two.
@@ -58,15 +56,15 @@ def guarded(run: Callable[[], int], *, debug: bool, quiet: bool) -> int:
     except TalkerError as error:
         if debug:
             traceback.print_exc()
-        _say(f"error: {error}")
+        say(f"error: {error}")
         return EXIT_MISTAKE
     except KeyboardInterrupt:
-        _say("stopped; nothing was left behind.")
+        say("stopped; nothing was left behind.")
         return EXIT_INTERRUPTED
     except Exception as error:
         if debug:
             traceback.print_exc()
-        _say(
+        say(
             f"error: something went wrong that should not have ({type(error).__name__}: {error}); add --debug for more."
         )
         return EXIT_FAILURE
@@ -130,8 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     from .training.commands import add_training_parsers
     from .ui.commands import add_ui_parser
 
-    add_animate_parser(verbs, common, lambda quiet: Bars(quiet=quiet), _print)
-    add_edit_parser(verbs, common, lambda quiet: Bars(quiet=quiet), _print)
+    add_animate_parser(verbs, common, lambda quiet: Bars(quiet=quiet), print_out)
+    add_edit_parser(verbs, common, lambda quiet: Bars(quiet=quiet), print_out)
     add_batch_parser(verbs, common, lambda quiet: Bars(quiet=quiet))
     add_models_parser(verbs, common, lambda quiet: Bars(quiet=quiet))
     add_training_parsers(verbs, common, lambda quiet: Bars(quiet=quiet))
@@ -144,7 +142,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Leave with code 2."""
-        _say(f"error: {message}; `{self.prog} --help` lists what can be given.")
+        say(f"error: {message}; `{self.prog} --help` lists what can be given.")
         sys.exit(EXIT_MISTAKE)
 
 
@@ -167,7 +165,7 @@ def _generate(arguments: argparse.Namespace) -> int:
     with voice_of(arguments) as voice, Bars(quiet=arguments.quiet) as bars:
         report = Talker().save(arguments.source, voice, out, options, overwrite=arguments.overwrite, on_progress=bars)
     if arguments.json:
-        _print(json.dumps(report.as_json(), indent=1))
+        print_out(json.dumps(report.as_json(), indent=1))
     elif not arguments.quiet:
         print_report(report)
     return 0
@@ -176,7 +174,7 @@ def _generate(arguments: argparse.Namespace) -> int:
 def print_report(report: TalkReport) -> None:
     """Say on standard output what was made."""
     width, height = report.size
-    _print(
+    print_out(
         f"{report.path}: {report.frames} frames, {report.video_seconds:.1f} s, {width}×{height}, drawn by the "
         f"{report.renderer} renderer in {report.elapsed_seconds:.1f} s ({report.speed:.3g} frames/s)."
     )
@@ -186,7 +184,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from .doctor import report
 
     lines, healthy = report()
-    _print("\n".join(lines))
+    print_out("\n".join(lines))
     return 0 if healthy else EXIT_FAILURE
 
 
@@ -200,7 +198,7 @@ def _bench(arguments: argparse.Namespace) -> int:
         chosen = _embedded_table
     with Bars(quiet=arguments.quiet) as bars:
         table = chosen(arguments, bars)
-    _print(json.dumps(table.as_json(), indent=1) if arguments.json else str(table))
+    print_out(json.dumps(table.as_json(), indent=1) if arguments.json else str(table))
     return 0
 
 
@@ -230,102 +228,11 @@ def _training_table(arguments: argparse.Namespace, bars: Bars) -> Any:
     return bench_training(source=arguments.source, device=arguments.device, on_progress=bars)
 
 
-class Bars:
-    """A progress bar a stage, on standard error; where that is no terminal, a line every half minute."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        self._progress: Any = None
-        self._tasks: dict[str, Any] = {}
-        self._stage, self._since, self._told = "", 0.0, 0.0
-
-    def __enter__(self) -> Bars:
-        return self
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """`done` of `total` steps of this stage are done."""
-        if self._quiet:
-            return
-        if not _console().is_terminal:
-            self._tell(stage, done, total)
-            return
-        if self._progress is None:
-            self._progress = _rich_progress()
-            self._progress.start()
-        if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(stage, total=total)
-        self._progress.update(self._tasks[stage], completed=done, total=total)
-
-    def _tell(self, stage: str, done: int, total: int) -> None:
-        """Where bars would be no help, a line now and then."""
-        now = time.monotonic()
-        if stage != self._stage:
-            self._stage, self._since, self._told = stage, now, now
-        if now - self._told >= _LINES_EVERY_S and 0 < done < total:
-            self._told = now
-            left = (now - self._since) / done * (total - done)
-            _say(
-                f"{stage}: {done} of {total}, about {left / 60:.0f} min left"
-                if left >= 60
-                else f"{stage}: {done} of {total}, about {left:.0f} s left"
-            )
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-
-
-def _rich_progress() -> Any:
-    console = _console()
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-
-
-@lru_cache(maxsize=1)
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False)
-
-
-def _print(text: str) -> None:
-    """Write a report to standard output, which may be closed or full: the work is done all the same."""
-    if sys.stdout is None:
-        return
-    try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        sys.stdout = None
-    except OSError as error:
-        _say(f"note: the report could not be printed ({error.strerror}).")
-        sys.stdout = None
-
-
-def _say(text: str) -> None:
-    if sys.stderr is None:  # closed by the caller
-        return
-    if _console.cache_info().currsize:  # bars may be running: the console writes above them
-        _console().print(text, markup=False, soft_wrap=True)
-    else:
-        sys.stderr.write(text + "\n")
-
-
 class _Notes(logging.Handler):
     """The library's warnings, each as one line."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        _say(f"note: {record.getMessage()}")
+        say(f"note: {record.getMessage()}")
 
 
 def _show_notes(*, quiet: bool) -> None:

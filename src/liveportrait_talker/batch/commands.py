@@ -7,7 +7,6 @@ import contextlib
 import json
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cluster import Cluster, add_cluster_options, cluster_of
+from ..console import print_out, say
 from ..errors import MediaError, OptionError
 from .run import Stopped, run_batch
 from .work import DONE, FAILED, HERE, JobOutcome, OnProgress, RenderJob, Runner, TalkerWorker, in_order, lost
@@ -79,14 +79,16 @@ def _batch(arguments: argparse.Namespace, show: Progress) -> int:
     if arguments.report is not None:
         _write_report(arguments.report, plain)
     if arguments.debug:
-        sys.stderr.writelines(outcome.trace for outcome in report.outcomes)
+        for trace in (outcome.trace for outcome in report.outcomes if outcome.trace):
+            say(trace.rstrip("\n"))
     if arguments.json or not arguments.quiet:
-        sys.stdout.write((plain if arguments.json else str(report)) + "\n")
+        print_out(plain if arguments.json else str(report))
     else:  # notes are off, and these are errors
-        sys.stderr.writelines(f"error: {o.id} failed: {o.reason}\n" for o in report.outcomes if o.state == FAILED)
+        for failed in (o for o in report.outcomes if o.state == FAILED):
+            say(f"error: {failed.id} failed: {failed.reason}")
     if stopped:
         there = report.count(DONE) + report.count(HERE)
-        sys.stderr.write(f"stopped: {there} of {len(report.outcomes)} videos are there; the same command resumes.\n")
+        say(f"stopped: {there} of {len(report.outcomes)} videos are there; the same command resumes.")
         return EXIT_INTERRUPTED
     return 0 if report.good else EXIT_FAILED
 

@@ -1,23 +1,19 @@
-"""Finding and following faces. The one home of MediaPipe: a newer face tracker would replace this file."""
+"""Find the face in a still, or follow it through a video."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import logging
-import os
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import NoFaceError
 from ..media.footage import Footage
-from .measures import LANDMARKS, interocular_distance
+from .finder import FaceFinder
+from .measures import interocular_distance
 from .tracked import TrackedFace, TrackedSource
 
 log = logging.getLogger(__name__)
@@ -26,146 +22,10 @@ Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.floating[Any]]
 
 MIN_COMFORTABLE_IOD = 32.0  # px between the outer eye corners; below, lids and lips are a few pixels
-MOST_FACES = 20
+_LYING_DEG = 60.0  # a face turned by more is one that lies, or a picture that was not set upright
 _LONGEST_GAP_S = 0.5  # a face gone for longer is not there
 _LEAST_SEEN = 0.3  # share of a video's frames
-_MESH_SIDE = 1280  # FaceMesh looks at 192 px of a face: a bigger picture only costs time
-_SECOND_LOOK_SIDE = 512  # a face too small to be found is enlarged to this
-_LOUD_CALLS = 3  # of a new graph: after them it is silent
-_SMOOTHING = np.array([0.25, 0.5, 0.25])  # over three frames: FaceMesh trembles by about 0.5 % IOD
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Keep MediaPipe's C++ start-up chatter off the terminal (it has no switch that silences it)."""
-    with _stderr_lock:
-        _hush()
-    try:
-        yield
-    finally:
-        with _stderr_lock:
-            _speak()
-
-
-_stderr_lock = threading.Lock()
-_stderr: list[int] = []  # the terminal's own, while at least one tracker is quiet
-_quiet_ones = 0  # several threads may make trackers: the first one hushes, the last one lets speak again
-
-
-def _hush() -> None:
-    global _quiet_ones
-    _quiet_ones += 1
-    if _quiet_ones > 1:
-        return
-    with contextlib.suppress(OSError):  # no standard error at all: nothing to keep quiet
-        saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        os.dup2(sink, 2)
-        os.close(sink)
-        _stderr.append(saved)
-
-
-def _speak() -> None:
-    global _quiet_ones
-    _quiet_ones -= 1
-    if not _quiet_ones and _stderr:
-        saved = _stderr.pop()
-        os.dup2(saved, 2)
-        os.close(saved)
-
-
-def _mediapipe() -> Any:
-    """MediaPipe, imported in a thread of its own.
-
-    A module that it brings along keeps the frame of whoever imports it, with all callers' frames and what they hold:
-    a whole voice, once.
-    """
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(importlib.import_module, "mediapipe").result()
-
-
-class FaceTracker:
-    """MediaPipe FaceMesh with 478 points, for a still or frame after frame. A context manager.
-
-    Args:
-        following: follow faces from frame to frame (video) instead of looking anew each time.
-        faces: how many faces to find at most.
-    """
-
-    def __init__(self, *, following: bool, faces: int = MOST_FACES) -> None:
-        self._following = following
-        self._loud_calls = _LOUD_CALLS
-        self._quiet = contextlib.ExitStack()
-        with _quiet_stderr():
-            os.environ.setdefault("GLOG_minloglevel", "3")
-            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-            self._solutions: Any = _mediapipe().solutions
-            self._mesh = self._solutions.face_mesh.FaceMesh(
-                static_image_mode=not following,
-                max_num_faces=faces,
-                refine_landmarks=True,
-                min_detection_confidence=0.5,
-                min_tracking_confidence=0.5,
-            )
-
-    def __enter__(self) -> FaceTracker:
-        if not self._following:  # a single look is over before the graph's threads have had their say
-            self._quiet.enter_context(_quiet_stderr())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._quiet, _quiet_stderr():
-            self._mesh.close()
-
-    def find(self, image: Image) -> list[Floats]:
-        """Faces of a (H, W, 3) RGB picture as (478, 3) float32 image px, the largest first."""
-        height, width = image.shape[:2]
-        shrink = min(1.0, _MESH_SIDE / max(height, width))
-        if shrink < 1:
-            image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-        if self._loud_calls:
-            self._loud_calls -= 1
-            with _quiet_stderr():  # the graph's threads speak while they start
-                found = self._mesh.process(image)
-        else:
-            found = self._mesh.process(image)
-        size = np.array([width, height, width], np.float32)  # z comes in the scale of x
-        faces = [
-            np.array([(p.x, p.y, p.z) for p in face.landmark], np.float32) * size
-            for face in found.multi_face_landmarks or ()
-        ]
-        # A mesh can come out flat on something that is no face.
-        faces = [f for f in faces if f.shape == (LANDMARKS, 3) and interocular_distance(f) > 1.0]
-        return sorted(faces, key=interocular_distance, reverse=True)
-
-    def find_small(self, image: Image) -> list[Floats]:
-        """A second look for faces that are small in the picture: detect at long range, enlarge, find again."""
-        height, width = image.shape[:2]
-        with _quiet_stderr(), self._solutions.face_detection.FaceDetection(model_selection=1) as detector:
-            found = detector.process(image).detections or ()
-        faces = []
-        for detection in found:
-            box = detection.location_data.relative_bounding_box
-            side = 2.5 * max(box.width * width, box.height * height)
-            centre_x, centre_y = (box.xmin + box.width / 2) * width, (box.ymin + box.height / 2) * height
-            zoom = _SECOND_LOOK_SIDE / side
-            to_crop = np.array(
-                [
-                    [zoom, 0, _SECOND_LOOK_SIDE / 2 - zoom * centre_x],
-                    [0, zoom, _SECOND_LOOK_SIDE / 2 - zoom * centre_y],
-                ]
-            )
-            crop = cv2.warpAffine(
-                image,
-                to_crop,
-                (_SECOND_LOOK_SIDE, _SECOND_LOOK_SIDE),
-                flags=cv2.INTER_CUBIC,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
-            for face in self.find(crop)[:1]:
-                points = face / zoom
-                points[:, :2] += (centre_x - side / 2, centre_y - side / 2)
-                faces.append(points.astype(np.float32))
-        return sorted(faces, key=interocular_distance, reverse=True)
+_SMOOTHING = np.array([0.25, 0.5, 0.25])  # over three frames: the landmarks tremble by about 0.5 % IOD
 
 
 def track(
@@ -199,6 +59,13 @@ def track(
             iod,
             MIN_COMFORTABLE_IOD,
         )
+    roll = faces[0].rotation_deg[2]
+    if abs(roll) > _LYING_DEG:
+        log.warning(
+            "The face in %s is turned by %.0f° in the picture, and stays so; turn the picture if that is a mistake.",
+            footage.name,
+            abs(roll),
+        )
     return TrackedSource(footage, tuple(faces), visible)
 
 
@@ -220,11 +87,11 @@ def _no_face(name: str, image: Image) -> NoFaceError:
 
 def _track_still(footage: Footage, face: int | None, second_look: bool) -> list[TrackedFace]:
     image = footage[0]
-    with FaceTracker(following=False) as tracker:
-        found = tracker.find(image)
-        if second_look and (not found or (face or 1) > len(found)):
-            small = tracker.find_small(image)
-            found = small if len(small) > len(found) else found
+    finder = FaceFinder()
+    found = finder.find(image)
+    if second_look and (not found or (face or 1) > len(found)):
+        small = finder.find_small(image)
+        found = small if len(small) > len(found) else found
     if not found:
         raise _no_face(footage.name, image)
     return [TrackedFace(_choose(found, face, footage.name))]
@@ -237,19 +104,21 @@ def _track_video(
     tracks: list[Floats | None] = []
     last: Floats | None = None
     gone = 0  # frames since the face was seen
-    with FaceTracker(following=True) as tracker:
-        for k in range(len(footage)):
-            found = tracker.find(footage[k])
+    finder = FaceFinder()
+    for k, image in enumerate(_decoded_ahead(footage)):
+        seen = finder.follow(image, last) if last is not None and not gone else None
+        if seen is None:
+            found = finder.find(image)
             if last is None:
                 seen = _choose(found, face, footage.name) if found else None
             elif gone > longest_gap:  # a cut, or somebody left: whoever is largest now
                 seen = found[0] if found else None
             else:
                 seen = _same_person(found, last)
-            tracks.append(seen)
-            last, gone = (last, gone + 1) if seen is None else (seen, 0)
-            if on_frame:
-                on_frame(k + 1, len(footage))
+        tracks.append(seen)
+        last, gone = (last, gone + 1) if seen is None else (seen, 0)
+        if on_frame:
+            on_frame(k + 1, len(footage))
     there = np.array([t is not None for t in tracks])
     if there.mean() < _LEAST_SEEN:
         raise _no_face(footage.name, footage[0])
@@ -270,6 +139,17 @@ def _track_video(
         footage.name,
     )
     return [TrackedFace(p) for p in _smooth(points)], tuple(bool(v) for v in visible)
+
+
+def _decoded_ahead(footage: Footage) -> Iterator[Image]:
+    """The frames in order; the next one is decoded while the caller works on this one."""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(footage.__getitem__, 0)
+        for k in range(1, len(footage) + 1):
+            image = following.result()
+            if k < len(footage):
+                following = pool.submit(footage.__getitem__, k)
+            yield image
 
 
 def _same_person(found: list[Floats], last: Floats) -> Floats | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..console import print_out
 from ..errors import WeightsError
 from . import registry, store
 from .importing import Imported, ImportReport, convert_released, import_folder
@@ -135,12 +135,12 @@ def _run(
 ) -> int:
     def say(text: str) -> None:
         if not arguments.json:
-            sys.stdout.write(text + "\n")
+            print_out(text)
 
     with show(arguments.quiet) as tell:
         result, good = verb(arguments, say, tell)
     if arguments.json:
-        sys.stdout.write(json.dumps(_plain(result), indent=1) + "\n")
+        print_out(json.dumps(_plain(result), indent=1))
     return 0 if good else EXIT_MISTAKE
 
 

@@ -11,7 +11,8 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 
-from ..cli import Bars, Parser, guarded, print_report
+from ..cli import Parser, guarded, print_report
+from ..console import Bars
 from ..errors import MediaError, TalkerError
 from ..options import PUPIL_RANGE, TalkOptions
 from .config import InferenceConfig, read_inference

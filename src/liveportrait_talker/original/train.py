@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..cli import Bars, Parser, _print, guarded
+from ..cli import Parser, guarded
+from ..console import Bars, print_out
 from ..devices import require_torch
 from ..errors import OptionError, WeightsError
 from .config import SECTIONS
@@ -42,7 +43,7 @@ def _run(arguments: argparse.Namespace) -> int:
     with Bars(quiet=arguments.quiet) as bars:
         report = verb(arguments, bars)
     if report is not None and not arguments.quiet:
-        _print(str(report))
+        print_out(str(report))
     return 0
 
 

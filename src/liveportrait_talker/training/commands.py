@@ -6,13 +6,13 @@ import argparse
 import dataclasses
 import importlib.util
 import json
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from ..cluster import Cluster, add_cluster_options, cluster_of
+from ..console import print_out
 from ..devices import DEVICES, require_torch
 from ..errors import EndedEarly, OptionError
 from .download import DownloadOptions, download
@@ -244,7 +244,7 @@ def _train(arguments: argparse.Namespace, show: Progress) -> int:
     with show(arguments.quiet) as tell:
         report = train(arguments.dataset, arguments.out, options, on_progress=tell)
     if report is not None:  # else another process of the run tells
-        _say(report, arguments)
+        _print_report(report, arguments)
     return 0
 
 
@@ -263,9 +263,9 @@ def _evaluate(arguments: argparse.Namespace, show: Progress) -> int:
             plot=arguments.plot,
             on_progress=tell,
         )
-    sys.stdout.write((json.dumps(result.as_json(), indent=1) if arguments.json else str(result)) + "\n")
+    print_out(json.dumps(result.as_json(), indent=1) if arguments.json else str(result))
     if arguments.plot is not None and not arguments.json:
-        sys.stdout.write(f"drawn in {arguments.plot}\n")
+        print_out(f"drawn in {arguments.plot}")
     return 0
 
 
@@ -274,7 +274,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from .checkpoint import export
 
     path = export(arguments.trained, arguments.out, overwrite=arguments.overwrite)
-    sys.stdout.write(f"{path}: for liveportrait-talker generate … --mapping {path}, or models import {path}\n")
+    print_out(f"{path}: for liveportrait-talker generate … --mapping {path}, or models import {path}")
     return 0
 
 
@@ -300,14 +300,14 @@ def _told(arguments: argparse.Namespace, show: Progress, work: Callable[[OnProgr
         with show(arguments.quiet) as tell:
             report = work(tell)
     except EndedEarly as end:
-        _say(end.report, arguments)
+        _print_report(end.report, arguments)
         raise
-    _say(report, arguments)
+    _print_report(report, arguments)
     return 0
 
 
-def _say(report: Any, arguments: argparse.Namespace) -> None:
+def _print_report(report: Any, arguments: argparse.Namespace) -> None:
     if arguments.json:
-        sys.stdout.write(json.dumps(dataclasses.asdict(report), indent=1, default=str) + "\n")
+        print_out(json.dumps(dataclasses.asdict(report), indent=1, default=str))
     elif not arguments.quiet:
-        sys.stdout.write(f"{report}\n")
+        print_out(str(report))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from ..devices import torch_device
 from ..errors import MediaError, OptionError, WeightsError
+from ..face.finder import LANDMARK_SOURCE
 from ..journal import DONE, FAILED, LATER, Entry
 from ..models import importing
 from ..models.integrity import sha256_of
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TRACKER = "mediapipe"
 NETWORKS = ("sadtalker_face_3drecon", "motion_extractor")
 FATAL = "fatal"
 """Status of an outcome that ends the run: the disk is full, or cannot be written."""
@@ -89,7 +88,7 @@ class Extractor:
     def stamp(self) -> Stamp:
         """What records of this extractor are stamped with. Raises WeightsError where weights are not installed."""
         recon, motion = (self._sum(name) for name in NETWORKS)
-        return Stamp(recon, motion, f"{TRACKER} {importlib.metadata.version(TRACKER)}")
+        return Stamp(recon, motion, LANDMARK_SOURCE)
 
     def _sum(self, network: str) -> str:
         own = dict(self.weights).get(network)

@@ -16,13 +16,14 @@ import numpy.typing as npt
 
 from ..errors import MediaError, NoFaceError, TalkerError
 from ..face.alignment import recon_picture
+from ..face.finder import FaceFinder
 from ..face.liveportrait_crop import portrait_crop
-from ..face.tracker import FaceTracker
 from ..media.footage import open_footage
 from .metadata import crop_rectangle, interpolated, read_utterance
 
 log = logging.getLogger(__name__)
 Image = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.floating[Any]]
 
 PIECE = 32
 """Frames in a piece: 11 MB."""
@@ -88,21 +89,25 @@ def _pieces(clip: Clip, number: int) -> Iterator[FacePiece | ClipEnd]:
             boxes = interpolated(read_utterance(clip.text).fractions(width, height), len(footage))
         waiting: list[tuple[int, Image, Image]] = []
         seen = 0
-        with FaceTracker(following=True, faces=1) as tracker:
-            for k in range(len(footage)):
-                picture = footage[k]
-                x1, y1, x2, y2 = (0, 0, width, height) if boxes is None else crop_rectangle(boxes[k], width, height)
-                part = np.ascontiguousarray(picture[y1:y2, x1:x2])
-                found = tracker.find(part)
-                if not found:
-                    continue
-                seen += 1
-                landmarks = found[0] + np.array([x1, y1, 0], np.float32)
-                face = network_picture(picture, portrait_crop(landmarks))
-                waiting.append((k, recon_picture(part, found[0]), face))
-                if len(waiting) == PIECE:
-                    yield _piece(number, waiting)
-                    waiting = []
+        finder = FaceFinder()
+        last: Floats | None = None  # the face in the frame before, px of the whole picture
+        for k in range(len(footage)):
+            picture = footage[k]
+            x1, y1, x2, y2 = (0, 0, width, height) if boxes is None else crop_rectangle(boxes[k], width, height)
+            part = np.ascontiguousarray(picture[y1:y2, x1:x2])
+            corner = np.array([x1, y1, 0], np.float32)
+            face = None if last is None else finder.follow(part, last - corner)
+            if face is None:
+                face = next(iter(finder.find(part)), None)
+            if face is None:
+                last = None
+                continue
+            last = face + corner
+            seen += 1
+            waiting.append((k, recon_picture(part, face), network_picture(picture, portrait_crop(last))))
+            if len(waiting) == PIECE:
+                yield _piece(number, waiting)
+                waiting = []
         if waiting:
             yield _piece(number, waiting)
         if seen < _LEAST_SEEN * len(footage):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import threading
 from importlib.util import find_spec
 from typing import Any
 
+from ..console import say
 from ..errors import OptionError
 
 MISSING = "the page needs Gradio, which is not installed: pip install 'liveportrait-talker[ui]'."
@@ -46,18 +46,13 @@ def run(arguments: argparse.Namespace) -> int:
     )
     try:
         with Server(settings) as server:
-            _say(f"{server.url} is the page; Ctrl-C ends it and removes what was uploaded.")
+            say(f"{server.url} is the page; Ctrl-C ends it and removes what was uploaded.")
             if settings.host not in LOOPBACK:
-                _say(
+                say(
                     f"warning: it listens on {settings.host}, so everyone who reaches this computer can use it: "
                     "there is no password."
                 )
             threading.Event().wait()
     except KeyboardInterrupt:
-        _say("the page is closed; nothing was left behind.")
+        say("the page is closed; nothing was left behind.")
     return 0
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()

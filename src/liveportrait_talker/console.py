@@ -1,0 +1,114 @@
+"""Standard output and standard error: reports, notes, progress bars. Printing never fails a run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+_LINES_EVERY_S = 30.0
+_BAR = "{desc} |{bar:30}| {n_fmt}/{total_fmt} {remaining}"
+_shown: list[Bars] = []  # bars that are on the terminal now: lines are written above them
+
+
+def accept_any_text() -> None:
+    """Let both streams show a character that their encoding lacks as an escape sequence, instead of raising."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)  # absent where the stream is closed or replaced
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def print_out(text: str) -> None:
+    """Write a report to standard output, which may be closed or full: the work is done all the same."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stdout = None
+    except (OSError, ValueError) as error:
+        say(f"note: the report could not be printed ({getattr(error, 'strerror', None) or error}).")
+        sys.stdout = None
+
+
+def say(text: str) -> None:
+    """Write a line to standard error, above the progress bars; without one, or on a full one, do nothing."""
+    if sys.stderr is None:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        if _shown:
+            from tqdm import tqdm
+
+            tqdm.write(text, file=sys.stderr)
+        else:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+
+class Bars:
+    """A progress bar a stage, on standard error; where that is no terminal, a line every half minute."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bars: dict[str, Any] = {}
+        self._stage, self._since, self._told = "", 0.0, 0.0
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """`done` of `total` steps of this stage are done."""
+        if self._quiet or sys.stderr is None:
+            return
+        with contextlib.suppress(OSError, ValueError):
+            if _is_terminal():
+                self._draw(stage, done, total)
+            else:
+                self._tell(stage, done, total)
+
+    def _draw(self, stage: str, done: int, total: int) -> None:
+        if not self._bars:
+            _shown.append(self)
+        if stage not in self._bars:
+            from tqdm import tqdm
+
+            tqdm.monitor_interval = 0  # no thread that redraws what has not moved
+            self._bars[stage] = tqdm(
+                desc=stage, total=total, file=sys.stderr, bar_format=_BAR, dynamic_ncols=True, leave=True
+            )
+        bar = self._bars[stage]
+        bar.total = total
+        bar.update(done - bar.n)
+
+    def _tell(self, stage: str, done: int, total: int) -> None:
+        """Where bars would be no help, a line now and then."""
+        now = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._since, self._told = stage, now, now
+        if now - self._told >= _LINES_EVERY_S and 0 < done < total:
+            self._told = now
+            left = (now - self._since) / done * (total - done)
+            say(
+                f"{stage}: {done} of {total}, about {left / 60:.0f} min left"
+                if left >= 60
+                else f"{stage}: {done} of {total}, about {left:.0f} s left"
+            )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for bar in self._bars.values():
+            with contextlib.suppress(OSError, ValueError):
+                bar.refresh()
+                bar.close()
+        if self in _shown:
+            _shown.remove(self)
+
+
+def _is_terminal() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

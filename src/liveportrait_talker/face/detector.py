@@ -1,0 +1,122 @@
+"""Face detection: boxes and six key points (BlazeFace, arXiv 1907.05047). How: docs/method/face_models.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .networks import FaceNetwork, image_input
+from .regions import Region, face_region, sample
+
+Image = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.floating[Any]]
+
+RIGHT_EYE, LEFT_EYE, NOSE, MOUTH = 0, 1, 2, 3
+"""Rows of `Detection.keypoints`; right and left are the subject's."""
+
+_SAME_FACE = 0.3  # boxes that overlap by more are averaged
+_HIGHEST_LOGIT = 100.0
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """A face in an image."""
+
+    score: float
+    """0…1."""
+    box: Floats
+    """(4,) float64: left, top, right, bottom, image px; may reach beyond the image."""
+    keypoints: Floats
+    """(6, 2) float64: right eye, left eye, nose tip, mouth, right and left ear (the subject's), image px."""
+
+    @property
+    def region(self) -> Region:
+        """The square that the face mesh looks at."""
+        return face_region(self.box[:2], self.box[2:], self.keypoints[RIGHT_EYE], self.keypoints[LEFT_EYE])
+
+    def turned_back(self, quarter_turns: int, height: int, width: int) -> Detection:
+        """The same face in px of an image (height, width) when it was found in `np.rot90(image, quarter_turns)`."""
+        corners, keypoints = self.box.reshape(2, 2), self.keypoints
+        for turns_left in reversed(range(quarter_turns)):
+            right = height if turns_left % 2 else width
+            corners, keypoints = (np.column_stack([right - p[:, 1], p[:, 0]]) for p in (corners, keypoints))
+        return Detection(self.score, np.concatenate([corners.min(axis=0), corners.max(axis=0)]), keypoints)
+
+
+class FaceDetector:
+    """Finds faces in an image.
+
+    Args:
+        reach: "short" for faces that fill at least about a sixth of the image's longer side, "full" for smaller ones.
+    """
+
+    def __init__(self, reach: Literal["short", "full"]) -> None:
+        self._network = FaceNetwork(f"face_detection_{reach}_range", ["image"], ["boxes", "scores"])
+        self._size, self._anchors, self._threshold = {
+            "short": (128, np.concatenate([_anchors(16, 2), _anchors(8, 6)]), 0.5),
+            "full": (192, _anchors(48, 1), 0.6),
+        }[reach]
+
+    def detect(self, image: Image) -> list[Detection]:
+        """Faces of an (H, W, 3) uint8 RGB image, the surest first."""
+        height, width = image.shape[:2]
+        side = max(height, width)
+        square = Region(width / 2, height / 2, side)
+        pixels = sample(image, square, self._size, replicate=False)
+        values, logits = self._network.run(image_input(pixels, scale=2 / 255, mean=127.5))
+        scores = 1 / (1 + np.exp(-np.clip(logits[0, :, 0].astype(np.float64), -_HIGHEST_LOGIT, _HIGHEST_LOGIT)))
+        points = values[0].reshape(-1, 8, 2).astype(np.float64) / self._size
+        points[:, 0] += self._anchors  # the box's centre; row 1 is its width and height
+        points[:, 2:] += self._anchors[:, None]
+        good = (scores >= self._threshold) & (points[:, 1] >= 0).all(axis=1)
+        scores, points = scores[good], points[good]
+        centre, half = points[:, 0].copy(), points[:, 1] / 2
+        points[:, 0], points[:, 1] = centre - half, centre + half
+        corner = np.array([square.x - side / 2, square.y - side / 2])
+        return [
+            Detection(score, box.ravel(), keypoints)
+            for score, found in _merge(scores, points)
+            for box, keypoints in [np.split(found * side + corner, [2])]
+        ]
+
+
+def _anchors(cells: int, times: int) -> Floats:
+    """(cells² · times, 2) float64 centres of a grid's cells, each repeated, in units of the image's side."""
+    middles = (np.arange(cells) + 0.5) / cells
+    grid = np.stack(np.meshgrid(middles, middles), axis=-1).reshape(-1, 2)
+    return np.repeat(grid, times, axis=0)
+
+
+def _merge(scores: Floats, points: Floats) -> list[tuple[float, Floats]]:
+    """Weighted non-maximum suppression: each best box is averaged by score with those that overlap it.
+
+    Args:
+        scores: (n,).
+        points: (n, 8, 2), rows 0 and 1 the box's corners.
+
+    Returns:
+        (best score, averaged points) by falling score.
+    """
+    order = np.argsort(-scores, kind="stable")
+    scores, points = scores[order], points[order]
+    merged = []
+    while len(scores):
+        same = _overlap(points[0], points) > _SAME_FACE
+        same[0] = True
+        weights = scores[same]
+        mean = np.tensordot(weights, points[same], axes=1) / weights.sum()
+        merged.append((float(scores[0]), mean))
+        scores, points = scores[~same], points[~same]
+    return merged
+
+
+def _overlap(one: Floats, others: Floats) -> Floats:
+    """(n,) intersection over union of a box with others; rows 0 and 1 are corners."""
+    low, high = np.maximum(one[0], others[:, 0]), np.minimum(one[1], others[:, 1])
+    shared = np.clip(high - low, 0, None).prod(axis=1)
+    union = (one[1] - one[0]).prod() + (others[:, 1] - others[:, 0]).prod(axis=1) - shared
+    result: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return result

@@ -1,0 +1,144 @@
+"""The face mesh: 478 landmarks of one face (Attention Mesh, arXiv 2006.10962). How: docs/method/face_models.md."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .networks import FaceNetwork, image_input
+from .regions import Region, sample
+
+Image = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.floating[Any]]
+
+LANDMARKS = 478
+"""Points of a mesh: 468 of the face, 5 of each iris."""
+
+_SIZE = 192  # px of the network's input
+_CELL = 4  # px of the input to one cell of the feature map
+_MAP = _SIZE // _CELL
+_SAMPLES = 16  # a part's samples a side
+_PART_MARGIN = 1.5  # what is sampled of a part, in its bounding boxes
+_PRESENT = 0.5
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of the face that is looked at once more: the landmarks whose x and y it finds anew."""
+
+    corners: tuple[int, int]
+    """The landmarks that give its horizontal direction."""
+    landmarks: tuple[int, ...]
+
+
+# The lists are the model's own (`subset_idxs` of its custom operations), in the order of its outputs.
+# fmt: off
+_LIPS = _Part((61, 291), (
+    61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409, 78, 95, 88, 178, 87, 14,
+    317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415, 76, 77, 90, 180, 85, 16, 315, 404, 320, 307, 306,
+    184, 74, 73, 72, 11, 302, 303, 304, 408, 62, 96, 89, 179, 86, 15, 316, 403, 319, 325, 292, 183, 42, 41, 38, 12, 268,
+    271, 272, 407,
+))
+_RIGHT_EYE = _Part((33, 133), (
+    33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173, 130, 25, 110, 24, 23, 22, 26, 112, 243,
+    247, 30, 29, 27, 28, 56, 190, 226, 31, 228, 229, 230, 231, 232, 233, 244, 113, 225, 224, 223, 222, 221, 189, 35,
+    124, 46, 53, 52, 65, 143, 111, 117, 118, 119, 120, 121, 128, 245, 156, 70, 63, 105, 66, 107, 55, 193,
+))
+_LEFT_EYE = _Part((362, 263), (
+    263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398, 359, 255, 339, 254, 253, 252, 256,
+    341, 463, 467, 260, 259, 257, 258, 286, 414, 446, 261, 448, 449, 450, 451, 452, 453, 464, 342, 445, 444, 443, 442,
+    441, 413, 265, 353, 276, 283, 282, 295, 372, 340, 346, 347, 348, 349, 350, 357, 465, 383, 300, 293, 334, 296, 336,
+    285, 417,
+))
+# fmt: on
+_PARTS = (_LIPS, _RIGHT_EYE, _LEFT_EYE)
+_EYELID = 16  # the first landmarks of an eye's list run along the lids
+_RIGHT_IRIS, _LEFT_IRIS = slice(468, 473), slice(473, 478)
+
+
+class FaceMesh:
+    """Finds the landmarks of the face in a region of an image."""
+
+    def __init__(self) -> None:
+        self._mesh = FaceNetwork("face_mesh", ["image"], ["landmarks", "presence", "features"])
+        self._refinement = FaceNetwork(
+            "face_mesh_refinement",
+            ["lip_features", "right_eye_features", "left_eye_features"],
+            ["lips", "right_eye", "left_eye", "right_iris", "left_iris"],
+        )
+
+    def find(self, image: Image, region: Region) -> Floats | None:
+        """(478, 3) float32 landmarks in image px (z: smaller is nearer), or None where `region` shows no face."""
+        pixels = sample(image, region, _SIZE, replicate=True)
+        coarse, flag, features = self._mesh.run(image_input(pixels, scale=1 / 255))
+        if flag.item() <= math.log(_PRESENT / (1 - _PRESENT)):
+            return None
+        points = np.zeros((LANDMARKS, 3))
+        points[:468] = coarse.reshape(468, 3)
+        placings = [_placing(points, part) for part in _PARTS]
+        lips, right_eye, left_eye, right_iris, left_iris = self._refinement.run(*_sample_features(features, placings))
+        on_lips, on_right, on_left = placings
+        for part, values, placing in (
+            (_LIPS, lips, on_lips),
+            (_RIGHT_EYE, right_eye, on_right),
+            (_LEFT_EYE, left_eye, on_left),
+        ):
+            points[list(part.landmarks), :2] = placing.to_input(values)
+        for iris, values, eye, placing in (
+            (_RIGHT_IRIS, right_iris, _RIGHT_EYE, on_right),
+            (_LEFT_IRIS, left_iris, _LEFT_EYE, on_left),
+        ):
+            points[iris, :2] = placing.to_input(values)
+            points[iris, 2] = points[list(eye.landmarks[:_EYELID]), 2].mean()
+        return region.to_image(points / _SIZE).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class _Placing:
+    """A part's samples in the feature map: sample (i, j) lies at `matrix` · (i, j) + `shift`, cells."""
+
+    matrix: Floats
+    """(2, 2)."""
+    shift: Floats
+    """(2,)."""
+
+    def to_input(self, values: Floats) -> Floats:
+        """(n, 2) px of the mesh network's input from a refinement output, which counts quarters of a sample."""
+        return values.reshape(-1, 2) @ self.matrix.T + _CELL * self.shift
+
+
+def _placing(points: Floats, part: _Part) -> _Placing:
+    """Samples along the part's own axes over its bounding box and a margin."""
+    cells = points[:, :2] / _CELL
+    first, last = part.corners
+    across = cells[last] - cells[first]
+    angle = math.atan2(across[1], across[0])
+    cos, sin = math.cos(angle), math.sin(angle)
+    axes = np.array([[cos, -sin], [sin, cos]])
+    turned = cells[list(part.landmarks)] @ axes
+    low, high = turned.min(axis=0), turned.max(axis=0)
+    matrix = axes * (_PART_MARGIN * (high - low) / _SAMPLES)
+    return _Placing(matrix, axes @ ((low + high) / 2) - matrix @ (_SAMPLES / 2, _SAMPLES / 2))
+
+
+_GRID = np.stack(np.meshgrid(np.arange(_SAMPLES) + 0.5, np.arange(_SAMPLES) + 0.5), axis=-1).reshape(-1, 2)
+_NEIGHBOURS = (0, 1, _MAP, _MAP + 1)  # a cell, those to its right and below, and the one across
+
+
+def _sample_features(features: Floats, placings: list[_Placing]) -> list[npt.NDArray[np.float32]]:
+    """(1, C, 16, 16) float32 a part: bilinear samples of the features (1, C, 48, 48), zero outside them."""
+    at = np.concatenate([_GRID @ placing.matrix.T + placing.shift - 0.5 for placing in placings])
+    inside = ((at >= 0) & (at <= _MAP - 1)).all(axis=1, keepdims=True)
+    at = np.clip(at, 0, _MAP - 1)
+    corner = np.minimum(at.astype(np.intp), _MAP - 2)
+    right, down = (at - corner).T
+    weights = inside * np.column_stack([(1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down])
+    cells = (corner @ (1, _MAP))[:, None] + _NEIGHBOURS
+    by_cell = np.ascontiguousarray(features.reshape(-1, _MAP * _MAP).T)
+    samples = weights[:, None].astype(np.float32) @ by_cell.take(cells, axis=0)
+    by_part = samples.reshape(len(placings), _SAMPLES, _SAMPLES, -1).transpose(0, 3, 1, 2)
+    return list(np.ascontiguousarray(by_part)[:, None])

@@ -1,54 +1,58 @@
-# demo   a fresh machine to a talking video: outputs/demo.mp4
-# test   a fresh machine to all checks: lint, types, tests
-# setup  everything into .venv
+# demo     a fresh machine to a talking video: outputs/demo.mp4
+# test     a fresh machine to all checks: lint, types, tests
+# matrix   the tests on every Python from 3.10 on that is at hand
+# setup    everything into .venv
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
+# Everything but `convert` and `fit`, which only those need who make the shipped models and weights anew.
+EXTRAS ?= test,neural,original,train,cluster,ui,speech
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+# pyproject.toml says what is needed, the lock which version of it.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint requirements/lock.txt
 
-.PHONY: demo test setup base clean
+.PHONY: demo test pytest matrix companions setup base clean
 .DELETE_ON_ERROR:
 
 demo: base
 	mkdir -p outputs
-	$(BIN)/liveportrait-talker generate examples/portrait.png examples/voice.wav -o outputs/demo.mp4 --overwrite
+	$(BIN)/liveportrait-talker demo -o outputs/demo.mp4 --overwrite
 
 test: setup
 	$(BIN)/ruff check src tests scripts inference.py train.py
 	$(BIN)/ruff format --check src tests scripts inference.py train.py
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(MAKE) pytest
 
-setup: $(VENV)/.test $(VENV)/.neural $(VENV)/.train $(VENV)/.ui
+pytest: setup
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+
+# torch's wheels for other Pythons than the main one are CUDA builds of several GB: the tests of the networks skip.
+matrix:
+	$(PYTHON) scripts/python_matrix.py
+
+# Needs the network; nothing is installed.
+companions:
+	$(PYTHON) scripts/check_companions.py
+
+setup: $(VENV)/.setup
 base: $(VENV)/.base
 
-# The base install holds no torch. --no-deps: requirements/base.txt says why.
-$(VENV)/.base: requirements/base.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
-	  || { echo "Python 3.10 to 3.12 is needed, $$($(PYTHON) --version) found: make PYTHON=python3.11 …"; exit 2; }
-	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
-	$(PIP) --no-deps -r requirements/base.txt "setuptools>=77" wheel
-	$(PIP) --no-deps --no-build-isolation --editable .
-	touch $@
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "Python 3.10 or newer is needed, $$($(PYTHON) --version) found: make PYTHON=python3.13 …"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.test: $(VENV)/.base requirements/test.txt
-	$(PIP) --no-deps -r requirements/test.txt
-	touch $@
-
-$(VENV)/.neural: $(VENV)/.base requirements/neural.txt
-	$(PIP) -r requirements/neural.txt
-	touch $@
-
-$(VENV)/.train: $(VENV)/.neural requirements/train.txt
-	$(PIP) -r requirements/train.txt -c requirements/base.txt
+# The base install holds no torch.
+$(VENV)/.base: $(BIN)/python requirements/lock.txt pyproject.toml
+	$(PIP) --editable .
 	touch $@
 
 # The page is tested in Debian's Chromium; where it cannot be installed, these tests are skipped and say so.
-$(VENV)/.ui: $(VENV)/.train requirements/ui.txt
-	$(PIP) --no-deps -r requirements/ui.txt
+$(VENV)/.setup: $(BIN)/python requirements/lock.txt pyproject.toml
+	$(PIP) --editable '.[$(EXTRAS)]'
 	command -v chromium >/dev/null || { apt-get -q update && apt-get -qy install --no-install-recommends chromium; } \
 	  || echo "there is no Chromium: tests of the page in a browser will be skipped"
-	touch $@
+	touch $@ $(VENV)/.base
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-* build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

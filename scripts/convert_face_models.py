@@ -51,20 +51,21 @@ _MODELS: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
         {"input_1": "image"},
         {"output_mesh_identity": "landmarks", "conv_faceflag": "presence", "p_re_lu_3": "features"},
     ),
-    "face_mesh_refinement": (
+    "face_mesh_lips": (
         _ATTENTION_MESH,
-        {
-            "transform_tensor_bilinear_v2": "lip_features",
-            "transform_tensor_bilinear_v2_1": "right_eye_features",
-            "transform_tensor_bilinear_v2_2": "left_eye_features",
-        },
-        {
-            "conv_lips": "lips",
-            "conv_left_eye": "right_eye",  # the model's left is the image's, ours the subject's
-            "conv_right_eye": "left_eye",
-            "conv_left_iris": "right_iris",
-            "conv_right_iris": "left_iris",
-        },
+        {"transform_tensor_bilinear_v2": "features"},
+        {"conv_lips": "landmarks"},
+    ),
+    # The model's left is the image's, ours the subject's.
+    "face_mesh_right_eye": (
+        _ATTENTION_MESH,
+        {"transform_tensor_bilinear_v2_1": "features"},
+        {"conv_left_eye": "landmarks", "conv_left_iris": "iris"},
+    ),
+    "face_mesh_left_eye": (
+        _ATTENTION_MESH,
+        {"transform_tensor_bilinear_v2_2": "features"},
+        {"conv_right_eye": "landmarks", "conv_right_iris": "iris"},
     ),
     "selfie_segmentation": (
         "selfie_segmentation/selfie_segmentation.tflite",

@@ -11,7 +11,6 @@ Needs ../shared beside the checkout. Videos go to a temporary folder.
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 import sys
 import tempfile
@@ -28,21 +27,11 @@ from liveportrait_talker.face.tracked import TrackedSource
 from liveportrait_talker.media import Waveform
 from liveportrait_talker.motion import MouthControls
 
-SHARED = Path(__file__).parents[2] / "shared"
-DATA = SHARED / "data"
-sys.path.insert(0, str(SHARED / "tools"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from shared import DATA, meter, portrait
+
 CLIPS = sorted(p.stem for p in (DATA / "talking").glob("*.mp4"))
 PLAIN = TalkOptions(still=True, blink=False, gaze="still")
-
-
-def meter(name: str) -> Any:
-    """One of the shared tools."""
-    return importlib.import_module(name)
-
-
-def portrait(name: str) -> Path:
-    """A shared portrait by its stem."""
-    return next((DATA / "portraits").glob(f"{name}.*"))
 
 
 def scored(talker: Talker, source: Path, voice: Path, options: TalkOptions, **more: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,24 @@ from liveportrait_talker.cli import main
 
 Golden = dict[str, npt.NDArray[Any]]
 
+# A parent that ignores Ctrl-C (nohup, some CI) hands that on to us, and we to the processes that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 COPIES = Path(__file__).parent / "goldens"
+
+
+# Tests that follow on each other, or share a server or a trained network: one process runs them in their order.
+_TOGETHER_BY_FILE = ("ui", "training")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what belongs together when several processes run the tests (`--dist loadgroup`)."""
+    for item in items:
+        file = item.path
+        if file.parent.name in _TOGETHER_BY_FILE:
+            item.add_marker(pytest.mark.xdist_group(file.stem))
+        elif file.stem == "test_readme":
+            item.add_marker(pytest.mark.xdist_group(item.name.partition("[")[0]))
 
 
 @pytest.fixture(scope="session")

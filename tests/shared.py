@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+import mediapipe_stand_in
 
 SHARED = Path(__file__).parents[2] / "shared"
 DATA = SHARED / "data"
@@ -16,6 +18,8 @@ needs_shared = pytest.mark.skipif(not DATA.is_dir(), reason="the shared developm
 
 def meter(name: str) -> Any:
     """One of the shared tools: `face_tracks` or `sync_score`."""
+    if "mediapipe" not in sys.modules and importlib.util.find_spec("mediapipe") is None:
+        mediapipe_stand_in.install()
     folder = str(SHARED / "tools")
     if folder not in sys.path:
         sys.path.insert(0, folder)

@@ -57,7 +57,7 @@ def test_help_is_quick_and_loads_nothing_heavy():
         "import sys, liveportrait_talker.cli as c\n"
         "try: c.main(['generate', '--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'cv2', 'mediapipe', 'numba', 'av', 'torch', 'rich', 'scipy'} & set(sys.modules)\n"
+        "heavy = {'cv2', 'numba', 'av', 'torch', 'tqdm', 'scipy'} & set(sys.modules)\n"
         "sys.exit(f'loaded {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

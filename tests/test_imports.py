@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "liveportrait_talker"
 # Each room may import what stands in an earlier line, and itself.
 ORDER = [
     {"_version", "errors", "cache"},
+    {"console", "examples"},
     {"devices", "motion", "compiled", "option_fields", "speech"},
     {"options", "option_flags", "cluster"},
     {"media", "models"},
@@ -27,15 +28,17 @@ ORDER = [
     {"__main__", "original"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
-# mediapipe is face's alone, PyAV and Pillow are media's: a newer library replaces one file or room.
+# PyAV and Pillow are media's: a newer library replaces one room. MediaPipe is nobody's.
 HOMES = {
-    "mediapipe": {"face"},
+    "mediapipe": set(),
+    "pi_heif": {"media"},
     "av": {"media", "doctor", "training"},  # training: clips are cut on the packets' own clock
     "lightning": {"training"},
     "ray": {"cluster"},
     "yt_dlp": {"training"},
     "PIL": {"media"},
-    "rich": {"cli"},
+    "tqdm": {"console"},
+    "matplotlib": {"training"},
     "gradio": {"ui"},
     "numba": {"compiled"},
     "omegaconf": {"original"},
@@ -104,7 +107,7 @@ def test_torch_stays_with_the_networks():
 def test_importing_the_package_loads_nothing_heavy():
     code = (
         "import sys, liveportrait_talker\n"
-        "heavy = {'numpy', 'cv2', 'mediapipe', 'numba', 'av', 'torch'} & set(sys.modules)\n"
+        "heavy = {'numpy', 'cv2', 'numba', 'av', 'torch'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
         "assert all(getattr(liveportrait_talker, name) is not None for name in liveportrait_talker.__all__)"
     )

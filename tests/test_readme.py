@@ -17,7 +17,7 @@ from sounds import syllables, write_wav
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-VERBS = "generate|doctor|bench|models|animate|edit|batch|dataset|train|evaluate|export"
+VERBS = "generate|demo|doctor|bench|models|animate|edit|batch|dataset|train|evaluate|export"
 ALL_COMMANDS = [
     match.group(1).strip()
     for match in re.finditer(rf"(?:^    |`)(liveportrait-talker (?:{VERBS})[^`\n]*)", README, re.M)
@@ -175,22 +175,3 @@ def test_links_lead_somewhere(name):
     text = (ROOT / name).read_text()
     for link in re.findall(r"\]\(([^)#]+)\)", text):
         assert link.startswith("http") or (ROOT / name).parent.joinpath(link).stat().st_size > 0, link
-
-
-def test_the_page_has_all_it_needs_on_top_of_the_base():
-    """README installs requirements/ui.txt with --no-deps: what its packages want must be in it or in base.txt."""
-    metadata, requirements = pytest.importorskip("importlib.metadata"), pytest.importorskip("packaging.requirements")
-
-    def names(file: str) -> set[str]:
-        lines = (ROOT / "requirements" / file).read_text().splitlines()
-        return {line.partition("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
-
-    have = names("base.txt") | names("ui.txt") | {"setuptools"}
-    for name in names("ui.txt") - {"exceptiongroup", "tomli"}:  # of Python 3.10
-        try:
-            wants = metadata.requires(name) or []
-        except metadata.PackageNotFoundError:
-            pytest.skip(f"{name} is not installed")
-        for each in map(requirements.Requirement, wants):
-            if each.marker is None or each.marker.evaluate({"extra": ""}):
-                assert each.name.lower().replace("_", "-") in have, f"{name} wants {each}"

@@ -100,6 +100,17 @@ def _parser() -> argparse.ArgumentParser:
     add_talk_options(generate)
     generate.set_defaults(run=_generate)
 
+    demo = verbs.add_parser(
+        "demo",
+        parents=[common],
+        help="make a video from the example that the package holds",
+        description="Make a talking video from the portrait and the voice that the package holds.",
+    )
+    demo.add_argument("-o", "--out", type=Path, default=Path("demo.mp4"), metavar="FILE", help="demo.mp4 by default")
+    demo.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
+    demo.add_argument("--examples", type=Path, metavar="DIR", help="copy the example files into this folder as well")
+    demo.set_defaults(run=_demo)
+
     doctor = verbs.add_parser(
         "doctor", parents=[common], help="say what is installed, what can run and what is missing"
     )
@@ -167,6 +178,21 @@ def _generate(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_out(json.dumps(report.as_json(), indent=1))
     elif not arguments.quiet:
+        print_report(report)
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from .examples import PORTRAIT, VOICE, copy_examples
+    from .pipeline import Talker
+
+    if arguments.examples is not None:
+        copies = copy_examples(arguments.examples)
+        if not arguments.quiet:
+            print_out(f"{arguments.examples}: {len(copies)} example files copied")
+    with Bars(quiet=arguments.quiet) as bars:
+        report = Talker().save(PORTRAIT, VOICE, arguments.out, overwrite=arguments.overwrite, on_progress=bars)
+    if not arguments.quiet:
         print_report(report)
     return 0
 

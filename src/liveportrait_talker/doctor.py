@@ -21,10 +21,10 @@ _NEEDED = (
     ("numpy", "numpy", "arithmetic"),
     ("av", "av", "FFmpeg's libraries: sound and video"),
     ("PIL", "pillow", "pictures"),
-    ("cv2", "opencv-contrib-python", "sampling pictures"),
-    ("mediapipe", "mediapipe", "finding faces"),
+    ("pi_heif", "pi-heif", "HEIC pictures"),
+    ("cv2", "opencv-python", "finding faces, sampling pictures"),
     ("numba", "numba", "compiled drawing"),
-    ("rich", "rich", "progress bars"),
+    ("tqdm", "tqdm", "progress bars"),
 )
 # What the networks and the other doors need besides.
 _OPTIONAL = (
@@ -95,7 +95,7 @@ def _neural_note() -> str:
 
 
 def _version(package: str) -> str:
-    for name in (package, f"{package}-headless"):
+    for name in (f"{package}-headless", package, "opencv-contrib-python", "opencv-contrib-python-headless"):
         try:
             return metadata.version(name)
         except metadata.PackageNotFoundError:

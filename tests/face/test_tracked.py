@@ -1,5 +1,4 @@
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -8,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from liveportrait_talker.face.detector import FaceDetector
+from liveportrait_talker.face.finder import FaceFinder
 from liveportrait_talker.face.ratios import eye_ratios
 from liveportrait_talker.face.tracked import TrackedFace, TrackedSource, forth_and_back
-from liveportrait_talker.face.tracker import FaceTracker, track
+from liveportrait_talker.face.tracker import track
 from liveportrait_talker.media import Footage, open_footage
 
 
@@ -42,7 +43,7 @@ def test_a_face_says_what_is_wrong_with_its_landmarks():
         TrackedFace(np.zeros((468, 3)))
 
 
-# ------------------------------------------------------------------ following faces, with MediaPipe itself
+# ------------------------------------------------------------------ following faces
 PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.png"
 GREY = 128
 
@@ -72,23 +73,17 @@ def resized(picture: np.ndarray, side: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("side", [100, 1500])
-def test_faces_are_looked_for_in_red_green_blue(tmp_path, side):
+def test_faces_are_looked_for_in_red_green_blue(tmp_path, monkeypatch, side):
     """Defect 2; also in a picture that is made smaller first."""
     Image.new("RGB", (side, side), (250, 120, 10)).save(tmp_path / "orange.png")
     shown = []
 
-    class Mesh:
-        def process(self, image):
-            shown.append(image)
-            return SimpleNamespace(multi_face_landmarks=None)
+    def nothing(self, image):
+        shown.append(image)
+        return []
 
-        def close(self):
-            pass
-
-    with FaceTracker(following=False) as tracker:
-        tracker._mesh.close()
-        tracker._mesh = Mesh()
-        assert tracker.find(open_footage(tmp_path / "orange.png")[0]) == []
+    monkeypatch.setattr(FaceDetector, "detect", nothing)
+    assert FaceFinder().find(open_footage(tmp_path / "orange.png")[0]) == []
     assert shown[0][0, 0].tolist() == [250, 120, 10]
 
 
@@ -96,8 +91,7 @@ def test_a_small_face_cut_by_the_pictures_edge_is_found_where_it_is(portrait, st
     """Defect 3: the box of the detector reaches beyond the picture."""
     side, left, top = 128, -40, -12
     picture = on_canvas((500, 400), (resized(portrait, side), left, top))
-    with FaceTracker(following=False) as tracker:
-        found = tracker.find_small(picture)
+    found = FaceFinder().find_small(picture)
     wanted = still_face[:, :2] * (side / 256) + (left, top)
     assert np.linalg.norm(found[0][:, :2] - wanted, axis=1).mean() < 3
 
@@ -108,8 +102,7 @@ def test_the_face_that_was_largest_at_first_is_kept_when_another_outgrows_it(por
         on_canvas((640, 320), (resized(portrait, 220), 20, 50), (resized(portrait, other), 320, 10))
         for other in range(160, 301, 20)
     ]
-    with FaceTracker(following=False) as tracker:
-        assert tracker.find(frames[-1])[0][:, 0].mean() > 320, "in the end the other one is the largest"
+    assert FaceFinder().find(frames[-1])[0][:, 0].mean() > 320, "in the end the other one is the largest"
     places = [face.landmarks[:, 0].mean() for face in track(Footage.from_frames("two", frames, 25)).faces]
     assert max(places) < 240
 
@@ -129,7 +122,8 @@ def test_a_trembling_face_is_tracked_more_steadily(monkeypatch, still_face):
     """Defect 6: frames do not stand each for itself."""
     seen = still_face + np.random.default_rng(0).normal(0, 1.0, (60, 478, 3)).astype(np.float32)
     each = iter(seen)
-    monkeypatch.setattr(FaceTracker, "find", lambda self, image: [next(each)])
+    monkeypatch.setattr(FaceFinder, "find", lambda self, image: [next(each)])
+    monkeypatch.setattr(FaceFinder, "follow", lambda self, image, face: next(each))
     faces = track(Footage.from_frames("clip", [np.zeros((64, 64, 3), np.uint8)] * 60, 25)).faces
     followed = np.stack([face.landmarks for face in faces])
     assert np.diff(followed, axis=0).std() < 0.4 * np.diff(seen, axis=0).std()

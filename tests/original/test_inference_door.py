@@ -380,7 +380,7 @@ def test_help_is_quick_and_names_every_flag_of_the_original():
         "sys.argv = ['inference.py', '--help']\n"
         "try: runpy.run_path('inference.py', run_name='__main__')\n"
         "except SystemExit as left: assert not left.code\n"
-        "heavy = {'cv2', 'mediapipe', 'numba', 'av', 'torch', 'rich', 'omegaconf'} & set(sys.modules)\n"
+        "heavy = {'cv2', 'numba', 'av', 'torch', 'tqdm', 'omegaconf'} & set(sys.modules)\n"
         "sys.exit(f'loaded {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)

@@ -24,8 +24,8 @@ from extracting import faceless_video, metadata_text, talking_video  # noqa: E40
 from liveportrait_talker.cli import main  # noqa: E402
 from liveportrait_talker.errors import EndedEarly, MediaError  # noqa: E402
 from liveportrait_talker.face.alignment import recon_picture  # noqa: E402
+from liveportrait_talker.face.finder import LANDMARK_SOURCE, FaceFinder  # noqa: E402
 from liveportrait_talker.face.liveportrait_crop import portrait_crop  # noqa: E402
-from liveportrait_talker.face.tracker import FaceTracker  # noqa: E402
 from liveportrait_talker.media import open_footage  # noqa: E402
 from liveportrait_talker.training import extractor  # noqa: E402
 from liveportrait_talker.training.extract import ExtractOptions, extract  # noqa: E402
@@ -94,13 +94,16 @@ def test_a_record_holds_what_the_networks_see(clips, tmp_path, store, monkeypatc
     report = extract(tmp_path / "data", None, ExtractOptions(device="cpu", batch_size=4))
     record = read_record(tmp_path / "data" / "records" / "id1" / "v.safetensors")
     assert report.frames == len(record.seen) == 10 and record.seen.all()
-    assert record.stamp.tracker.startswith("mediapipe 0.") and len(record.stamp.motion_extractor) == 64
+    assert record.stamp.tracker == LANDMARK_SOURCE and len(record.stamp.motion_extractor) == 64
     from liveportrait_talker.networks import build_network
     from liveportrait_talker.render.neural.keypoints import FaceMotion
     from liveportrait_talker.render.neural.renderer import network_picture
 
-    with open_footage(clip) as footage, FaceTracker(following=True, faces=1) as tracker:
-        points = [tracker.find(footage[k])[0] for k in range(3)]
+    finder = FaceFinder()
+    with open_footage(clip) as footage:
+        points = finder.find(footage[0])
+        for k in (1, 2):
+            points.append(finder.follow(footage[k], points[-1]))
         face = network_picture(footage[2], portrait_crop(points[2]))
         aligned = recon_picture(footage[2], points[2])
     from liveportrait_talker.models.importing import loaded
@@ -189,28 +192,6 @@ def test_an_odd_clip_does_not_end_the_run(dataset, without_networks, monkeypatch
     report = extract(dataset, None, ONE_BY_ONE)
     assert ("id00000/video/00001", "something went wrong: ValueError") in report.failures
     assert report.videos == {"done": 3}
-
-
-def test_trackers_made_by_several_threads_leave_the_terminal_open(capfd):
-    import threading
-
-    from liveportrait_talker.face.tracker import _quiet_stderr
-
-    gates = [threading.Barrier(2) for _ in range(2)]
-
-    def one():
-        with _quiet_stderr():
-            gates[0].wait()
-        gates[1].wait()
-
-    other = threading.Thread(target=one)
-    with _quiet_stderr():
-        other.start()
-        gates[0].wait()
-    gates[1].wait()
-    other.join()
-    os.write(2, b"heard\n")
-    assert "heard" in capfd.readouterr().err
 
 
 def test_a_full_disk_ends_the_run_and_it_goes_on(dataset, without_networks, monkeypatch, capsys):

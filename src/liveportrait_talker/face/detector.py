@@ -39,7 +39,8 @@ class Detection:
 
     def turned_back(self, quarter_turns: int, height: int, width: int) -> Detection:
         """The same face in px of an image (height, width) when it was found in `np.rot90(image, quarter_turns)`."""
-        corners, keypoints = self.box.reshape(2, 2), self.keypoints
+        corners: Floats = self.box.reshape(2, 2)
+        keypoints = self.keypoints
         for turns_left in reversed(range(quarter_turns)):
             right = height if turns_left % 2 else width
             corners, keypoints = (np.column_stack([right - p[:, 1], p[:, 0]]) for p in (corners, keypoints))
@@ -67,7 +68,7 @@ class FaceDetector:
         square = Region(width / 2, height / 2, side)
         pixels = sample(image, square, self._size, replicate=False)
         values, logits = self._network.run(image_input(pixels, scale=2 / 255, mean=127.5))
-        scores = 1 / (1 + np.exp(-np.clip(logits[0, :, 0].astype(np.float64), -_HIGHEST_LOGIT, _HIGHEST_LOGIT)))
+        scores: Floats = 1 / (1 + np.exp(-np.clip(logits[0, :, 0].astype(np.float64), -_HIGHEST_LOGIT, _HIGHEST_LOGIT)))
         points = values[0].reshape(-1, 8, 2).astype(np.float64) / self._size
         points[:, 0] += self._anchors  # the box's centre; row 1 is its width and height
         points[:, 2:] += self._anchors[:, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ _PRESENT = 0.5
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """A part of the face that is looked at once more: the landmarks whose x and y it finds anew."""
 
     corners: tuple[int, int]
@@ -37,25 +38,24 @@ class _Part:
 
 # The lists are the model's own (`subset_idxs` of its custom operations), in the order of its outputs.
 # fmt: off
-_LIPS = _Part((61, 291), (
+LIPS = Part((61, 291), (
     61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409, 78, 95, 88, 178, 87, 14,
     317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415, 76, 77, 90, 180, 85, 16, 315, 404, 320, 307, 306,
     184, 74, 73, 72, 11, 302, 303, 304, 408, 62, 96, 89, 179, 86, 15, 316, 403, 319, 325, 292, 183, 42, 41, 38, 12, 268,
     271, 272, 407,
 ))
-_RIGHT_EYE = _Part((33, 133), (
+RIGHT_EYE = Part((33, 133), (
     33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173, 130, 25, 110, 24, 23, 22, 26, 112, 243,
     247, 30, 29, 27, 28, 56, 190, 226, 31, 228, 229, 230, 231, 232, 233, 244, 113, 225, 224, 223, 222, 221, 189, 35,
     124, 46, 53, 52, 65, 143, 111, 117, 118, 119, 120, 121, 128, 245, 156, 70, 63, 105, 66, 107, 55, 193,
 ))
-_LEFT_EYE = _Part((362, 263), (
+LEFT_EYE = Part((362, 263), (
     263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398, 359, 255, 339, 254, 253, 252, 256,
     341, 463, 467, 260, 259, 257, 258, 286, 414, 446, 261, 448, 449, 450, 451, 452, 453, 464, 342, 445, 444, 443, 442,
     441, 413, 265, 353, 276, 283, 282, 295, 372, 340, 346, 347, 348, 349, 350, 357, 465, 383, 300, 293, 334, 296, 336,
     285, 417,
 ))
 # fmt: on
-_PARTS = (_LIPS, _RIGHT_EYE, _LEFT_EYE)
 _EYELID = 16  # the first landmarks of an eye's list run along the lids
 _RIGHT_IRIS, _LEFT_IRIS = slice(468, 473), slice(473, 478)
 
@@ -65,35 +65,34 @@ class FaceMesh:
 
     def __init__(self) -> None:
         self._mesh = FaceNetwork("face_mesh", ["image"], ["landmarks", "presence", "features"])
-        self._refinement = FaceNetwork(
-            "face_mesh_refinement",
-            ["lip_features", "right_eye_features", "left_eye_features"],
-            ["lips", "right_eye", "left_eye", "right_iris", "left_iris"],
-        )
+        self._lips = FaceNetwork("face_mesh_lips", ["features"], ["landmarks"])
+        self._right_eye = FaceNetwork("face_mesh_right_eye", ["features"], ["landmarks", "iris"])
+        self._left_eye = FaceNetwork("face_mesh_left_eye", ["features"], ["landmarks", "iris"])
+        # The layers of the parts are too small for OpenCV to share out among cores, so each part has a thread.
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="face-mesh")
 
     def find(self, image: Image, region: Region) -> Floats | None:
         """(478, 3) float32 landmarks in image px (z: smaller is nearer), or None where `region` shows no face."""
         pixels = sample(image, region, _SIZE, replicate=True)
-        coarse, flag, features = self._mesh.run(image_input(pixels, scale=1 / 255))
-        if flag.item() <= math.log(_PRESENT / (1 - _PRESENT)):
+        coarse, presence, features = self._mesh.run(image_input(pixels, scale=1 / 255))
+        if presence.item() <= math.log(_PRESENT / (1 - _PRESENT)):
             return None
         points = np.zeros((LANDMARKS, 3))
         points[:468] = coarse.reshape(468, 3)
-        placings = [_placing(points, part) for part in _PARTS]
-        lips, right_eye, left_eye, right_iris, left_iris = self._refinement.run(*_sample_features(features, placings))
+        placings = [_placing(points, part) for part in (LIPS, RIGHT_EYE, LEFT_EYE)]
+        lip_features, right_features, left_features = _sample_features(features, placings)
+        right = self._threads.submit(self._right_eye.run, right_features)
+        left = self._threads.submit(self._left_eye.run, left_features)
+        (lips,) = self._lips.run(lip_features)
         on_lips, on_right, on_left = placings
-        for part, values, placing in (
-            (_LIPS, lips, on_lips),
-            (_RIGHT_EYE, right_eye, on_right),
-            (_LEFT_EYE, left_eye, on_left),
+        points[list(LIPS.landmarks), :2] = on_lips.to_input(lips)
+        for part, iris, placing, (eye_points, iris_points) in (
+            (RIGHT_EYE, _RIGHT_IRIS, on_right, right.result()),
+            (LEFT_EYE, _LEFT_IRIS, on_left, left.result()),
         ):
-            points[list(part.landmarks), :2] = placing.to_input(values)
-        for iris, values, eye, placing in (
-            (_RIGHT_IRIS, right_iris, _RIGHT_EYE, on_right),
-            (_LEFT_IRIS, left_iris, _LEFT_EYE, on_left),
-        ):
-            points[iris, :2] = placing.to_input(values)
-            points[iris, 2] = points[list(eye.landmarks[:_EYELID]), 2].mean()
+            points[list(part.landmarks), :2] = placing.to_input(eye_points)
+            points[iris, :2] = placing.to_input(iris_points)
+            points[iris, 2] = points[list(part.landmarks[:_EYELID]), 2].mean()
         return region.to_image(points / _SIZE).astype(np.float32)
 
 
@@ -107,11 +106,11 @@ class _Placing:
     """(2,)."""
 
     def to_input(self, values: Floats) -> Floats:
-        """(n, 2) px of the mesh network's input from a refinement output, which counts quarters of a sample."""
+        """(n, 2) px of the mesh network's input from the output of a part, in quarters of a sample."""
         return values.reshape(-1, 2) @ self.matrix.T + _CELL * self.shift
 
 
-def _placing(points: Floats, part: _Part) -> _Placing:
+def _placing(points: Floats, part: Part) -> _Placing:
     """Samples along the part's own axes over its bounding box and a margin."""
     cells = points[:, :2] / _CELL
     first, last = part.corners
@@ -137,7 +136,7 @@ def _sample_features(features: Floats, placings: list[_Placing]) -> list[npt.NDA
     corner = np.minimum(at.astype(np.intp), _MAP - 2)
     right, down = (at - corner).T
     weights = inside * np.column_stack([(1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down])
-    cells = (corner @ (1, _MAP))[:, None] + _NEIGHBOURS
+    cells = (corner @ np.array((1, _MAP)))[:, None] + np.array(_NEIGHBOURS)
     by_cell = np.ascontiguousarray(features.reshape(-1, _MAP * _MAP).T)
     samples = weights[:, None].astype(np.float32) @ by_cell.take(cells, axis=0)
     by_part = samples.reshape(len(placings), _SAMPLES, _SAMPLES, -1).transpose(0, 3, 1, 2)

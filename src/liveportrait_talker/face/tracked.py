@@ -123,4 +123,5 @@ def forth_and_back(frames: int, available: int, start: int = 0) -> npt.NDArray[n
         near = (distance < soft) & (steps >= soft)  # the very first frames are no turn
         eased = soft / 2 + distance**2 / (2 * soft)  # meets the straight part in value and in slope
         position = np.where(near, np.abs(turn - eased), position)
-    return np.rint(position).astype(np.intp)
+    indices: npt.NDArray[np.intp] = np.rint(position).astype(np.intp)
+    return indices

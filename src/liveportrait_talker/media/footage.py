@@ -115,7 +115,7 @@ def open_footage(
     if still is not None:
         return Footage.from_array(path.name, still)
     frames = VideoFrames(path, limits)
-    if len(frames) == 1:  # a HEIC picture, or a video of one frame
+    if len(frames) == 1:  # a video of one frame
         frames.close()
         return Footage.from_array(path.name, frames[0])
     return Footage(path.name, frames, fps=frames.timeline.fps, grid=frames.timeline.grid())

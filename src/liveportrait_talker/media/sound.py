@@ -146,8 +146,9 @@ def _as_float(frame: AudioFrame) -> Samples:
         with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, and then silence
             return stored.astype(np.float32)
     if stored.dtype == np.uint8:
-        return (stored.astype(np.float32) - 128) / 128
-    return (stored / -float(np.iinfo(stored.dtype).min)).astype(np.float32)
+        return (stored.astype(np.float32) - np.float32(128)) / np.float32(128)
+    scaled: Samples = (stored / -float(np.iinfo(stored.dtype).min)).astype(np.float32)
+    return scaled
 
 
 def _mix_weights(layout: AudioLayout, channels: int) -> Samples:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pi_heif import register_heif_opener
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from ..errors import MediaError
@@ -21,7 +22,9 @@ Picture = npt.NDArray[np.uint8]
 
 # Formats that a portrait comes in. Not all of Pillow's: some start other programs (EPS), some only recognise a file
 # without decoding it (MPEG), some have no signature and claim what is not theirs (TGA).
-_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "PSD", "QOI", "TIFF", "WEBP")
+_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "PSD", "QOI", "TIFF", "WEBP")
+_WITH_PREVIEWS = ("MPO", "HEIF")  # their further pictures are previews or others of a series
+register_heif_opener()  # HEIF: tiles put together, turned upright and mirrored as the file says
 BACKDROP = (200, 200, 200)
 """What shows through transparent parts: a light grey."""
 
@@ -53,7 +56,7 @@ def read_still(path: Path, limits: Limits) -> Picture | None:
 
 def _to_array(name: str, image: Image.Image, limits: Limits) -> Picture:
     limits.check_size(name, *image.size)
-    if image.format != "MPO" and getattr(image, "is_animated", False):  # an MPO's further pictures are previews
+    if image.format not in _WITH_PREVIEWS and getattr(image, "is_animated", False):
         log.warning("%s is animated; its first frame is used", name)
     size = limits.fit(name, *image.size)
     image.draft(None, size)  # a JPEG is decoded at a half, quarter or eighth already, never below `size`

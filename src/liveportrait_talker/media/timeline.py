@@ -68,7 +68,7 @@ def _from_packets(file: MediaFile, stream: VideoStream) -> Timeline | None:
     if not stamps:
         return None
     ordered = sorted(stamps)
-    seconds = (np.array(ordered, np.int64) - ordered[0]) * float(tick)
+    seconds = (np.array(ordered, np.int64) - ordered[0]).astype(np.float64) * float(tick)
     duration = float((end - ordered[0]) * tick)
     if len(ordered) > 1 and duration <= seconds[-1]:  # the last packet does not say how long it lasts
         duration = float(seconds[-1] + np.median(np.diff(seconds)))

@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 CACHE_BYTES = 64 << 20
 """Decoded pictures that are kept, for going backward."""
 _DECODER_THREADS = 4  # each holds frames of its own
-_HEIC_BRANDS = ("heic", "heix", "heim", "heis", "mif1")
 
 
 class VideoFrames:
@@ -196,8 +195,4 @@ def _choose_track(file: MediaFile) -> int:
     videos = [track for track, s in enumerate(streams) if not s.disposition & Disposition.attached_pic]  # cover art
     if not videos:
         raise MediaError(f"{file.name} has no picture in it; give a photo or a video that shows a face")
-    if len(videos) > 1 and file.container.metadata.get("major_brand") in _HEIC_BRANDS:
-        raise MediaError(
-            f"{file.name} is a HEIC picture made of tiles, which is not supported; convert it to PNG or JPEG"
-        )
     return videos[0]

@@ -39,7 +39,7 @@ _SLIDERS: dict[str, tuple[float, Slider]] = {
 
 def _basis() -> Array:
     """(5, 18): the six keypoints' x, y, z, flat, for 1 IOD of each control."""
-    basis = np.zeros((len(MOUTH_CONTROLS), len(LIP_KEYPOINTS), 3))
+    basis: Array = np.zeros((len(MOUTH_CONTROLS), len(LIP_KEYPOINTS), 3))
     for row, control in zip(basis, MOUTH_CONTROLS, strict=True):
         size, slider = _SLIDERS[control]
         for (keypoint, axis), step in slider.items():
@@ -48,7 +48,7 @@ def _basis() -> Array:
 
 
 _BASIS = _basis()
-_INVERSE: Array = np.linalg.pinv(_BASIS)  # (18, 5)
+_INVERSE: Array = np.linalg.pinv(_BASIS).astype(np.float64)  # (18, 5)
 
 
 def lip_keypoints(controls: MouthControls) -> LipKeypoints:

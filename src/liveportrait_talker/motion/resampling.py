@@ -16,7 +16,7 @@ def at_frame_rate(track: Floats, track_fps: float, frames: int, fps: float) -> F
     A cubic through the values, smoothed first where `fps` is lower; beyond its end the track is held. At its own rate
     it comes back to the bit.
     """
-    values = track.reshape(len(track), -1)
+    values: Floats = track.reshape(len(track), -1)
     width = max(1, round(track_fps / fps))
     if width > 1:
         kernel = np.convolve(np.full(width, 1.0 / width), np.full(width, 1.0 / width))  # odd: shifts nothing in time

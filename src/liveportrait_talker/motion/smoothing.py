@@ -80,10 +80,10 @@ def _recursion(decay: Array, drive: Array) -> Array:
     length, width = drive.shape
     block = max(1, int(np.sqrt(length)))
     blocks = -(-length // block)
-    y = np.zeros((blocks * block, width))
+    y: npt.NDArray[np.float64] = np.zeros((blocks * block, width))
     y[:length] = drive
     y = y.reshape(blocks, block, width)
-    d = np.zeros(blocks * block)
+    d: npt.NDArray[np.float64] = np.zeros(blocks * block)
     d[:length] = decay
     d = d.reshape(blocks, block, 1)
     for k in range(1, block):

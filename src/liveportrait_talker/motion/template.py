@@ -142,7 +142,7 @@ def save_template(template: Template, path: Path) -> None:
     Raises:
         MediaError: it cannot be written.
     """
-    arrays: dict[str, npt.NDArray[Any]] = {}
+    arrays: dict[str, Any] = {}
     for part, (prefix, shapes) in _PARTS.items():
         values = getattr(template, part)
         if values is not None:

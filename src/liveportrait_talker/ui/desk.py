@@ -6,7 +6,6 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import gradio as gr
 
@@ -63,9 +62,3 @@ class Desk:
 def owner(request: gr.Request | None) -> str:
     """The session that a request belongs to."""
     return str(getattr(request, "session_hash", None) or secrets.token_hex(8))
-
-
-def examples_folder() -> Path | None:
-    """`examples/` of a checkout; an installed package has none."""
-    folder = Path(__file__).parents[3] / "examples"
-    return folder if (folder / "portrait.png").is_file() and (folder / "voice.wav").is_file() else None

@@ -8,7 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from .desk import Desk, examples_folder, owner
+from ..examples import PORTRAIT, VOICE
+from .desk import Desk, owner
 from .fields import AUTOMATIC, chosen, widget
 from .inputs import FROM_FILE, FROM_TEXT, Heard, hold_uploads, picture_input, voice_input, voice_of
 from .panel import Panel, panel
@@ -130,23 +131,19 @@ def _keep_relevant(settings: Panel, is_still: gr.State) -> None:
 
 def _examples(desk: Desk, source: gr.File, voice: Heard) -> None:
     """A gallery of what we made ourselves; a click fills the tab."""
-    folder = examples_folder()
-    if folder is None:
-        return
-    portrait, sound = folder / "portrait.png", folder / "voice.wav"
     gallery = gr.Dataset(
         label="Examples",
         components=[gr.Image(visible=False, label="Portrait"), gr.Textbox(visible=False, label="Voice")],
         headers=["Portrait", "Voice"],
-        samples=[[str(portrait), "a recorded voice"], [str(portrait), "a typed text"]],
+        samples=[[str(PORTRAIT), "a recorded voice"], [str(PORTRAIT), "a typed text"]],
         type="index",
         elem_id="talk-examples",
     )
 
     def fill(index: int, request: gr.Request) -> list[Any]:
-        picture = desk.uploads.copy(portrait, owner(request))
+        picture = desk.uploads.copy(PORTRAIT, owner(request))
         if index == 1:
             return [str(picture), FROM_TEXT, gr.update(), _EXAMPLE_TEXT]
-        return [str(picture), FROM_FILE, str(desk.uploads.copy(sound, owner(request))), gr.update()]
+        return [str(picture), FROM_FILE, str(desk.uploads.copy(VOICE, owner(request))), gr.update()]
 
     gallery.click(fill, gallery, [source, voice.kind, voice.file, voice.text], **PRIVATE)

@@ -101,7 +101,7 @@ class Eye:
         clean = np.where(skin, np.clip(fine, -2.2 * spread, 2.2 * spread), 0)
         # The cheek at the patch's foot, brought up to the lid; beyond the foot it runs back.
         last = len(clean) - 1
-        rows = np.arange(len(clean)) + round(0.38 * len(clean))
+        rows: npt.NDArray[np.integer[Any]] = np.arange(len(clean)) + round(0.38 * len(clean))
         rows = np.where(rows > last, 2 * last - rows, rows)
         brought_up: npt.NDArray[np.float32] = clean[rows].astype(np.float32)
         return brought_up

@@ -101,7 +101,7 @@ class PortraitMesh:
         Returns:
             (V, 2) displacement in px, exactly zero for no motion, and (V,) depth in IOD towards the viewer.
         """
-        moved = (mouth @ self._basis).reshape(-1, 3)  # (V, 3)
+        moved: npt.NDArray[np.float64] = (mouth @ self._basis).reshape(-1, 3)  # (V, 3)
         if upper_face is not None and np.any(upper_face):
             moved = moved + (upper_face @ self._upper_basis).reshape(-1, 3)
         point = self.canonical + moved - PIVOT

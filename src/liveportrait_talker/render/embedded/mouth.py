@@ -180,10 +180,10 @@ class _Photographed:
         self.weight = 0.0
         """0…1, how much of the picture's own mouth is used."""
         self.pixels: Image = np.zeros((2, 2, 3), np.uint8)
-        self.to_pixels = np.zeros((2, 3), np.float32)
+        self.to_pixels: npt.NDArray[np.float32] = np.zeros((2, 3), np.float32)
         """(2, 3) affine from (U, V, 1) to x, y in `pixels`."""
         self.u_range = (np.float32(0), np.float32(1))
-        self.edges = np.zeros((2, 2), np.float32)
+        self.edges: npt.NDArray[np.float32] = np.zeros((2, 2), np.float32)
         """(2, columns) V of the upper and lower lip in the picture."""
         self.teeth = np.zeros(3, np.float32)
         mesh = interior._mesh

@@ -233,7 +233,8 @@ class NeuralFace:
         """Driving points (n, 21, 3) of the track's frames `at`."""
         motion, head = seen.motion, track.head
         start = motion.points
-        offsets, late = np.zeros((len(at), 1, 1)), None
+        offsets: Array = np.zeros((len(at), 1, 1))
+        late = None
         if track.blink.any():  # in all frames or none: the network's answer to open eyes is not quite nothing
             open_now = (seen.eye_ratios * (1 - track.blink[at])).mean(axis=1, keepdims=True)
             offsets = offsets + self._retargeted("retarget_eye", start, [seen.eye_ratios, open_now])

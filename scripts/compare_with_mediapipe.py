@@ -1,0 +1,173 @@
+"""Hold our face models against MediaPipe 0.10.21, on the shared media: prints a table of the largest differences.
+
+    make compare-mediapipe                                      # Python 3.10 to 3.12; makes .venv-mediapipe for it
+    .venv-mediapipe/bin/python scripts/compare_with_mediapipe.py --write    # also writes the tests' goldens anew
+
+Lengths are in percent of the inter-ocular distance (IOD). docs/method/face_models.md quotes the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GLOG_minloglevel", "3")
+
+import cv2
+import mediapipe
+import numpy as np
+
+from liveportrait_talker.errors import TalkerError
+from liveportrait_talker.examples import PORTRAIT
+from liveportrait_talker.face.finder import FaceFinder
+from liveportrait_talker.face.segmentation import PersonSegmenter
+from liveportrait_talker.media import open_footage
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT.parent / "shared" / "data"
+GOLDEN = ROOT / "tests" / "goldens" / "mediapipe_faces.npz"
+FRAMES = 100  # of each clip
+LARGEST_SIDE = 1280  # px: our finder makes larger images smaller before it looks
+GOLDEN_CLIPS = ("andrew_1", "aoc", "debate_woman", "grid_lbbc2a", "head_turns", "old_poet", "vox_jamie", "zh_man")
+GOLDEN_FRAMES = (0, 40, 41, 42)
+GOLDEN_MASKS = ("frontal_photo.png", "small_face.png", "tall_painting.jpg")
+MASK_STEP = 16
+
+
+def main() -> int:
+    """Compare, print, and write the goldens where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help=f"write {GOLDEN.relative_to(ROOT)}")
+    options = parser.parse_args()
+    golden: dict[str, np.ndarray] = {}
+    compare_stills(golden)
+    compare_clips(golden)
+    compare_masks(golden)
+    if options.write:
+        np.savez_compressed(GOLDEN, **golden)
+        print(f"{GOLDEN}: {GOLDEN.stat().st_size:,} bytes")
+    return 0
+
+
+def compare_stills(golden: dict[str, np.ndarray]) -> None:
+    """Every shared still that can be read, and the example."""
+    finder, worst, count = FaceFinder(), 0.0, 0
+    with face_mesh(static_image_mode=True, max_num_faces=20) as mesh:
+        for path in stills():
+            try:
+                image = open_footage(path)[0]
+            except TalkerError:
+                continue
+            theirs, ours = faces(mesh, image), finder.find(image)
+            count += 1
+            golden[f"still.{path.name}"] = theirs
+            if len(theirs) != len(ours):
+                print(f"{path.name}: {len(theirs)} faces, {len(ours)} of ours")
+            for face in theirs:
+                worst_here = min((difference(face, other).max() for other in ours), default=np.inf)
+                if worst_here > 0.05:
+                    print(f"{path.name}: {worst_here:.3f} % IOD")
+                worst = max(worst, worst_here if path.name != "upside_down.jpg" else 0.0)
+    print(
+        f"stills: {count}, largest difference {worst:.4f} % IOD (upside_down.jpg left out, which MediaPipe gets wrong)"
+    )
+
+
+def compare_clips(golden: dict[str, np.ndarray]) -> None:
+    """Following: a whole clip on our own, and each step from where MediaPipe was."""
+    finder = FaceFinder()
+    their_seconds = our_seconds = 0.0
+    frames = 0
+    for path in clips():
+        with open_footage(path) as footage, face_mesh(static_image_mode=False, max_num_faces=1) as mesh:
+            images = [footage[k] for k in range(min(FRAMES, len(footage)))]
+            mesh.process(images[0])
+            mesh.reset()
+            started = time.perf_counter()
+            theirs = [next(iter(faces(mesh, image)), None) for image in images]
+            their_seconds += time.perf_counter() - started
+        started, ours, last = time.perf_counter(), [], None
+        for image in images:
+            last = None if last is None else finder.follow(image, last)
+            if last is None:
+                last = next(iter(finder.find(image)), None)
+            ours.append(last)
+        our_seconds += time.perf_counter() - started
+        frames += len(images)
+        missed = sum((a is None) != (b is None) for a, b in zip(theirs, ours, strict=True))
+        mean = np.mean(
+            [difference(a, b).mean() for a, b in zip(theirs, ours, strict=True) if a is not None and b is not None]
+        )
+        steps = [
+            difference(theirs[k], finder.follow(images[k], theirs[k - 1])).max()
+            for k in range(1, len(images))
+            if theirs[k] is not None and theirs[k - 1] is not None
+        ]
+        print(
+            f"{path.stem:24} other frames with a face: {missed}; mean {mean:.4f}, a step {max(steps):.4f} % IOD at most"
+        )
+        if path.stem in GOLDEN_CLIPS:
+            golden[f"clip.{path.stem}"] = np.stack([theirs[k] for k in GOLDEN_FRAMES])
+    print(f"ms a frame: MediaPipe {1e3 * their_seconds / frames:.2f}, ours {1e3 * our_seconds / frames:.2f}")
+
+
+def compare_masks(golden: dict[str, np.ndarray]) -> None:
+    """Person and background."""
+    segmenter, worst = PersonSegmenter(), 0.0
+    with mediapipe.solutions.selfie_segmentation.SelfieSegmentation(model_selection=0) as theirs:
+        for path in sorted((DATA / "portraits").iterdir()):
+            image = open_footage(path)[0]
+            mask = theirs.process(image).segmentation_mask
+            worst = max(worst, float(np.abs(mask - segmenter.segment(image)).max()))
+            if path.name in GOLDEN_MASKS:
+                golden[f"mask.{path.name}"] = mask[::MASK_STEP, ::MASK_STEP]
+    print(f"person and background: largest difference {worst:.6f}")
+
+
+def stills() -> Iterator[Path]:
+    """Pictures with and without faces."""
+    yield PORTRAIT
+    for folder in ("portraits", "bad", "cases"):
+        for path in sorted((DATA / folder).iterdir()):
+            if path.suffix in (".png", ".jpg", ".webp", ".avif", ".heic"):
+                yield path
+
+
+def clips() -> Iterator[Path]:
+    """Videos of one face."""
+    for folder in ("talking", "talking2", "driving"):
+        yield from sorted((DATA / folder).glob("*.mp4"))
+    yield DATA / "cases" / "cutaway_to_a_landscape.mp4"
+    yield DATA / "cases" / "first_frame_black.mp4"
+
+
+def face_mesh(**options: Any) -> Any:
+    """MediaPipe's mesh with 478 points."""
+    return mediapipe.solutions.face_mesh.FaceMesh(
+        refine_landmarks=True, min_detection_confidence=0.5, min_tracking_confidence=0.5, **options
+    )
+
+
+def faces(mesh: Any, image: np.ndarray) -> np.ndarray:
+    """(n, 478, 3) float32 landmarks in px of the image."""
+    height, width = image.shape[:2]
+    shrink = LARGEST_SIDE / max(height, width)
+    if shrink < 1:
+        image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+    found = mesh.process(image).multi_face_landmarks or ()
+    points = [[(p.x, p.y, p.z) for p in face.landmark] for face in found]
+    return np.array(points, np.float32).reshape(-1, 478, 3) * np.array([width, height, width], np.float32)
+
+
+def difference(face: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(478, 3) absolute differences, % IOD."""
+    return 100 * np.abs(face - other) / np.linalg.norm(face[33] - face[263])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

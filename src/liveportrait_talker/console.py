@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 import time
 from types import TracebackType
@@ -78,9 +79,8 @@ class Bars:
             from tqdm import tqdm
 
             tqdm.monitor_interval = 0  # no thread that redraws what has not moved
-            self._bars[stage] = tqdm(
-                desc=stage, total=total, file=sys.stderr, bar_format=_BAR, dynamic_ncols=True, leave=True
-            )
+            width = shutil.get_terminal_size().columns  # 80 where a terminal does not know
+            self._bars[stage] = tqdm(desc=stage, total=total, file=sys.stderr, bar_format=_BAR, ncols=width)
         bar = self._bars[stage]
         bar.total = total
         bar.update(done - bar.n)

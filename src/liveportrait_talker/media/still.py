@@ -24,7 +24,8 @@ Picture = npt.NDArray[np.uint8]
 # without decoding it (MPEG), some have no signature and claim what is not theirs (TGA).
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "PSD", "QOI", "TIFF", "WEBP")
 _WITH_PREVIEWS = ("MPO", "HEIF")  # their further pictures are previews or others of a series
-register_heif_opener()  # HEIF: tiles put together, turned upright and mirrored as the file says
+# HEIF: tiles put together, turned upright and mirrored as the file says.
+register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 BACKDROP = (200, 200, 200)
 """What shows through transparent parts: a light grey."""
 
@@ -41,6 +42,8 @@ def read_still(path: Path, limits: Limits) -> Picture | None:
             warnings.simplefilter("ignore")  # Pillow's own size warning; `limits` decides
             image = Image.open(path, formats=_FORMATS)
             with image:
+                if image.format == "HEIF" and _is_cut(path):
+                    raise MediaError(f"{name} is cut short; get the picture again")
                 return _to_array(name, image, limits)
     except UnidentifiedImageError:
         return None
@@ -65,6 +68,24 @@ def _to_array(name: str, image: Image.Image, limits: Limits) -> Picture:
     if plain.size != size:
         plain = plain.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)  # weighs colours by their alpha
     return np.array(_to_srgb(ImageOps.exif_transpose(_flat(plain)), profile))
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether a file of boxes ends before its last box does: the decoder would leave grey what is missing."""
+    end, at = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while at < end:
+            file.seek(at)
+            header = file.read(16)
+            size = int.from_bytes(header[:4], "big")
+            if size == 1:
+                size = int.from_bytes(header[8:], "big")
+            elif size == 0:  # up to the end
+                size = end - at
+            if size < 8 or at + size > end:
+                return True
+            at += size
+    return False
 
 
 def _plain_mode(image: Image.Image) -> Image.Image:

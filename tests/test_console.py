@@ -1,0 +1,104 @@
+"""What the terminal shows: nothing but our own lines, and nothing that fails a run."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from liveportrait_talker.examples import PORTRAIT
+from sounds import syllables, write_wav
+
+COMMAND = [sys.executable, "-m", "liveportrait_talker"]
+
+
+@pytest.fixture
+def voice(tmp_path: Path) -> Path:
+    return write_wav(tmp_path / "voice.wav", syllables(0.4))
+
+
+def generate(voice: Path, out: str, *more: str) -> list[str]:
+    return [*COMMAND, "generate", str(PORTRAIT), str(voice), "-o", out, "--still", *more]
+
+
+def test_a_report_that_the_encoding_lacks_is_printed_otherwise(tmp_path, voice):
+    """Windows' cp1252 has no Japanese: the video was made, and the run failed."""
+    done = subprocess.run(
+        generate(voice, "日本.mp4"),
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONIOENCODING": "cp1252"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "日本.mp4").is_file()
+    assert rb"\u65e5\u672c.mp4: 10 frames" in done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "cp932"])
+@pytest.mark.parametrize("words", [["--help"], ["generate", "--help"], ["doctor"]])
+def test_any_encoding_can_show_the_help(words, encoding):
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run([*COMMAND, *words], env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout and not done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_output_does_not_fail_the_run(tmp_path, voice):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            generate(voice, "a.mp4"), cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 0 and (tmp_path / "a.mp4").is_file()
+    assert "note: the report could not be printed (No space left on device)." in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr", "both"])
+def test_closed_outputs_do_not_fail_the_run(tmp_path, voice, closed):
+    redirection = {"stdout": ">&-", "stderr": "2>&-", "both": ">&- 2>&-"}[closed]
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {redirection}', "sh", *generate(voice, "a.mp4")],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0 and (tmp_path / "a.mp4").is_file()
+
+
+def test_a_terminal_shows_bars_and_our_own_lines_only(tmp_path, voice):
+    control, terminal = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    process = subprocess.Popen(
+        generate(voice, "a.mp4"), cwd=tmp_path, env=environment, stdin=terminal, stdout=terminal, stderr=terminal
+    )
+    os.close(terminal)
+    shown = b""
+    try:
+        while piece := os.read(control, 65536):
+            shown += piece
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.close(control)
+    assert process.wait() == 0
+    lines = [line for line in shown.decode().replace("\r", "\n").split("\n") if line.strip("\x1b[A ")]
+    assert any(line.startswith("drawing |") and "10/10" in line for line in lines)
+    ours = ("drawing |", "finding the face |", "note: ", "a.mp4: 10 frames")
+    assert not [line for line in lines if not line.startswith(ours)]
+
+
+def test_demo_makes_a_video_and_copies_the_examples(tmp_path):
+    done = subprocess.run(
+        [*COMMAND, "demo", "--examples", "mine"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert {"portrait.png", "voice.wav", "jobs.csv", "config.yaml", "keys.json"} <= {
+        file.name for file in (tmp_path / "mine").iterdir()
+    }
+    assert "demo.mp4: 186 frames" in done.stdout
+    again = subprocess.run([*COMMAND, "demo"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert again.returncode == 2 and "demo.mp4 exists already" in again.stderr

@@ -1,16 +1,17 @@
 # demo     a fresh machine to a talking video: outputs/demo.mp4
 # test     a fresh machine to all checks: lint, types, tests
 # matrix   the tests on every Python from 3.10 on that is at hand
+# companions          whether pip installs us beside pipecat-ai, livekit-agents and ComfyUI
+# compare-mediapipe   our face models against MediaPipe's own runner, on the shared media
 # setup    everything into .venv
 PYTHON ?= python3
 VENV ?= .venv
-# Everything but `convert` and `fit`, which only those need who make the shipped models and weights anew.
-EXTRAS ?= test,neural,original,train,cluster,ui,speech
+EXTRAS ?= test,neural,original,train,cluster,ui,speech,convert
 BIN := $(VENV)/bin
 # pyproject.toml says what is needed, the lock which version of it.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint requirements/lock.txt
 
-.PHONY: demo test pytest matrix companions setup base clean
+.PHONY: demo test pytest matrix companions compare-mediapipe setup base clean
 .DELETE_ON_ERROR:
 
 demo: base
@@ -33,6 +34,16 @@ matrix:
 # Needs the network; nothing is installed.
 companions:
 	$(PYTHON) scripts/check_companions.py
+
+# MediaPipe 0.10.21 has wheels for Python 3.10 to 3.12, and wants NumPy 1 and protobuf 4.
+compare-mediapipe: setup
+	[ -x .venv-mediapipe/bin/python ] || $(PYTHON) -m venv .venv-mediapipe
+	.venv-mediapipe/bin/python -m pip --quiet install --editable . 'numpy<2' 'opencv-python-headless<4.12'
+	.venv-mediapipe/bin/python -m pip --quiet download --no-deps --dest .venv-mediapipe mediapipe==0.10.21
+	.venv-mediapipe/bin/python -m pip --quiet install --no-deps .venv-mediapipe/mediapipe-*.whl 'protobuf<5' absl-py attrs \
+	  contourpy cycler flatbuffers fonttools kiwisolver matplotlib packaging pyparsing python-dateutil six
+	.venv-mediapipe/bin/python scripts/compare_with_mediapipe.py 2>/dev/null
+	LPT_MEDIAPIPE=$$(echo .venv-mediapipe/mediapipe-*.whl) $(BIN)/python -m pytest tests/face -k reproducible
 
 setup: $(VENV)/.setup
 base: $(VENV)/.base

@@ -79,8 +79,10 @@ class Bars:
             from tqdm import tqdm
 
             tqdm.monitor_interval = 0  # no thread that redraws what has not moved
-            width = shutil.get_terminal_size().columns  # 80 where a terminal does not know
-            self._bars[stage] = tqdm(desc=stage, total=total, file=sys.stderr, bar_format=_BAR, ncols=width)
+            columns, rows = shutil.get_terminal_size()  # 80 and 24 where the terminal does not know
+            self._bars[stage] = tqdm(
+                desc=stage, total=total, file=sys.stderr, bar_format=_BAR, ncols=columns, nrows=rows
+            )
         bar = self._bars[stage]
         bar.total = total
         bar.update(done - bar.n)

@@ -25,9 +25,9 @@ test: setup
 	$(MAKE) pytest
 
 pytest: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile  # tests of one file may follow on each other
 
-# torch's wheels for other Pythons than the main one are CUDA builds of several GB: the tests of the networks skip.
+# Without torch, whose wheels may be CUDA builds of several GB: the tests of the networks are skipped.
 matrix:
 	$(PYTHON) scripts/python_matrix.py
 
@@ -42,7 +42,7 @@ compare-mediapipe: setup
 	.venv-mediapipe/bin/python -m pip --quiet download --no-deps --dest .venv-mediapipe mediapipe==0.10.21
 	.venv-mediapipe/bin/python -m pip --quiet install --no-deps .venv-mediapipe/mediapipe-*.whl 'protobuf<5' absl-py attrs \
 	  contourpy cycler flatbuffers fonttools kiwisolver matplotlib packaging pyparsing python-dateutil six
-	.venv-mediapipe/bin/python scripts/compare_with_mediapipe.py 2>/dev/null
+	.venv-mediapipe/bin/python scripts/compare_with_mediapipe.py
 	LPT_MEDIAPIPE=$$(echo .venv-mediapipe/mediapipe-*.whl) $(BIN)/python -m pytest tests/face -k reproducible
 
 setup: $(VENV)/.setup

@@ -41,7 +41,12 @@ COMFYUI = [
     "pydantic~=2.0",
     "pydantic-settings~=2.0",
 ]
-COMPANIONS = {"pipecat-ai": ["pipecat-ai"], "livekit-agents": ["livekit-agents"], "ComfyUI": COMFYUI}
+COMPANIONS = {
+    "pipecat-ai": ["pipecat-ai"],
+    "livekit-agents": ["livekit-agents"],
+    "ComfyUI": COMFYUI,
+    "NumPy 1.26": ["numpy<2", "opencv-python-headless<4.12"],  # as README says
+}
 VERSIONS_SHOWN = ("pipecat-ai", "livekit-agents", "torch", "numpy", "av", "pillow", "opencv-python-headless", "numba")
 
 

@@ -1,7 +1,7 @@
 """Run the tests on every Python from 3.10 on that is at hand: `make matrix`.
 
-Each version gets an environment of its own, `.venv-3.X`. torch is left out but on the version that `make test` uses, since its
-wheels for the others may be CUDA builds of several GB; the tests of the networks are skipped there.
+Each version gets an environment of its own, `.venv-3.X`, without torch, whose wheels may be CUDA builds of several GB: the
+tests of the networks are skipped there, and `make test` runs them.
 """
 
 from __future__ import annotations

@@ -25,20 +25,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 COPIES = Path(__file__).parent / "goldens"
 
 
-# Tests that follow on each other, or share a server or a trained network: one process runs them in their order.
-_TOGETHER_BY_FILE = ("ui", "training")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what belongs together when several processes run the tests (`--dist loadgroup`)."""
-    for item in items:
-        file = item.path
-        if file.parent.name in _TOGETHER_BY_FILE:
-            item.add_marker(pytest.mark.xdist_group(file.stem))
-        elif file.stem == "test_readme":
-            item.add_marker(pytest.mark.xdist_group(item.name.partition("[")[0]))
-
-
 @pytest.fixture(scope="session")
 def golden() -> Callable[[str], Golden]:
     """Loads a golden file by name, from the folder LPT_FIXTURES where set, else from the copies beside the tests.

@@ -56,6 +56,17 @@ def test_a_full_output_does_not_fail_the_run(tmp_path, voice):
         )
     assert done.returncode == 0 and (tmp_path / "a.mp4").is_file()
     assert "note: the report could not be printed (No space left on device)." in done.stderr
+    assert all(line.startswith("note: ") for line in done.stderr.splitlines())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("more", [(), ("--debug",)])
+def test_a_mistake_keeps_its_exit_code_where_nothing_can_be_said(tmp_path, voice, more):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            generate(voice, "nowhere/a.mp4", *more), cwd=tmp_path, stdout=subprocess.PIPE, stderr=full, check=False
+        )
+    assert (done.returncode, done.stdout) == (2, b"")
 
 
 @pytest.mark.parametrize("closed", ["stdout", "stderr", "both"])
@@ -65,9 +76,11 @@ def test_closed_outputs_do_not_fail_the_run(tmp_path, voice, closed):
         ["sh", "-c", f'"$@" {redirection}', "sh", *generate(voice, "a.mp4")],
         cwd=tmp_path,
         capture_output=True,
+        text=True,
         check=False,
     )
     assert done.returncode == 0 and (tmp_path / "a.mp4").is_file()
+    assert all(line.startswith(("note: ", "a.mp4: ")) for line in (done.stdout + done.stderr).splitlines())
 
 
 def test_a_terminal_shows_bars_and_our_own_lines_only(tmp_path, voice):

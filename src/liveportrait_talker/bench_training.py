@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .devices import require_torch, torch_device, wait_for
+from .errors import NoFaceError
 from .media import VideoWriter, open_footage
 from .motion_plan import OnProgress
 from .training.commands import require_training
@@ -193,11 +194,13 @@ def _face_ms(source: Path) -> float:
     finder = FaceFinder()
     with open_footage(source, max_side=640) as footage:
         picture = footage[0]
-        face = finder.find(picture)[0]
+        faces = finder.find(picture)
+        if not faces:
+            raise NoFaceError(f"no face found in {source.name}: give a picture or a video that shows one.")
 
         def look() -> None:
-            found = finder.follow(picture, face)
-            assert found is not None
+            found = finder.follow(picture, faces[0])
+            assert found is not None, "the same picture again"
             recon_picture(picture, found)
             network_picture(picture, portrait_crop(found))
 

@@ -55,7 +55,7 @@ def guarded(run: Callable[[], int], *, debug: bool, quiet: bool) -> int:
         return run()
     except TalkerError as error:
         if debug:
-            traceback.print_exc()
+            say(traceback.format_exc().rstrip())
         say(f"error: {error}")
         return EXIT_MISTAKE
     except KeyboardInterrupt:
@@ -63,7 +63,7 @@ def guarded(run: Callable[[], int], *, debug: bool, quiet: bool) -> int:
         return EXIT_INTERRUPTED
     except Exception as error:
         if debug:
-            traceback.print_exc()
+            say(traceback.format_exc().rstrip())
         say(
             f"error: something went wrong that should not have ({type(error).__name__}: {error}); add --debug for more."
         )

@@ -22,7 +22,7 @@ _NEEDED = (
     ("av", "av", "FFmpeg's libraries: sound and video"),
     ("PIL", "pillow", "pictures"),
     ("pi_heif", "pi-heif", "HEIC pictures"),
-    ("cv2", "opencv-python", "finding faces, sampling pictures"),
+    ("cv2", "opencv-python-headless", "finding faces, sampling pictures"),
     ("numba", "numba", "compiled drawing"),
     ("tqdm", "tqdm", "progress bars"),
 )
@@ -52,7 +52,7 @@ def report() -> tuple[list[str], bool]:
     for module, package, use in _NEEDED:
         trouble = _import_trouble(module)
         if trouble is None:
-            lines.append(f"  ok       {package} {_version(package)}: {use}")
+            lines.append(f"  ok       {package} {_version(module, package)}: {use}")
         else:
             problems.append(trouble)
             lines.append(f"  missing  {package}: {use} ({trouble})")
@@ -77,7 +77,9 @@ def report() -> tuple[list[str], bool]:
     )
     for module, package, use in _OPTIONAL:
         here = find_spec(module) is not None
-        lines.append(f"  {'ok      ' if here else 'absent  '} {package} {_version(package) if here else ''}: {use}")
+        lines.append(
+            f"  {'ok      ' if here else 'absent  '} {package} {_version(module, package) if here else ''}: {use}"
+        )
     for what, networks in (
         ("renderer neural", RENDERING),
         ("driver learned", SPEAKING),
@@ -94,13 +96,12 @@ def _neural_note() -> str:
     return f"ready, on {device.type} in {str(torch_dtype('auto', device)).removeprefix('torch.')}"
 
 
-def _version(package: str) -> str:
-    for name in (f"{package}-headless", package, "opencv-contrib-python", "opencv-contrib-python-headless"):
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return "?"
+def _version(module: str, package: str) -> str:
+    """The package's version; the module's own where another package brings it, as with the builds of OpenCV."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return str(getattr(importlib.import_module(module), "__version__", "?"))
 
 
 def _import_trouble(module: str) -> str | None:

@@ -131,6 +131,21 @@ def test_an_upside_down_face_is_found_where_it_is(finder, name):
     assert np.linalg.norm(found[0][:, :2] - expected, axis=1).mean() < 0.05 * interocular(upright)
 
 
+def test_an_upright_face_stays_beside_a_lying_one(finder):
+    """The upright one is blurred, so that it is not sure."""
+    image = open_footage(PORTRAIT, max_side=400)[0]
+    canvas = np.full((420, 900, 3), 128, np.uint8)
+    canvas[10:410, 20:420] = cv2.GaussianBlur(image, (0, 0), 7)
+    canvas[10:410, 470:870] = np.rot90(image, 2)
+    places = sorted(face[:, 0].mean() for face in finder.find(canvas))
+    assert len(places) == 2 and places[0] < 450 < places[1]
+
+
+def test_extreme_sizes_have_no_face(finder):
+    assert finder.find(np.zeros((1, 4000, 3), np.uint8)) == []
+    assert finder.find_small(np.zeros((64, 33_000, 3), np.uint8)) == []
+
+
 @needs_shared
 def test_the_case_of_a_mouth_in_the_forehead(finder):
     (found,) = finder.find(open_footage(DATA / "cases" / "upside_down.jpg")[0])

@@ -65,3 +65,10 @@ def test_a_cut_file_is_refused_in_a_sentence(tmp_path, photo):
     cut.write_bytes(Path(file).read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(MediaError, match=r"cut\.heic is cut short"):
         open_footage(cut)
+
+
+@pytest.mark.parametrize("trailer", [b"\n", bytes(4), b"SEFT" + bytes(40)])
+def test_a_trailer_is_no_damage(tmp_path, photo, trailer):
+    file = write_tiled(tmp_path / "whole.heic", photo)
+    file.write_bytes(file.read_bytes() + trailer)
+    assert open_footage(file).size == (230, 300)

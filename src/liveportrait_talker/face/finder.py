@@ -22,6 +22,7 @@ LANDMARK_SOURCE = "face mesh 1"
 MOST_FACES = 20
 
 _LARGEST_SIDE = 1280  # px: the mesh looks at 192 px of a face, so a larger image only costs time
+_OPENCV_SIDE = 32_000  # px: OpenCV samples no larger image
 _SMALL_FACE_MARGIN = 2.5  # side of the enlarged part, in sides of a small face's box
 _ENLARGED_SIDE = 512  # px
 _SURE = 0.85  # where no detection scores as much, the turned image is looked at
@@ -54,6 +55,7 @@ class FaceFinder:
     def find_small(self, image: Image) -> list[Floats]:
         """A second look for faces that are small in the image: detected at long range, then enlarged."""
         detector = FaceDetector("full")
+        image, scale = _shrink(image, _OPENCV_SIDE)
         found = detector.detect(image) or _detect_turned(detector, image)
         faces = []
         for detection in found:
@@ -68,10 +70,10 @@ class FaceFinder:
                 flags=cv2.INTER_CUBIC,
                 borderMode=cv2.BORDER_REPLICATE,
             )
-            for face in self._look(enlarged)[:1]:
+            for face in self.find(enlarged)[:1]:
                 points = face / zoom
                 points[:, :2] += corner
-                faces.append(points.astype(np.float32))
+                faces.append(points.astype(np.float32) * scale)
         return sorted(faces, key=interocular_distance, reverse=True)
 
     def _look(self, image: Image) -> list[Floats]:
@@ -86,7 +88,10 @@ class FaceFinder:
         if best < _SURE:
             turned = [d for d in _detect_turned(self._detector, image) if d.score >= _LEAST_TURNED]
             if turned and turned[0].score > best + _SURER_BY:
-                upright = _present(self._turned_mesh_of(image, d) for d in turned) or upright
+                lying = _present(self._turned_mesh_of(image, d) for d in turned)
+                taken = [_region(face) for face in lying]
+                free = [f for f in upright if not any(_region(f).overlap(r) > _SAME_PLACE for r in taken)]
+                upright = lying + (free if best >= _LEAST_TURNED else [])
         return upright[:MOST_FACES]
 
     def _mesh_of(self, image: Image, detection: Detection) -> Floats | None:
@@ -100,11 +105,11 @@ class FaceFinder:
         return None if face is None else self._mesh.find(image, _region(face))
 
 
-def _shrink(image: Image) -> tuple[Image, Floats]:
-    """The image, made smaller where it is large, and (3,) the factors that bring landmarks back."""
+def _shrink(image: Image, largest_side: int = _LARGEST_SIDE) -> tuple[Image, Floats]:
+    """The image, made smaller where it is larger, and (3,) the factors that bring landmarks back."""
     height, width = image.shape[:2]
-    factor = _LARGEST_SIDE / max(height, width)
-    if factor >= 1:
+    factor = largest_side / max(height, width)
+    if factor >= 1 or min(height, width) * factor < 1:
         return image, np.ones(3, np.float32)
     small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     scale = np.array([width / small.shape[1], height / small.shape[0], width / small.shape[1]], np.float32)

@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .measures import LANDMARKS
 from .networks import FaceNetwork, image_input
 from .regions import Region, sample
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.floating[Any]]
-
-LANDMARKS = 478
-"""Points of a mesh: 468 of the face, 5 of each iris."""
 
 _SIZE = 192  # px of the network's input
 _CELL = 4  # px of the input to one cell of the feature map

@@ -23,6 +23,7 @@ Picture = npt.NDArray[np.uint8]
 # Formats that a portrait comes in. Not all of Pillow's: some start other programs (EPS), some only recognise a file
 # without decoding it (MPEG), some have no signature and claim what is not theirs (TGA).
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "PSD", "QOI", "TIFF", "WEBP")
+_HEIF_BOXES = (b"ftyp", b"meta", b"mdat", b"moov", b"free", b"skip", b"uuid")
 _WITH_PREVIEWS = ("MPO", "HEIF")  # their further pictures are previews or others of a series
 # HEIF: tiles put together, turned upright and mirrored as the file says.
 register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
@@ -71,7 +72,10 @@ def _to_array(name: str, image: Image.Image, limits: Limits) -> Picture:
 
 
 def _is_cut(path: Path) -> bool:
-    """Whether a file of boxes ends before its last box does: the decoder would leave grey what is missing."""
+    """Whether a HEIC file ends before its last box does: the decoder would leave grey what is missing.
+
+    What stands behind the last known box, such as a phone's trailer, is not looked at.
+    """
     end, at = path.stat().st_size, 0
     with path.open("rb") as file:
         while at < end:
@@ -82,7 +86,9 @@ def _is_cut(path: Path) -> bool:
                 size = int.from_bytes(header[8:], "big")
             elif size == 0:  # up to the end
                 size = end - at
-            if size < 8 or at + size > end:
+            if size < 8 or header[4:8] not in _HEIF_BOXES:
+                return False
+            if at + size > end:
                 return True
             at += size
     return False

@@ -8,6 +8,7 @@ so that a second run does not compile anew.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import threading
@@ -60,7 +61,13 @@ class _Compiled:
         self.forward = forward
         # Regions of one kind share a limit: each of their shapes, for each size of batch, is a graph.
         compile: Callable[..., Callable[..., Any]] = torch.compile  # its stubs do not know `recompile_limit`
-        self.fast = compile(forward, dynamic=False, recompile_limit=_GRAPHS)
+        if "recompile_limit" in inspect.signature(compile).parameters:
+            self.fast = compile(forward, dynamic=False, recompile_limit=_GRAPHS)
+        else:  # older versions of torch have one limit for all that is compiled
+            from torch._dynamo import config
+
+            config.cache_size_limit = max(config.cache_size_limit, _GRAPHS)
+            self.fast = compile(forward, dynamic=False)
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         if not _failed.is_set():

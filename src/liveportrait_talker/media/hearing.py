@@ -11,7 +11,7 @@ from .sound import SoundFile
 def has_sound(path: Path) -> bool:
     """Whether `path` holds sound that can be read."""
     try:
-        SoundFile(path).close()
+        with SoundFile(path):
+            return True
     except MediaError:
         return False
-    return True

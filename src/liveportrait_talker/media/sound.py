@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
-from av.audio.stream import AudioStream
 
 from ..errors import MediaError
 from .source import MediaFile
@@ -26,6 +25,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MIN_VOICE_SECONDS = 0.2
+_GAP_S = 0.05  # a longer one between time stamps is silence
+_JUMP_S = 0.5  # stamps that go back by more begin a new stretch, such as a recording joined to another
+_LONGEST_GAP_S = 3600.0  # stamps that go forward by more do so, too
+_CANCELLED = 0.01  # energy of the mix ÷ that of the loudest channel: 20 dB
 
 Samples = npt.NDArray[np.float32]
 _LAYOUTS = {1: "mono", 2: "stereo"}
@@ -44,16 +47,19 @@ class SoundFile:
         self.name = path.name
         self.bad_samples = 0
         """NaN or infinite samples met so far; they are handed on as silence."""
-        streams = self._file.container.streams
-        if not streams.audio:
+        tracks = self._file.container.streams.audio
+        if not tracks:
             self.close()
             raise MediaError(f"{path.name} has no sound; give a voice recording or a video with sound")
-        best = streams.best("audio")
-        self._stream = best if isinstance(best, AudioStream) else streams.audio[0]
-        context = self._stream.codec_context
-        if context is None or context.sample_rate <= 0 or context.layout.nb_channels <= 0:
+        stream = self._file.sound()
+        if stream is None or stream.codec_context.layout.nb_channels <= 0:
             self.close()
             raise MediaError(f"{path.name} holds sound of a kind that cannot be read; convert it to WAV or MP3")
+        self._stream, context = stream, stream.codec_context
+        self.passed_over = [k + 1 for k, track in enumerate(tracks) if track.codec_context is None]
+        """Numbers, from 1, of sound tracks that cannot be decoded."""
+        self.energies: npt.NDArray[np.float64] | None = None
+        """Energy of each stored channel, and last that of their mean, of what was mixed to mono so far."""
         self.sample_rate = context.sample_rate
         """Hz, as stored."""
         self.channels = 1 if context.layout.nb_channels == 1 else 2
@@ -80,9 +86,19 @@ class SoundFile:
             return None
         return float(self._stream.duration * self._stream.time_base)
 
-    def blocks(self, *, sample_rate: int, channels: int) -> Iterator[Samples]:
-        """Blocks (channels, n) float32 at `sample_rate`, finite and within −1…1, from the first sample on."""
+    def blocks(self, *, sample_rate: int, channels: int, only: int | None = None) -> Iterator[Samples]:
+        """Blocks (channels, n) float32 at `sample_rate`, finite and within −1…1, on the clock of the file.
+
+        They begin where a moving picture beside the sound begins, with silence if the sound is late. Gaps in the time
+        stamps are filled with silence; stamps that jump back go on after the last sample.
+
+        Args:
+            sample_rate: Hz.
+            channels: 1 or 2.
+            only: the stored channel that becomes mono; None takes the mean.
+        """
         resampler: _Resampler | None = None
+        clock = _Clock(self._file.start_seconds())
         frame: AudioFrame
         for frame in self._file.decode(self._stream):
             block = _as_float(frame)
@@ -90,14 +106,60 @@ class SoundFile:
             if not finite.all():  # before mixing and resampling, which would smear a NaN
                 self.bad_samples += int(finite.size - finite.sum())
                 block = np.where(finite, block, np.float32(0))
-            block = np.clip(_mix_weights(frame.layout, channels) @ block, -1, 1)
+            stored = block
+            block = np.clip(_mix_weights(frame.layout, channels, only) @ stored, -1, 1)
+            if channels == 1:
+                self._measure(stored, block)
+            gap = round(clock.gap(_seconds(frame)) * frame.sample_rate)
+            if gap < 0:
+                block = block[:, -gap:]
+            clock.given += (block.shape[1] + max(gap, 0)) / frame.sample_rate
             if resampler is None or resampler.source_rate != frame.sample_rate:  # it may change mid-file
                 if resampler is not None:
                     yield from resampler.flush()
                 resampler = _Resampler(frame.sample_rate, sample_rate, channels)
-            yield from resampler.push(block)
+            while gap > 0:
+                silence = np.zeros((channels, min(gap, frame.sample_rate)), np.float32)
+                gap -= silence.shape[1]
+                yield from resampler.push(silence)
+            if block.shape[1]:
+                yield from resampler.push(block)
         if resampler is not None:
             yield from resampler.flush()
+
+    def _measure(self, stored: Samples, mono: Samples) -> None:
+        energies = np.concatenate([stored, mono]).astype(np.float64)
+        energies = (energies**2).sum(axis=1)
+        if self.energies is None or len(self.energies) != len(energies):
+            self.energies = np.zeros(len(energies))
+        self.energies = self.energies + energies
+
+
+class _Clock:
+    """Where blocks of sound belong by their time stamps, in seconds."""
+
+    def __init__(self, start: float | None) -> None:
+        self.given = 0.0
+        """Seconds of sound handed on so far."""
+        self._start = start  # on the clock of the stamps; None begins with the first sample
+
+    def gap(self, at: float | None) -> float:
+        """Seconds of silence that come before a block stamped `at`; below 0, what is left out at its beginning."""
+        if at is None:
+            return 0.0
+        if self._start is None:
+            self._start = at
+        gap = at - self._start - self.given
+        if not self.given:
+            return gap
+        if gap < -_JUMP_S or gap > _LONGEST_GAP_S:
+            self._start += gap
+            return 0.0
+        return gap if gap > _GAP_S else 0.0
+
+
+def _seconds(frame: AudioFrame) -> float | None:
+    return None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
 
 
 class _Resampler:
@@ -151,9 +213,11 @@ def _as_float(frame: AudioFrame) -> Samples:
     return scaled
 
 
-def _mix_weights(layout: AudioLayout, channels: int) -> Samples:
+def _mix_weights(layout: AudioLayout, channels: int, only: int | None = None) -> Samples:
     """Weights (channels, stored channels) that mix down a frame; each row sums to 1, so nothing clips."""
     stored = layout.nb_channels
+    if only is not None and only < stored:
+        return np.eye(stored, dtype=np.float32)[only : only + 1]
     if channels == 1 or stored == 1:
         return np.full((channels, stored), 1 / stored, np.float32)
     if stored == 2:
@@ -174,10 +238,15 @@ def _mix_weights(layout: AudioLayout, channels: int) -> Samples:
 def read_waveform(path: Path, *, sample_rate: int = 16_000, max_seconds: float = 3600.0) -> Waveform:
     """The sound of `path` (sound file, or video with sound) as mono at `sample_rate` Hz, within −1…1.
 
-    Mono is the mean of the channels. Sample 0 is the first one stored, whatever start time the file names. Samples
-    that are not finite become silence, a file that breaks off is used as far as it goes; both are logged. Raises
-    MediaError: not readable, no sound, shorter than `MIN_VOICE_SECONDS`, longer than `max_seconds`.
+    Mono is the mean of the channels, or the loudest of them where they cancel each other. Sample 0 is the first one
+    stored, or what is heard when the moving picture beside it begins. Samples that are not finite become silence, a
+    file that breaks off is used as far as it goes; both are logged. Raises MediaError: not readable, no sound, shorter
+    than `MIN_VOICE_SECONDS`, longer than `max_seconds`.
     """
+    return _read(path, sample_rate, max_seconds, None)
+
+
+def _read(path: Path, sample_rate: int, max_seconds: float, only: int | None) -> Waveform:
     name = path.name
     too_long = MediaError(
         f"{name} is longer than the limit of {max_seconds:g} seconds; cut it, or raise the limit with --max-seconds"
@@ -185,7 +254,7 @@ def read_waveform(path: Path, *, sample_rate: int = 16_000, max_seconds: float =
     pcm = bytearray()  # grows in place: a long sound is in memory once
     with SoundFile(path) as sound:
         declared = sound.declared_seconds
-        for block in sound.blocks(sample_rate=sample_rate, channels=1):
+        for block in sound.blocks(sample_rate=sample_rate, channels=1, only=only):
             pcm += block.astype(np.float32, copy=False).tobytes()
             if len(pcm) > 4 * max_seconds * sample_rate:
                 raise too_long
@@ -197,9 +266,21 @@ def read_waveform(path: Path, *, sample_rate: int = 16_000, max_seconds: float =
             raise MediaError(
                 f"{name} holds only {1000 * seconds:.0f} ms of sound; give at least {MIN_VOICE_SECONDS:g} seconds"
             )
+        if only is None and sound.energies is not None:
+            loudest = int(np.argmax(sound.energies[:-1]))
+            if sound.energies[-1] < _CANCELLED * sound.energies[loudest]:
+                log.warning("the channels of %s cancel each other; the louder one is listened to", name)
+                return _read(path, sample_rate, max_seconds, loudest)
+        _say_passed_over(sound)
         if sound.damaged or (declared is not None and seconds < 0.98 * declared - 0.25):
             promised = f" of {declared:.1f}" if declared is not None and declared > seconds else ""
             log.warning("%s is damaged; the %.1f%s seconds that can be read are used", name, seconds, promised)
         if sound.bad_samples:
             log.warning("%s holds %d samples that are not numbers; silence takes their place", name, sound.bad_samples)
     return Waveform(samples=samples, sample_rate=sample_rate)
+
+
+def _say_passed_over(sound: SoundFile) -> None:
+    if sound.passed_over:
+        tracks = ", ".join(map(str, sound.passed_over))
+        log.warning("sound track %s of %s cannot be decoded; another one is used", tracks, sound.name)

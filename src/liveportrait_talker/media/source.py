@@ -8,18 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import av
 import av.error
+from av.audio.stream import AudioStream
+from av.stream import Disposition
 
 from ..errors import MediaError
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from av.codec.context import CodecContext
     from av.packet import Packet
+    from av.video.stream import VideoStream
 
     Stream = Any  # an av VideoStream or AudioStream
 
 # A playlist must not make FFmpeg open further files or addresses: every protocol is refused, and the file itself
 # comes through Python's reads, which need none.
+_AT_ONCE_S = 0.05  # a sound that is earlier by less has its first samples left out instead
 _OPEN_OPTIONS = {"protocol_whitelist": "none"}
 
 
@@ -86,9 +91,36 @@ class MediaFile:
         self.container.close()
         self._file.close()
 
-    def packets(self, stream: Stream) -> Iterator[Packet[Any]]:
-        """Packets of `stream` from the current place, the empty one that flushes the decoder last."""
-        packets = self.container.demux(stream)
+    def moving_picture(self) -> VideoStream | None:
+        """The first video stream that is no cover."""
+        return next((s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic), None)
+
+    def sound(self) -> AudioStream | None:
+        """The sound that players take, or the first that can be decoded where that one can't."""
+        best = self.container.streams.best("audio")
+        tracks = (
+            [best, *self.container.streams.audio] if isinstance(best, AudioStream) else self.container.streams.audio
+        )
+        return next((s for s in tracks if s.codec_context is not None and s.codec_context.sample_rate > 0), None)
+
+    def start_seconds(self) -> float | None:
+        """When the file begins, on its own clock, where it has both a moving picture and sound; else None.
+
+        That is when the picture begins, or the sound if it is earlier by more than `_AT_ONCE_S`.
+        """
+        starts = [
+            float(s.start_time * s.time_base)
+            for s in (self.moving_picture(), self.sound())
+            if s is not None and s.start_time is not None and s.time_base is not None
+        ]
+        if len(starts) < 2:
+            return None
+        picture, sound = starts
+        return sound if sound < picture - _AT_ONCE_S else picture
+
+    def packets(self, *streams: Stream) -> Iterator[Packet[Any]]:
+        """Packets of `streams` from the current place, the empty ones that flush their decoders last."""
+        packets = self.container.demux(*streams)
         while True:
             try:
                 packet = next(packets)
@@ -99,18 +131,21 @@ class MediaFile:
                 return
             yield packet
 
-    def decode(self, stream: Stream) -> Iterator[Any]:
-        """Decoded frames (VideoFrame or AudioFrame) of `stream`, in the order in which they are shown."""
+    def decode(self, stream: Stream, decoder: CodecContext | None = None) -> Iterator[Any]:
+        """Decoded frames (VideoFrame or AudioFrame) of `stream`, in the order in which they are shown.
+
+        `decoder` takes the place of the stream's own.
+        """
         flushed = False
         for packet in self.packets(stream):
             flushed = packet.size == 0
-            yield from self._decode(stream, packet)
+            yield from self._decode(decoder or stream, packet)
         if not flushed:
-            yield from self._decode(stream, None)
+            yield from self._decode(decoder or stream, None)
 
-    def _decode(self, stream: Stream, packet: Packet[Any] | None) -> list[Any]:
+    def _decode(self, decoder: Any, packet: Packet[Any] | None) -> list[Any]:
         try:
-            return list(stream.decode(packet))
+            return list(decoder.decode(packet))
         except (av.error.FFmpegError, ValueError):
             self.damaged = True
             return []

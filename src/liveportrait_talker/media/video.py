@@ -10,13 +10,14 @@ from itertools import chain
 from pathlib import Path
 
 import av.error
-import numpy as np
-from av.stream import Disposition
+from av.codec.context import CodecContext
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 
 from ..errors import MediaError
-from .colour import BT709, TO_RGB, UNSPECIFIED
+from .conversion import FrameConverter
+from .deinterlacing import deinterlaced
 from .limits import Limits
 from .source import MediaFile
 from .still import Picture
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 CACHE_BYTES = 64 << 20
 """Decoded pictures that are kept, for going backward."""
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _DECODER_THREADS = 4  # each holds frames of its own
 
 
@@ -42,13 +44,11 @@ class VideoFrames:
         self._path = path
         self._max_pixels = limits.max_pixels
         self._cache: dict[int, Picture] = {}
-        self._to_planes, self._to_packed = VideoReformatter(), VideoReformatter()
         self._position = 0  # number of the frame that the decoder gives next
         self._decoder: Iterator[tuple[int, VideoFrame]] = iter(())
         self._file = MediaFile(path)
         try:
-            self._track = _choose_track(self._file)
-            self._stream = self._file.container.streams.video[self._track]
+            self._stream = self._moving_picture()
             context = self._stream.codec_context
             if context is None or not context.width or not context.height:
                 raise MediaError(
@@ -56,7 +56,7 @@ class VideoFrames:
                 )
             limits.check_size(self.name, context.width, context.height)
             limits.check_seconds(self.name, (self._file.container.duration or 0) / av.time_base)
-            timeline = read_timeline(path, self._track)
+            timeline = read_timeline(path)
             if timeline is None:
                 raise self._unreadable()
             limits.check_seconds(self.name, timeline.duration_seconds)
@@ -64,7 +64,7 @@ class VideoFrames:
             self._warn_if_cut()
             self._size = limits.fit(self.name, context.width, context.height)  # as stored, before any turn
             self._room = max(2, CACHE_BYTES // (3 * self._size[0] * self._size[1]))
-            self._quarter_turns = 0  # counter-clockwise, to stand upright; every frame tells
+            self._convert = FrameConverter(self.name, self._size)
             self._rewind()
             self[0]
             self.pixel_aspect = self._read_pixel_aspect()
@@ -93,7 +93,7 @@ class VideoFrames:
         for found, frame in self._decoder:
             self._position = found + 1
             if found >= first:
-                self._keep(found, self._to_picture(frame))
+                self._keep(found, self._convert(frame))
             if found >= number:
                 break
         if number not in self._cache:  # this frame is damaged: the nearest one stands in
@@ -136,8 +136,8 @@ class VideoFrames:
         """Open the file anew: every format can do that, not every one can seek."""
         self._file.close()
         self._file = MediaFile(self._path)
-        self._stream = self._file.container.streams.video[self._track]
-        context = self._stream.codec_context
+        self._stream = self._moving_picture()
+        context = self._codec = _alpha_decoder(self._stream) or self._stream.codec_context
         context.thread_type = "AUTO"
         context.thread_count = _DECODER_THREADS
         context.options = {"max_pixels": str(self._max_pixels)}  # a stream may change its size half-way
@@ -147,7 +147,8 @@ class VideoFrames:
         """Decoded frames with their numbers, from the current place."""
         stamps = self.timeline.stamps
         frame: VideoFrame
-        for count, frame in enumerate(self._file.decode(self._stream)):
+        frames = deinterlaced(self._file.decode(self._stream, self._codec), self._stream)
+        for count, frame in enumerate(frames):
             if stamps is None:
                 yield min(count, len(self) - 1), frame
             elif frame.pts is not None:
@@ -155,26 +156,17 @@ class VideoFrames:
                 if place < len(stamps) and stamps[place] == frame.pts:
                     yield place, frame
 
-    def _to_picture(self, frame: VideoFrame) -> Picture:
-        matrix = frame.colorspace
-        if matrix == UNSPECIFIED and frame.height >= 720:
-            matrix = BT709  # what every player assumes of untagged HD
-        width, height = self._size
-        # Through planes: swscale's careful conversion straight to packed RGB takes three times as long.
-        planes = self._to_planes.reformat(
-            frame, width, height, format="gbrp", src_colorspace=matrix, interpolation=TO_RGB
-        )
-        rgb = self._to_packed.reformat(planes, format="rgb24")
-        self._quarter_turns = round(frame.rotation / 90)
-        picture: Picture = np.ascontiguousarray(np.rot90(rgb.to_ndarray(), self._quarter_turns))
-        picture.setflags(write=False)
-        return picture
-
     def _read_pixel_aspect(self) -> Fraction:
         aspect = self._stream.sample_aspect_ratio
         if not aspect or not Fraction(1, 4) <= aspect <= 4:  # unknown, or nonsense
             return Fraction(1)
-        return 1 / aspect if self._quarter_turns % 2 else aspect
+        return 1 / aspect if self._convert.is_transposed else aspect
+
+    def _moving_picture(self) -> VideoStream:
+        stream = self._file.moving_picture()
+        if stream is None:
+            raise MediaError(f"{self.name} has no picture in it; give a photo or a video that shows a face")
+        return stream
 
     def _warn_if_cut(self) -> None:
         if self._stream.duration is None or self._stream.time_base is None:
@@ -189,10 +181,12 @@ class VideoFrames:
         return MediaError(f"{self.name} is damaged, not one picture in it can be read; get the file again")
 
 
-def _choose_track(file: MediaFile) -> int:
-    """Which of the video streams has the moving picture; MediaError where none has."""
-    streams = file.container.streams.video
-    videos = [track for track, s in enumerate(streams) if not s.disposition & Disposition.attached_pic]  # cover art
-    if not videos:
-        raise MediaError(f"{file.name} has no picture in it; give a photo or a video that shows a face")
-    return videos[0]
+def _alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
+    """A decoder of transparency for VP8 and VP9, which FFmpeg's own leave out; None where there is none to decode."""
+    decoder = _WITH_ALPHA.get(stream.codec_context.name)
+    stated = {key.lower(): value for key, value in stream.metadata.items()}  # muxers differ
+    if decoder is None or stated.get("alpha_mode") != "1":
+        return None
+    context = CodecContext.create(decoder, "r")
+    assert isinstance(context, VideoCodecContext)
+    return context

@@ -143,11 +143,11 @@ class _Source:
         self._held: list[tuple[int, Any]] = []  # the one that it gave last
         self._decoder: Iterator[tuple[int, Any]] = iter(())
         try:
-            best = self._file.container.streams.best("video")
-            if best is None:
+            picture = self._file.moving_picture()
+            if picture is None:
                 raise MediaError(f"{path.name} has no picture in it.")
-            self._track = [stream.index for stream in self._file.container.streams.video].index(best.index)
-            timeline = read_timeline(path, self._track)
+            self._track = [stream.index for stream in self._file.container.streams.video].index(picture.index)
+            timeline = read_timeline(path, beside_sound=False)
             if timeline is None:
                 raise MediaError(f"{path.name} is damaged.")
             self.timeline = timeline

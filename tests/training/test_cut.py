@@ -151,3 +151,15 @@ def test_a_full_disk_is_told_and_leaves_nothing(videos, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "MediaError: the disk is full" in done.stderr, done.stderr[-500:]
     assert not list(tmp_path.iterdir())
+
+
+def test_the_same_frames_get_the_same_bytes_each_time(tmp_path):
+    """With x264's macroblock tree one encoding in eight differed."""
+    video = write_video(tmp_path / "video.mp4", fps=30, frames=120)
+    made = set()
+    for k in range(40):
+        work = tmp_path / str(k)
+        work.mkdir()
+        assert cut(video, [Piece("clip", 71, 97, work / "clip.mp4")], work) == {"clip": None}
+        made.add((work / "clip.mp4").read_bytes())
+    assert len(made) == 1

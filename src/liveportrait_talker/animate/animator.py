@@ -188,6 +188,8 @@ class Animator:
     ) -> Performance:
         drawing = self._choice(clip, options)
         fps, frames = clock(footage, clip, options)
+        if footage.fps is not None and frames / fps > len(footage) / footage.fps + 1 / fps:
+            log.info("%s is shorter than what drives it and is played forth and back.", footage.name)
         renderer = self._renderer(drawing, options)  # loads networks: before any long work
         needed = int(np.ceil(frames * (footage.fps or fps) / fps))
         source = track(

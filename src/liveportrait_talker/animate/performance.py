@@ -42,12 +42,15 @@ class Performance:
 
 
 def clock(source: Footage, clip: DrivingClip, options: AnimateOptions) -> tuple[float, int]:
-    """Frame rate and number of frames: of two videos the shorter counts (spec liveportrait.md §12)."""
+    """Frame rate and number of frames: those of the driving video, or of the source where a picture drives it.
+
+    A source video that is shorter plays forth and back, as `generate` has it. (LivePortrait's own tool ends with the
+    shorter of the two.)
+    """
     fps = options.fps or source.fps or clip.fps
-    lengths = [max(1, round(len(clip) * fps / clip.fps))] if len(clip) > 1 else []
-    if source.fps is not None:
-        lengths.append(max(1, round(len(source) * fps / source.fps)))
-    return fps, min(lengths, default=1)
+    if len(clip) > 1:
+        return fps, max(1, round(len(clip) * fps / clip.fps))
+    return fps, 1 if source.fps is None else max(1, round(len(source) * fps / source.fps))
 
 
 def by_mesh(

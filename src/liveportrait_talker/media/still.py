@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from av.codec.context import CodecContext
+from av.error import FFmpegError
+from av.packet import Packet
 from pi_heif import register_heif_opener
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from ..errors import MediaError
 from .limits import Limits, too_many_pixels
@@ -23,8 +26,10 @@ Picture = npt.NDArray[np.uint8]
 # Formats that a portrait comes in. Not all of Pillow's: some start other programs (EPS), some only recognise a file
 # without decoding it (MPEG), some have no signature and claim what is not theirs (TGA).
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "PSD", "QOI", "TIFF", "WEBP")
+_END_OF_IMAGE = b"\xff\xd9"
 _HEIF_BOXES = (b"ftyp", b"meta", b"mdat", b"moov", b"free", b"skip", b"uuid")
 _WITH_PREVIEWS = ("MPO", "HEIF")  # their further pictures are previews or others of a series
+PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20  # bytes, of a colour profile or a text; Pillow's megabyte is too few
 # HEIF: tiles put together, turned upright and mirrored as the file says.
 register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 BACKDROP = (200, 200, 200)
@@ -39,15 +44,18 @@ def read_still(path: Path, limits: Limits) -> Picture | None:
     """
     name = path.name
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own size warning; `limits` decides
-            image = Image.open(path, formats=_FORMATS)
-            with image:
-                if image.format == "HEIF" and _is_cut(path):
-                    raise MediaError(f"{name} is cut short; get the picture again")
-                return _to_array(name, image, limits)
-    except UnidentifiedImageError:
-        return None
+        try:
+            return _read(path, name, limits)
+        except UnidentifiedImageError:
+            return None
+        except ValueError as error:
+            if "MAX_TEXT" not in str(error):
+                raise
+            return _read(_without_text(path), name, limits)
+        except OSError as error:
+            if "truncated" not in str(error):
+                raise
+            return _read_without_end(path, name, limits, error)
     except Image.DecompressionBombError as error:
         raise too_many_pixels(name, "more than 178 million", limits.max_pixels) from error
     except (MediaError, MemoryError):
@@ -58,17 +66,63 @@ def read_still(path: Path, limits: Limits) -> Picture | None:
         ) from error
 
 
+def _read(file: Path | io.BytesIO, name: str, limits: Limits) -> Picture:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's own size warning; `limits` decides
+        with Image.open(file, formats=_FORMATS) as image:
+            if image.format == "HEIF" and isinstance(file, Path) and _is_cut(file):
+                raise MediaError(f"{name} is cut short; get the picture again")
+            return _to_array(name, image, limits)
+
+
 def _to_array(name: str, image: Image.Image, limits: Limits) -> Picture:
+    if image.format == "JPEG":  # decoded at a half, quarter or eighth where it is larger than what is decoded
+        image.draft(None, _within(image.size, limits.max_pixels))
     limits.check_size(name, *image.size)
     if image.format not in _WITH_PREVIEWS and getattr(image, "is_animated", False):
         log.warning("%s is animated; its first frame is used", name)
     size = limits.fit(name, *image.size)
-    image.draft(None, size)  # a JPEG is decoded at a half, quarter or eighth already, never below `size`
+    image.draft(None, size)  # never below `size`
     profile = image.info.get("icc_profile")
     plain = _plain_mode(image)
     if plain.size != size:
         plain = plain.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)  # weighs colours by their alpha
     return np.array(_to_srgb(ImageOps.exif_transpose(_flat(plain)), profile))
+
+
+def _within(size: tuple[int, int], pixels: int) -> tuple[int, int]:
+    """The size, or the largest of the same shape that has at most so many pixels."""
+    width, height = size
+    scale = min(1.0, (pixels / (width * height)) ** 0.5)
+    return max(1, int(width * scale)), max(1, int(height * scale))
+
+
+def _without_text(path: Path) -> io.BytesIO:
+    """A PNG without its texts, which are larger than Pillow reads."""
+    content = path.read_bytes()
+    kept, at = bytearray(content[:8]), 8
+    while at + 8 <= len(content):
+        length, kind = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8]
+        if kind not in (b"tEXt", b"zTXt", b"iTXt"):
+            kept += content[at : at + 12 + length]
+        at += 12 + length
+    return io.BytesIO(kept)
+
+
+def _read_without_end(path: Path, name: str, limits: Limits, error: OSError) -> Picture:
+    """A JPEG that lacks its last marker, if all of its rows are there. Raises `error` otherwise."""
+    content = path.read_bytes()
+    if content[:2] != b"\xff\xd8":
+        raise error
+    try:  # Pillow's decoder would fill what is missing in silence; FFmpeg's tells
+        decoder: Any = CodecContext.create("mjpeg", "r")
+        decoder.options = {"err_detect": "explode"}
+        decoder.decode(Packet(content))
+    except FFmpegError:
+        raise error from None
+    picture = _read(io.BytesIO(content + _END_OF_IMAGE), name, limits)
+    log.warning("%s lacks its last bytes; all of the picture is there", name)
+    return picture
 
 
 def _is_cut(path: Path) -> bool:

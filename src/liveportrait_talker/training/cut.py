@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 Samples = npt.NDArray[np.float32]
 
-_CRF = 18
+# Without macroblock-tree rate control: with it (and x264's assembler) one encoding in eight of small pictures got other
+# bits for the same frames. CRF 19 without it has the quality of 18 with it (41.1 dB), in files 6 % larger.
+_CRF, _X264 = 19, "mbtree=0"
 _PRESET = "veryfast"
 _DECODER_THREADS = 2
 _AAC_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz
@@ -382,7 +384,8 @@ class _Clip:
         # bitexact: no version and no date in the file
         options = {"movflags": "+faststart", "fflags": "+bitexact"}
         self._container = av.open(str(self._part), "w", format="mp4", options=options)
-        video = self._container.add_stream("libx264", rate=FPS, options={"crf": str(_CRF), "preset": _PRESET})
+        options = {"crf": str(_CRF), "preset": _PRESET, "x264-params": _X264}
+        video = self._container.add_stream("libx264", rate=FPS, options=options)
         video.width, video.height, video.pix_fmt = picture.width, picture.height, "yuv420p"
         context = video.codec_context
         context.thread_count = 1  # x264's result depends on it

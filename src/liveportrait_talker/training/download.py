@@ -34,7 +34,7 @@ OnProgress = Callable[[str, int, int], None]
 _NAMED = 20  # failures that the report names
 _FATAL, _STOPPED = "fatal", "stopped"  # of outcomes that the journal never sees
 _abandoned: set[str] = set()  # runs of this process that have ended early
-# Rough, for the estimate only: talk shows at 720 lines, and clips of them at CRF 18 with sound.
+# Rough, for the estimate only: talk shows at 720 lines, and clips of them at CRF 19 with sound.
 _FETCHED_BYTES_PER_SECOND, _KEPT_BYTES_PER_SECOND = 200_000, 400_000
 _TAIL_SECONDS = 60.0  # of a video after its last utterance
 

@@ -321,7 +321,7 @@ def _paint(
                 height_on = (v - edge) / 0.115
                 lit = depth_light * lip_shadow * cheek_shadow * rounding * crease * tilt
                 lit *= 0.86 + 0.14 * ramp(0.0, 0.22, height_on)  # the biting edge lets light through
-                shine = 0.10 * ramp(0.25, 0.42, height_on) * (1 - ramp(0.42, 0.6, height_on))
+                shine = 0.10 * min(teeth[1] / 0.3, 1.0) * ramp(0.25, 0.42, height_on) * (1 - ramp(0.42, 0.6, height_on))
                 shine *= max(1.0 - abs(across - 0.42) * 4.0, 0.0) * depth_light * lip_shadow * cheek_shadow
                 tr, tg, tb = teeth[0] * lit + shine, teeth[1] * lit + shine, teeth[2] * lit + shine
                 on_gum = ramp(0.95, 1.12, height_on + 0.12 * (2 * across - 1) ** 2)

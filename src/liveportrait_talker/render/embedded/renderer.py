@@ -27,13 +27,16 @@ from .model import face_model
 from .mouth import MouthInterior, without_spilled_teeth
 from .raster import moving_window, rasterise, sharpen
 from .texture import Texture, blur
-from .tones import MouthTones
+from .tones import MouthTones, skin_light
 
 Floats = npt.NDArray[np.floating[Any]]
 Image = npt.NDArray[np.uint8]
 Window = tuple[int, int, int, int]
 
 _AS_PHOTOGRAPHED: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # eyes: blink left, right, gaze x, y
+_TRIED_FRAMES = 5  # of a video, for its tones
+_STEADY_LIGHT = 0.25  # relative change of the light that is taken for none
+_DARK = 0.02  # of the usual light: nobody is seen
 _BORDER_FADE = 0.15  # IOD: the motion dies away towards the picture's rim
 
 
@@ -56,15 +59,35 @@ class EmbeddedFace:
     def __init__(self, source: TrackedSource) -> None:
         self._source = source
         self._portrait: tuple[int, Portrait] | None = None
-        self._tones: MouthTones | None = None
 
     def _at(self, index: int) -> Portrait:
         if self._portrait is None or self._portrait[0] != index:
             image, face = self._source.footage[index], self._source.faces[index]
-            if self._tones is None:  # one set for a whole video: teeth must not change from frame to frame
-                self._tones = MouthTones(image, face)
-            self._portrait = (index, Portrait(image, face, self._tones, drawn_once=not self._source.is_still))
+            tones = MouthTones(image, face) if self._source.is_still else self._tones_in(skin_light(image, face))
+            self._portrait = (index, Portrait(image, face, tones, drawn_once=not self._source.is_still))
         return self._portrait[1]
+
+    def _tones_in(self, light: float) -> MouthTones:
+        """A video's tones: one set, so that teeth do not change from frame to frame, but with the light."""
+        change = light / max(self._reference.light, 1e-4)
+        steady = np.clip(change, 1 - _STEADY_LIGHT, 1 + _STEADY_LIGHT)  # noise is not light
+        return self._reference if change == steady else self._reference.in_light(1 + change - float(steady))
+
+    @cached_property
+    def _reference(self) -> MouthTones:
+        """The tones of the brightest of a few frames that show the face."""
+        seen = [k for k in range(len(self._source.faces)) if self._source.shows_face(k)] or [0]
+        tried = [seen[k] for k in np.linspace(0, len(seen) - 1, min(_TRIED_FRAMES, len(seen))).astype(int)]
+        lights = [skin_light(self._source.footage[k], self._source.faces[k]) for k in tried]
+        best = tried[int(np.argmax(lights))]
+        return MouthTones(self._source.footage[best], self._source.faces[best])
+
+    def _is_dark(self, index: int) -> bool:
+        """Whether a video's frame is black where the face would be, as in a fade."""
+        if self._source.is_still:
+            return False
+        light = skin_light(self._source.footage[index], self._source.faces[index])
+        return light < _DARK * self._reference.light
 
     def frames(self, track: MotionTrack, *, notes: bool = True) -> Iterator[FaceFrame]:
         """One drawn face a track frame; a source video shorter than the track plays forth and back.
@@ -78,7 +101,7 @@ class EmbeddedFace:
             Limits.of(self._source.faces[0]).warn_of_turns(track.head.rotation_deg)
         crop_width = self._source.faces[0].crop.scale * self._source.faces[0].crop.size[0]
         for k, index in enumerate(self._source.frame_indices(len(track), track.fps)):
-            if not self._source.shows_face(int(index)):
+            if not self._source.shows_face(int(index)) or self._is_dark(int(index)):
                 yield FaceFrame(self._source.footage[index][:1, :1], None, FaceCrop.window(0, 0, 1, 1), int(index))
                 continue
             window, image = self._at(int(index)).drawn(

@@ -5,6 +5,7 @@ Colours are linear light, 0…1, (3,) float32; lengths are IOD.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import cv2
@@ -21,6 +22,8 @@ LUMA = np.array([0.2126, 0.7152, 0.0722])
 _ENAMEL = np.array([1.06, 1.0, 0.86])
 _GAPS = np.array([0.0, 0.096, 0.166, 0.222, 0.262, 0.295])  # between the teeth, half a row
 _GRAIN_SIDE = 64
+_COLOURED = ("skin", "lip", "teeth", "cavity", "tongue", "gum")
+_SINGLE_HUE = 2.0  # a* and b*: what a picture of one hue may stray from it
 
 
 class MouthTones:
@@ -52,6 +55,10 @@ class MouthTones:
         self.cavity = (skin * (0.10, 0.045, 0.04)).astype(np.float32)
         self.tongue = (0.6 * lip * (1.15, 0.8, 0.8) + 0.12 * skin * (1.1, 0.5, 0.45)).astype(np.float32)
         self.gum = (0.6 * lip).astype(np.float32)
+        single_hue = _tint(_crop(image, points[4], int(0.9 * iod)))
+        if single_hue is not None:
+            for part in _COLOURED:
+                setattr(self, part, _tinted(getattr(self, part), single_hue))
         cheek = _crop(image, points[205], radius * 2)
         grey = cv2.cvtColor(np.ascontiguousarray(cheek), cv2.COLOR_RGB2GRAY).astype(np.float32)
         fine = grey - cv2.GaussianBlur(grey, (0, 0), 1.5)
@@ -61,6 +68,53 @@ class MouthTones:
         self.grain = cv2.GaussianBlur(noise, (0, 0), 0.8, borderType=cv2.BORDER_REFLECT) * np.float32(1.8 * spread)
         self.gaps_left, self.gaps_right = (_gaps(shape) for _ in range(2))
         self.edges = shape.normal(0, 0.0025, (2, len(_GAPS))).astype(np.float32)
+
+    @property
+    def light(self) -> float:
+        """How bright the skin is, linear light, 0…1."""
+        return float(self.skin @ LUMA)
+
+    def in_light(self, ratio: float) -> MouthTones:
+        """The same mouth where the light is `ratio` times as bright."""
+        dimmed = copy.copy(self)
+        for part in _COLOURED:
+            setattr(dimmed, part, getattr(self, part) * np.float32(ratio))
+        return dimmed
+
+
+def skin_light(image: Image, face: TrackedFace) -> float:
+    """How bright the cheeks are, linear light, 0…1."""
+    radius = max(2, int(0.06 * face.pose.iod))
+    cheeks = [_patch(image, face.landmarks[i, :2], radius) for i in (205, 425)]
+    return float(np.median(np.concatenate(cheeks), axis=0) @ LUMA)
+
+
+def _tint(piece: Image) -> npt.NDArray[np.float32] | None:
+    """(256, 3) linear light of each 8-bit luma where a picture has a single hue, such as black and white; else None."""
+    lab = cv2.cvtColor(np.ascontiguousarray(piece, np.float32) / 255, cv2.COLOR_RGB2LAB).reshape(-1, 3)
+    basis = np.stack([lab[:, 0] ** k for k in range(4)], axis=1)
+    curve, *_ = np.linalg.lstsq(basis.astype(np.float64), lab[:, 1:].astype(np.float64), rcond=None)
+    off = np.abs(lab[:, 1:] - basis @ curve)
+    if np.percentile(off, 95) > _SINGLE_HUE:
+        return None
+    lightness = np.linspace(0, 100, 256)
+    seen = np.clip(lightness, *np.percentile(lab[:, 0], (1, 99)))  # beyond what is there the curve knows nothing
+    hue = np.stack([seen**k for k in range(4)], axis=1) @ curve
+    colours = np.column_stack([lightness, hue]).astype(np.float32)
+    rgb = cv2.cvtColor(colours[None], cv2.COLOR_LAB2RGB)[0]
+    linear = np.clip(rgb, 0, 1) ** GAMMA
+    places = np.interp(np.linspace(0, 1, 256), linear @ LUMA, np.arange(256))
+    table: npt.NDArray[np.float32] = linear[np.rint(places).astype(int)].astype(np.float32)
+    return table
+
+
+def _tinted(colour: Floats, tint: Floats) -> npt.NDArray[np.float32]:
+    """The colour that is as bright in a picture of a single hue."""
+    luma = float(np.clip(colour @ LUMA, 0, 1))
+    found = tint[round(255 * luma)]
+    brightness = luma / max(float(found @ LUMA), 1e-4)
+    result: npt.NDArray[np.float32] = (found * brightness).astype(np.float32)
+    return result
 
 
 def _gaps(shape: np.random.Generator) -> npt.NDArray[np.float32]:

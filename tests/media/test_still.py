@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from liveportrait_talker.errors import MediaError
 from liveportrait_talker.media import open_footage
-from liveportrait_talker.media.still import BACKDROP
+from liveportrait_talker.media.limits import Limits
+from liveportrait_talker.media.still import BACKDROP, read_still
 
 RAMP = np.zeros((80, 120, 3), np.uint8)
 RAMP[..., 0] = np.linspace(0, 255, 120)[None]
@@ -174,3 +176,62 @@ def test_damaged_and_wrong_files(tmp_path: Path) -> None:
     Image.new("RGB", (63, 400)).save(tmp_path / "thin.png")
     with pytest.raises(MediaError, match=r"thin.png is too small \(63×400\); give"):
         open_footage(tmp_path / "thin.png")
+
+
+# ------------------------------------------------------------------ what phones, editors and pages make of files
+
+
+def noise(side: int = 200) -> Image.Image:
+    """A picture with something in each of its rows."""
+    return Image.fromarray(np.random.default_rng(3).integers(0, 256, (side, side, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_without_its_last_marker_is_read(tmp_path, caplog, progressive):
+    noise().save(tmp_path / "whole.jpg", progressive=progressive)
+    content = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "short.jpg").write_bytes(content[:-2])
+    assert np.array_equal(read(tmp_path / "short.jpg"), read(tmp_path / "whole.jpg"))
+    assert "short.jpg lacks its last bytes; all of the picture is there" in caplog.text
+
+
+@pytest.mark.parametrize("missing", [1000, 5000])
+def test_a_jpeg_without_its_last_rows_is_refused(tmp_path, missing):
+    noise().save(tmp_path / "whole.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:-missing])
+    with pytest.raises(MediaError, match=r"cut\.jpg is damaged or cut short"):
+        read(tmp_path / "cut.jpg")
+
+
+@pytest.mark.parametrize("megabytes", [1.3, 30])
+def test_large_texts_in_a_png_are_no_damage(tmp_path, megabytes):
+    notes = PngInfo()
+    notes.add_text("workflow", "x" * int(megabytes * 1e6), zip=True)
+    noise().save(tmp_path / "noted.png", pnginfo=notes)
+    assert np.array_equal(read(tmp_path / "noted.png"), np.asarray(noise()))
+
+
+def test_a_large_colour_profile_is_read(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    padded = len(profile) + 1_400_000
+    large = padded.to_bytes(4, "big") + profile[4:] + bytes(1_400_000)
+    noise().save(tmp_path / "profiled.png", icc_profile=large)
+    assert np.abs(read(tmp_path / "profiled.png").astype(int) - np.asarray(noise())).max() <= 2
+
+
+def test_a_jpeg_of_too_many_pixels_is_decoded_smaller(tmp_path):
+    Image.effect_mandelbrot((4000, 3000), (-2, -1.5, 1, 1.5), 30).convert("RGB").save(tmp_path / "large.jpg")
+    limits = Limits(max_side=640, max_pixels=4_000_000, max_seconds=60)
+    assert read_still(tmp_path / "large.jpg", limits).shape == (480, 640, 3)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp"])
+def test_an_animation_is_a_video_where_one_is_wanted(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    frames = [Image.new("RGB", (80, 80), (level, level, level)) for level in (40, 90, 140, 190)]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=[80, 80, 160, 80])
+    with open_footage(path, animated=True) as footage:
+        assert footage.fps == pytest.approx(12.5)
+        shown = [int(footage[k].mean()) for k in range(len(footage))]
+    assert shown == pytest.approx([40, 90, 140, 140, 190], abs=2)
+    assert open_footage(path).is_still

@@ -112,7 +112,8 @@ def open_driving(path: Path, *, max_pixels: int, max_seconds: float) -> DrivingC
         MediaError: it cannot be read, or is too long.
     """
     if path.suffix.lower() not in _TEMPLATES:
-        return DrivingClip(path, open_footage(path, max_pixels=max_pixels, max_seconds=max_seconds), None)
+        footage = open_footage(path, max_pixels=max_pixels, max_seconds=max_seconds, animated=True)
+        return DrivingClip(path, footage, None)
     if path.suffix.lower() == ".npz":
         template = load_template(path)
     else:

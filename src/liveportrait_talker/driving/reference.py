@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.floating[Any]]
 COMFORTABLE_DEG = np.array([7.5, 9.0, 7.5])  # pitch, yaw, roll that any portrait bears
 _EASE_S = 0.4  # from the source's own pose into the reference's motion
 _SMOOTH_S = 0.12  # FaceMesh trembles by 0.3°
-_CACHE_VERSION = 2  # raise it when the tracking changes
+_CACHE_VERSION = 3
 
 # Of twelve talking clips: open lids waver down to four fifths of their usual ratio, blinks come to 0.03–0.35 of it.
 _OPEN_PERCENTILE = 80
@@ -76,7 +76,7 @@ def reference_motion(
             return ReferenceMotion(data["rotation_deg"], data["eye_ratios"], float(data["fps"]) or None)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         pass  # not kept yet, or damaged: track it
-    with open_footage(path, max_seconds=max_seconds) as footage:
+    with open_footage(path, max_seconds=max_seconds, animated=True) as footage:
         faces = track(footage, on_frame=on_frame).faces
         motion = ReferenceMotion(
             np.stack([face.rotation_deg for face in faces]),

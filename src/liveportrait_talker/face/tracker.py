@@ -14,6 +14,7 @@ from ..errors import NoFaceError
 from ..media.footage import Footage
 from .finder import FaceFinder
 from .measures import interocular_distance
+from .shots import ShotFinder
 from .tracked import TrackedFace, TrackedSource
 
 log = logging.getLogger(__name__)
@@ -101,44 +102,72 @@ def _track_video(
     footage: Footage, face: int | None, on_frame: Callable[[int, int], None] | None
 ) -> tuple[list[TrackedFace], tuple[bool, ...]]:
     longest_gap = max(1, round(_LONGEST_GAP_S * (footage.fps or 25.0)))
+    finder, shots = FaceFinder(), ShotFinder()
     tracks: list[Floats | None] = []
     last: Floats | None = None
     gone = 0  # frames since the face was seen
-    finder = FaceFinder()
+    was_cut = False  # since then
     for k, image in enumerate(_decoded_ahead(footage)):
-        seen = finder.follow(image, last) if last is not None and not gone else None
+        was_cut = shots.is_cut(image) or was_cut
+        seen = finder.follow(image, last) if last is not None and not gone and not was_cut else None
         if seen is None:
             found = finder.find(image)
             if last is None:
                 seen = _choose(found, face, footage.name) if found else None
-            elif gone > longest_gap:  # a cut, or somebody left: whoever is largest now
+            elif was_cut:
+                seen = _in_new_shot(found, last, face)
+            elif gone > longest_gap:  # somebody left: whoever is largest now
                 seen = found[0] if found else None
             else:
                 seen = _same_person(found, last)
         tracks.append(seen)
-        last, gone = (last, gone + 1) if seen is None else (seen, 0)
+        if seen is None:
+            gone += 1
+        else:
+            last, gone, was_cut = seen, 0, False
         if on_frame:
             on_frame(k + 1, len(footage))
     there = np.array([t is not None for t in tracks])
     if there.mean() < _LEAST_SEEN:
         raise _no_face(footage.name, footage[0])
-    if there.all():
-        return [TrackedFace(p) for p in _smooth(np.stack([t for t in tracks if t is not None]))], ()
-    at = np.flatnonzero(there)
-    points = _interpolate(np.stack([tracks[k] for k in at]), at, len(tracks))
-    after = np.clip(np.searchsorted(at, np.arange(len(tracks))), 0, len(at) - 1)
-    before = np.maximum(after - 1, 0)
-    frames = np.arange(len(tracks))
-    to_seen = np.minimum(np.abs(at[after] - frames), np.abs(at[before] - frames))
-    visible = to_seen <= longest_gap // 2
-    log.warning(
-        "no face in %d of %d frames of %s: in short gaps its place is taken from the frames around, long ones stay "
-        "as they are.",
-        int((~there).sum()),
-        len(there),
-        footage.name,
-    )
-    return [TrackedFace(p) for p in _smooth(points)], tuple(bool(v) for v in visible)
+    shot_of = shots.shots()
+    points, visible = _fill(tracks, shot_of, longest_gap)
+    _say_what_was_missed(footage.name, there, shot_of)
+    return [TrackedFace(p) for p in points], () if visible.all() else tuple(bool(v) for v in visible)
+
+
+def _fill(
+    tracks: list[Floats | None], shot_of: npt.NDArray[np.intp], longest_gap: int
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Landmarks (T, 478, 3) of every frame, smoothed, and (T,) whether the face is there; nothing crosses a cut."""
+    seen = np.array([k for k, track in enumerate(tracks) if track is not None])
+    known = np.stack([track for track in tracks if track is not None])
+    points = known[np.abs(seen[:, None] - np.arange(len(tracks))).argmin(axis=0)]  # the nearest, where a shot has none
+    visible = np.zeros(len(tracks), bool)
+    for shot in np.unique(shot_of[seen]):
+        frames = np.flatnonzero(shot_of == shot)
+        here = np.flatnonzero(shot_of[seen] == shot)
+        at = seen[here] - frames[0]
+        points[frames] = _smooth(_interpolate(known[here], at, len(frames)))
+        visible[frames] = np.abs(at[:, None] - np.arange(len(frames))).min(axis=0) <= longest_gap // 2
+    return points, visible
+
+
+def _say_what_was_missed(name: str, there: npt.NDArray[np.bool_], shot_of: npt.NDArray[np.intp]) -> None:
+    shots = int(shot_of[-1]) + 1
+    empty = [str(shot + 1) for shot in range(shots) if not there[shot_of == shot].any()]
+    if shots > 1:
+        without = f"; no face in shot {', '.join(empty)}, which stays as it is" if empty else ""
+        log.warning("%s has %d shots%s.", name, shots, without)
+    missed = ~there & ~np.isin(shot_of, [int(shot) - 1 for shot in empty])
+    if missed.any():
+        log.warning(
+            "no face in %d of %d frames of %s: in short gaps its place is taken from the frames around, long ones stay "
+            "as they are.",
+            int(missed.sum()),
+            len(there),
+            name,
+        )
 
 
 def _decoded_ahead(footage: Footage) -> Iterator[Image]:
@@ -159,6 +188,14 @@ def _same_person(found: list[Floats], last: Floats) -> Floats | None:
     if not distances or min(distances) > reach:
         return None
     return found[int(np.argmin(distances))]
+
+
+def _in_new_shot(found: list[Floats], last: Floats, face: int | None) -> Floats | None:
+    """The face that is followed on after a cut: the one asked for, whoever is where the last was, or the largest."""
+    if face is not None:
+        return found[face - 1] if face <= len(found) else None
+    same = _same_person(found, last)
+    return next(iter(found), None) if same is None else same
 
 
 def _interpolate(points: Floats, at: npt.NDArray[np.intp], frames: int) -> Floats:

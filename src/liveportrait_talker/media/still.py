@@ -15,6 +15,7 @@ from av.error import FFmpegError
 from av.packet import Packet
 from pi_heif import register_heif_opener
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from ..errors import MediaError
 from .limits import Limits, too_many_pixels
@@ -26,6 +27,9 @@ Picture = npt.NDArray[np.uint8]
 # Formats that a portrait comes in. Not all of Pillow's: some start other programs (EPS), some only recognise a file
 # without decoding it (MPEG), some have no signature and claim what is not theirs (TGA).
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "PSD", "QOI", "TIFF", "WEBP")
+_ANIMATED = ("GIF", "PNG", "WEBP")
+_ANIMATED_PIXELS = 400_000_000  # of all pictures together, which are held in memory
+_SHORTEST_MS = 20.0  # browsers show no picture for less
 _END_OF_IMAGE = b"\xff\xd9"
 _HEIF_BOXES = (b"ftyp", b"meta", b"mdat", b"moov", b"free", b"skip", b"uuid")
 _WITH_PREVIEWS = ("MPO", "HEIF")  # their further pictures are previews or others of a series
@@ -66,18 +70,59 @@ def read_still(path: Path, limits: Limits) -> Picture | None:
         ) from error
 
 
+def read_animation(path: Path, limits: Limits) -> tuple[list[Picture], list[float]] | None:
+    """All pictures of an animated GIF, PNG or WebP, and how long each is shown, in seconds; None for anything else.
+
+    Raises MediaError: damaged, too small, more pixels than `limits` allow all together.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_ANIMATED) as image:
+                count = getattr(image, "n_frames", 1)
+                if count < 2:
+                    return None
+                limits.check_size(path.name, *image.size)
+                if count * image.width * image.height > _ANIMATED_PIXELS:
+                    raise MediaError(f"{path.name} is too long for an animated picture; convert it to MP4")
+                pictures, seconds = [], []
+                for number in range(count):
+                    image.seek(number)
+                    size = limits.fit(path.name, *image.size)
+                    pictures.append(np.array(_flat(image.convert("RGBA").resize(size)).convert("RGB")))
+                    seconds.append(max(float(image.info.get("duration") or 0), _SHORTEST_MS) / 1000)
+                return pictures, seconds
+    except UnidentifiedImageError:
+        return None
+    except (MediaError, MemoryError):
+        raise
+    except Exception as error:
+        raise MediaError(f"{path.name} is damaged or cut short; get the picture again or save it anew") from error
+
+
 def _read(file: Path | io.BytesIO, name: str, limits: Limits) -> Picture:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's own size warning; `limits` decides
-        with Image.open(file, formats=_FORMATS) as image:
+        with _open(file) as image:
             if image.format == "HEIF" and isinstance(file, Path) and _is_cut(file):
                 raise MediaError(f"{name} is cut short; get the picture again")
             return _to_array(name, image, limits)
 
 
+def _open(file: Path | io.BytesIO) -> Image.Image:
+    try:
+        return Image.open(file, formats=_FORMATS)
+    except Image.DecompressionBombError:  # a JPEG can be decoded at a smaller size
+        try:
+            return JpegImageFile(file)
+        except SyntaxError:
+            pass
+        raise
+
+
 def _to_array(name: str, image: Image.Image, limits: Limits) -> Picture:
-    if image.format == "JPEG":  # decoded at a half, quarter or eighth where it is larger than what is decoded
-        image.draft(None, _within(image.size, limits.max_pixels))
+    if image.format == "JPEG":
+        image.draft(None, _decodable(image.size, limits.max_pixels))
     limits.check_size(name, *image.size)
     if image.format not in _WITH_PREVIEWS and getattr(image, "is_animated", False):
         log.warning("%s is animated; its first frame is used", name)
@@ -90,11 +135,11 @@ def _to_array(name: str, image: Image.Image, limits: Limits) -> Picture:
     return np.array(_to_srgb(ImageOps.exif_transpose(_flat(plain)), profile))
 
 
-def _within(size: tuple[int, int], pixels: int) -> tuple[int, int]:
-    """The size, or the largest of the same shape that has at most so many pixels."""
+def _decodable(size: tuple[int, int], pixels: int) -> tuple[int, int]:
+    """The size at which a JPEG has at most so many pixels, by the factors that its decoder knows."""
     width, height = size
-    scale = min(1.0, (pixels / (width * height)) ** 0.5)
-    return max(1, int(width * scale)), max(1, int(height * scale))
+    factor = next((n for n in (1, 2, 4, 8) if width * height <= pixels * n * n), 8)
+    return max(1, width // factor), max(1, height // factor)
 
 
 def _without_text(path: Path) -> io.BytesIO:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -33,6 +34,13 @@ class Timeline:
     """N time stamps by which decoded frames are known, ascending; None where they can only be counted."""
     keys: list[int]
     """Time stamps at which decoding can begin, ascending."""
+
+    @classmethod
+    def of_durations(cls, seconds: Sequence[float]) -> Timeline:
+        """The timeline of pictures that are shown for so long each."""
+        ends = np.cumsum(seconds)
+        fps = _rate(len(ends), float(len(ends) * np.median(seconds)), None)
+        return cls(np.concatenate([[0.0], ends[:-1]]), float(ends[-1]), fps, None, [])
 
     def grid(self) -> list[int]:
         """For each k of a uniform clock the number of the frame that is shown at k / fps."""

@@ -1,0 +1,116 @@
+"""Videos with cuts, fades and black frames: nothing crosses a cut, and nothing is drawn where nobody is seen."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from liveportrait_talker import Talker, TalkOptions
+from liveportrait_talker.examples import PORTRAIT
+from liveportrait_talker.face.shots import ShotFinder
+from liveportrait_talker.face.tracker import track
+from liveportrait_talker.media import Footage, open_footage
+from liveportrait_talker.motion import MotionTrack, MouthControls
+from liveportrait_talker.render.embedded.renderer import EmbeddedRenderer
+from liveportrait_talker.render.embedded.tones import LUMA, MouthTones
+from shared import DATA, needs_shared, portrait
+from sounds import syllables, write_wav
+
+CASES = DATA / "cases"
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    return open_footage(PORTRAIT, max_side=256)[0]
+
+
+def canvas(image: np.ndarray, left: int, background: int) -> np.ndarray:
+    frame = np.full((256, 640, 3), background, np.uint8)
+    frame[:, left : left + 256] = image
+    return frame
+
+
+def test_a_new_face_after_a_cut_is_taken_at_once(image, caplog):
+    frames = [canvas(image, 0, 30)] * 10 + [canvas(image[:, ::-1], 384, 220)] * 10
+    source = track(Footage.from_frames("two.mp4", frames, 25))
+    places = [face.landmarks[:, 0].mean() for face in source.faces]
+    assert max(places[:10]) < 256 and min(places[10:]) > 384, "nothing is interpolated or smoothed across the cut"
+    assert all(source.shows_face(k) for k in range(20))
+    assert "two.mp4 has 2 shots." in caplog.text
+
+
+def test_each_shot_counts_its_own_faces(image):
+    """The second largest: on the right in the first shot, on the left in the second."""
+    small = cv2.resize(image, (236, 236), interpolation=cv2.INTER_AREA)
+    left, right = canvas(image, 0, 30), canvas(image, 384, 220)
+    left[10:246, 400:636] = small
+    right[10:246, 4:240] = small
+    source = track(Footage.from_frames("two.mp4", [left] * 6 + [right] * 6, 25), face=2)
+    places = [face.landmarks[:, 0].mean() for face in source.faces]
+    assert min(places[:6]) > 400 and max(places[6:]) < 240
+
+
+def test_a_shot_without_a_face_stays_as_it_is(image, caplog):
+    empty = np.full((256, 640, 3), 120, np.uint8)
+    frames = [canvas(image, 100, 30)] * 8 + [empty] * 4 + [canvas(image, 100, 30)] * 8
+    source = track(Footage.from_frames("three.mp4", frames, 25))
+    assert [source.shows_face(k) for k in range(20)] == [True] * 8 + [False] * 4 + [True] * 8
+    assert "three.mp4 has 3 shots; no face in shot 2, which stays as it is." in caplog.text
+
+
+@needs_shared
+def test_nothing_is_painted_on_a_landscape(tmp_path):
+    path = CASES / "cutaway_to_a_landscape.mp4"
+    voice = write_wav(tmp_path / "voice.wav", syllables(3.2))
+    with open_footage(path) as footage:
+        drawn = list(Talker().frames(path, voice, TalkOptions(renderer="embedded")))
+        for k in range(30, 60):
+            assert np.array_equal(drawn[k], footage[k])
+        assert not np.array_equal(drawn[62], footage[62])
+
+
+@needs_shared
+@pytest.mark.parametrize("name", ["aoc", "feifei", "vox_jamie"])
+def test_a_talk_has_no_cuts(name):
+    finder = ShotFinder()
+    with open_footage(DATA / "talking" / f"{name}.mp4") as footage:
+        assert not any(finder.is_cut(footage[k]) for k in range(min(len(footage), 150)))
+
+
+def test_a_fade_from_black_gets_a_mouth_in_its_light(image):
+    """Black at first: the tones are not black afterwards; and in half the light teeth are not white."""
+    levels = np.concatenate([np.zeros(4), np.linspace(0.1, 1, 10), np.ones(16)])
+    frames = [np.rint(image * level).astype(np.uint8) for level in levels]
+    footage = Footage.from_frames("fade.mp4", frames, 25)
+    source = track(footage)
+    mouth = np.zeros((30, 5), np.float32)
+    mouth[:, 0] = 0.15
+    motion = dataclasses.replace(MotionTrack.neutral(30), mouth=MouthControls(mouth))
+    drawn = list(EmbeddedRenderer().prepare(source).frames(motion))
+    assert all(face.image.shape[:2] == (1, 1) for face in drawn[:4]), "nothing is drawn on black"
+    bright = [int(face.image.max()) for face in drawn[4:]]
+    assert bright[-1] > 100
+    assert bright[0] <= frames[4].max() + 25, "no white dots in the dark"
+
+
+@needs_shared
+def test_a_picture_without_colour_gets_a_mouth_without(image):
+    bright = open_footage(portrait("bright_skin"))
+    grey = open_footage(CASES / "black_and_white.jpg")
+    sepia = np.rint(image.mean(axis=2, keepdims=True) * (1.0, 0.85, 0.65)).astype(np.uint8)
+    for footage, expected in (
+        (bright, None),
+        (grey, (1, 1, 1)),
+        (Footage.from_array("sepia", sepia), (1.0, 0.85, 0.65)),
+    ):
+        tones = MouthTones(footage[0], track(footage).faces[0])
+        for colour in (tones.tongue, tones.teeth, tones.gum):
+            coded = (colour / float(colour @ LUMA)) ** (1 / 2.2)
+            if expected is not None:
+                wanted = np.array(expected) / np.array(expected)[1]
+                np.testing.assert_allclose(coded / coded[1], wanted, atol=0.06)
+        if expected is None:
+            assert tones.tongue[0] > 1.5 * tones.tongue[1], "in colour it is red"

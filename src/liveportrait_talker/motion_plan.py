@@ -21,6 +21,7 @@ from .motion.classic import classic_head_pose
 from .motion.gaze import idle_gaze
 from .motion.head import natural_head_pose
 from .motion.keyframes import keyframe_angles
+from .motion.lips import mouth_controls
 from .options import PUPIL_RANGE, TalkOptions
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ OnProgress = Callable[[str, int, int], None]
 
 _HEAD, _BLINK, _GAZE = range(3)  # streams of chance
 _CLOSELY = 25.0  # frames a second
+_SEEN_TO_MOVE = 0.02  # IOD, of the lips' opening
 
 
 def planned_motion(
@@ -72,7 +74,10 @@ def planned_motion(
     voiced = speaking(loudness, fps)
     # Few frames a second hear only pieces of it: before it is called silent it is listened to closely.
     if not voiced.any() and not speaking(loudness_db(voice, _CLOSELY), _CLOSELY).any():
-        log.warning("no voice is heard in the sound: the mouth stays at rest.")
+        if source.is_still and _moves(mouth):
+            log.warning("no clear voice is heard in the sound; the mouth follows what there is.")
+        else:
+            log.warning("no voice is heard in the sound: the mouth stays at rest.")
     head_pose = options.head_pose_for(source.is_still)
     if head_pose == "still" and not source.is_still:
         log.warning("a source video moves its own head: --still adds no motion to it, and takes none away.")
@@ -128,6 +133,13 @@ def _on_keyframes(head: HeadTrack, options: TalkOptions) -> HeadTrack:
         if values is not None:
             angles[:, axis] = keyframe_angles(values, len(head))
     return dataclasses.replace(head, rotation_deg=angles)
+
+
+def _moves(mouth: Mouth) -> bool:
+    """Whether a portrait's lips are seen to move."""
+    if isinstance(mouth, LipKeypoints):
+        mouth = mouth_controls(mouth)
+    return bool(np.ptp(mouth.values[:, 0]) > _SEEN_TO_MOVE)
 
 
 def _scaled(mouth: Mouth, source: TrackedSource, fps: float, scale: float) -> Mouth:

@@ -14,6 +14,7 @@ from ..errors import NoFaceError
 from ..media.footage import Footage
 from .finder import FaceFinder
 from .measures import interocular_distance
+from .occlusion import is_mouth_covered
 from .shots import ShotFinder
 from .tracked import TrackedFace, TrackedSource
 
@@ -66,6 +67,12 @@ def track(
             "The face in %s is turned by %.0f° in the picture, and stays so; turn the picture if that is a mistake.",
             footage.name,
             abs(roll),
+        )
+    shown = visible.index(True) if visible else 0
+    if is_mouth_covered(footage[shown], faces[shown]):
+        log.warning(
+            "The mouth in %s does not look like lips: a mask or a hand may cover it, and the mouth is drawn on that.",
+            footage.name,
         )
     return TrackedSource(footage, tuple(faces), visible)
 

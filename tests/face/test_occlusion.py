@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from liveportrait_talker.examples import PORTRAIT
+from liveportrait_talker.face.occlusion import is_mouth_covered
+from liveportrait_talker.face.tracker import track
+from liveportrait_talker.media import Footage, open_footage
+from shared import DATA, needs_shared
+
+NOTE = "does not look like lips: a mask or a hand may cover it"
+
+
+@needs_shared
+def test_a_mask_over_the_mouth_is_told(caplog):
+    track(open_footage(DATA / "cases" / "surgical_mask_painted.jpg"))
+    assert NOTE in caplog.text
+
+
+@pytest.mark.parametrize("colour", [(190, 215, 230), (30, 30, 34), (224, 172, 140)], ids=["mask", "black mask", "skin"])
+def test_a_painted_cover_is_told(caplog, colour):
+    """Where the mesh is still found; a cover that hides the face altogether is another matter."""
+    image = np.array(open_footage(PORTRAIT, max_side=512)[0])
+    source = track(Footage.from_array("plain.png", image))
+    assert NOTE not in caplog.text
+    face = source.faces[0]
+    outline = face.landmarks[
+        [50, 205, 187, 147, 213, 192, 135, 169, 170, 171, 175, 396, 395, 394, 364, 416, 433, 376, 411, 425, 280, 195],
+        :2,
+    ]
+    cv2.fillPoly(image, [np.rint(outline).astype(np.int32)], colour)
+    assert is_mouth_covered(image, face)
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    "path", sorted((DATA / "portraits").iterdir()) if DATA.is_dir() else [], ids=lambda path: path.stem
+)
+def test_uncovered_mouths_are_not(caplog, path):
+    """Beards, paintings, a cartoon, bare teeth."""
+    track(open_footage(path))
+    assert NOTE not in caplog.text

@@ -24,8 +24,9 @@ test: setup
 	$(BIN)/mypy
 	$(MAKE) pytest
 
+# Tests of one file may follow on each other. In their own order no long file comes last.
 pytest: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile  # tests of one file may follow on each other
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # Without torch, whose wheels may be CUDA builds of several GB: the tests of the networks are skipped.
 matrix:

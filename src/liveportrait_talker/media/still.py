@@ -121,7 +121,7 @@ def _open(file: Path | io.BytesIO) -> Image.Image:
 
 
 def _to_array(name: str, image: Image.Image, limits: Limits) -> Picture:
-    if image.format == "JPEG":
+    if image.format == "JPEG" and image.width * image.height > limits.max_pixels:  # Pillow takes one draft alone
         image.draft(None, _decodable(image.size, limits.max_pixels))
     limits.check_size(name, *image.size)
     if image.format not in _WITH_PREVIEWS and getattr(image, "is_animated", False):
@@ -138,7 +138,7 @@ def _to_array(name: str, image: Image.Image, limits: Limits) -> Picture:
 def _decodable(size: tuple[int, int], pixels: int) -> tuple[int, int]:
     """The size at which a JPEG has at most so many pixels, by the factors that its decoder knows."""
     width, height = size
-    factor = next((n for n in (1, 2, 4, 8) if width * height <= pixels * n * n), 8)
+    factor = next((n for n in (2, 4, 8) if width * height <= pixels * n * n), 8)
     return max(1, width // factor), max(1, height // factor)
 
 

@@ -34,6 +34,7 @@ Image = npt.NDArray[np.uint8]
 Window = tuple[int, int, int, int]
 
 _AS_PHOTOGRAPHED: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # eyes: blink left, right, gaze x, y
+_EARLY_FRAMES = 100
 _TRIED_FRAMES = 5  # of a video, for its tones
 _STEADY_LIGHT = 0.25  # relative change of the light that is taken for none
 _DARK = 0.02  # of the usual light: nobody is seen
@@ -75,8 +76,8 @@ class EmbeddedFace:
 
     @cached_property
     def _reference(self) -> MouthTones:
-        """The tones of the brightest of a few frames that show the face."""
-        seen = [k for k in range(len(self._source.faces)) if self._source.shows_face(k)] or [0]
+        """The tones of the brightest of a few early frames that show the face: going far back and forth costs time."""
+        seen = [k for k in range(len(self._source.faces)) if self._source.shows_face(k)][:_EARLY_FRAMES] or [0]
         tried = [seen[k] for k in np.linspace(0, len(seen) - 1, min(_TRIED_FRAMES, len(seen))).astype(int)]
         lights = [skin_light(self._source.footage[k], self._source.faces[k]) for k in tried]
         best = tried[int(np.argmax(lights))]

@@ -42,3 +42,16 @@ def test_uncovered_mouths_are_not(caplog, path):
     """Beards, paintings, a cartoon, bare teeth."""
     track(open_footage(path))
     assert NOTE not in caplog.text
+
+
+def test_black_frames_and_driving_faces_are_not_told_to_be_covered(caplog):
+    image = open_footage(PORTRAIT, max_side=256)[0]
+    fade = [np.zeros_like(image)] * 3 + [image] * 10
+    track(Footage.from_frames("fade.mp4", fade, 25))
+    assert NOTE not in caplog.text
+    covered = np.array(image)
+    face = track(Footage.from_array("plain.png", image)).faces[0]
+    x, y = np.rint(face.landmarks[13, :2]).astype(int)
+    covered[y - 20 : y + 30, x - 50 : x + 50] = (190, 215, 230)
+    track(Footage.from_array("driving.png", covered), drawn=False)
+    assert NOTE not in caplog.text

@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -154,3 +155,17 @@ def test_a_video_keeps_its_time_at_any_frame_rate(still_face, own, fps):
     shown = source.frame_indices(count, fps)
     seconds = np.arange(count) / fps
     assert (shown <= seconds * own + 1e-3).all() and (shown > seconds * own - 1).all()
+
+
+def test_memory_grows_with_the_frames_alone(monkeypatch, still_face):
+    """Not with their square: 6,000 frames would take 600 MB and an hour of video more than a machine has."""
+    monkeypatch.setattr(FaceFinder, "find", lambda self, image: [still_face])
+    monkeypatch.setattr(FaceFinder, "follow", lambda self, image, face: still_face)
+    footage = Footage.from_frames("long", [np.zeros((8, 8, 3), np.uint8)] * 6000, 25)
+    tracemalloc.start()
+    try:
+        source = track(footage)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * len(source.faces) * still_face.nbytes

@@ -22,8 +22,13 @@ CODECS = {
 }
 
 
-def flash_and_beep(path: Path, *, picture_late: float = 0.0, sound_late: float = 0.0, event: float = 1.6) -> Path:
-    """4 s of black and silence with a flash and a beep at `event` on the file's clock; a track may begin late."""
+def flash_and_beep(
+    path: Path, *, picture_late: float = 0.0, sound_late: float = 0.0, event: float = 1.6, jump: float = 0.0
+) -> Path:
+    """4 s of black and silence with a flash and a beep at `event` on the file's clock; a track may begin late.
+
+    `jump`: seconds by which the sound's time stamps jump at 2 s.
+    """
     picture_codec, sound_codec = CODECS[path.suffix[1:]]
     with av.open(str(path), "w") as container:
         picture = container.add_stream(picture_codec, rate=FPS)
@@ -39,7 +44,8 @@ def flash_and_beep(path: Path, *, picture_late: float = 0.0, sound_late: float =
         beep = np.where((time >= event) & (time < event + 0.2), np.sin(2 * np.pi * 440 * time), 0)
         for start in range(round(sound_late * RATE), len(beep), 960):
             block = av.AudioFrame.from_ndarray(beep[None, start : start + 960].astype(np.float32), "fltp", "mono")
-            block.sample_rate, block.pts, block.time_base = RATE, start, Fraction(1, RATE)
+            late = round(jump * RATE) if start >= 2 * RATE else 0
+            block.sample_rate, block.pts, block.time_base = RATE, start + late, Fraction(1, RATE)
             container.mux(sound.encode(block))
         container.mux(sound.encode(None))
     return path
@@ -148,3 +154,10 @@ def test_channels_that_cancel_each_other_are_heard(caplog):
     voice = read_waveform(CASES / "voice_antiphase_stereo.wav")
     assert np.sqrt(np.mean(voice.samples**2)) > 0.01
     assert "the channels of voice_antiphase_stereo.wav cancel each other; the louder one is listened to" in caplog.text
+
+
+def test_one_wild_stamp_of_the_sound_makes_no_video_too_long(tmp_path):
+    path = flash_and_beep(tmp_path / "wild.mkv", jump=8000.0)
+    with open_footage(path) as footage:
+        assert len(footage) == pytest.approx(4 * FPS, abs=2)
+    assert read_waveform(path).duration_seconds == pytest.approx(4.0, abs=0.1)

@@ -186,3 +186,19 @@ def test_interlaced_frames_become_whole(tmp_path):
         shown = footage[4][..., 1].astype(int)
     combing = np.abs(shown[41:87:2] - (shown[40:86:2] + shown[42:88:2]) / 2).mean(axis=0).max()
     assert combing < 40, "woven fields give 180"
+
+
+@pytest.mark.parametrize(("suffix", "codec", "format"), [("avi", "huffyuv", "bgra"), ("mov", "qtrle", "argb")])
+def test_an_alpha_channel_that_is_not_used_hides_nothing(tmp_path, caplog, suffix, codec, format):
+    """Screen captures of 32 bits leave it 0."""
+    path = tmp_path / f"capture.{suffix}"
+    image = np.full((64, 64, 4), (200, 60, 10, 0), np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, format
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgba").reformat(format=format)))
+        container.mux(stream.encode(None))
+    with open_footage(path) as footage:
+        assert np.abs(footage[1].astype(int) - (200, 60, 10)).max() < 4
+    assert "its alpha channel is left out" in caplog.text

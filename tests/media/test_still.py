@@ -192,7 +192,7 @@ def test_a_jpeg_without_its_last_marker_is_read(tmp_path, caplog, progressive):
     content = (tmp_path / "whole.jpg").read_bytes()
     (tmp_path / "short.jpg").write_bytes(content[:-2])
     assert np.array_equal(read(tmp_path / "short.jpg"), read(tmp_path / "whole.jpg"))
-    assert "short.jpg lacks its last bytes; all of the picture is there" in caplog.text
+    assert "short.jpg lacks its last bytes; all rows of the picture are there" in caplog.text
 
 
 @pytest.mark.parametrize("missing", [1000, 5000])
@@ -235,3 +235,44 @@ def test_an_animation_is_a_video_where_one_is_wanted(tmp_path, suffix):
         shown = [int(footage[k].mean()) for k in range(len(footage))]
     assert shown == pytest.approx([40, 90, 140, 140, 190], abs=2)
     assert open_footage(path).is_still
+
+
+def test_a_progressive_jpeg_that_ends_between_two_scans_is_refused(tmp_path):
+    """Each of its rows is there, without colours or details."""
+    noise().save(tmp_path / "whole.jpg", progressive=True)
+    content = (tmp_path / "whole.jpg").read_bytes()
+    scans = [k for k in range(len(content) - 1) if content[k : k + 2] == b"\xff\xda"]
+    assert len(scans) > 4
+    for number, scan in enumerate(scans[1:]):
+        cut = tmp_path / f"cut{number}.jpg"
+        tables = content.rfind(b"\xff\xc4", 0, scan)  # a scan's tables stand before it
+        cut.write_bytes(content[: tables if tables > scans[number] else scan])
+        with pytest.raises(MediaError, match="damaged or cut short"):
+            read(cut)
+
+
+def test_pictures_of_an_animation_that_state_no_time_are_shown_as_browsers_do(tmp_path):
+    frames = [Image.new("RGB", (80, 80), (level, level, level)) for level in range(40, 240, 20)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=0)
+    with open_footage(tmp_path / "a.gif", animated=True) as footage:
+        assert (len(footage), footage.fps) == (10, pytest.approx(10))
+
+
+def test_a_cut_animation_gives_what_can_be_read(tmp_path, caplog):
+    frames = [noise().rotate(90 * k) for k in range(4)]
+    frames[0].save(tmp_path / "whole.gif", save_all=True, append_images=frames[1:], duration=100)
+    content = (tmp_path / "whole.gif").read_bytes()
+    (tmp_path / "cut.gif").write_bytes(content[: len(content) * 2 // 3])
+    with open_footage(tmp_path / "cut.gif", animated=True) as footage:
+        assert len(footage) >= 2
+    assert "cut.gif is damaged; the " in caplog.text
+
+
+def test_what_is_no_animation_is_read_as_a_still(tmp_path):
+    notes = PngInfo()
+    notes.add_text("workflow", "x" * 30_000_000, zip=True)
+    noise().save(tmp_path / "noted.png", pnginfo=notes)
+    assert open_footage(tmp_path / "noted.png", animated=True).is_still
+    Image.new("1", (14_000, 14_000)).save(tmp_path / "large.png")
+    with pytest.raises(MediaError, match="too many pixels"):
+        open_footage(tmp_path / "large.png", animated=True)

@@ -87,7 +87,9 @@ class DrivingClip:
         if self.template is not None:
             return self.template
         assert self.footage is not None
-        seen = track(self.footage, on_frame=lambda done, total: tell("following the driving face", done, total))
+        seen = track(
+            self.footage, drawn=False, on_frame=lambda done, total: tell("following the driving face", done, total)
+        )
         landmarks = face_readings(seen)
         if networks is None:
             return Template(networks=None, landmarks=landmarks)

@@ -77,7 +77,7 @@ def reference_motion(
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         pass  # not kept yet, or damaged: track it
     with open_footage(path, max_seconds=max_seconds, animated=True) as footage:
-        faces = track(footage, on_frame=on_frame).faces
+        faces = track(footage, drawn=False, on_frame=on_frame).faces
         motion = ReferenceMotion(
             np.stack([face.rotation_deg for face in faces]),
             np.stack([eye_ratios(face.landmarks) for face in faces]),

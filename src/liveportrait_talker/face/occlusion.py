@@ -14,6 +14,7 @@ _OUTER_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269,
 _INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
 _CHEEKS = (205, 425)
 _CHEEK_RADIUS = 0.06  # IOD
+_DARK = 8.0  # L*: nothing can be told apart below
 _LIKE_THE_CHEEKS = 4.0  # dE (CIE76); lips of people differ from their cheeks by 7 and more, of old films too
 
 
@@ -33,4 +34,4 @@ def is_mouth_covered(image: Image, face: TrackedFace) -> bool:
         np.median(cv2.cvtColor(image[area > 0][None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0], axis=0)
         for area in (mask, cheeks)
     )
-    return bool(np.linalg.norm(lips - skin) < _LIKE_THE_CHEEKS)
+    return bool(skin[0] > _DARK and np.linalg.norm(lips - skin) < _LIKE_THE_CHEEKS)

@@ -35,6 +35,7 @@ def track(
     *,
     face: int | None = None,
     second_look: bool = True,
+    drawn: bool = True,
     on_frame: Callable[[int, int], None] | None = None,
 ) -> TrackedSource:
     """Find the face in a still, or follow it through a video.
@@ -43,16 +44,18 @@ def track(
         footage: the picture or video.
         face: which face, 1 = the largest of the first frame; None takes the largest and says so if there are more.
         second_look: search a picture once more for a small face where the first look finds none.
+        drawn: a mouth will be drawn on it: say if something covers the lips.
         on_frame: called with (frames done, frames in all).
 
     Raises:
         NoFaceError: no face, or fewer faces than asked for.
     """
+    first = 0  # the first frame that shows the face
     if footage.is_still:
         faces = _track_still(footage, face, second_look)
         visible: tuple[bool, ...] = ()
     else:
-        faces, visible = _track_video(footage, face, on_frame)
+        faces, visible, first = _track_video(footage, face, on_frame)
     iod = float(np.median([f.pose.iod for f in faces]))
     if iod < MIN_COMFORTABLE_IOD:
         log.warning(
@@ -68,8 +71,7 @@ def track(
             footage.name,
             abs(roll),
         )
-    shown = visible.index(True) if visible else 0
-    if is_mouth_covered(footage[shown], faces[shown]):
+    if drawn and is_mouth_covered(footage[first], faces[first]):
         log.warning(
             "The mouth in %s does not look like lips: a mask or a hand may cover it, and the mouth is drawn on that.",
             footage.name,
@@ -107,7 +109,8 @@ def _track_still(footage: Footage, face: int | None, second_look: bool) -> list[
 
 def _track_video(
     footage: Footage, face: int | None, on_frame: Callable[[int, int], None] | None
-) -> tuple[list[TrackedFace], tuple[bool, ...]]:
+) -> tuple[list[TrackedFace], tuple[bool, ...], int]:
+    """A face for each frame, where it is there (empty: always), and the first frame in which it was found."""
     longest_gap = max(1, round(_LONGEST_GAP_S * (footage.fps or 25.0)))
     finder, shots = FaceFinder(), ShotFinder()
     tracks: list[Floats | None] = []
@@ -140,7 +143,8 @@ def _track_video(
     shot_of = shots.shots()
     points, visible = _fill(tracks, shot_of, longest_gap)
     _say_what_was_missed(footage.name, there, shot_of)
-    return [TrackedFace(p) for p in points], () if visible.all() else tuple(bool(v) for v in visible)
+    always = bool(visible.all())
+    return [TrackedFace(p) for p in points], () if always else tuple(bool(v) for v in visible), int(there.argmax())
 
 
 def _fill(
@@ -149,15 +153,23 @@ def _fill(
     """Landmarks (T, 478, 3) of every frame, smoothed, and (T,) whether the face is there; nothing crosses a cut."""
     seen = np.array([k for k, track in enumerate(tracks) if track is not None])
     known = np.stack([track for track in tracks if track is not None])
-    points = known[np.abs(seen[:, None] - np.arange(len(tracks))).argmin(axis=0)]  # the nearest, where a shot has none
+    points = known[_nearest(seen, len(tracks))]  # of the whole video, where a shot has none
     visible = np.zeros(len(tracks), bool)
     for shot in np.unique(shot_of[seen]):
         frames = np.flatnonzero(shot_of == shot)
         here = np.flatnonzero(shot_of[seen] == shot)
         at = seen[here] - frames[0]
         points[frames] = _smooth(_interpolate(known[here], at, len(frames)))
-        visible[frames] = np.abs(at[:, None] - np.arange(len(frames))).min(axis=0) <= longest_gap // 2
+        visible[frames] = np.abs(at[_nearest(at, len(frames))] - np.arange(len(frames))) <= longest_gap // 2
     return points, visible
+
+
+def _nearest(at: npt.NDArray[np.intp], count: int) -> npt.NDArray[np.intp]:
+    """(count,) for each of 0 … count − 1 which of `at`, ascending, is nearest."""
+    t = np.arange(count)
+    after = np.clip(np.searchsorted(at, t), 0, len(at) - 1)
+    before = np.maximum(after - 1, 0)
+    return np.where(np.abs(at[before] - t) <= np.abs(at[after] - t), before, after)
 
 
 def _say_what_was_missed(name: str, there: npt.NDArray[np.bool_], shot_of: npt.NDArray[np.intp]) -> None:

@@ -34,6 +34,7 @@ class FrameConverter:
         self._name, self._size = name, size
         self._to_planes, self._to_packed = VideoReformatter(), VideoReformatter()
         self._aspect: Fraction | None = None  # of the first frame
+        self._unused_alpha: bool | None = None  # until a frame has told
         self._said: set[str] = set()
         self.is_transposed = False
         """Whether the last frame was turned on its side."""
@@ -63,7 +64,7 @@ class FrameConverter:
         if matrix == UNSPECIFIED and frame.height >= 720:
             matrix = BT709  # what every player assumes of untagged HD
         transfer, primaries = int(frame.color_trc), int(frame.color_primaries)
-        has_alpha = any(component.is_alpha for component in frame.format.components)
+        has_alpha = any(component.is_alpha for component in frame.format.components) and not self._is_padding(frame)
         # Through planes: swscale's careful conversion straight to packed RGB takes three times as long.
         planes, packed = ("gbrap", "rgba") if has_alpha else ("gbrp", "rgb24")
         if is_wide(transfer, primaries):
@@ -84,6 +85,16 @@ class FrameConverter:
             return flat
         rgb: Picture = values
         return rgb
+
+    def _is_padding(self, frame: VideoFrame) -> bool:
+        """Whether the file does not use its alpha: 0 everywhere in the first frame of an RGB format, as in captures."""
+        if self._unused_alpha is None:
+            self._unused_alpha = not (
+                frame.format.name.startswith("yuva") or frame.reformat(format="rgba").to_ndarray()[..., 3].any()
+            )
+            if self._unused_alpha:
+                self._say_once(f"{self._name} is transparent everywhere at first; its alpha channel is left out")
+        return self._unused_alpha
 
     def _turn(self, frame: VideoFrame, picture: Picture) -> Picture:
         """Mirrored and turned as the frame's display matrix says, in steps of 90°."""

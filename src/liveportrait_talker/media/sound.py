@@ -14,6 +14,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 
 from ..errors import MediaError
+from .continuity import SoundClock
 from .source import MediaFile
 from .waveform import Waveform
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MIN_VOICE_SECONDS = 0.2
-_GAP_S = 0.05  # a longer one between time stamps is silence
-_JUMP_S = 0.5  # stamps that go back by more begin a new stretch, such as a recording joined to another
-_LONGEST_GAP_S = 3600.0  # stamps that go forward by more do so, too
 _CANCELLED = 0.01  # energy of the mix ÷ that of the loudest channel: 20 dB
 
 Samples = npt.NDArray[np.float32]
@@ -98,7 +96,7 @@ class SoundFile:
             only: the stored channel that becomes mono; None takes the mean.
         """
         resampler: _Resampler | None = None
-        clock = _Clock(self._file.start_seconds())
+        clock = SoundClock(self._file.start_seconds())
         frame: AudioFrame
         for frame in self._file.decode(self._stream):
             block = _as_float(frame)
@@ -133,29 +131,6 @@ class SoundFile:
         if self.energies is None or len(self.energies) != len(energies):
             self.energies = np.zeros(len(energies))
         self.energies = self.energies + energies
-
-
-class _Clock:
-    """Where blocks of sound belong by their time stamps, in seconds."""
-
-    def __init__(self, start: float | None) -> None:
-        self.given = 0.0
-        """Seconds of sound handed on so far."""
-        self._start = start  # on the clock of the stamps; None begins with the first sample
-
-    def gap(self, at: float | None) -> float:
-        """Seconds of silence that come before a block stamped `at`; below 0, what is left out at its beginning."""
-        if at is None:
-            return 0.0
-        if self._start is None:
-            self._start = at
-        gap = at - self._start - self.given
-        if not self.given:
-            return gap
-        if gap < -_JUMP_S or gap > _LONGEST_GAP_S:
-            self._start += gap
-            return 0.0
-        return gap if gap > _GAP_S else 0.0
 
 
 def _seconds(frame: AudioFrame) -> float | None:

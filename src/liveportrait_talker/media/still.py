@@ -29,7 +29,8 @@ Picture = npt.NDArray[np.uint8]
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "PSD", "QOI", "TIFF", "WEBP")
 _ANIMATED = ("GIF", "PNG", "WEBP")
 _ANIMATED_PIXELS = 400_000_000  # of all pictures together, which are held in memory
-_SHORTEST_MS = 20.0  # browsers show no picture for less
+_UNSTATED_MS, _USUAL_MS = 10.0, 100.0  # browsers show a picture that states no more than the first for the second
+_FRAMES, _SCAN = (0xC0, 0xC1, 0xC2), 0xDA  # markers of a JPEG
 _END_OF_IMAGE = b"\xff\xd9"
 _HEIF_BOXES = (b"ftyp", b"meta", b"mdat", b"moov", b"free", b"skip", b"uuid")
 _WITH_PREVIEWS = ("MPO", "HEIF")  # their further pictures are previews or others of a series
@@ -73,8 +74,10 @@ def read_still(path: Path, limits: Limits) -> Picture | None:
 def read_animation(path: Path, limits: Limits) -> tuple[list[Picture], list[float]] | None:
     """All pictures of an animated GIF, PNG or WebP, and how long each is shown, in seconds; None for anything else.
 
-    Raises MediaError: damaged, too small, more pixels than `limits` allow all together.
+    One that is cut short gives what can be read. Raises MediaError: too small, too many pixels in all.
     """
+    pictures: list[Picture] = []
+    seconds: list[float] = []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -85,19 +88,20 @@ def read_animation(path: Path, limits: Limits) -> tuple[list[Picture], list[floa
                 limits.check_size(path.name, *image.size)
                 if count * image.width * image.height > _ANIMATED_PIXELS:
                     raise MediaError(f"{path.name} is too long for an animated picture; convert it to MP4")
-                pictures, seconds = [], []
+                size = limits.fit(path.name, *image.size)
                 for number in range(count):
                     image.seek(number)
-                    size = limits.fit(path.name, *image.size)
-                    pictures.append(np.array(_flat(image.convert("RGBA").resize(size)).convert("RGB")))
-                    seconds.append(max(float(image.info.get("duration") or 0), _SHORTEST_MS) / 1000)
-                return pictures, seconds
-    except UnidentifiedImageError:
-        return None
+                    shown = image.convert("RGBA")
+                    pictures.append(np.array(_flat(shown if shown.size == size else shown.resize(size)).convert("RGB")))
+                    stated = float(image.info.get("duration") or 0)
+                    seconds.append((stated if stated > _UNSTATED_MS else _USUAL_MS) / 1000)
     except (MediaError, MemoryError):
         raise
-    except Exception as error:
-        raise MediaError(f"{path.name} is damaged or cut short; get the picture again or save it anew") from error
+    except Exception:  # a damaged file makes Pillow's decoders raise almost anything
+        if len(pictures) < 2:
+            return None  # `read_still` says what it is, or what is wrong with it
+        log.warning("%s is damaged; the %d pictures of it that can be read are used", path.name, len(pictures))
+    return pictures, seconds
 
 
 def _read(file: Path | io.BytesIO, name: str, limits: Limits) -> Picture:
@@ -114,6 +118,8 @@ def _open(file: Path | io.BytesIO) -> Image.Image:
         return Image.open(file, formats=_FORMATS)
     except Image.DecompressionBombError:  # a JPEG can be decoded at a smaller size
         try:
+            if isinstance(file, io.BytesIO):
+                file.seek(0)
             return JpegImageFile(file)
         except SyntaxError:
             pass
@@ -157,17 +163,37 @@ def _without_text(path: Path) -> io.BytesIO:
 def _read_without_end(path: Path, name: str, limits: Limits, error: OSError) -> Picture:
     """A JPEG that lacks its last marker, if all of its rows are there. Raises `error` otherwise."""
     content = path.read_bytes()
-    if content[:2] != b"\xff\xd8":
+    if content[:2] != b"\xff\xd8" or not _has_all_scans(content):
         raise error
     try:  # Pillow's decoder would fill what is missing in silence; FFmpeg's tells
         decoder: Any = CodecContext.create("mjpeg", "r")
-        decoder.options = {"err_detect": "explode"}
+        decoder.options = {"err_detect": "explode", "max_pixels": str(limits.max_pixels)}
         decoder.decode(Packet(content))
     except FFmpegError:
         raise error from None
     picture = _read(io.BytesIO(content + _END_OF_IMAGE), name, limits)
-    log.warning("%s lacks its last bytes; all of the picture is there", name)
+    log.warning("%s lacks its last bytes; all rows of the picture are there", name)
     return picture
+
+
+def _has_all_scans(content: bytes) -> bool:
+    """Whether a JPEG's scans refine every coefficient to its last bit: a progressive one may end between two scans."""
+    missing: set[tuple[int, int]] = set()  # component and coefficient
+    at = 2
+    while at + 4 <= len(content):
+        if content[at] != 0xFF or content[at + 1] in (0x00, 0xFF, 0x01, *range(0xD0, 0xD9)):
+            at += 1  # entropy-coded data
+            continue
+        kind, length = content[at + 1], int.from_bytes(content[at + 2 : at + 4], "big")
+        part = content[at + 4 : at + 2 + length]
+        if kind in _FRAMES and len(part) >= 6:
+            missing = {(part[6 + 3 * k], n) for k in range(part[5]) if 6 + 3 * k < len(part) for n in range(64)}
+        elif kind == _SCAN and len(part) >= 4 + 2 * part[0]:
+            first, last, bits = part[1 + 2 * part[0] :][:3]
+            if bits & 15 == 0:
+                missing -= {(part[1 + 2 * k], n) for k in range(part[0]) for n in range(first, last + 1)}
+        at += 2 + length
+    return not missing
 
 
 def _is_cut(path: Path) -> bool:

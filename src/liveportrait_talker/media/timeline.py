@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from .continuity import SoundClock
 from .source import MediaFile
 
 if TYPE_CHECKING:
@@ -72,13 +73,15 @@ def _from_packets(file: MediaFile, stream: VideoStream, beside_sound: bool) -> T
     sound = file.sound() if beside_sound else None
     stretches = [_Stretch()]
     before: int | None = None  # decoding time of the last packet
-    sound_end = 0.0
+    start = file.start_seconds()
+    clock = SoundClock(start)
     for packet in file.packets(stream) if sound is None else file.packets(stream, sound):
         if not packet.size or packet.is_corrupt or packet.is_discard:
             continue
         if packet.stream.index != stream.index:
             if packet.pts is not None and packet.time_base is not None:
-                sound_end = max(sound_end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                clock.given += clock.gap(float(packet.pts * packet.time_base))
+                clock.given += float((packet.duration or 0) * packet.time_base)
             continue
         if packet.pts is None:
             return None
@@ -98,13 +101,12 @@ def _from_packets(file: MediaFile, stream: VideoStream, beside_sound: bool) -> T
     seconds = np.concatenate(parts)
     fps = _rate(len(seconds), duration, stream.average_rate)
     only = stretches[0] if len(stretches) == 1 else None
-    start = file.start_seconds()
     if sound is not None and start is not None:
         first = float(min(stretches[0].stamps) * tick)
         late = round((first - start) * fps) / fps  # whole frames, so that a steady rate stays steady
         seconds, duration = seconds + late, duration + late
-        if only is not None and sound_end - start > duration + 1 / fps:
-            duration = sound_end - start
+        if only is not None and clock.given > duration + 1 / fps:
+            duration = clock.given
     return Timeline(
         seconds=seconds,
         duration_seconds=duration,

@@ -55,7 +55,8 @@ class VideoFrames:
                     f"{self.name} holds a picture of a kind that cannot be read; convert it to H.264 or PNG"
                 )
             limits.check_size(self.name, context.width, context.height)
-            limits.check_seconds(self.name, (self._file.container.duration or 0) / av.time_base)
+            if self._stream.duration is not None and self._stream.time_base is not None:  # before all of it is read
+                limits.check_seconds(self.name, float(self._stream.duration * self._stream.time_base))
             timeline = read_timeline(path)
             if timeline is None:
                 raise self._unreadable()

@@ -23,6 +23,7 @@ _ENAMEL = np.array([1.06, 1.0, 0.86])
 _GAPS = np.array([0.0, 0.096, 0.166, 0.222, 0.262, 0.295])  # between the teeth, half a row
 _GRAIN_SIDE = 64
 _COLOURED = ("skin", "lip", "teeth", "cavity", "tongue", "gum")
+_TINT_SIDE = 160  # px of the face that are looked at for its hue
 _SINGLE_HUE = 2.0  # a* and b*: what a picture of one hue may stray from it
 
 
@@ -91,7 +92,8 @@ def skin_light(image: Image, face: TrackedFace) -> float:
 
 def _tint(piece: Image) -> npt.NDArray[np.float32] | None:
     """(256, 3) linear light of each 8-bit luma where a picture has a single hue, such as black and white; else None."""
-    lab = cv2.cvtColor(np.ascontiguousarray(piece, np.float32) / 255, cv2.COLOR_RGB2LAB).reshape(-1, 3)
+    step = max(1, max(piece.shape[:2]) // _TINT_SIDE)
+    lab = cv2.cvtColor(np.ascontiguousarray(piece[::step, ::step], np.float32) / 255, cv2.COLOR_RGB2LAB).reshape(-1, 3)
     basis = np.stack([lab[:, 0] ** k for k in range(4)], axis=1)
     curve, *_ = np.linalg.lstsq(basis.astype(np.float64), lab[:, 1:].astype(np.float64), rcond=None)
     off = np.abs(lab[:, 1:] - basis @ curve)

@@ -248,7 +248,7 @@ class Talker:
     def _open(self, source: Path, options: TalkOptions) -> Footage:
         for reference in (options.ref_head_pose, options.ref_blink):
             if reference is not None:  # it is followed late: a mistake in it should not cost the work before
-                open_footage(reference, max_seconds=options.max_seconds, animated=True).close()
+                open_footage(reference, max_seconds=options.max_seconds).close()
         footage = open_footage(
             source,
             max_side=options.max_size,

@@ -53,6 +53,30 @@ def test_each_shot_counts_its_own_faces(image):
     assert min(places[:6]) > 400 and max(places[6:]) < 240
 
 
+@needs_shared
+def test_after_a_cut_a_person_is_known_by_looks():
+    """One person alone; then another, larger and where the first was, beside them; the other alone; both again."""
+    one, other = (portrait_frame(name) for name in ("aoc", "feifei"))
+    small = cv2.resize(one, (220, 220), interpolation=cv2.INTER_AREA)
+
+    def both(left: int, left_of_other: int) -> np.ndarray:
+        frame = canvas(other, left_of_other, 220)
+        frame[20:240, left : left + 220] = small
+        return frame
+
+    frames = [canvas(one, 0, 30)] * 4 + [both(400, 0)] * 4 + [canvas(other, 200, 30)] * 4 + [both(0, 384)] * 4
+    source = track(Footage.from_frames("talk.mp4", frames, 25))
+    places = [float(face.landmarks[:, 0].mean()) for face in source.faces]
+    assert max(places[:4]) < 256 and min(places[4:8]) > 400, "not who is where the person was, not the largest"
+    assert min(places[8:12]) > 200, "whoever is there, where the person is not"
+    assert max(places[12:]) < 240, "the person who was followed first"
+
+
+def portrait_frame(name: str) -> np.ndarray:
+    with open_footage(DATA / "talking" / f"{name}.mp4") as footage:
+        return cv2.resize(footage[0], (256, 256), interpolation=cv2.INTER_AREA)
+
+
 def test_a_shot_without_a_face_stays_as_it_is(image, caplog):
     empty = np.full((256, 640, 3), 120, np.uint8)
     frames = [canvas(image, 100, 30)] * 8 + [empty] * 4 + [canvas(image, 100, 30)] * 8

@@ -20,6 +20,7 @@ def write_tiled(
     quarter_turns: int = 0,
     mirror: int | None = None,
     icc: bytes = b"",
+    primaries: int = 1,
 ) -> Path:
     """`image` (H, W, 3) in tiles.
 
@@ -30,6 +31,7 @@ def write_tiled(
         quarter_turns: `irot`, counter-clockwise.
         mirror: `imir`: 0 exchanges top and bottom, 1 left and right.
         icc: the colour profile.
+        primaries: H.273's number, where there is no profile.
     """
     height, width, _ = image.shape
     rows, columns = -(-height // tile), -(-width // tile)
@@ -45,7 +47,7 @@ def write_tiled(
     properties = [_box(b"hvcC", _decoder_configuration(tiles[0][0])), _size(tile, tile), _size(width, height)]
     of_grid, of_tile = [3], [1 | 0x80, 2]
     properties.append(
-        _box(b"colr", b"prof" + icc) if icc else _box(b"colr", b"nclx" + struct.pack(">HHHB", 1, 13, 6, 0x80))
+        _box(b"colr", b"prof" + icc) if icc else _box(b"colr", b"nclx" + struct.pack(">HHHB", primaries, 13, 6, 0x80))
     )
     of_grid.append(len(properties))
     of_tile.append(len(properties))

@@ -20,7 +20,6 @@ STILLS = {
     "rgba.png": (256, 256),
     "cmyk.jpg": (256, 256),
     "exif_rotated.jpg": (354, 474),
-    "animated.gif": (160, 160),
     "portrait.webp": (256, 256),
     "portrait.avif": (256, 256),
     "portrait.heic": (256, 256),
@@ -28,6 +27,7 @@ STILLS = {
     "huge_8000x6000.jpg": (2560, 1920),
 }
 VIDEOS = {  # size, frames, frames a second
+    "animated.gif": ((160, 160), 3, 25 / 3),
     "no_audio.mp4": ((320, 320), 75, 25),
     "no_face.mp4": ((320, 240), 50, 25),
     "odd_321x241.mp4": ((321, 241), 75, 25),
@@ -64,7 +64,6 @@ NO_VOICE = {
 }
 WARNED = {
     "huge_8000x6000.jpg": "--max-size",
-    "animated.gif": "first frame",
     "truncated.mp4": "can be read",
     "nan_float.wav": "400 samples",
 }

@@ -5,8 +5,10 @@ import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from heic import write_tiled
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
@@ -148,13 +150,6 @@ def test_bomb_is_refused_before_decoding(tmp_path: Path) -> None:
             open_footage(path)
 
 
-def test_animation_gives_its_first_frame(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    frames = [Image.fromarray(np.full((80, 80, 3), level, np.uint8)) for level in (50, 100, 150)]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert read(tmp_path / "a.gif").max() == 50
-    assert "a.gif is animated; its first frame is used" in caplog.text
-
-
 def test_damaged_and_wrong_files(tmp_path: Path) -> None:
     whole = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)).save(whole, "JPEG")
@@ -226,15 +221,14 @@ def test_a_jpeg_of_too_many_pixels_is_decoded_smaller(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "webp"])
-def test_an_animation_is_a_video_where_one_is_wanted(tmp_path, suffix):
+def test_an_animation_is_a_video(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     frames = [Image.new("RGB", (80, 80), (level, level, level)) for level in (40, 90, 140, 190)]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=[80, 80, 160, 80])
-    with open_footage(path, animated=True) as footage:
+    with open_footage(path) as footage:
         assert footage.fps == pytest.approx(12.5)
         shown = [int(footage[k].mean()) for k in range(len(footage))]
     assert shown == pytest.approx([40, 90, 140, 140, 190], abs=2)
-    assert open_footage(path).is_still
 
 
 def test_a_progressive_jpeg_that_ends_between_two_scans_is_refused(tmp_path):
@@ -254,7 +248,7 @@ def test_a_progressive_jpeg_that_ends_between_two_scans_is_refused(tmp_path):
 def test_pictures_of_an_animation_that_state_no_time_are_shown_as_browsers_do(tmp_path):
     frames = [Image.new("RGB", (80, 80), (level, level, level)) for level in range(40, 240, 20)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=0)
-    with open_footage(tmp_path / "a.gif", animated=True) as footage:
+    with open_footage(tmp_path / "a.gif") as footage:
         assert (len(footage), footage.fps) == (10, pytest.approx(10))
 
 
@@ -263,7 +257,7 @@ def test_a_cut_animation_gives_what_can_be_read(tmp_path, caplog):
     frames[0].save(tmp_path / "whole.gif", save_all=True, append_images=frames[1:], duration=100)
     content = (tmp_path / "whole.gif").read_bytes()
     (tmp_path / "cut.gif").write_bytes(content[: len(content) * 2 // 3])
-    with open_footage(tmp_path / "cut.gif", animated=True) as footage:
+    with open_footage(tmp_path / "cut.gif") as footage:
         assert len(footage) >= 2
     assert "cut.gif is damaged; the " in caplog.text
 
@@ -272,7 +266,46 @@ def test_what_is_no_animation_is_read_as_a_still(tmp_path):
     notes = PngInfo()
     notes.add_text("workflow", "x" * 30_000_000, zip=True)
     noise().save(tmp_path / "noted.png", pnginfo=notes)
-    assert open_footage(tmp_path / "noted.png", animated=True).is_still
+    assert open_footage(tmp_path / "noted.png").is_still
     Image.new("1", (14_000, 14_000)).save(tmp_path / "large.png")
     with pytest.raises(MediaError, match="too many pixels"):
-        open_footage(tmp_path / "large.png", animated=True)
+        open_footage(tmp_path / "large.png")
+
+
+P3_TO_SRGB = np.array([[1.2249, -0.2247, 0.0], [-0.0420, 1.0419, 0.0], [-0.0197, -0.0786, 1.0979]])
+
+
+def p3_patches() -> tuple[np.ndarray, np.ndarray]:
+    """Colours as Display P3 stores them, inside sRGB, and what sRGB has for them: (128, 128, 3) uint8 each."""
+    rng = np.random.default_rng(3)
+    srgb = np.repeat(np.repeat(rng.integers(60, 200, (4, 4, 3)), 32, 0), 32, 1).astype(np.uint8)
+    coded = srgb / 255
+    linear = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
+    p3 = np.clip(linear @ np.linalg.inv(P3_TO_SRGB).T, 0, 1)
+    stored = np.where(p3 <= 0.0031308, 12.92 * p3, 1.055 * p3 ** (1 / 2.4) - 0.055)
+    return np.rint(stored * 255).astype(np.uint8), srgb
+
+
+@pytest.mark.parametrize("suffix", ["heic", "avif", "png"])
+def test_colours_stated_by_numbers_are_converted(tmp_path, caplog, suffix):
+    stored, shown = p3_patches()
+    path = tmp_path / f"p3.{suffix}"
+    if suffix == "heic":
+        write_tiled(path, stored, primaries=12)
+    elif suffix == "avif":
+        Image.fromarray(stored).save(path, quality=100)
+        content = path.read_bytes()
+        path.write_bytes(content.replace(b"colrnclx\x00\x01", b"colrnclx\x00\x0c"))
+    else:
+        written = io.BytesIO()
+        Image.fromarray(stored).save(written, "PNG")
+        content = written.getvalue()
+        kind = b"cICP" + bytes([12, 13, 0, 1])
+        path.write_bytes(
+            content[:33] + struct.pack(">I", 4) + kind + struct.pack(">I", zlib.crc32(kind)) + content[33:]
+        )
+    image = read(path).astype(np.float32) / 255
+    lab, right = (cv2.cvtColor(one.astype(np.float32), cv2.COLOR_RGB2LAB) for one in (image, shown / 255))
+    difference = np.linalg.norm(lab - right, axis=-1)[8::32, 8::32]
+    assert difference.max() < 4 and difference.mean() < 1.5
+    assert f"p3.{suffix} is a wide-gamut (P3) picture; its colours are converted to sRGB" in caplog.text

@@ -114,7 +114,7 @@ def open_driving(path: Path, *, max_pixels: int, max_seconds: float) -> DrivingC
         MediaError: it cannot be read, or is too long.
     """
     if path.suffix.lower() not in _TEMPLATES:
-        footage = open_footage(path, max_pixels=max_pixels, max_seconds=max_seconds, animated=True)
+        footage = open_footage(path, max_pixels=max_pixels, max_seconds=max_seconds)
         return DrivingClip(path, footage, None)
     if path.suffix.lower() == ".npz":
         template = load_template(path)

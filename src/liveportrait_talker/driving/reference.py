@@ -76,7 +76,7 @@ def reference_motion(
             return ReferenceMotion(data["rotation_deg"], data["eye_ratios"], float(data["fps"]) or None)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         pass  # not kept yet, or damaged: track it
-    with open_footage(path, max_seconds=max_seconds, animated=True) as footage:
+    with open_footage(path, max_seconds=max_seconds) as footage:
         faces = track(footage, drawn=False, on_frame=on_frame).faces
         motion = ReferenceMotion(
             np.stack([face.rotation_deg for face in faces]),

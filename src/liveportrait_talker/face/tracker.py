@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ..errors import NoFaceError
 from ..media.footage import Footage
 from .finder import FaceFinder
+from .looks import SAME_PERSON, describe, distance
 from .measures import interocular_distance
 from .occlusion import is_mouth_covered
 from .shots import ShotFinder
@@ -115,6 +116,8 @@ def _track_video(
     finder, shots = FaceFinder(), ShotFinder()
     tracks: list[Floats | None] = []
     last: Floats | None = None
+    last_image = footage[0]  # where it was seen
+    people = _People()
     gone = 0  # frames since the face was seen
     was_cut = False  # since then
     for k, image in enumerate(_decoded_ahead(footage)):
@@ -124,17 +127,16 @@ def _track_video(
             found = finder.find(image)
             if last is None:
                 seen = _choose(found, face, footage.name) if found else None
-            elif was_cut:
-                seen = _in_new_shot(found, last, face)
-            elif gone > longest_gap:  # somebody left: whoever is largest now
-                seen = found[0] if found else None
+            elif was_cut or gone > longest_gap:  # another shot, or somebody left
+                people.add(last_image, last)
+                seen = _choose_again(image, found, last if was_cut else None, people, face)
             else:
                 seen = _same_person(found, last)
         tracks.append(seen)
         if seen is None:
             gone += 1
         else:
-            last, gone, was_cut = seen, 0, False
+            last, last_image, gone, was_cut = seen, image, 0, False
         if on_frame:
             on_frame(k + 1, len(footage))
     there = np.array([t is not None for t in tracks])
@@ -209,12 +211,44 @@ def _same_person(found: list[Floats], last: Floats) -> Floats | None:
     return found[int(np.argmin(distances))]
 
 
-def _in_new_shot(found: list[Floats], last: Floats, face: int | None) -> Floats | None:
-    """The face that is followed on after a cut: the one asked for, whoever is where the last was, or the largest."""
+class _People:
+    """Who has been followed so far, known by their looks."""
+
+    def __init__(self) -> None:
+        self._looks: list[Floats] = []
+        self._newest: Floats | None = None
+
+    def add(self, image: Image, landmarks: Floats) -> None:
+        """Remember whose landmarks these are in `image`, unless the person is known."""
+        if landmarks is self._newest:
+            return
+        self._newest = landmarks
+        looks = describe(image, landmarks)
+        if not any(distance(looks, known) < SAME_PERSON for known in self._looks):
+            self._looks.append(looks)
+
+    def among(self, image: Image, found: list[Floats]) -> Floats | None:
+        """Return the face that looks like the person who was followed first, or else like a later one."""
+        candidates = [describe(image, face) for face in found]
+        for person in self._looks:
+            distances = [distance(person, candidate) for candidate in candidates]
+            if distances and min(distances) < SAME_PERSON:
+                return found[int(np.argmin(distances))]
+        return None
+
+
+def _choose_again(
+    image: Image, found: list[Floats], last: Floats | None, people: _People, face: int | None
+) -> Floats | None:
+    """The face to follow after a cut: the one asked for, a known person, whoever is where `last` was, the largest."""
     if face is not None:
         return found[face - 1] if face <= len(found) else None
-    same = _same_person(found, last)
-    return next(iter(found), None) if same is None else same
+    if len(found) < 2:
+        return next(iter(found), None)
+    known = people.among(image, found)
+    if known is None and last is not None:
+        known = _same_person(found, last)
+    return found[0] if known is None else known
 
 
 def _interpolate(points: Floats, at: npt.NDArray[np.intp], frames: int) -> Floats:

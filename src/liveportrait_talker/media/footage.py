@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from .animation import read_animation
 from .limits import Limits
 from .source import check_input
-from .still import Picture, read_animation, read_still
+from .still import Picture, read_still
 from .timeline import Timeline
 from .video import VideoFrames
 
@@ -108,18 +109,17 @@ def open_footage(
     max_side: int | None = 2560,
     max_pixels: int = 120_000_000,
     max_seconds: float = 3600.0,
-    animated: bool = False,
 ) -> Footage:
     """The still or video in `path`, told by its content; the extension plays no part.
 
-    An animated GIF, PNG or WebP is its first picture, or a video where `animated` is set.
+    An animated GIF, PNG or WebP is a video.
 
     A picture with a side above `max_side` is scaled down, which is logged; None keeps every size. Raises
     MediaError: not there, not readable, no picture in it, under 64 pixels, over `max_pixels`, over `max_seconds`.
     """
     check_input(path)
     limits = Limits(max_side=max_side, max_pixels=max_pixels, max_seconds=max_seconds)
-    animation = read_animation(path, limits) if animated else None
+    animation = read_animation(path, limits)
     if animation is not None:
         pictures, seconds = animation
         limits.check_seconds(path.name, sum(seconds))

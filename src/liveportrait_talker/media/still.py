@@ -19,6 +19,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from ..errors import MediaError
 from .limits import Limits, too_many_pixels
+from .stated_colours import read_stated_colours
+from .wide_colour import describe, is_wide, to_bt709
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +29,9 @@ Picture = npt.NDArray[np.uint8]
 # Formats that a portrait comes in. Not all of Pillow's: some start other programs (EPS), some only recognise a file
 # without decoding it (MPEG), some have no signature and claim what is not theirs (TGA).
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "PSD", "QOI", "TIFF", "WEBP")
-_ANIMATED = ("GIF", "PNG", "WEBP")
-_ANIMATED_PIXELS = 400_000_000  # of all pictures together, which are held in memory
-_UNSTATED_MS, _USUAL_MS = 10.0, 100.0  # browsers show a picture that states no more than the first for the second
 _FRAMES, _SCAN = (0xC0, 0xC1, 0xC2), 0xDA  # markers of a JPEG
 _END_OF_IMAGE = b"\xff\xd9"
 _HEIF_BOXES = (b"ftyp", b"meta", b"mdat", b"moov", b"free", b"skip", b"uuid")
-_WITH_PREVIEWS = ("MPO", "HEIF")  # their further pictures are previews or others of a series
 PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20  # bytes, of a colour profile or a text; Pillow's megabyte is too few
 # HEIF: tiles put together, turned upright and mirrored as the file says.
 register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
@@ -44,7 +42,7 @@ BACKDROP = (200, 200, 200)
 def read_still(path: Path, limits: Limits) -> Picture | None:
     """The picture in `path` as (H, W, 3) uint8, upright; None when the content is no still that Pillow knows.
 
-    Transparency shows `BACKDROP`, colour profiles are turned into sRGB, of an animation the first frame counts.
+    Transparency shows `BACKDROP`, colour profiles are turned into sRGB, of several pictures the first counts.
     Raises MediaError: damaged, too small, too large.
     """
     name = path.name
@@ -71,46 +69,20 @@ def read_still(path: Path, limits: Limits) -> Picture | None:
         ) from error
 
 
-def read_animation(path: Path, limits: Limits) -> tuple[list[Picture], list[float]] | None:
-    """All pictures of an animated GIF, PNG or WebP, and how long each is shown, in seconds; None for anything else.
-
-    One that is cut short gives what can be read. Raises MediaError: too small, too many pixels in all.
-    """
-    pictures: list[Picture] = []
-    seconds: list[float] = []
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=_ANIMATED) as image:
-                count = getattr(image, "n_frames", 1)
-                if count < 2:
-                    return None
-                limits.check_size(path.name, *image.size)
-                if count * image.width * image.height > _ANIMATED_PIXELS:
-                    raise MediaError(f"{path.name} is too long for an animated picture; convert it to MP4")
-                size = limits.fit(path.name, *image.size)
-                for number in range(count):
-                    image.seek(number)
-                    shown = image.convert("RGBA")
-                    pictures.append(np.array(_flat(shown if shown.size == size else shown.resize(size)).convert("RGB")))
-                    stated = float(image.info.get("duration") or 0)
-                    seconds.append((stated if stated > _UNSTATED_MS else _USUAL_MS) / 1000)
-    except (MediaError, MemoryError):
-        raise
-    except Exception:  # a damaged file makes Pillow's decoders raise almost anything
-        if len(pictures) < 2:
-            return None  # `read_still` says what it is, or what is wrong with it
-        log.warning("%s is damaged; the %d pictures of it that can be read are used", path.name, len(pictures))
-    return pictures, seconds
-
-
 def _read(file: Path | io.BytesIO, name: str, limits: Limits) -> Picture:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's own size warning; `limits` decides
         with _open(file) as image:
             if image.format == "HEIF" and isinstance(file, Path) and _is_cut(file):
                 raise MediaError(f"{name} is cut short; get the picture again")
-            return _to_array(name, image, limits)
+            kind = image.format or ""
+            has_profile = bool(image.info.get("icc_profile")) and kind != "PNG"  # a PNG's cICP goes before its profile
+            stated = None if has_profile or isinstance(file, io.BytesIO) else read_stated_colours(file, kind)
+            if stated is None or not is_wide(*stated):
+                return _to_array(name, image, limits)
+            log.warning("%s is a %s picture; its colours are converted to sRGB", name, describe(*stated))
+            image.info.pop("icc_profile", None)
+            return to_bt709(_to_array(name, image, limits).astype(np.uint16) * 257, *stated)
 
 
 def _open(file: Path | io.BytesIO) -> Image.Image:
@@ -130,15 +102,13 @@ def _to_array(name: str, image: Image.Image, limits: Limits) -> Picture:
     if image.format == "JPEG" and image.width * image.height > limits.max_pixels:  # Pillow takes one draft alone
         image.draft(None, _decodable(image.size, limits.max_pixels))
     limits.check_size(name, *image.size)
-    if image.format not in _WITH_PREVIEWS and getattr(image, "is_animated", False):
-        log.warning("%s is animated; its first frame is used", name)
     size = limits.fit(name, *image.size)
     image.draft(None, size)  # never below `size`
     profile = image.info.get("icc_profile")
     plain = _plain_mode(image)
     if plain.size != size:
         plain = plain.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)  # weighs colours by their alpha
-    return np.array(_to_srgb(ImageOps.exif_transpose(_flat(plain)), profile))
+    return np.array(_to_srgb(ImageOps.exif_transpose(on_backdrop(plain)), profile))
 
 
 def _decodable(size: tuple[int, int], pixels: int) -> tuple[int, int]:
@@ -232,8 +202,8 @@ def _plain_mode(image: Image.Image) -> Image.Image:
     return image if image.mode == wanted else image.convert(wanted)
 
 
-def _flat(image: Image.Image) -> Image.Image:
-    """The picture on the backdrop, where it is transparent."""
+def on_backdrop(image: Image.Image) -> Image.Image:
+    """The picture with `BACKDROP` where it is transparent."""
     if image.mode != "RGBA":
         return image
     backdrop = Image.new("RGBA", image.size, BACKDROP)

@@ -33,9 +33,9 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from synthetic_speech import ARPABET, CLASSES, corpus
 
-from liveportrait_talker.driving import signal_features as features
-from liveportrait_talker.driving.signal import HIGH_PERCENT, LOW_PERCENT, SignalDriver
-from liveportrait_talker.driving.signal_network import STRIDE
+from liveportrait_talker.driving.signal import features
+from liveportrait_talker.driving.signal.driver import HIGH_PERCENT, LOW_PERCENT, SignalDriver
+from liveportrait_talker.driving.signal.network import STRIDE
 from liveportrait_talker.media.waveform import Waveform
 
 TRACKS = ("aperture", "width", "press", "corner_up")

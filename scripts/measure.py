@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from liveportrait_talker import Talker, TalkOptions
-from liveportrait_talker.driving.signal import SignalDriver
+from liveportrait_talker.driving.signal.driver import SignalDriver
 from liveportrait_talker.face.relative import relative_to_source
 from liveportrait_talker.face.tracked import TrackedSource
 from liveportrait_talker.media import Waveform

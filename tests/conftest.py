@@ -6,41 +6,31 @@ import importlib.util
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from checkpoints import write_released
-from liveportrait_talker.cli import main
-
-Golden = dict[str, npt.NDArray[Any]]
+from liveportrait_talker.cli.main import main
+from parity import GoldenFile, find, synthetic_weights
 
 # A parent that ignores Ctrl-C (nohup, some CI) hands that on to us, and we to the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-COPIES = Path(__file__).parent / "goldens"
-
 
 @pytest.fixture(scope="session")
-def golden() -> Callable[[str], Golden]:
-    """Loads a golden file by name, from the folder LPT_FIXTURES where set, else from the copies beside the tests.
+def golden() -> Any:
+    """Loads a golden file by name: from the folder LPT_FIXTURES where set, else from the copies beside the tests."""
 
-    Inputs that a full fixture only describes are made and added as `input.NAME`, as the copies have them.
-    """
-    folder = Path(os.environ.get("LPT_FIXTURES", COPIES))
-
-    def load(name: str) -> Golden:
-        with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
+    @cache
+    def load(name: str) -> GoldenFile:
+        with np.load(find(f"{name}.npz"), allow_pickle=False) as file:
             arrays = dict(file)
-        meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
-        for key, spec in meta.get("inputs", {}).items():
-            if f"input.{key}" not in arrays and "kind" in spec:
-                arrays[f"input.{key}"] = _maker(folder).input_from_spec(spec, meta["salt"])
-        return arrays
+        return GoldenFile(arrays, json.loads(str(arrays.pop("meta", "{}"))))
 
     return load
 
@@ -65,10 +55,47 @@ def store(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _maker(folder: Path) -> Any:
-    path = folder / "synthetic_weights.py"
-    spec = importlib.util.spec_from_file_location("synthetic_weights", path)
-    assert spec is not None and spec.loader is not None, f"{path} is needed to make the inputs"
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(scope="session")
+def network() -> Any:
+    """Builds a network by name with the synthetic weights of a salt, once."""
+    import torch
+
+    from liveportrait_talker.pipelines.networks import build_network
+
+    @cache
+    def build(name: str, salt: str) -> Any:
+        with torch.device("meta"):  # no random weights that are thrown away at once
+            net = build_network(name)
+        weights = {key: torch.from_numpy(value) for key, value in synthetic_weights(name, salt).items()}
+        net.load_state_dict(weights, strict=True, assign=True)
+        return net.requires_grad_(False)
+
+    return build
+
+
+@pytest.fixture(autouse=True, scope="session")
+def two_threads() -> Iterator[None]:
+    """Two threads for torch where it is installed, whatever the machine has."""
+    if importlib.util.find_spec("torch") is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def close() -> Any:
+    """Asserts that two arrays differ by no more than `atol` (plus `of_largest` of the golden's largest value)."""
+
+    def check(actual: Any, golden: np.ndarray, atol: float = 0.0, of_largest: float = 0.0) -> None:
+        actual, golden = np.asarray(actual, np.float64), np.asarray(golden, np.float64)
+        assert actual.shape == golden.shape
+        error = float(np.abs(actual - golden).max(initial=0.0))
+        bar = atol + of_largest * float(np.abs(golden).max(initial=0.0))
+        assert error <= bar, f"off by {error:.3g}, allowed are {bar:.3g}"
+
+    return check

@@ -1,4 +1,4 @@
-"""Golden files and synthetic weights for the parity tests of the neural parts.
+"""Golden files and synthetic weights for the parity tests.
 
 Files come from the folder LPT_FIXTURES where set, else from the copies beside the tests, else from the shared
 fixtures beside the checkout. The salt of weights and inputs is the file's own.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -73,7 +74,15 @@ class GoldenFile:
     meta: dict[str, Any]
 
     def __getitem__(self, name: str) -> np.ndarray:
+        if name.startswith("input.") and name not in self.arrays:
+            return self.input(name.removeprefix("input."))
         return self.arrays[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.arrays
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
 
     @property
     def salt(self) -> str:

@@ -12,35 +12,31 @@ PACKAGE = Path(__file__).parents[1] / "src" / "liveportrait_talker"
 
 # Each room may import what stands in an earlier line, and itself.
 ORDER = [
-    {"_version", "errors", "cache"},
-    {"console", "examples"},
-    {"devices", "motion", "compiled", "option_fields", "speech"},
-    {"options", "option_flags", "cluster"},
-    {"media", "models"},
-    {"audio", "face", "journal"},
-    {"driving", "render"},
-    {"networks", "choices", "motion_plan"},
-    {"pipeline", "training"},
-    {"animate", "bench", "bench_neural", "bench_training", "doctor", "batch"},
-    {"edit"},
+    {"errors"},
+    {"examples", "system", "motion"},
+    {"options", "media", "weights"},
+    {"audio", "face"},
+    {"render", "driving"},
+    {"pipelines"},
+    {"training", "batch"},
     {"ui"},
     {"cli"},
-    {"__main__", "original"},
+    {"original", "__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # PyAV and Pillow are media's: a newer library replaces one room. MediaPipe is nobody's.
 HOMES = {
     "mediapipe": set(),
     "pi_heif": {"media"},
-    "av": {"media", "doctor", "training"},  # training: clips are cut on the packets' own clock
+    "av": {"media", "pipelines", "training"},  # doctor; clips are cut on the packets' own clock
     "lightning": {"training"},
-    "ray": {"cluster"},
+    "ray": {"system"},
     "yt_dlp": {"training"},
     "PIL": {"media"},
-    "tqdm": {"console"},
+    "tqdm": {"cli"},
     "matplotlib": {"training"},
     "gradio": {"ui"},
-    "numba": {"compiled"},
+    "numba": {"system"},
     "omegaconf": {"original"},
     "yaml": {"original"},
 }
@@ -91,13 +87,13 @@ def test_heavy_libraries_stay_in_their_rooms():
 def test_torch_stays_with_the_networks():
     """The embedded renderer runs on an install without torch."""
     allowed = (
-        "networks.py",
-        "devices.py",
-        "bench_neural.py",
-        "bench_training.py",
-        "/models/",
+        "/pipelines/networks.py",
+        "/system/devices.py",
+        "/cli/bench/neural.py",
+        "/cli/bench/training.py",
+        "/weights/",
         "/render/neural/",
-        "/driving/learned/",
+        "/driving/sadtalker/",
         "/training/",
     )
     wrong = [f for _, used, f in imports() if used in {"torch", "safetensors"} and not any(a in f for a in allowed)]

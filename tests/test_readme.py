@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from liveportrait_talker.cli import main
-from liveportrait_talker.models import commands, download, registry
+from liveportrait_talker.cli.main import main
+from liveportrait_talker.weights import download, registry
 from sounds import syllables, write_wav
 
 ROOT = Path(__file__).parents[1]
@@ -101,7 +101,7 @@ def test_readme_download(command, monkeypatch, tmp_path, capsys):
     fetched = []
     monkeypatch.setenv("LPT_MODELS", str(tmp_path))
     monkeypatch.setattr(download, "download", lambda name, **_: fetched.append(name) or tmp_path / name)
-    monkeypatch.setattr(commands, "convert_released", lambda file, **_: ())
+    monkeypatch.setattr(download, "convert_released", lambda file, **_: ())
     assert main(shlex.split(command)[1:]) == 0
     group = "" if "--all" in command else "liveportrait"
     assert fetched == [file.name for file in registry.FILES if file.name.startswith(group)]

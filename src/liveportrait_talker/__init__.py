@@ -11,8 +11,9 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._version import __version__
 from .errors import MediaError, NoFaceError, OptionError, TalkerError, WeightsError
+
+__version__ = "0.1.0"
 
 # Both are read when torch is loaded, by whichever part needs it first. What Apple's GPUs lack (in some versions,
 # sampling a volume) the processor then does; and OpenMP's threads do not keep a core busy while they wait, which would
@@ -21,17 +22,17 @@ os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
-    from .animate.animator import Animator
-    from .animate.options import AnimateOptions
     from .driving.protocol import MouthDriver
-    from .edit.editor import Editor
-    from .edit.options import EditOptions
     from .face.tracked import TrackedSource
     from .media.waveform import Waveform
     from .motion.track import HeadTrack, LipKeypoints, MotionTrack, MouthControls
-    from .networks import build_network, neural_networks
-    from .options import TalkOptions
-    from .pipeline import Talker, TalkReport
+    from .options.animate import AnimateOptions
+    from .options.edit import EditOptions
+    from .options.talk import TalkOptions
+    from .pipelines.animate import Animator
+    from .pipelines.edit import Editor
+    from .pipelines.networks import build_network, neural_networks
+    from .pipelines.talk import Talker, TalkReport
     from .render.protocol import FaceFrame, PreparedFace, Renderer
 
 __all__ = [
@@ -64,25 +65,25 @@ __all__ = [
 
 # Loaded when first asked for: importing the package must not load OpenCV, MediaPipe or PyAV.
 _HOMES = {
-    "AnimateOptions": ".animate.options",
-    "Animator": ".animate.animator",
-    "EditOptions": ".edit.options",
-    "Editor": ".edit.editor",
+    "AnimateOptions": ".options.animate",
+    "Animator": ".pipelines.animate",
+    "EditOptions": ".options.edit",
+    "Editor": ".pipelines.edit",
     "HeadTrack": ".motion.track",
     "LipKeypoints": ".motion.track",
     "MotionTrack": ".motion.track",
     "MouthControls": ".motion.track",
-    "TalkOptions": ".options",
-    "TalkReport": ".pipeline",
-    "Talker": ".pipeline",
+    "TalkOptions": ".options.talk",
+    "TalkReport": ".pipelines.talk",
+    "Talker": ".pipelines.talk",
     "FaceFrame": ".render.protocol",
     "MouthDriver": ".driving.protocol",
     "PreparedFace": ".render.protocol",
     "Renderer": ".render.protocol",
     "TrackedSource": ".face.tracked",
     "Waveform": ".media.waveform",
-    "build_network": ".networks",
-    "neural_networks": ".networks",
+    "build_network": ".pipelines.networks",
+    "neural_networks": ".pipelines.networks",
 }
 
 

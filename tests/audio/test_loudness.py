@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liveportrait_talker.audio import loudness_db, speaking
+from liveportrait_talker.audio.loudness import loudness_db, speaking
 from liveportrait_talker.media.waveform import Waveform
 
 RATE = 16_000

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from liveportrait_talker.driving import signal, signal_features
-from liveportrait_talker.driving.signal import SignalDriver
-from liveportrait_talker.driving.signal_network import SignalNetwork, _compiled_scan, _scan
+from liveportrait_talker.driving.signal import driver as signal
+from liveportrait_talker.driving.signal import features as signal_features
+from liveportrait_talker.driving.signal.driver import SignalDriver
+from liveportrait_talker.driving.signal.network import SignalNetwork, _compiled_scan, _scan
 from liveportrait_talker.errors import WeightsError
 from liveportrait_talker.media.waveform import Waveform
 

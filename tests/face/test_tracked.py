@@ -1,5 +1,4 @@
 import tracemalloc
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from liveportrait_talker.examples import PORTRAIT
 from liveportrait_talker.face.detector import FaceDetector
 from liveportrait_talker.face.finder import FaceFinder
 from liveportrait_talker.face.ratios import eye_ratios
@@ -45,7 +45,6 @@ def test_a_face_says_what_is_wrong_with_its_landmarks():
 
 
 # ------------------------------------------------------------------ following faces
-PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.png"
 GREY = 128
 
 

@@ -14,7 +14,7 @@ def test_goldens(golden):
     names = sorted({key.split(".")[0] for key in g})
     assert names
     for n in names:
-        c = {key.split(".", 1)[1]: value for key, value in g.items() if key.startswith(n + ".")}
+        c = {key.split(".", 1)[1]: value for key, value in g.arrays.items() if key.startswith(n + ".")}
         moves = classic_moves(c["t"], c["degree"], c["frequency"], c["jitter"])
         np.testing.assert_allclose(moves.T, c["moves_pyr"], atol=1e-5)
         weight = lip_gate(lip_pair(LipKeypoints(c["lip_exp"])), float(c["threshold"]), int(c["window_size"]))

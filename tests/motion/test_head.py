@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liveportrait_talker.audio import speaking
+from liveportrait_talker.audio.loudness import speaking
 from liveportrait_talker.motion import natural_head_pose
 
 PITCH, YAW, ROLL = range(3)

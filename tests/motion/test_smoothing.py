@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -35,7 +33,7 @@ def matrix_kalman(track: np.ndarray, r: float, q: float) -> np.ndarray:
 
 def test_liveportrait_goldens(golden):
     g = golden("liveportrait_smooth")
-    cases = json.loads(str(g["meta"]))["cases"]
+    cases = g.cases
     assert cases
     for case in cases:
         track = g[f"input.{case['input']}"][: case["frames"]]

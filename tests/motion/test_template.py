@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from liveportrait_talker.errors import MediaError
 from liveportrait_talker.motion import template as module
-from liveportrait_talker.motion.readings import READINGS, FaceReadings
+from liveportrait_talker.motion.face_measurements import READINGS, FaceReadings
 from liveportrait_talker.motion.template import SHAPES, MotionTemplate, Template, load_template, save_template
 
 

@@ -12,9 +12,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from liveportrait_talker.errors import OptionError, TalkerError, WeightsError
-from liveportrait_talker.models.registry import NETWORKS
 from liveportrait_talker.original.config import INFERENCE, WEIGHT_FILES, InferenceConfig, read_inference
 from liveportrait_talker.original.schema import Fate
+from liveportrait_talker.weights.registry import NETWORKS
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "config.yaml"
 CVAE = "audio2coeff.audio2pose_cfg.cvae_cfg"

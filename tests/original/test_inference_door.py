@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from liveportrait_talker import pipeline
 from liveportrait_talker.errors import OptionError
 from liveportrait_talker.media import VideoWriter
-from liveportrait_talker.options import TalkOptions
+from liveportrait_talker.options.talk import TalkOptions
 from liveportrait_talker.original import inference
+from liveportrait_talker.pipelines import talk as pipeline
 from sounds import syllables, write_wav
 
 ROOT = Path(__file__).parents[2]

@@ -19,10 +19,10 @@ from training_videos import hosting, numbers, text, write_metadata, write_video
 
 pytest.importorskip("yt_dlp")
 
-from liveportrait_talker import journal
+from liveportrait_talker.cli.training import add_training_parsers
 from liveportrait_talker.errors import EndedEarly, MediaError, OptionError
+from liveportrait_talker.system import journal
 from liveportrait_talker.training import download as module
-from liveportrait_talker.training.commands import add_training_parsers
 from liveportrait_talker.training.download import DownloadOptions, download, fetch_and_cut
 from liveportrait_talker.training.fetch import FetchPolicy
 from liveportrait_talker.training.metadata import split_of

@@ -21,7 +21,7 @@ torch = pytest.importorskip("torch")
 
 from extracting import faceless_video, metadata_text, talking_video  # noqa: E402
 
-from liveportrait_talker.cli import main  # noqa: E402
+from liveportrait_talker.cli.main import main  # noqa: E402
 from liveportrait_talker.errors import EndedEarly, MediaError  # noqa: E402
 from liveportrait_talker.face.alignment import recon_picture  # noqa: E402
 from liveportrait_talker.face.finder import LANDMARK_SOURCE, FaceFinder  # noqa: E402
@@ -95,7 +95,7 @@ def test_a_record_holds_what_the_networks_see(clips, tmp_path, store, monkeypatc
     record = read_record(tmp_path / "data" / "records" / "id1" / "v.safetensors")
     assert report.frames == len(record.seen) == 10 and record.seen.all()
     assert record.stamp.tracker == LANDMARK_SOURCE and len(record.stamp.motion_extractor) == 64
-    from liveportrait_talker.networks import build_network
+    from liveportrait_talker.pipelines.networks import build_network
     from liveportrait_talker.render.neural.keypoints import FaceMotion
     from liveportrait_talker.render.neural.renderer import network_picture
 
@@ -106,7 +106,7 @@ def test_a_record_holds_what_the_networks_see(clips, tmp_path, store, monkeypatc
             points.append(finder.follow(footage[k], points[-1]))
         face = network_picture(footage[2], portrait_crop(points[2]))
         aligned = recon_picture(footage[2], points[2])
-    from liveportrait_talker.models.importing import loaded
+    from liveportrait_talker.weights.importing import loaded
 
     def seen(network: str, image: np.ndarray) -> object:
         net = loaded(network, lambda: build_network(network))
@@ -252,7 +252,7 @@ def test_a_cluster_with_a_dying_worker_makes_the_same_records(dataset, clips, tm
     pytest.importorskip("ray")
     from mortal_worker import MortalExtractor
 
-    from liveportrait_talker.cluster import Cluster
+    from liveportrait_talker.system.ray_cluster import Cluster
     from liveportrait_talker.training.extractor import lost
 
     here = Path(__file__).parent

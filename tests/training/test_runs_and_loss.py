@@ -14,8 +14,8 @@ pytest.importorskip("lightning")
 
 from toy_records import make_dataset  # noqa: E402
 
-from liveportrait_talker.driving.learned.nets import MappingNet  # noqa: E402
-from liveportrait_talker.driving.learned.windows import coefficient_windows, window_index  # noqa: E402
+from liveportrait_talker.driving.sadtalker.nets import MappingNet  # noqa: E402
+from liveportrait_talker.driving.sadtalker.windows import coefficient_windows, window_index  # noqa: E402
 from liveportrait_talker.motion.lips import LIP_KEYPOINTS  # noqa: E402
 from liveportrait_talker.training.arrays import open_arrays  # noqa: E402
 from liveportrait_talker.training.module import MappingTask, keypoint_l1, velocity_l1  # noqa: E402

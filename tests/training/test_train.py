@@ -21,15 +21,15 @@ pytest.importorskip("lightning")
 
 from toy_records import make_dataset  # noqa: E402
 
-from liveportrait_talker.cli import main  # noqa: E402
+from liveportrait_talker.cli.main import main  # noqa: E402
 from liveportrait_talker.errors import OptionError, WeightsError  # noqa: E402
-from liveportrait_talker.models import importing  # noqa: E402
-from liveportrait_talker.models.checkpoints import file_metadata  # noqa: E402
 from liveportrait_talker.training.checkpoint import load_trained, read_checkpoint  # noqa: E402
 from liveportrait_talker.training.curves import read_metric  # noqa: E402
 from liveportrait_talker.training.evaluate import evaluate  # noqa: E402
 from liveportrait_talker.training.fit import train  # noqa: E402
 from liveportrait_talker.training.options import Problem, Split, TrainOptions  # noqa: E402
+from liveportrait_talker.weights import importing  # noqa: E402
+from liveportrait_talker.weights.checkpoints import file_metadata  # noqa: E402
 
 SPLIT = Split(val_share=0.3)
 SMALL = Problem(width=48, learning_rate=3e-3)
@@ -134,8 +134,8 @@ def test_the_exported_file_introduces_itself_and_drives(dataset, tmp_path, store
     assert said["rows"] == "31" and json.loads(said["keypoints"]) == [6, 12, 14, 17, 19, 20]
     assert said["dataset"] == dataset.name and said["made_by"].startswith("liveportrait-talker")
     monkeypatch.setenv("LPT_MODELS", str(store))
-    from liveportrait_talker.choices import Choice, Equipment
-    from liveportrait_talker.options import TalkOptions
+    from liveportrait_talker.options.talk import TalkOptions
+    from liveportrait_talker.pipelines.engines import Choice, Equipment
 
     equipment, options = Equipment(), TalkOptions(mapping=file, device="cpu")
     driver = equipment.driver(Choice("learned", ""), options)

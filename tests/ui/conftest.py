@@ -16,7 +16,6 @@ from liveportrait_talker.ui.server import Server, Settings
 from liveportrait_talker.ui.worker import Work
 
 collect_ignore_glob = [] if find_spec("gradio") else ["test_page_*.py"]  # test_ui_extra.py says so
-EXAMPLES = Path(__file__).parents[2] / "examples"
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = [
     "--no-sandbox",

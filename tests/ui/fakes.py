@@ -22,7 +22,7 @@ def fake_work(order: Order, tell: OnProgress) -> dict[str, Any]:
     plain = {name: value for name, value in order.details.items() if isinstance(value, (str, int, bool))}
     return {
         "seed": getattr(options, "seed", 0),
-        "said": ["nothing"],
+        "downloaded": ["nothing"],
         "options": {name: value for one in given for name, value in dataclasses.asdict(one).items()},
         "as_text": repr(options),
         "files": [str(path) for path in order.folder.iterdir()],

@@ -13,7 +13,7 @@ import pytest
 from fakes import long_work
 
 import liveportrait_talker.ui as ui
-from conftest import EXAMPLES
+from liveportrait_talker.examples import FOLDER as EXAMPLES
 from liveportrait_talker.ui.server import Server
 
 gradio_client = pytest.importorskip("gradio_client")

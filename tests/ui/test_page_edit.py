@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from test_page_modes import clip, put_in  # noqa: F401
 
-from conftest import EXAMPLES
-from liveportrait_talker.animate.options import AnimateOptions
-from liveportrait_talker.edit.options import EditOptions, EditSetup
+from liveportrait_talker.examples import FOLDER as EXAMPLES
+from liveportrait_talker.options.animate import AnimateOptions
+from liveportrait_talker.options.edit import EditOptions, EditSetup
 from liveportrait_talker.ui import animate_orders, edit_orders
 from liveportrait_talker.ui.server import Server
 from liveportrait_talker.ui.studio import Studio

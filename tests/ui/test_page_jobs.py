@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from fakes import broken_work, long_work
 
-from conftest import EXAMPLES
 from liveportrait_talker.errors import TalkerError
-from liveportrait_talker.options import TalkOptions
+from liveportrait_talker.examples import FOLDER as EXAMPLES
+from liveportrait_talker.options.talk import TalkOptions
 from liveportrait_talker.ui.jobs import FAILED, STOPPED, Jobs
 from liveportrait_talker.ui.server import Server
 from liveportrait_talker.ui.worker import Order

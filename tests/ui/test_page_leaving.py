@@ -19,11 +19,11 @@ import pytest
 from fakes import fake_work, long_work
 from folds import open_fold
 
-from conftest import EXAMPLES
 from liveportrait_talker.errors import MediaError
-from liveportrait_talker.motion.readings import FaceReadings
+from liveportrait_talker.examples import FOLDER as EXAMPLES
+from liveportrait_talker.motion.face_measurements import FaceReadings
 from liveportrait_talker.motion.template import Template, save_template
-from liveportrait_talker.options import TalkOptions
+from liveportrait_talker.options.talk import TalkOptions
 from liveportrait_talker.ui import uploads
 from liveportrait_talker.ui.desk import Desk
 from liveportrait_talker.ui.jobs import STOPPED, Jobs

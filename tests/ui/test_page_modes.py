@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from folds import open_fold
 
-from conftest import EXAMPLES
-from liveportrait_talker.options import TalkOptions
+from liveportrait_talker.examples import FOLDER as EXAMPLES
+from liveportrait_talker.options.talk import TalkOptions
 from liveportrait_talker.ui.fields import fields_of, widget
 from liveportrait_talker.ui.relevance import Crew, irrelevant
 from liveportrait_talker.ui.server import Server

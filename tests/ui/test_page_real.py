@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from folds import open_fold
 
-from conftest import EXAMPLES
-from liveportrait_talker import speech
+from liveportrait_talker.audio import speech
+from liveportrait_talker.examples import FOLDER as EXAMPLES
 from liveportrait_talker.ui.server import Server
 
 _BEYOND_THE_EDGE = """() => [...document.querySelectorAll('main *')].filter(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from liveportrait_talker.cli import main
+from liveportrait_talker.cli.main import main
 from liveportrait_talker.ui.server import Settings
 
 
@@ -85,7 +85,7 @@ def test_limits_of_the_settings(words: list[str], capsys: pytest.CaptureFixture[
 
 
 def test_a_missing_extra_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    monkeypatch.setattr("liveportrait_talker.ui.commands.find_spec", lambda name: None)
+    monkeypatch.setattr("liveportrait_talker.cli.ui.find_spec", lambda name: None)
     assert main(["ui"]) == 2
     assert "pip install 'liveportrait-talker[ui]'" in capsys.readouterr().err
 

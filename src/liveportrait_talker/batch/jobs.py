@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MediaError, OptionError, TalkerError
-from ..options import TalkOptions
+from ..options.talk import TalkOptions
 from .work import FAILED, JobOutcome, RenderJob, one_line
 
 MAX_BYTES = 16 * 2**20

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import journal as status
-from .._version import __version__
+from .. import __version__
 from ..errors import MediaError, OptionError
-from ..journal import Entry, Journal, read_entries
+from ..system import journal as status
+from ..system.journal import Entry, Journal, read_entries
 from .jobs import read_jobs
 from .work import DONE, FAILED, HERE, LEFT, TO_DO, JobOutcome, OnProgress, RenderJob, Runner, in_order
 

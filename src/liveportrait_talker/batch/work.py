@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import MediaError, TalkerError, WeightsError
-from ..models.partial import is_full
-from ..options import TalkOptions
+from ..options.talk import TalkOptions
+from ..system.partial_files import is_full
 
 if TYPE_CHECKING:
-    from ..pipeline import Talker
+    from ..pipelines.talk import Talker
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class Runner(Protocol):
 
 def in_order(jobs: Iterable[RenderJob], tell: OnProgress, *, talker: Talker | None = None) -> Iterator[JobOutcome]:
     """The runner that is used by default: one job after the other, in this process, by one `Talker`."""
-    from ..pipeline import Talker
+    from ..pipelines.talk import Talker
 
     talker = talker or Talker()
     for job in jobs:
@@ -162,7 +162,7 @@ class TalkerWorker:
 
     def __call__(self, job: RenderJob) -> JobOutcome:
         """The outcome of a job."""
-        from ..pipeline import Talker
+        from ..pipelines.talk import Talker
 
         self.talker = self.talker or Talker()
         if job.fresh:  # the worker before may have died between the video and its answer

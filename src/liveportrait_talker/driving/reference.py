@@ -14,12 +14,12 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from ..cache import cache_folder
 from ..face.ratios import eye_ratios
 from ..face.tracked import forth_and_back
 from ..face.tracker import track
 from ..media.footage import open_footage
 from ..motion.smoothing import moving_average, smoothstep
+from ..system.cache import cache_folder
 
 log = logging.getLogger(__name__)
 Floats = npt.NDArray[np.floating[Any]]

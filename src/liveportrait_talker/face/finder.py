@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .detector import LEFT_EYE, MOUTH, RIGHT_EYE, Detection, FaceDetector
-from .measures import interocular_distance
+from .geometry import interocular_distance
 from .mesh import FaceMesh
 from .regions import Region, face_region
 

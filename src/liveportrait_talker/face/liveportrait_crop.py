@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from .alignment import ibug68
 from .crop import FaceCrop
-from .measures import LANDMARKS
+from .geometry import LANDMARKS
 
 Image = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float64]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .measures import LANDMARKS
+from .geometry import LANDMARKS
 from .networks import FaceNetwork, image_input
 from .regions import Region, sample
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from ..media.footage import Footage
 from .crop import FaceCrop
+from .geometry import LANDMARKS, HeadPose, head_pose, mouth_aperture, mouth_width
 from .liveportrait_crop import portrait_crop
-from .measures import LANDMARKS, HeadPose, head_pose, mouth_aperture, mouth_width
 
 Floats = npt.NDArray[np.floating[Any]]
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from ..errors import NoFaceError
 from ..media.footage import Footage
 from .finder import FaceFinder
+from .geometry import interocular_distance
 from .looks import SAME_PERSON, describe, distance
-from .measures import interocular_distance
 from .occlusion import is_mouth_covered
 from .shots import ShotFinder
 from .tracked import TrackedFace, TrackedSource

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import MediaError
-from .readings import READINGS, FaceReadings
+from .face_measurements import READINGS, FaceReadings
 
 Floats = npt.NDArray[np.float32]
 

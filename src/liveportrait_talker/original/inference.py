@@ -11,10 +11,10 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 
-from ..cli import Parser, guarded, print_report
-from ..console import Bars
+from ..cli.console import Bars
+from ..cli.main import Parser, guarded, print_report
 from ..errors import MediaError, TalkerError
-from ..options import PUPIL_RANGE, TalkOptions
+from ..options.talk import PUPIL_RANGE, TalkOptions
 from .config import InferenceConfig, read_inference
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from ..pipeline import Talker
+    from ..pipelines.talk import Talker
 
     source, voice = arguments.source_path, arguments.audio_path
     with _in_their_words():

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..cli import Parser, guarded
-from ..console import Bars, print_out
-from ..devices import require_torch
+from ..cli.console import Bars, print_out
+from ..cli.main import Parser, guarded
 from ..errors import OptionError, WeightsError
+from ..system.devices import require_torch
 from .config import SECTIONS
 from .schema import read_section
 from .train_config import DOWNLOAD, THREEDMM, TRAIN
@@ -81,7 +81,7 @@ def _extract(arguments: argparse.Namespace, bars: Bars) -> Any:
 
 
 def _train(arguments: argparse.Namespace, bars: Bars) -> Any:
-    from ..training.commands import require_training
+    from ..cli.training import require_training
 
     if not arguments.experiment_name:  # the original printed a line and left with 0
         raise OptionError("--mode train needs a name for the run: add --experiment_name NAME.")

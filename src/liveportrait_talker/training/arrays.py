@@ -20,9 +20,9 @@ import numpy.typing as npt
 from numpy.lib.format import open_memmap
 
 from ..errors import MediaError
-from ..journal import full_disk
-from ..models.locking import only_one
-from ..models.partial import is_full
+from ..system.journal import full_disk
+from ..system.locks import only_one
+from ..system.partial_files import is_full
 from .metadata import split_of
 from .options import KEYPOINTS, Split
 from .records import EXPRESSION, Stamp, read_header, read_record

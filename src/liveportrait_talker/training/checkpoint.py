@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from .._version import __version__
-from ..driving.learned.nets import MappingNet
+from .. import __version__
+from ..driving.sadtalker.nets import MappingNet
 from ..errors import OptionError, WeightsError
-from ..models import importing, store
-from ..models.checkpoints import file_metadata
-from ..models.conversion import window_rows
-from ..models.partial import full, is_full
 from ..motion.lips import LIP_KEYPOINTS
+from ..system.partial_files import full, is_full
+from ..weights import importing, store
+from ..weights.checkpoints import file_metadata
+from ..weights.conversion import window_rows
 from .options import Problem, Split
 
 PREFIX = "mappingnet."

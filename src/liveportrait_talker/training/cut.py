@@ -20,12 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import MediaError
-from ..journal import full_disk
 from ..media.colour import LIMITED_RANGE, TO_YUV
 from ..media.sound import audio_frame
 from ..media.source import MediaFile
 from ..media.timeline import read_timeline
-from ..models.partial import is_full
+from ..system.journal import full_disk
+from ..system.partial_files import is_full
 from .fetch import Stopped
 from .metadata import FPS
 

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EndedEarly, MediaError, OptionError
-from ..journal import DONE, FAILED, LATER, Entry, Journal, read_entries, write_sorted
-from ..models.store import offline
+from ..system.journal import DONE, FAILED, LATER, Entry, Journal, read_entries, write_sorted
+from ..weights.store import offline
 from .fetch import FetchError, FetchPolicy, Stopped, fetch
 from .metadata import FPS, VideoFolder, read_utterance, split_of, walk
 

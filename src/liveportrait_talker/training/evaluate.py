@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..devices import torch_device
 from ..motion.lips import LIP_KEYPOINTS, mouth_controls
 from ..motion.track import LipKeypoints
+from ..system.devices import torch_device
 from .arrays import FrameArrays, open_arrays
 from .checkpoint import Trained
 from .metadata import FPS

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import EndedEarly, MediaError
-from ..journal import DONE, FAILED, LATER, Entry, Journal, write_sorted
+from ..system.journal import DONE, FAILED, LATER, Entry, Journal, write_sorted
 from .extractor import FATAL, ExtractJob, Extractor, ExtractOutcome
 from .faces import Clip
 from .options import ExtractOptions

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..devices import torch_device
 from ..errors import MediaError, OptionError, WeightsError
 from ..face.finder import LANDMARK_SOURCE
-from ..journal import DONE, FAILED, LATER, Entry
-from ..models import importing
-from ..models.integrity import sha256_of
+from ..system.devices import torch_device
+from ..system.journal import DONE, FAILED, LATER, Entry
+from ..weights import importing
+from ..weights.integrity import sha256_of
 from .faces import Clip, ClipEnd, FacePiece, faces_ahead
 from .records import Stamp, UtteranceSpan, VideoRecord, write_record
 
@@ -96,7 +96,7 @@ class Extractor:
 
     @cached_property
     def _networks(self) -> tuple[nn.Module, nn.Module]:
-        from ..networks import build_network
+        from ..pipelines.networks import build_network
 
         own, device = dict(self.weights), torch_device(self.device)
         recon, motion = (
@@ -138,7 +138,7 @@ class Extractor:
         """What the networks see in faces (n, 224, 224, 3) and (n, 256, 256, 3)."""
         import torch
 
-        from ..driving.learned.nets.face_3drecon import motion_coefficients
+        from ..driving.sadtalker.nets.face_3drecon import motion_coefficients
         from ..render.neural.keypoints import FaceMotion
 
         recon, extractor = self._networks

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MediaError, OptionError
-from ..journal import full_disk
-from ..models.partial import is_full
+from ..system.journal import full_disk
+from ..system.partial_files import is_full
 
 log = logging.getLogger(__name__)
 

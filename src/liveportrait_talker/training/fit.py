@@ -24,9 +24,9 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from ..devices import torch_device
 from ..errors import OptionError, WeightsError
 from ..motion.lips import LIP_KEYPOINTS
+from ..system.devices import torch_device
 from .arrays import FrameArrays, open_arrays
 from .checkpoint import EXPORTED, RELEASED_WIDTH, best_checkpoint, export, read_checkpoint, split_in
 from .curves import draw_curves

@@ -8,7 +8,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from ..driving.learned.nets import MappingNet
+from ..driving.sadtalker.nets import MappingNet
 from .options import Problem
 from .runs import Batch
 

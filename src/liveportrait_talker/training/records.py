@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import MediaError
-from ..journal import full_disk, sync_folder
-from ..models.partial import is_full
+from ..system.journal import full_disk, sync_folder
+from ..system.partial_files import is_full
 from .options import KEYPOINTS
 
 FORMAT = "1"

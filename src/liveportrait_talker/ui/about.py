@@ -7,9 +7,9 @@ from importlib import metadata
 
 import gradio as gr
 
-from .._version import __version__
-from ..choices import choose_driver, choose_renderer
-from ..options import TalkOptions
+from .. import __version__
+from ..options.talk import TalkOptions
+from ..pipelines.engines import choose_driver, choose_renderer
 from . import view
 from .result import PRIVATE
 
@@ -49,7 +49,7 @@ def build() -> gr.HTML:
     )
 
     def examine() -> object:
-        from ..doctor import report
+        from ..pipelines.doctor import report
 
         return gr.update(value="\n".join(report()[0]), visible=True)
 

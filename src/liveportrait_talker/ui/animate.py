@@ -89,7 +89,7 @@ def _template(desk: Desk, path: Path) -> str | None:
     """What a motion template is, in a few words; None for anything else. Raises MediaError for a bad one."""
     if path.suffix.lower() not in orders.TEMPLATES:
         return None
-    from ..animate.clip import open_driving
+    from ..pipelines.driving_clip import open_driving
 
     with open_driving(path, max_pixels=1, max_seconds=desk.uploads.max_seconds) as clip:
         length = "1 frame" if len(clip) == 1 else f"{len(clip)} frames, {len(clip) / clip.fps:.1f} s"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..animate.options import NEURAL_ONLY, AnimateOptions
 from ..errors import OptionError
+from ..options.animate import NEURAL_ONLY, AnimateOptions
 from .desk import Desk
 from .fields import command_flags, fields_of
 from .worker import Order

@@ -8,8 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from ..edit.options import EditOptions
 from ..errors import TalkerError
+from ..options.edit import EditOptions
 from . import edit_orders as orders
 from . import view
 from .desk import Desk, owner

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..edit.options import COPYING, NEURAL_ONLY, EditOptions, EditSetup
 from ..errors import OptionError
+from ..options.edit import COPYING, NEURAL_ONLY, EditOptions, EditSetup
 from .desk import Desk
 from .fields import command_flags, fields_of
 from .worker import Order

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from ..errors import OptionError
-from ..option_fields import flag_of
+from ..options.fields import flag_of
 
 AUTOMATIC = "automatic"
 SWITCH, THREE_WAY, CHOICE, SLIDER, NUMBER, NUMBERS, FILE, TEXT = (

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from .. import speech
+from ..audio import speech
 from ..errors import TalkerError
 from . import view
 from .desk import Desk, owner

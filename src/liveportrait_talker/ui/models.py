@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from ..errors import TalkerError
-from ..models import registry, store
+from ..weights import registry, store
 from . import view
 from .desk import Desk, owner
 from .jobs import DONE, FAILED
@@ -58,7 +58,7 @@ def build(desk: Desk) -> gr.HTML:
         if ticket.state == FAILED:
             words = view.mistake(ticket.error)
         elif ticket.state == DONE:
-            words = view.done("Done: " + "; ".join(ticket.result["said"]), ticket.notes)
+            words = view.done("Done: " + ", ".join(ticket.result["downloaded"]) + " can be used", ticket.notes)
         else:
             words = view.notice("Stopped; what has come so far is kept, and the next download goes on from there.")
         yield {status: words, table: installed(), **busy(False)}

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..choices import choose_driver, choose_renderer
 from ..errors import TalkerError
-from ..options import CROP_WINDOW, HEAD_POSES, LEARNED_ONLY, NEURAL_ONLY, SMOOTHED, TalkOptions
+from ..options.talk import CROP_WINDOW, HEAD_POSES, LEARNED_ONLY, NEURAL_ONLY, SMOOTHED, TalkOptions
+from ..pipelines.engines import choose_driver, choose_renderer
 
 DECIDING = ("renderer", "driver", "head_pose", "still", "head_style", "blink", "ref_blink", "crop", "no_crop")
 """The settings that decide about others."""

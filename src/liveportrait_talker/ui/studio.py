@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..edit.options import NEURAL_ONLY, EditOptions, EditSetup
+from ..options.edit import NEURAL_ONLY, EditOptions, EditSetup
 
 if TYPE_CHECKING:
-    from ..edit.editor import Editor, EditSession
+    from ..pipelines.edit import Editor, EditSession
 
 Image = npt.NDArray[np.uint8]
 _MOST = 8
@@ -63,7 +63,7 @@ class Studio:
             self._sessions.pop(owner, None)
 
     def _open(self, portrait: Path, setup: EditSetup) -> EditSession:
-        from ..edit.editor import Editor
+        from ..pipelines.edit import Editor
 
         self._editor = self._editor or Editor()
         return self._editor.open(portrait, setup=setup)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..audio.speech import DEFAULT_PACE, DEFAULT_VOICE, check_text
 from ..errors import OptionError
-from ..options import TalkOptions
-from ..speech import DEFAULT_PACE, DEFAULT_VOICE, check_text
+from ..options.talk import TalkOptions
 from .desk import Desk
 from .fields import SUFFIXES, command_flags, fields_of
 from .worker import Order

@@ -13,9 +13,9 @@ import numpy as np
 from .worker import OnProgress, Order
 
 if TYPE_CHECKING:
-    from ..animate.animator import Animator
-    from ..edit.editor import Editor
-    from ..pipeline import Talker
+    from ..pipelines.animate import Animator
+    from ..pipelines.edit import Editor
+    from ..pipelines.talk import Talker
 
 PREVIEW_SECONDS = 2.0
 PREVIEW_SIDE = 640
@@ -42,7 +42,7 @@ def _talk(order: Order, tell: OnProgress) -> dict[str, Any]:
     given, options = order.details, order.details["options"]
     voice = given["voice"]
     if given.get("text"):
-        from ..speech import speak
+        from ..audio.speech import speak
 
         tell("speaking the text", 0, 1)
         voice = speak(given["text"], order.folder / "text.wav", voice=given["speech_voice"], pace=given["pace"])
@@ -56,8 +56,8 @@ def _talk(order: Order, tell: OnProgress) -> dict[str, Any]:
 
 def _animate(order: Order, tell: OnProgress) -> dict[str, Any]:
     """A face that follows another. Details: source, driving, options, keep_motion."""
-    from ..animate.clip import open_driving
     from ..media import open_footage
+    from ..pipelines.driving_clip import open_driving
 
     given, options = order.details, order.details["options"]
     tell("opening", 0, 1)
@@ -96,11 +96,10 @@ def _edit(order: Order, tell: OnProgress) -> dict[str, Any]:
 
 def _download(order: Order, tell: OnProgress) -> dict[str, Any]:
     """Weights by name. Details: names."""
-    from ..models.commands import download_models
+    from ..weights.download import download_and_convert
 
-    said: list[str] = []
-    download_models(order.details["names"], said.append, on_progress=tell)
-    return {"said": said}
+    files = [file.name for file, _ in download_and_convert(order.details["names"], on_progress=tell)]
+    return {"downloaded": files}
 
 
 def first_seconds(voice: Path, path: Path, max_seconds: float) -> Path:
@@ -120,21 +119,21 @@ def first_seconds(voice: Path, path: Path, max_seconds: float) -> Path:
 @lru_cache(maxsize=1)
 def _talker() -> Talker:
     """Kept, so that networks stay loaded."""
-    from ..pipeline import Talker
+    from ..pipelines.talk import Talker
 
     return Talker()
 
 
 @lru_cache(maxsize=1)
 def _animator() -> Animator:
-    from ..animate.animator import Animator
+    from ..pipelines.animate import Animator
 
     return Animator()
 
 
 @lru_cache(maxsize=1)
 def _editor() -> Editor:
-    from ..edit.editor import Editor
+    from ..pipelines.edit import Editor
 
     return Editor()
 

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ...compiled import kernel
 from ...face.tracked import TrackedFace
+from ...system.jit import kernel
 from .fill import harmonic_fill
 from .shading import ramp, sample
 

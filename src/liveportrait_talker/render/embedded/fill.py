@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ...compiled import kernel
+from ...system.jit import kernel
 
 Floats = npt.NDArray[np.floating[Any]]
 

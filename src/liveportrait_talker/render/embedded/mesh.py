@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...face.measures import rotation_matrix
+from ...face.geometry import rotation_matrix
 from ...face.tracked import TrackedFace
 from ...motion.smoothing import smoothstep
 from .brows import upper_face_basis

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ...compiled import kernel
 from ...face.tracked import TrackedFace
 from ...motion.smoothing import smoothstep
+from ...system.jit import kernel
 from .fill import harmonic_fill
 from .mesh import PortraitMesh
 from .shading import ramp, sample

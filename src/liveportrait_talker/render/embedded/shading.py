@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...compiled import inlined
+from ...system.jit import inlined
 
 Floats = npt.NDArray[np.floating[Any]]
 

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from ...cache import cache_folder
 from ...errors import OptionError
+from ...system.cache import cache_folder
 
 log = logging.getLogger(__name__)
 

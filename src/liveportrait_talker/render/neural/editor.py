@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 
 from ...motion.rotation import matrix_from_degrees
+from ...options.sliders import HEAD_POINT, ExpressionEdit, PortraitEdit, sliders
 from .animation_inputs import PointNetworks
 from .keypoints import KEYPOINTS, Array, ArrayLike, FaceMotion, transform_keypoints
-from .sliders import HEAD_POINT, ExpressionEdit, PortraitEdit, sliders
 
 __all__ = ["ExpressionEdit", "PortraitEdit", "edit_expression", "edit_portrait", "sliders"]
 

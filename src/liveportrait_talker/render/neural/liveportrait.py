@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ...devices import keep_freed_memory, torch_device, torch_dtype
 from ...errors import OptionError, WeightsError
-from ...models.importing import loaded
+from ...system.devices import keep_freed_memory, torch_device, torch_dtype
+from ...weights.importing import loaded
 from . import nets
 from .compiling import compile_regions, will_compile
 from .fast import fast_twin

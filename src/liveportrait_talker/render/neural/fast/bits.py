@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ....compiled import inlined
+from ....system.jit import inlined
 
 
 class Format(NamedTuple):

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ....devices import has_amx
 from ....errors import WeightsError
+from ....system.devices import has_amx
 from .convolution import Conv, Deep, Repeated, Taps, flat_kernel, phase_kernels
 from .packed import PackedConv, packs
 from .winograd import WinogradConv, WinogradDepthConv, pays

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ....compiled import kernel
+from ....system.jit import kernel
 from .bits import FORMATS, bits, narrow
 from .convolution import MULTIPLE
 from .threads import in_pieces

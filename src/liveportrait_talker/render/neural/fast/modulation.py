@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ....compiled import kernel
+from ....system.jit import kernel
 from .bits import FORMATS, Format, bits, narrow, widen
 from .threads import in_pieces
 

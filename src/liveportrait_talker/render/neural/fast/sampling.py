@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ....compiled import kernel
+from ....system.jit import kernel
 from .convolution import LAST
 from .threads import in_pieces
 

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ....compiled import inlined, kernel
+from ....system.jit import inlined, kernel
 from .threads import in_pieces
 
 Floats = npt.NDArray[np.float32]

@@ -1,0 +1,179 @@
+"""`bench`: every stage of the main job timed in one run, so that machines and changes can be compared."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+import wave
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...driving.signal.driver import SignalDriver
+from ...face.tracker import track
+from ...media import VideoWriter, Waveform, open_footage, read_waveform
+from ...motion import HeadTrack, MotionTrack, MouthControls
+from ...motion.blink import natural_blinks
+from ...motion.head import natural_head_pose
+from ...options.talk import TalkOptions
+from ...pipelines.motion import OnProgress
+from ...pipelines.talk import DEFAULT_FPS, Talker
+from ...render.composite import paste
+from ...render.embedded.renderer import EmbeddedRenderer
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the table."""
+
+    name: str
+    milliseconds: float
+    """Of one frame, or of one run where `per` says so."""
+    per: str
+    share: float
+    """Of the end-to-end time of one frame, or of the run."""
+
+
+@dataclass(frozen=True)
+class BenchTable:
+    """What `bench` found."""
+
+    size: tuple[int, int]
+    frames: int
+    stages: tuple[Stage, ...]
+    frames_per_second: float
+    """End to end, encoding included, start-up left out."""
+    real_time_factor: float
+    """How much faster than the video plays."""
+    overlap: float
+    """Sum of drawing and encoding / their time together: 1 = one after the other, 2 = fully side by side."""
+    peak_mb: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "size": self.size,
+            "frames": self.frames,
+            "stages": [vars(stage) for stage in self.stages],
+            "frames_per_second": self.frames_per_second,
+            "real_time_factor": self.real_time_factor,
+            "overlap": self.overlap,
+            "peak_mb": self.peak_mb,
+        }
+
+    def __str__(self) -> str:
+        width, height = self.size
+        rows = [f"embedded renderer, {width}×{height}, {self.frames} frames"]
+        rows += [f"  {s.name:32s} {s.milliseconds:9.2f} ms a {s.per:6s} {100 * s.share:5.0f} %" for s in self.stages]
+        rows.append(
+            f"  end to end {self.frames_per_second:.1f} frames/s, {self.real_time_factor:.2f} × real time, drawing and "
+            f"encoding overlap {self.overlap:.2f} ×, peak memory {self.peak_mb:.0f} MB"
+        )
+        return "\n".join(rows)
+
+
+def bench(source: Path, *, frames: int, on_progress: OnProgress) -> BenchTable:
+    """Time every stage on `source` with a synthetic voice of `frames` frames at 25 a second.
+
+    Raises:
+        TalkerError: `source` cannot be read or shows no face.
+    """
+    fps = DEFAULT_FPS
+    embedded = TalkOptions(renderer="embedded", blink_rate=60)  # whatever is installed
+    with tempfile.TemporaryDirectory() as folder, open_footage(source) as footage:
+        voice_file = Path(folder) / "voice.wav"
+        _write_voice(voice_file, frames / fps)
+        once: list[tuple[str, float]] = []
+
+        def timed(name: str, work: Callable[[], Any]) -> Any:
+            on_progress("timing", len(once), 7)
+            start = time.perf_counter()
+            result = work()
+            once.append((name, time.perf_counter() - start))
+            return result
+
+        tracked = timed("find the face", lambda: track(footage))
+        voice: Waveform = timed("read the voice", lambda: read_waveform(voice_file))
+        driver = SignalDriver()
+        driver.drive(voice, tracked, fps)  # compile
+        mouth = timed("voice to mouth", lambda: driver.drive(voice, tracked, fps))
+        motion = _busy_track(mouth, fps)
+        face = timed("prepare the portrait", lambda: EmbeddedRenderer().prepare(tracked))
+        for _ in face.frames(_busy_track(MouthControls(mouth.values[:12]), fps)):
+            pass  # compile
+        drawn = timed("draw", lambda: sum(1 for _ in face.frames(motion)))
+        pictures = [paste(footage[0], f) for f in face.frames(_busy_track(MouthControls(mouth.values[:50]), fps))]
+
+        def encode() -> None:
+            with _writer(Path(folder) / "a.mp4", footage.size, voice_file, drawn) as writer:
+                for k in range(drawn):
+                    writer.write(pictures[k % len(pictures)])
+
+        timed("encode", encode)
+        report = timed(
+            "whole run",
+            lambda: Talker().save(source, voice_file, Path(folder) / "b.mp4", embedded),
+        )
+        start = time.perf_counter()
+        with _writer(Path(folder) / "c.mp4", footage.size, voice_file, drawn) as writer:
+            for frame in face.frames(motion):
+                writer.write(paste(footage[frame.source_index], frame))
+        together = time.perf_counter() - start
+        on_progress("timing", 7, 7)
+        size = footage.size
+    seconds = dict(once)
+    per_frame = ("draw", "encode")
+    stages = [Stage(n, 1e3 * s, "run", s / seconds["whole run"]) for n, s in once if n not in per_frame]
+    stages += [Stage(n, 1e3 * seconds[n] / drawn, "frame", seconds[n] / together) for n in per_frame]
+    stages.append(Stage("draw and encode side by side", 1e3 * together / drawn, "frame", 1.0))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    return BenchTable(
+        size=size,
+        frames=report.frames,
+        stages=tuple(stages),
+        frames_per_second=drawn / together,
+        real_time_factor=drawn / fps / together,
+        overlap=(seconds["draw"] + seconds["encode"]) / together,
+        peak_mb=peak,
+    )
+
+
+def _writer(path: Path, size: tuple[int, int], voice: Path, frames: int) -> VideoWriter:
+    return VideoWriter(
+        path,
+        size=size,
+        fps=DEFAULT_FPS,
+        voice=voice,
+        frame_count=frames,
+        crf=TalkOptions().quality,
+        comment="",
+        title="",
+    )
+
+
+def _busy_track(mouth: MouthControls, fps: float) -> MotionTrack:
+    """Every channel moving: what costs most."""
+    frames, rng = len(mouth), np.random.default_rng(0)
+    head = natural_head_pose(np.full(frames, -20.0), np.ones(frames), fps, rng)
+    gaze = np.repeat(rng.uniform(-0.5, 0.5, (frames // 10 + 1, 2)), 10, axis=0)[:frames]
+    return MotionTrack(fps, HeadTrack.turning(head), natural_blinks(frames, fps, rng), gaze, mouth)
+
+
+def _write_voice(path: Path, seconds: float) -> None:
+    """A hum in syllables."""
+    t = np.arange(int(seconds * 16_000)) / 16_000
+    hum = np.sin(2 * np.pi * 120 * t) + 0.5 * np.sin(2 * np.pi * 720 * t) + 0.3 * np.sin(2 * np.pi * 1300 * t)
+    samples = 0.2 * hum * np.clip(np.sin(2 * np.pi * 4 * t), 0, 1)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes((32767 * samples).astype("<i2").tobytes())

@@ -1,0 +1,238 @@
+"""`bench --renderer neural`: the networks' speed on this machine, against the definitions and against what it can do.
+
+Weights are random: speed does not depend on them, and nothing has to be installed but PyTorch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ...pipelines.motion import OnProgress
+from ...system.devices import keep_freed_memory, require_torch, torch_device, torch_dtype, wait_for
+
+GFLOP = {"W": 342.1, "G": 891.6, "F": 64.1, "M": 11.6}
+"""Work of a frame in each network, as its definition does it (spec liveportrait.md §17)."""
+_NAMES = {
+    "W": "warping_module",
+    "G": "spade_generator",
+    "F": "appearance_feature_extractor",
+    "M": "motion_extractor",
+}
+_REPEATS = 3
+_ENOUGH_S = 5.0  # of repeats: what takes seconds varies little
+
+
+@dataclass(frozen=True)
+class NeuralTable:
+    """Milliseconds a frame; GFLOP a second; GB a second; MB."""
+
+    device: str
+    plain: str
+    """What the definitions ran in."""
+    fast: str
+    """What the fast twins ran in."""
+    path: str
+    """Whether they were compiled, and why; and whether by Winograd's convolutions."""
+    batch_size: int
+    """Frames drawn at once by the fast twins; the definitions draw one, as the original does."""
+    warm_up_s: float
+    """The first frame of the fast twins, compiling included."""
+    plain_ms: dict[str, float]
+    """W, G, frame; and F and M, which run once a picture or once a frame of a video."""
+    fast_ms: dict[str, float]
+    """W, G, frame."""
+    ceiling_gflops: dict[str, float]
+    """The best that a convolution of these sizes reaches here, by number format."""
+    copy_gbps: float
+    peak_mb: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times as fast a frame is drawn."""
+        return self.plain_ms["frame"] / self.fast_ms["frame"]
+
+    @property
+    def share_of_ceiling(self) -> float:
+        """The frame's whole work over the fast path's time, as a share of the ceiling of its format."""
+        done = (GFLOP["W"] + GFLOP["G"]) / self.fast_ms["frame"] * 1e3
+        return done / self.ceiling_gflops[self.fast]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, for `--json`."""
+        return dataclasses.asdict(self) | {"ratio": self.ratio, "share_of_ceiling": self.share_of_ceiling}
+
+    def __str__(self) -> str:
+        rows = [f"neural renderer on {self.device}: definitions in {self.plain}, fast path in {self.fast}"]
+        rows.append(
+            f"fast path: {self.path}; {self.batch_size} frame(s) at once, the first after {self.warm_up_s:.1f} s"
+        )
+        rows.append(f"{'':8}{'GFLOP':>8}{'definition':>14}{'fast':>12}{'ratio':>8}")
+        for name, work in (*GFLOP.items(), ("frame", GFLOP["W"] + GFLOP["G"])):
+            plain, fast = self.plain_ms[name], self.fast_ms.get(name)
+            quick = f"{_digits(fast):>9} ms{plain / fast:8.2f}" if fast else ""
+            rows.append(f"{name:8}{work:8.0f}{_digits(plain):>11} ms{quick}")
+        ceilings = ", ".join(f"{name} {value:.0f} GFLOP/s" for name, value in self.ceiling_gflops.items())
+        rows.append(f"convolution ceiling: {ceilings}; copying {self.copy_gbps:.1f} GB/s")
+        rows.append(
+            f"a frame's {GFLOP['W'] + GFLOP['G']:.0f} GFLOP take {100 * self.share_of_ceiling:.0f} % of the ceiling's "
+            f"speed; {1e3 / self.fast_ms['frame']:.2f} frames/s; peak memory {self.peak_mb:.0f} MB"
+        )
+        return "\n".join(rows)
+
+
+def bench_neural(
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    compile: str = "auto",
+    batch_size: int | None = None,
+    on_progress: OnProgress,
+) -> NeuralTable:
+    """Time the definitions and the fast path of W and G in one run; the fast path as `generate` would take it.
+
+    Raises:
+        OptionError: the device or the format is not for this machine.
+        WeightsError: torch is not installed.
+    """
+    require_torch("bench --renderer neural")
+    import torch
+
+    from ...pipelines.networks import build_network
+    from ...render.neural.compiling import compile_regions, will_compile
+    from ...render.neural.fast import Convolutions, fast_twin
+    from ...render.neural.renderer import BATCH
+
+    where = torch_device(device)
+    dtype = torch_dtype(precision, where)
+    compiles, reason = will_compile(compile, where)
+    count = batch_size or BATCH[where.type]
+    # Graphics processors are held against what LivePortrait itself runs: autocast to half precision.
+    plain = torch.float16 if where.type == "cuda" else torch.float32
+    steps = 9
+    done = 0
+
+    def timed(call: Callable[[], object]) -> float:
+        nonlocal done
+        seconds = _seconds(call, where)
+        done += 1
+        on_progress("timing", done, steps)
+        return 1e3 * seconds
+
+    torch.manual_seed(0)
+    on_progress("timing", 0, steps)
+    with torch.inference_mode():
+        nets = {name: build_network(full) for name, full in _NAMES.items()}
+        fast = {name: fast_twin(nets[name], dtype, where) for name in ("W", "G")}
+        if compiles:
+            for twin in fast.values():
+                compile_regions(twin)
+        for net in nets.values():
+            net.to(where)
+        volume, face = torch.randn(1, 32, 16, 64, 64, device=where), torch.rand(1, 3, 256, 256, device=where)
+        points = 0.4 * torch.rand(2, 1, 21, 3, device=where) - 0.2
+        features = torch.randn(1, 256, 64, 64, device=where)
+        pair = {"kp_source": points[0], "kp_driving": points[1]}
+        with torch.autocast(where.type, plain, enabled=plain != torch.float32):
+            plain_ms = {
+                "W": timed(lambda: nets["W"](volume, **pair)),
+                "G": timed(lambda: nets["G"](features)),
+                "F": timed(lambda: nets["F"](face)),
+                "M": timed(lambda: nets["M"](face)),
+            }
+        if where.type == "cpu":
+            keep_freed_memory()  # as `generate` has it, and others have not
+        several = {name: value.expand(count, -1, -1) for name, value in pair.items()}
+        volumes, conditions = volume.expand(count, -1, -1, -1, -1), features.expand(count, -1, -1, -1)
+        start = time.perf_counter()
+        fast["W"](volumes, **several)
+        fast["G"](conditions)
+        wait_for(where)
+        warm_up = time.perf_counter() - start
+        fast_ms = {
+            "W": timed(lambda: fast["W"](volumes, **several)) / count,
+            "G": timed(lambda: fast["G"](conditions)) / count,
+        }
+        formats = dict.fromkeys([torch.float32, dtype])
+        ceilings = {_name(kind): _convolution_gflops(kind, where, count) for kind in formats}
+        done += 2
+        on_progress("timing", done, steps)
+        copy = _copy_gbps(where)
+        on_progress("timing", steps, steps)
+    for table in (plain_ms, fast_ms):
+        table["frame"] = table["W"] + table["G"]
+    if where.type == "cuda":
+        peak = torch.cuda.max_memory_allocated() / 1e6
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    how = f"{'compiled' if compiles else 'not compiled'} ({reason})"
+    name = torch.cuda.get_device_name() if where.type == "cuda" else f"{where.type}, {torch.get_num_threads()} threads"
+    return NeuralTable(
+        device=name,
+        plain=_name(plain),
+        fast=_name(dtype),
+        path=f"{how}, Winograd convolutions" if Convolutions.for_device(where, dtype).winograd else how,
+        batch_size=count,
+        warm_up_s=warm_up,
+        plain_ms=plain_ms,
+        fast_ms=fast_ms,
+        ceiling_gflops=ceilings,
+        copy_gbps=copy,
+        peak_mb=peak,
+    )
+
+
+def _seconds(call: Callable[[], object], where: Any) -> float:
+    """The shortest of some runs, after one to warm up."""
+    runs: list[float] = []
+    for _ in range(_REPEATS + 1):
+        start = time.perf_counter()
+        call()
+        wait_for(where)
+        runs.append(time.perf_counter() - start)
+        if sum(runs[1:]) > _ENOUGH_S:
+            break
+    return min(runs[1:])
+
+
+def _convolution_gflops(dtype: Any, where: Any, frames: int) -> float:
+    """The speed of the generator's commonest convolution alone: 3×3, 512 → 512 channels, 64², channels last.
+
+    On processors with its weights laid out beforehand, where that can be; for as many `frames` at once as are drawn.
+    """
+    import torch
+
+    from ...render.neural.fast import Convolutions
+
+    x = torch.randn(frames, 512, 64, 64, device=where).to(dtype, memory_format=torch.channels_last)
+    conv = Convolutions.for_device(where, dtype).plain(torch.randn(512, 512, 3, 3), None).to(where)
+    count = 4 if where.type == "cpu" else 16  # enough work for the clock
+
+    def run() -> None:
+        for _ in range(count):
+            conv(x)
+
+    return count * frames * 2 * 512 * 512 * 9 * 64**2 / 1e9 / _seconds(run, where)
+
+
+def _copy_gbps(where: Any) -> float:
+    """Bytes read and written a second by a copy that no cache holds."""
+    import torch
+
+    x = torch.empty(1 << 28, dtype=torch.uint8, device=where).fill_(1)
+    y = torch.empty_like(x)
+    return 2 * len(x) / 1e9 / _seconds(lambda: y.copy_(x), where)
+
+
+def _digits(value: float) -> str:
+    """Three of them, as far as they are before the point."""
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
+
+
+def _name(dtype: Any) -> str:
+    return {"torch.float32": "fp32", "torch.bfloat16": "bf16", "torch.float16": "fp16"}[str(dtype)]

@@ -1,0 +1,1 @@
+"""Mouth motion from the sound alone, with nothing to download."""

@@ -1,1 +1,0 @@
-"""A face posed by hand: sliders, copied expressions, keyframes."""

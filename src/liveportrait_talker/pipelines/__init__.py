@@ -1,0 +1,1 @@
+"""The jobs: talk, animate, edit."""

@@ -1,0 +1,146 @@
+"""`doctor`: what is installed, what can run, what is missing and the command that mends it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from .. import __version__
+from ..system.cache import cache_folder
+from ..system.devices import torch_device, torch_dtype
+from .engines import NODDING, RENDERING, SPEAKING, lacking
+
+# What the embedded renderer needs: module, package, what it is for.
+_NEEDED = (
+    ("numpy", "numpy", "arithmetic"),
+    ("av", "av", "FFmpeg's libraries: sound and video"),
+    ("PIL", "pillow", "pictures"),
+    ("pi_heif", "pi-heif", "HEIC pictures"),
+    ("cv2", "opencv-python-headless", "finding faces, sampling pictures"),
+    ("numba", "numba", "compiled drawing"),
+    ("tqdm", "tqdm", "progress bars"),
+)
+# What the networks and the other doors need besides.
+_OPTIONAL = (
+    ("torch", "torch", "the networks: pip install 'liveportrait-talker[neural]'"),
+    ("safetensors", "safetensors", "their weights: pip install 'liveportrait-talker[neural]'"),
+    ("omegaconf", "omegaconf", "inference.py: pip install 'liveportrait-talker[original]'"),
+)
+# System libraries that an import can miss, and what brings them on Debian and Ubuntu.
+_SYSTEM = {
+    "libGL.so": "apt-get install libgl1",
+    "libgthread": "apt-get install libglib2.0-0",
+    "libglib": "apt-get install libglib2.0-0",
+    "libEGL": "apt-get install libegl1",
+    "libGLESv2": "apt-get install libgles2",
+}
+
+
+def report() -> tuple[list[str], bool]:
+    """Lines to print, and whether the embedded renderer can run."""
+    lines = [
+        f"liveportrait-talker {__version__}, Python {platform.python_version()}, {platform.platform()}, "
+        f"{os.cpu_count()} processors"
+    ]
+    problems: list[str] = []
+    for module, package, use in _NEEDED:
+        trouble = _import_trouble(module)
+        if trouble is None:
+            lines.append(f"  ok       {package} {_version(module, package)}: {use}")
+        else:
+            problems.append(trouble)
+            lines.append(f"  missing  {package}: {use} ({trouble})")
+    checks: tuple[tuple[str, Callable[[], str | None]], ...] = (
+        ("H.264 and AAC encoders", _encoder_trouble),
+        ("compiled drawing", _compiler_trouble),
+    )
+    for what, check in checks:
+        trouble = None if problems else check()
+        lines.append(
+            f"  {'ok      ' if trouble is None else 'missing '} {what}{'' if trouble is None else f' ({trouble})'}"
+        )
+        if trouble is not None:
+            problems.append(trouble)
+    unkept = _cache_trouble()
+    if unkept is not None:
+        lines.append(f"  note     poses of reference videos are not kept between runs: {unkept}")
+    lines.append(
+        "renderer embedded: ready, needs no downloads"
+        if not problems
+        else f"renderer embedded: cannot run; {problems[0]}"
+    )
+    for module, package, use in _OPTIONAL:
+        here = find_spec(module) is not None
+        lines.append(
+            f"  {'ok      ' if here else 'absent  '} {package} {_version(module, package) if here else ''}: {use}"
+        )
+    for what, networks in (
+        ("renderer neural", RENDERING),
+        ("driver learned", SPEAKING),
+        ("--head-pose audio", NODDING),
+    ):
+        lack = lacking(networks, {})
+        lines.append(f"{what}: {_neural_note() if lack is None else f'not ready; {lack}'}")
+    return lines, not problems
+
+
+def _neural_note() -> str:
+    """What the networks would run on."""
+    device = torch_device()
+    return f"ready, on {device.type} in {str(torch_dtype('auto', device)).removeprefix('torch.')}"
+
+
+def _version(module: str, package: str) -> str:
+    """The package's version; the module's own where another package brings it, as with the builds of OpenCV."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return str(getattr(importlib.import_module(module), "__version__", "?"))
+
+
+def _import_trouble(module: str) -> str | None:
+    """None where `module` can be imported, else what to do."""
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        for library, command in _SYSTEM.items():
+            if library in str(error):
+                return f"{command}, for {library}"
+        return "pip install liveportrait-talker, or `make setup` in a checkout"
+    return None
+
+
+def _encoder_trouble() -> str | None:
+    from av.codec import Codec
+    from av.error import FFmpegError
+
+    for name in ("libx264", "aac"):
+        try:
+            Codec(name, "w")
+        except (FFmpegError, ValueError):
+            return f"this build of PyAV has no {name} encoder: pip install --force-reinstall --only-binary av av"
+    return None
+
+
+def _compiler_trouble() -> str | None:
+    try:
+        importlib.import_module("liveportrait_talker.render.embedded.renderer")
+    except (RuntimeError, OSError) as error:  # numba finds no place for what it compiles
+        return f"{error}: set NUMBA_CACHE_DIR to a folder that is writable"
+    return None
+
+
+def _cache_trouble() -> str | None:
+    folder: Path = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return f"{folder} is not writable ({error.strerror}): set LPT_CACHE to a folder that is"

@@ -1,0 +1,124 @@
+"""Keyframe files: expressions at points in time, and what the sliders do between them.
+
+JSON: a list of {"time": seconds, slider: value, …}. CSV: a header with `time` and sliders' names, an empty cell where
+a slider is left out. The second names of the flags (`yaw`) do as well. A slider moves from one keyframe that names it
+to the next, slow at both; before the first and after the last it is held, and one that no keyframe names stays where
+the edit has it.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import MediaError, OptionError
+from ..motion.smoothing import smoothstep
+from ..options.edit import EditOptions
+from ..options.sliders import sliders
+
+_LARGEST_FILE = 2**20  # bytes
+_LONGEST_S = 3600.0
+_HOLD_S = 0.2  # the last keyframe is shown for this long
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """What some sliders are at one time."""
+
+    seconds: float
+    values: dict[str, Any]
+    """Slider → number."""
+
+
+def read_keyframes(path: Path) -> tuple[Keyframe, ...]:
+    """The keyframes of a .json or .csv file, in order of time.
+
+    Raises:
+        MediaError: it cannot be read.
+        OptionError: it names what is no slider, or a value out of its range.
+    """
+    if not path.is_file():
+        raise MediaError(f"there is no keyframe file {path}.")
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise MediaError(f"{path} is too large for a keyframe file: at most 1 MB is read.")
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".csv":
+            rows: Any = _table(text)
+        else:
+            rows = json.loads(text)
+    except OSError as error:
+        raise MediaError(f"cannot read the keyframe file {path}: {error.strerror or error}.") from error
+    except (ValueError, csv.Error, RecursionError) as error:
+        raise MediaError(f"{path} is no keyframe file: it is neither JSON nor CSV that can be read.") from error
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        raise MediaError(f'{path} is no keyframe file: it must be a list of keyframes, such as [{{"time": 0}}].')
+    frames = [_keyframe(row, f"keyframe {k + 1} of {path.name}") for k, row in enumerate(rows)]
+    return tuple(sorted(frames, key=lambda frame: frame.seconds))
+
+
+def _table(text: str) -> list[dict[str, str]]:
+    """The rows of a CSV; with semicolons, as spreadsheets of many countries write them, a comma is a decimal point."""
+    lines = text.splitlines()
+    with_semicolons = bool(lines) and ";" in lines[0]
+    if with_semicolons:
+        lines = [line.replace(",", ".") for line in lines]
+    table = csv.DictReader(lines, delimiter=";" if with_semicolons else ",")
+    return [{name: cell for name, cell in row.items() if cell not in (None, "")} for row in table]
+
+
+def _keyframe(row: dict[Any, Any], where: str) -> Keyframe:
+    known = {s.name for s in sliders(EditOptions) if s.low is not None}
+    flags = {str(also).lstrip("-"): f.name for f in dataclasses.fields(EditOptions) if (also := f.metadata.get("also"))}
+    values: dict[str, Any] = {}
+    for key, value in row.items():
+        name = str(key).strip().replace("-", "_")
+        name = flags.get(name, name)
+        if name != "time" and name not in known:
+            raise OptionError(
+                f"{where} names {name!r}, which is no slider: there are time, {', '.join(sorted(known))}."
+            )
+        try:
+            values[name] = float(value)
+        except (TypeError, ValueError) as error:
+            raise OptionError(f"{where}: {name} {value!r} is not a number.") from error
+    seconds = values.pop("time", None)
+    if seconds is None or not 0 <= seconds <= _LONGEST_S:
+        raise OptionError(f"{where} needs a time, in seconds from 0 to {_LONGEST_S:g}.")
+    try:
+        EditOptions(sample=Path(), **values)  # checks the ranges, that of the sample's ratio too
+    except OptionError as error:
+        raise OptionError(f"{where}: {error}") from error
+    return Keyframe(seconds, values)
+
+
+def frame_count(keyframes: Sequence[Keyframe], fps: float) -> int:
+    """How many frames a clip of them has."""
+    return max(1, round((keyframes[-1].seconds + _HOLD_S) * fps))
+
+
+def edits(keyframes: Sequence[Keyframe], edit: EditOptions, fps: float) -> Iterator[EditOptions]:
+    """The expression in every frame of the clip; what no keyframe names is as in `edit`."""
+    times = np.arange(frame_count(keyframes, fps)) / fps
+    names = sorted({name for frame in keyframes for name in frame.values})
+    tracks: dict[str, Any] = {}
+    for name in names:
+        at = [frame.seconds for frame in keyframes if name in frame.values]
+        values = np.array([frame.values[name] for frame in keyframes if name in frame.values])
+        after = np.clip(np.searchsorted(at, times, side="right"), 1, len(at) - 1) if len(at) > 1 else None
+        if after is None:
+            tracks[name] = np.full(len(times), values[0])
+            continue
+        start, end = np.array(at)[after - 1], np.array(at)[after]
+        share = smoothstep(0, 1, np.clip((times - start) / np.maximum(end - start, 1e-9), 0, 1))
+        tracks[name] = values[after - 1] + share * (values[after] - values[after - 1])
+    for k in range(len(times)):
+        now: dict[str, Any] = {name: float(track[k]) for name, track in tracks.items()}
+        yield dataclasses.replace(edit, **now)

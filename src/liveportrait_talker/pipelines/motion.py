@@ -1,0 +1,155 @@
+"""From the options, a voice and a mouth to the whole motion of a face: head, blinks and gaze join the mouth."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import zlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..audio.loudness import loudness_db, speaking
+from ..driving.reference import reference_blinks, reference_head, reference_motion
+from ..face.relative import own_mouth, relative_to_source
+from ..face.tracked import TrackedSource
+from ..media import Waveform
+from ..motion import HeadTrack, LipKeypoints, MotionTrack, Mouth
+from ..motion.blink import natural_blinks
+from ..motion.classic import classic_head_pose
+from ..motion.gaze import idle_gaze
+from ..motion.head import natural_head_pose
+from ..motion.keyframes import keyframe_angles
+from ..motion.lips import mouth_controls
+from ..options.talk import PUPIL_RANGE, TalkOptions
+
+if TYPE_CHECKING:
+    from ..driving.sadtalker.networks import SadTalker
+
+log = logging.getLogger(__name__)
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with (stage, steps done, steps in all)."""
+
+_HEAD, _BLINK, _GAZE = range(3)  # streams of chance
+_CLOSELY = 25.0  # frames a second
+_SEEN_TO_MOVE = 0.02  # IOD, of the lips' opening
+
+
+def planned_motion(
+    source: TrackedSource,
+    voice: Waveform,
+    mouth: Mouth,
+    fps: float,
+    options: TalkOptions,
+    *,
+    sadtalker: Callable[[TalkOptions], SadTalker],
+    tell: OnProgress,
+) -> MotionTrack:
+    """Everything that moves while `mouth` speaks.
+
+    Args:
+        source: whose face it is.
+        voice: what is said: heads and blinks follow its pauses.
+        mouth: the driver's answer, one row a frame.
+        fps: frames a second.
+        options: see TalkOptions.
+        sadtalker: options → networks; asked only where the head is made from the voice.
+        tell: progress of what takes long.
+
+    Raises:
+        TalkerError: a reference cannot be read or shows nobody; the options make no sense for this source.
+    """
+    frames = len(mouth)
+    mouth = _scaled(mouth, source, fps, options.expression_scale)
+    # One stream of chance a channel: turning one off leaves the others as they were.
+    # Mixed with the picture, or two portraits side by side would blink in unison.
+    picture = zlib.crc32(source.footage[0].tobytes())
+
+    def rng(channel: int) -> np.random.Generator:
+        return np.random.default_rng([options.seed, picture, channel])
+
+    loudness = loudness_db(voice, fps)
+    voiced = speaking(loudness, fps)
+    # Few frames a second hear only pieces of it: before it is called silent it is listened to closely.
+    if not voiced.any() and not speaking(loudness_db(voice, _CLOSELY), _CLOSELY).any():
+        if source.is_still and _moves(mouth):
+            log.warning("no clear voice is heard in the sound; the mouth follows what there is.")
+        else:
+            log.warning("no voice is heard in the sound: the mouth stays at rest.")
+    head_pose = options.head_pose_for(source.is_still)
+    if head_pose == "still" and not source.is_still:
+        log.warning("a source video moves its own head: --still adds no motion to it, and takes none away.")
+    if head_pose == "synthetic" and options.head_style == "classic":
+        head = HeadTrack.turning(
+            classic_head_pose(mouth, fps, rng(_HEAD), smooth_variance=options.driving_smooth_observation_variance)
+        )
+    elif head_pose == "synthetic":
+        head = HeadTrack.turning(natural_head_pose(loudness, voiced, fps, rng(_HEAD)))
+    elif head_pose == "reference":
+        head = _reference_head(source, frames, fps, options, rng(_HEAD), tell)
+    elif head_pose == "audio":
+        from ..driving.sadtalker.head import audio_head  # brings torch
+
+        head = audio_head(sadtalker(options), voice, source, fps, rng(_HEAD), style=options.pose_style)
+    else:  # still, source: the source's own
+        head = HeadTrack.still(frames)
+    head = _on_keyframes(head.scaled(options.head_motion), options)
+    blinking = source.is_still if options.blink is None else options.blink
+    if options.ref_blink is not None:
+        seen = reference_motion(
+            options.ref_blink, max_seconds=options.max_seconds, on_frame=_told(tell, "following the blinks")
+        )
+        # Chance of the head: blinks and poses of one video start together.
+        start = rng(_HEAD)
+        blink = reference_blinks(seen.eye_ratios, seen.fps, fps, frames, start, from_zero=options.ref_frames_from_zero)
+    elif blinking:
+        blink = natural_blinks(frames, fps, rng(_BLINK), speaking=voiced, rate_per_minute=options.blink_rate)
+    else:
+        blink = np.zeros((frames, 2))
+    glancing = source.is_still if options.gaze is None else options.gaze == "natural"
+    gaze = idle_gaze(frames, fps, rng(_GAZE)) if glancing else np.zeros((frames, 2))
+    gaze = np.clip(gaze + np.array([options.pupil_x, options.pupil_y]) / PUPIL_RANGE, -1, 1)
+    return MotionTrack(fps=fps, head=head, blink=blink, gaze=gaze, mouth=mouth)
+
+
+def _reference_head(
+    source: TrackedSource, frames: int, fps: float, options: TalkOptions, rng: np.random.Generator, tell: OnProgress
+) -> HeadTrack:
+    assert options.ref_head_pose is not None  # TalkOptions saw to it
+    seen = reference_motion(
+        options.ref_head_pose, max_seconds=options.max_seconds, on_frame=_told(tell, "following the reference")
+    )
+    own = np.stack([source.faces[i].rotation_deg for i in source.frame_indices(frames, fps)])
+    turn = reference_head(seen.rotation_deg, seen.fps, own, fps, rng, from_zero=options.ref_frames_from_zero)
+    return HeadTrack.turning(turn)
+
+
+def _on_keyframes(head: HeadTrack, options: TalkOptions) -> HeadTrack:
+    """The head with the angles that were given in place of its own."""
+    angles = head.rotation_deg.astype(np.float64)
+    for axis, values in enumerate((options.pitch, options.yaw, options.roll)):
+        if values is not None:
+            angles[:, axis] = keyframe_angles(values, len(head))
+    return dataclasses.replace(head, rotation_deg=angles)
+
+
+def _moves(mouth: Mouth) -> bool:
+    """Whether a portrait's lips are seen to move."""
+    if isinstance(mouth, LipKeypoints):
+        mouth = mouth_controls(mouth)
+    return bool(np.ptp(mouth.values[:, 0]) > _SEEN_TO_MOVE)
+
+
+def _scaled(mouth: Mouth, source: TrackedSource, fps: float, scale: float) -> Mouth:
+    """The mouth's motion made larger or smaller about its rest, where the lips are shut."""
+    if scale == 1:
+        return mouth
+    if isinstance(mouth, LipKeypoints):
+        return LipKeypoints(scale * mouth.offsets)
+    return relative_to_source(scale * (mouth.values + own_mouth(source, len(mouth), fps)), source, fps)
+
+
+def _told(tell: OnProgress, stage: str) -> Callable[[int, int], None]:
+    return lambda done, total: tell(stage, done, total)

@@ -1,0 +1,1 @@
+"""The machine: cache, compiler, devices, locks, journals, cluster."""

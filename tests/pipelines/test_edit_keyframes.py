@@ -1,0 +1,77 @@
+"""Keyframe files: what is read, what is refused, and what happens between two keyframes."""
+
+from __future__ import annotations
+
+import json
+
+import av
+import numpy as np
+import pytest
+
+from liveportrait_talker.cli.main import main
+from liveportrait_talker.errors import TalkerError
+from liveportrait_talker.examples import PORTRAIT
+from liveportrait_talker.options.edit import EditOptions
+from liveportrait_talker.pipelines.edit_keyframes import Keyframe, edits, frame_count, read_keyframes
+
+
+def test_both_kinds_of_file_say_the_same(tmp_path):
+    (tmp_path / "k.json").write_text(json.dumps([{"time": 1, "smile": 1}, {"time": 0, "rotate-yaw": 5, "smile": 0}]))
+    (tmp_path / "k.csv").write_text("time,smile,rotate_yaw\n0,0,5\n1,1,\n")
+    wanted = (Keyframe(0, {"smile": 0, "rotate_yaw": 5}), Keyframe(1, {"smile": 1}))
+    assert read_keyframes(tmp_path / "k.json") == read_keyframes(tmp_path / "k.csv") == wanted
+    (tmp_path / "k.csv").write_text("time;smile;yaw\n0;0;5,0\n1,0;1;\n")
+    assert read_keyframes(tmp_path / "k.csv") == wanted
+
+
+def test_sliders_ease_from_one_to_the_next():
+    frames = (Keyframe(0.4, {"smile": 0}), Keyframe(1, {"blink": -10}), Keyframe(1.4, {"smile": 1}))
+    made = list(edits(frames, EditOptions(aaa=7), 10))
+    assert len(made) == frame_count(frames, 10) == 16
+    smile = np.array([edit.smile for edit in made])
+    assert (smile[:5] == 0).all() and (smile[14:] == 1).all() and smile[9] == pytest.approx(0.5)
+    steps = np.diff(smile[4:15])
+    assert (steps > 0).all() and steps[0] < steps[4] and steps[-1] < steps[4]  # slow at both ends
+    assert all(edit.blink == -10 and edit.aaa == 7 for edit in made)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "neither JSON nor CSV"),
+        ("{}", "must be a list"),
+        ("[]", "must be a list"),
+        ("[1]", "must be a list"),
+        ('[{"smile": 1}]', "needs a time"),
+        ('[{"time": -1}]', "needs a time"),
+        ('[{"time": 99999}]', "needs a time"),
+        ('[{"time": 0, "grin": 1}]', "'grin', which is no slider"),
+        ('[{"time": 0, "smile": 9}]', "--smile 9.0 is out of range"),
+        ('[{"time": 0, "smile": NaN}]', "out of range"),
+        ('[{"time": 0, "sample_ratio": 9}]', "out of range"),
+        ('[{"time": 0, "smile": "wide"}]', "is not a number"),
+        ('[{"time": 0, "smile": null}]', "is not a number"),
+        ("[" * 100_000, "neither JSON nor CSV"),
+    ],
+)
+def test_files_that_are_none(tmp_path, text, said):
+    path = tmp_path / "k.json"
+    path.write_text(text)
+    with pytest.raises(TalkerError) as told:
+        read_keyframes(path)
+    assert said in str(told.value) and "k.json" in str(told.value)
+    with pytest.raises(TalkerError, match="there is no keyframe file"):
+        read_keyframes(tmp_path / "none.json")
+
+
+def test_a_clip_through_the_command_line(tmp_path, capsys):
+    keys, out = tmp_path / "k.json", tmp_path / "clip.mp4"
+    keys.write_text(json.dumps([{"time": 0, "smile": 0, "rotate_yaw": 0}, {"time": 0.5, "smile": 1, "rotate_yaw": 9}]))
+    words = ["edit", str(PORTRAIT), "--keyframes", str(keys), "-o", str(out), "--max-size", "320", "--fps", "10"]
+    assert main([*words, "--renderer", "embedded", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["frames"], report["size"], report["renderer"]) == (7, [320, 320], "embedded")
+    with av.open(str(out)) as file:
+        assert "AI-generated" in file.metadata["title"] and not file.streams.audio
+        frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in file.decode(video=0)]
+    assert len(frames) == 7 and np.abs(frames[0] - frames[5]).mean() > np.abs(frames[5] - frames[6]).mean()

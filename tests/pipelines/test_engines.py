@@ -1,0 +1,215 @@
+"""Which renderer draws and which driver speaks: nothing falls back in silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from liveportrait_talker import OptionError, Talker, TalkOptions, WeightsError
+from liveportrait_talker.examples import PORTRAIT
+from liveportrait_talker.pipelines import engines as choices
+from liveportrait_talker.pipelines.engines import RENDERING, SPEAKING, choose_driver, choose_renderer, without_effect
+from liveportrait_talker.pipelines.networks import neural_networks
+from liveportrait_talker.weights import registry, store
+from liveportrait_talker.weights.integrity import write_receipt
+from sounds import syllables, write_wav
+
+
+@pytest.fixture(autouse=True)
+def empty_store(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("LPT_MODELS", str(tmp_path / "store"))
+    monkeypatch.setattr(choices, "find_spec", lambda name: object())  # torch is there
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def install(empty_store):
+    def put(*networks: str) -> None:
+        for name in networks:
+            store.converted_path(name).parent.mkdir(parents=True, exist_ok=True)
+            store.converted_path(name).touch()
+
+    return put
+
+
+def test_the_lists_name_every_network():
+    assert set(RENDERING) | set(SPEAKING) | set(choices.NODDING) == set(neural_networks())
+
+
+def test_auto_takes_neural_where_all_its_weights_are(install):
+    choice = choose_renderer(TalkOptions(), {})
+    assert choice.name == "embedded"
+    assert "its weights are not in" in choice.reason and "models download liveportrait;" in choice.reason
+    install(*RENDERING[:-1])
+    choice = choose_renderer(TalkOptions(), {})
+    assert choice.name == "embedded" and "the weights of retarget_lip are not in" in choice.reason
+    assert "models download liveportrait/stitching_retargeting_module;" in choice.reason
+    install(RENDERING[-1])
+    assert choose_renderer(TalkOptions(), {}) == choices.Choice("neural", "its weights are installed")
+    assert choose_renderer(TalkOptions(renderer="embedded"), {}).name == "embedded"
+
+
+def test_neural_without_weights_is_refused_with_the_command(install, monkeypatch):
+    with pytest.raises(WeightsError, match=r"neural renderer cannot run: .*models download liveportrait;"):
+        choose_renderer(TalkOptions(renderer="neural"), {})
+    install(*RENDERING)
+    assert choose_renderer(TalkOptions(renderer="neural"), {}).name == "neural"
+    monkeypatch.setattr(choices, "find_spec", lambda name: None)
+    with pytest.raises(WeightsError, match=r"PyTorch is not installed \(pip install 'liveportrait-talker\[neural\]'\)"):
+        choose_renderer(TalkOptions(renderer="neural"), {})
+    assert "PyTorch is not installed" in choose_renderer(TalkOptions(), {}).reason
+
+
+def test_the_commands_name_files_that_exist(install):
+    """Whatever is missing, the command that is shown would fetch exactly that."""
+    for absent in (RENDERING, SPEAKING, RENDERING[2:4], ("mappingnet",), ("sadtalker_audio2pose", "stitching")):
+        text = choices.lacking(absent, {})
+        assert text is not None
+        names = text.split("models download ")[1].split(";")[0].split()
+        fetched = {network for file in registry.select(names) for network in file.networks}
+        assert set(absent) <= fetched
+        assert {registry.holding(n).name for n in absent} == {f.name for f in registry.select(names)}
+
+
+def test_weights_of_ones_own_count(tmp_path):
+    own = {name: tmp_path / name for name in RENDERING}
+    assert choose_renderer(TalkOptions(), own).name == "neural"
+
+
+def test_the_driver_follows_the_renderer(install):
+    assert choose_driver(TalkOptions(), "embedded", {}).name == "signal"
+    choice = choose_driver(TalkOptions(), "neural", {})
+    assert choice.name == "signal" and "download sadtalker/v0.0.2-256 talker/mappingnet;" in choice.reason
+    with pytest.raises(WeightsError, match="learned driver cannot run"):
+        choose_driver(TalkOptions(driver="learned"), "embedded", {})
+    install(*SPEAKING)
+    assert choose_driver(TalkOptions(), "neural", {}).name == "learned"
+    assert choose_driver(TalkOptions(), "embedded", {}).name == "signal"
+    assert choose_driver(TalkOptions(driver="learned"), "embedded", {}).name == "learned"
+    assert choose_driver(TalkOptions(driver="signal"), "neural", {}).name == "signal"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"renderer": "embedded", "no_stitching": True}, "--no-stitching is about the neural renderer"),
+        ({"renderer": "embedded", "precision": "bf16"}, "--precision is about"),
+        ({"driver": "signal", "neutral_mouth": "first"}, "--neutral-mouth is about the learned driver"),
+        ({"renderer": "opengl"}, "--renderer opengl is not known"),
+        ({"pose_style": 3}, "--head-pose audio"),
+        ({"head_pose": "audio", "pose_style": 46}, "0 … 45"),
+        ({"yaw": (0.0, 50.0)}, "--yaw 50.0 is out of range"),
+        ({"roll": ()}, "--roll needs at least one"),
+        ({"ref_blink": "a.mp4", "blink": False}, "--ref-blink and --no-blink contradict"),
+        ({"ref_blink": "a.mp4", "blink_rate": 3.0}, "--ref-blink and --blink-rate contradict"),
+        ({"window_rows": 24}, "25 … 99"),
+        ({"no_crop": True, "crop_vx": 0.1}, "--crop-vx and --no-crop contradict"),
+        ({"yaw": "10"}, "--yaw '10' is not a number of degrees"),
+        ({"pitch": ("a",)}, "is not a number of degrees"),
+        ({"roll": [None]}, "is not a number of degrees"),
+        ({"fps": "5"}, "--fps '5' is not a number"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options, sentence):
+    with pytest.raises(OptionError, match=sentence):
+        TalkOptions(**options)
+
+
+def test_what_has_no_effect_is_said(tmp_path, caplog):
+    assert without_effect(TalkOptions(driving_multiplier=1.2, crop_scale=2.0), "embedded", "signal") == [
+        "--driving-multiplier",
+        "--crop-scale",
+    ]
+    assert without_effect(TalkOptions(crop_scale=2.0, crop=True), "embedded", "signal") == []
+    assert without_effect(TalkOptions(no_stitching=True), "neural", "signal") == []
+    learned = TalkOptions(neutral_mouth="first", window_rows=29, driving_smooth_observation_variance=1e-4)
+    assert len(without_effect(learned, "neural", "signal")) == 3 and not without_effect(learned, "embedded", "learned")
+    classic = TalkOptions(head_style="classic", driving_smooth_observation_variance=1e-4)
+    assert without_effect(classic, "embedded", "signal") == []
+    assert without_effect(TalkOptions(device="cpu"), "embedded", "signal") == ["--device"]
+    assert without_effect(TalkOptions(device="cpu"), "embedded", "learned") == []
+    voice = write_wav(tmp_path / "voice.wav", syllables(1))
+    next(Talker().frames(PORTRAIT, voice, TalkOptions(no_stitching=True)))
+    assert "--no-stitching: no effect with the embedded renderer and the signal driver." in caplog.text
+
+
+def test_a_talker_with_a_renderer_of_its_own_takes_no_other(tmp_path):
+    class Mine:
+        name = "mine"
+
+        def drive(self, voice, source, fps): ...
+
+    with pytest.raises(OptionError, match="contradict"):
+        next(
+            Talker(driver=Mine()).frames(
+                PORTRAIT, write_wav(tmp_path / "v.wav", syllables(1)), TalkOptions(driver="signal")
+            )
+        )
+    with pytest.raises(OptionError, match="contradict"):
+        next(
+            Talker(renderer=Mine()).frames(
+                PORTRAIT, write_wav(tmp_path / "v.wav", syllables(1)), TalkOptions(renderer="neural")
+            )
+        )
+
+
+def test_the_head_from_the_voice_needs_its_weights(tmp_path):
+    with pytest.raises(WeightsError, match="--head-pose audio cannot run: its weights are not in"):
+        next(Talker().frames(PORTRAIT, write_wav(tmp_path / "v.wav", syllables(1)), TalkOptions(head_pose="audio")))
+
+
+def test_a_corrupt_file_is_told_before_a_face_is_looked_for(install, empty_store, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+
+    def no_work(*given, **more):
+        raise AssertionError("a face was looked for")
+
+    monkeypatch.setattr("liveportrait_talker.pipelines.talk.track", no_work)
+    install(*RENDERING, *SPEAKING)  # empty files
+    voice = write_wav(tmp_path / "voice.wav", syllables(0.3))
+    for options, name in (
+        ({}, RENDERING[0]),
+        ({"renderer": "embedded", "driver": "learned"}, SPEAKING[0]),
+    ):
+        with pytest.raises(WeightsError, match=rf"{name}\.safetensors is (corrupt|cut short|empty)"):
+            next(Talker().frames(PORTRAIT, voice, TalkOptions(device="cpu", **options)))
+
+
+def test_networks_stay_from_video_to_video(monkeypatch):
+    torch = pytest.importorskip("torch")
+    from liveportrait_talker.render.neural import liveportrait
+    from liveportrait_talker.weights import importing
+
+    asked: list[str] = []
+
+    def loaded(name, build, **given):
+        asked.append(name)
+        return torch.nn.Identity()
+
+    monkeypatch.setattr(importing, "loaded", loaded)
+    monkeypatch.setattr(importing, "metadata", lambda name: {})
+    monkeypatch.setattr(liveportrait, "loaded", loaded)
+    equipment = choices.Equipment()
+    neural, learned = choices.Choice("neural", ""), choices.Choice("learned", "")
+    for given in ({}, {"neutral_mouth": "first", "window_rows": 29, "driving_multiplier": 1.2, "batch_size": 2}):
+        options = TalkOptions(device="cpu", precision="fp32", **given)
+        renderer, driver = equipment.renderer(neural, options), equipment.driver(learned, options)
+        assert sorted(asked) == sorted((*RENDERING, *SPEAKING))
+    assert renderer.settings.batch_size == 2 and "first" in repr(driver)
+    cpu = TalkOptions(device="cpu")
+    networks = equipment.sadtalker(cpu).load(choices.NODDING)
+    assert sorted(asked) == sorted(neural_networks()) and equipment.sadtalker(cpu) is networks
+    assert equipment.sadtalker(TalkOptions(device="auto")) is not networks, "one set in memory"
+    assert equipment.sadtalker(cpu) is not networks
+
+
+def test_a_file_that_was_cut_is_not_called_ready(install):
+    install(*RENDERING)
+    cut = store.converted_path("warping_module")
+    cut.write_bytes(b"0123456789")
+    write_receipt(cut, sha256="0" * 64, origin="test", trust="own")
+    assert choose_renderer(TalkOptions(), {}).name == "neural"
+    cut.write_bytes(b"01234")
+    choice = choose_renderer(TalkOptions(), {})
+    assert choice.name == "embedded" and "the weights of warping_module are not" in choice.reason

@@ -1,0 +1,105 @@
+"""The journal: whole after any kill, one run at a time, the same list in the end."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from liveportrait_talker.errors import MediaError
+from liveportrait_talker.system.journal import DONE, FAILED, Journal, read_entries, write_sorted
+
+
+def test_what_was_added_is_read_again(tmp_path):
+    path = tmp_path / "new" / "a.journal"
+    with Journal(path) as journal:
+        assert journal.entries == {}
+        journal.add("b", {"status": FAILED, "reason": "gone"})
+        journal.add("ä\n", {"status": DONE, "clips": [1, 2]})
+        journal.add("b", {"status": DONE})
+        inside = dict(journal.entries)
+    with Journal(path) as journal:
+        assert journal.entries == inside == {"b": {"status": DONE}, "ä\n": {"status": DONE, "clips": [1, 2]}}
+    assert read_entries(path) == inside
+    assert read_entries(tmp_path / "none") == {}
+
+
+def test_a_file_cut_anywhere_gives_the_whole_lines_and_goes_on(tmp_path):
+    path = tmp_path / "a.journal"
+    with Journal(path) as journal:
+        for number in range(3):
+            journal.add(f"k{number}", {"status": DONE, "n": number})
+    content = path.read_bytes()
+    for size in range(len(content) + 1):
+        path.write_bytes(content[:size])
+        with Journal(path) as journal:
+            whole = content[:size].count(b"\n")
+            assert sorted(journal.entries) == [f"k{n}" for n in range(whole)]
+            journal.add("next", {"status": DONE})
+        assert set(read_entries(path)) == {f"k{n}" for n in range(whole)} | {"next"}
+
+
+def test_a_spoilt_line_is_dropped_with_a_word(tmp_path, caplog):
+    path = tmp_path / "a.journal"
+    good = b'{"entry":{"status":"done"},"key":"%d"}\n'
+    path.write_bytes(good % 1 + b"\0\0\0\n[]\n" + b'{"entry":{},"key":"x"}\n' + good % 2)
+    with Journal(path) as journal:
+        assert set(journal.entries) == {"1", "2"}
+    assert "3 lines" in caplog.text
+
+
+def test_two_runs_do_not_share_it(tmp_path):
+    path = tmp_path / "a.journal"
+    code = f"from pathlib import Path\nfrom liveportrait_talker.system.journal import Journal\nJournal(Path({str(path)!r})).__enter__()"
+    with Journal(path), pytest.raises(MediaError, match="another run"):
+        Journal(path).__enter__()
+    with Journal(path):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "another run is working on" in done.stderr
+    with Journal(path):
+        pass
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path, monkeypatch):
+    path = tmp_path / "a.journal"
+
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Journal(path) as journal:
+        journal.add("a", {"status": DONE})
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)  # where delayed allocation tells it
+            with pytest.raises(MediaError, match="disk is full"):
+                journal.add("b", {"status": DONE})
+        assert set(journal.entries) == {"a"}
+        journal.add("c", {"status": DONE})
+    assert set(read_entries(path)) == {"a", "c"}
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(MediaError, match="cannot be written"):
+        Journal(tmp_path / "file" / "a.journal").__enter__()
+
+
+def test_the_list_is_sorted_whole_and_always_the_same(tmp_path, monkeypatch):
+    path = tmp_path / "a.jsonl"
+    entries = {"b": {"status": DONE, "n": 1}, "a": {"status": FAILED, "reason": "x"}}
+    write_sorted(path, entries)
+    first = path.read_bytes()
+    write_sorted(path, dict(reversed(entries.items())))
+    assert path.read_bytes() == first
+    assert [json.loads(line)["key"] for line in first.splitlines()] == ["a", "b"]
+
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(MediaError, match="disk is full"):
+        write_sorted(path, {})
+    assert path.read_bytes() == first and not list(tmp_path.glob(".*"))

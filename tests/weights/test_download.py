@@ -1,0 +1,414 @@
+"""Downloads, against a real server on this machine that drops, cuts, corrupts and refuses."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from liveportrait_talker.errors import WeightsError
+from liveportrait_talker.system import partial_files
+from liveportrait_talker.weights import registry, store
+from liveportrait_talker.weights.download import download
+from liveportrait_talker.weights.integrity import read_receipt
+from liveportrait_talker.weights.transfer import SourceError, _opener, _Redirects
+
+NAME = "liveportrait/motion_extractor"
+FILE = "/motion_extractor.pth"
+
+
+def left(folder: Path) -> list[str]:
+    """Partial files that are still there."""
+    return sorted(p.name for p in folder.rglob("*.part*"))
+
+
+def test_a_file_comes_and_is_not_fetched_twice(server, naps, release, payload, store_folder):
+    server.files[FILE] = payload
+    release(payload, server.address + FILE)
+    seen: list[tuple[str, int, int]] = []
+    path = download(NAME, on_progress=lambda *step: seen.append(step), patience=naps.patience)
+    assert path == store_folder / "liveportrait" / "motion_extractor.pth"
+    assert path.read_bytes() == payload
+    assert not left(store_folder)
+    fetched = [step for step in seen if step[0] == f"download {NAME}"]
+    assert fetched[-1] == (f"download {NAME}", len(payload), len(payload))
+    assert [d for _, d, _ in fetched] == sorted(d for _, d, _ in fetched)
+    receipt = read_receipt(path)
+    assert receipt is not None and receipt.trust == "published"
+    download(NAME, patience=naps.patience)
+    assert len(server.requests) == 1 and not naps.taken
+
+
+def test_a_dropped_connection_is_gone_on_with(server, naps, release, payload):
+    server.files[FILE] = payload
+    server.script = ["drop:300000", "drop:200000"]
+    release(payload, server.address + FILE)
+    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert server.requests == [(FILE, None, None), (FILE, "bytes=300000-", '"one"'), (FILE, "bytes=500000-", '"one"')]
+    assert naps.taken == [1.0, 1.0]  # each attempt gained something
+
+
+def test_attempts_without_gain_back_off_and_end(server, naps, release, payload):
+    server.files[FILE] = payload
+    server.script = ["500", "502", "503", "504", "500", "500"]
+    release(payload, server.address + FILE)
+    with pytest.raises(WeightsError, match=r"could not get liveportrait/motion_extractor: 127\.0\.0\.1.* answers 500"):
+        download(NAME, patience=naps.patience)
+    assert naps.taken == [1.0, 2.0, 4.0, 8.0]
+    assert len(server.requests) == 5
+
+
+def test_a_server_that_stalls_is_asked_again(server, naps, release, payload):
+    server.files[FILE] = payload
+    server.script = ["stall:1"]
+    release(payload, server.address + FILE)
+    assert download(NAME, patience=replace(naps.patience, timeout=0.2)).read_bytes() == payload
+    assert naps.taken == [1.0]
+
+
+def test_a_server_that_is_not_there(naps, release, payload):
+    release(payload, "http://127.0.0.1:9" + FILE)
+    with pytest.raises(
+        WeightsError, match=r"127\.0\.0\.1/motion_extractor\.pth cannot be reached .*Try again, or fetch http"
+    ):
+        download(NAME, patience=naps.patience)
+    assert naps.taken == [1.0, 2.0, 4.0, 8.0]
+
+
+def test_pauses_are_jittered_and_bounded():
+    from liveportrait_talker.weights.transfer import Patience
+
+    taken: list[float] = []
+    for chance in (0.0, 1.0):
+        patience = Patience(sleep=taken.append, chance=lambda c=chance: c)
+        patience.pause(3, 0.0)
+        patience.pause(30, 0.0)
+    assert taken == [2.0, 30.0, 4.0, 60.0]
+
+
+def test_retry_after_is_honoured(server, naps, release, payload):
+    server.files[FILE] = payload
+    server.script = ["429:7", "503:Thu, 01 Jan 1970 00:00:00 GMT"]
+    release(payload, server.address + FILE)
+    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert naps.taken == [7.0, 2.0]
+
+
+def test_a_server_that_asks_for_too_long_a_wait_is_left(server, mirror, naps, release, payload):
+    server.files[FILE] = mirror.files[FILE] = payload
+    server.script = ["429:3600"]
+    release(payload, server.address + FILE, mirror.address + FILE)
+    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert not naps.taken and len(mirror.requests) == 1
+
+
+def test_the_next_mirror_is_tried_and_404_not_repeated(server, mirror, naps, release, payload):
+    mirror.files[FILE] = payload
+    release(payload, server.address + FILE, mirror.address + FILE)
+    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert len(server.requests) == len(mirror.requests) == 1 and not naps.taken
+
+
+def test_a_part_from_one_mirror_is_finished_from_another(server, mirror, naps, release, payload):
+    server.files[FILE] = mirror.files[FILE] = payload
+    server.script = ["drop:400000", "404"]
+    release(payload, server.address + FILE, mirror.address + FILE)
+    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert mirror.ranges() == ["bytes=400000-"]
+
+
+def test_a_part_from_an_earlier_run_is_gone_on_with(server, naps, release, payload, store_folder):
+    server.files[FILE] = payload
+    server.script = ["drop:600000", "404"]
+    release(payload, server.address + FILE)
+    with pytest.raises(WeightsError, match="What came so far is kept: try again"):
+        download(NAME, patience=naps.patience)
+    assert left(store_folder) == ["motion_extractor.pth.part", "motion_extractor.pth.part.json"]
+    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert server.ranges()[-1] == "bytes=600000-"
+
+
+def test_a_server_without_ranges_starts_anew(server, naps, release, payload):
+    server.files[FILE] = payload
+    server.script = ["drop:300000", "whole"]
+    release(payload, server.address + FILE)
+    assert download(NAME, patience=naps.patience).read_bytes() == payload
+
+
+def test_a_file_that_changed_in_between_is_not_mixed(server, naps, release, payload):
+    old = bytes(len(payload))
+    server.files[FILE] = old
+    server.script = ["drop:300000", "404:"]
+    release(payload, server.address + FILE)
+    with pytest.raises(WeightsError):
+        download(NAME, patience=naps.patience)
+    server.files[FILE] = payload
+    server.script = ['new:"two"']
+    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert server.requests[-1] == (FILE, "bytes=300000-", '"one"') and len(server.requests) == 3
+
+
+def test_a_mixture_is_found_by_its_sum_and_fetched_anew(server, naps, release, payload):
+    server.files[FILE] = bytes(len(payload))
+    server.script = ["drop:300000", "404:"]
+    release(payload, server.address + FILE)
+    with pytest.raises(WeightsError):
+        download(NAME, patience=naps.patience)
+    server.files[FILE], server.tag = payload, '"two"'
+    server.script = ["ignoreif"]  # the server goes on with its new file as if it were the old one
+    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert server.ranges()[-2:] == ["bytes=300000-", None]
+
+
+@pytest.mark.parametrize("word", ["wrongrange", "416"])
+def test_another_piece_than_asked_for_is_dropped(server, naps, release, payload, word):
+    server.files[FILE] = payload
+    server.script = ["drop:300000", word]
+    release(payload, server.address + FILE)
+    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert server.ranges() == [None, "bytes=300000-", None]
+
+
+def test_a_weak_tag_does_not_vouch_for_bytes(server, naps, release, payload):
+    server.files[FILE], server.tag = payload, 'W/"one"'
+    server.script = ["drop:300000"]
+    release(payload, server.address + FILE, summed=False)
+    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert server.ranges() == [None, None]
+
+
+def test_a_wrong_sum_is_refused_and_nothing_is_kept(server, naps, release, payload, store_folder):
+    server.files[FILE] = payload[:-1] + b"?"
+    file = release(payload, server.address + FILE)
+    with pytest.raises(WeightsError, match=f"sent a wrong file: its sha256 is .*, not the {file.sha256}"):
+        download(NAME, patience=naps.patience)
+    assert not left(store_folder) and not store.released_path(file).exists()
+    assert len(server.requests) == 1
+
+
+def test_a_corrupt_mirror_does_not_spoil_the_next(server, mirror, naps, release, payload):
+    server.files[FILE], mirror.files[FILE] = payload[:-1] + b"?", payload
+    release(payload, server.address + FILE, mirror.address + FILE)
+    assert download(NAME, patience=naps.patience).read_bytes() == payload
+
+
+def test_a_file_of_another_size_is_not_even_fetched(server, naps, release, payload):
+    server.files[FILE] = payload
+    server.script = ["cut:1000"]
+    release(payload, server.address + FILE)
+    with pytest.raises(WeightsError, match="has a file of 1,000 bytes where 900,002 are published"):
+        download(NAME, patience=naps.patience)
+
+
+def test_never_more_than_the_known_size(server, naps, release, payload, store_folder):
+    server.files[FILE] = payload
+    server.script = ["endless"]
+    release(payload, server.address + FILE)
+    with pytest.raises(WeightsError, match="sends more than 900,002 bytes"):
+        download(NAME, patience=naps.patience)
+    assert not left(store_folder)
+
+
+def test_never_more_than_the_limit_where_no_size_is_known(server, naps, release, payload, monkeypatch):
+    monkeypatch.setattr("liveportrait_talker.weights.transfer.LARGEST", 500_000)
+    server.files[FILE] = payload
+    release(payload, server.address + FILE, summed=False)
+    with pytest.raises(WeightsError, match=r"more than the 500,000"):
+        download(NAME, patience=naps.patience)
+    server.script = ["endless"]
+    with pytest.raises(WeightsError, match=r"sends more than 500,000"):
+        download(NAME, patience=naps.patience)
+
+
+def test_trust_on_first_use_holds_the_file_to_its_first_sum(server, naps, release, payload, caplog):
+    server.files[FILE] = payload
+    file = release(payload, server.address + FILE, summed=False)
+    path = download(NAME, patience=naps.patience)
+    assert "no sum is published" in caplog.text
+    assert store.verify(NAME)[0].state == "unchanged"
+    path.unlink()
+    server.files[FILE] = payload[:-1] + b"?"
+    with pytest.raises(WeightsError, match="sent a wrong file"):
+        download(NAME, patience=naps.patience)
+    assert not store.released_path(file).exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"<!DOCTYPE html><html>log in first</html>", "is a web page, not weights"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "is a Git LFS pointer"),
+        (b"", "is empty"),
+    ],
+)
+def test_what_is_no_weights_file_is_not_trusted_on_first_use(server, naps, release, body, said):
+    server.files[FILE] = body
+    release(body, server.address + FILE, summed=False)
+    with pytest.raises(WeightsError, match=said):
+        download(NAME, patience=naps.patience)
+
+
+def test_a_corrupt_file_in_the_store_is_fetched_again(server, naps, release, payload):
+    server.files[FILE] = payload
+    release(payload, server.address + FILE)
+    path = download(NAME, patience=naps.patience)
+    path.write_bytes(payload[:1000])
+    assert download(NAME, patience=naps.patience).read_bytes() == payload
+
+
+@pytest.mark.parametrize("variable", ["LPT_OFFLINE", "HF_HUB_OFFLINE"])
+def test_offline_asks_nobody(server, naps, release, payload, monkeypatch, variable):
+    server.files[FILE] = payload
+    release(payload, server.address + FILE)
+    monkeypatch.setenv(variable, "1")
+    for base in (None, server.address):
+        with pytest.raises(WeightsError, match=f"{variable} switches the network off.*models import DIR"):
+            download(NAME, base=base, patience=naps.patience)
+    assert not server.requests
+    monkeypatch.delenv(variable)
+    path = download(NAME, patience=naps.patience)
+    monkeypatch.setenv(variable, "1")
+    assert download(NAME) == path  # what is here needs no network
+
+
+@pytest.mark.parametrize("place", ["/liveportrait/base_models/motion_extractor.pth", FILE])
+def test_from_an_address(server, naps, release, payload, place):
+    server.files["/mirror" + place] = payload
+    release(payload)
+    assert download(NAME, base=server.address + "/mirror/", patience=naps.patience).read_bytes() == payload
+
+
+@pytest.mark.parametrize("place", ["liveportrait/base_models/motion_extractor.pth", "motion_extractor.pth"])
+def test_from_a_folder_even_offline(tmp_path, release, payload, monkeypatch, place):
+    monkeypatch.setenv("LPT_OFFLINE", "1")
+    source = tmp_path / "usb" / place
+    source.parent.mkdir(parents=True)
+    source.write_bytes(payload)
+    release(payload)
+    assert download(NAME, base=tmp_path / "usb").read_bytes() == payload
+    store.released_path(registry.find(NAME)).unlink()
+    source.write_bytes(payload[:-1] + b"?")
+    with pytest.raises(WeightsError, match=r"wrong file.*models import DIR takes files of your own"):
+        download(NAME, base=tmp_path / "usb")
+
+
+@pytest.mark.parametrize("base", ["ftp://example.org/x", "file:///etc", "https://", "/no/such/folder"])
+def test_from_something_else_is_refused(release, payload, base):
+    release(payload)
+    with pytest.raises(WeightsError, match="is no folder and no http"):
+        download(NAME, base=base)
+
+
+def test_the_hub_can_be_another_endpoint(server, naps, release, payload, monkeypatch):
+    server.files["/a/b.pth"] = payload
+    release(payload, "https://huggingface.co/a/b.pth")
+    monkeypatch.setenv("HF_ENDPOINT", server.address + "/")
+    assert download(NAME, patience=naps.patience).read_bytes() == payload
+
+
+def test_redirects_are_followed_but_not_to_files(server, mirror, naps, release, payload):
+    mirror.files["/x"] = payload
+    server.script = [f"to:{mirror.address}/x"]
+    release(payload, server.address + FILE)
+    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    store.released_path(registry.find(NAME)).unlink()
+    for target in ("file:///etc/passwd", "ftp://127.0.0.1/x"):
+        server.script = [f"to:{target}"]
+        with pytest.raises(WeightsError, match=r"not followed|answers 302"):
+            download(NAME, patience=naps.patience)
+
+
+def test_redirects_never_leave_https():
+    import urllib.request
+
+    request = urllib.request.Request("https://example.org/a")
+    with pytest.raises(SourceError, match="from https to http"):
+        _Redirects().redirect_request(request, None, 302, "Found", {}, "http://example.org/b")
+    further = _Redirects().redirect_request(request, None, 302, "Found", {}, "https://example.org/b")
+    assert further is not None and further.full_url == "https://example.org/b"
+
+
+def test_certificates_are_checked_and_no_other_scheme_opens():
+    import ssl
+    import urllib.request
+
+    opener = _opener()
+    https = next(h for h in opener.handlers if isinstance(h, urllib.request.HTTPSHandler))
+    assert https._context.verify_mode == ssl.CERT_REQUIRED and https._context.check_hostname
+    for address in ("file:///etc/passwd", "ftp://127.0.0.1/x", "data:,x"):
+        with pytest.raises(OSError, match="unknown url type"):
+            opener.open(address)
+
+
+def test_a_full_disk_is_said_before_and_while_writing(server, naps, release, payload, monkeypatch, store_folder):
+    server.files[FILE] = payload
+    release(payload, server.address + FILE)
+
+    class Usage:
+        free = 1000
+
+    with monkeypatch.context() as patch:
+        patch.setattr(partial_files.shutil, "disk_usage", lambda _: Usage)
+        with pytest.raises(WeightsError, match=r"the disk is full: 1 MB are needed.*LPT_MODELS"):
+            download(NAME, patience=naps.patience)
+
+    class Full:
+        def write(self, _: bytes) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    part = store_folder / "x.part"
+    part.write_bytes(b"x")
+    with pytest.raises(WeightsError, match="the disk is full: the file does not fit"):
+        partial_files.write(Full(), b"y", part)  # type: ignore[arg-type]
+    assert not part.exists()
+
+
+def test_a_store_that_cannot_be_written_is_named(release, payload, monkeypatch, tmp_path):
+    release(payload)
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    monkeypatch.setenv("LPT_MODELS", str(blocker))
+    with pytest.raises(WeightsError, match=r"cannot write in .*set LPT_MODELS"):
+        download(NAME)
+
+
+def test_unknown_names_list_what_exists():
+    with pytest.raises(WeightsError, match=r"no weights named 'nonsense': the names are liveportrait/appearance"):
+        download("nonsense")
+
+
+def test_threads_fetch_one_file_once(server, naps, release, payload):
+    server.files[FILE], server.slow = payload, 0.01
+    release(payload, server.address + FILE)
+    paths: list[Any] = []
+    threads = [threading.Thread(target=lambda: paths.append(download(NAME, patience=naps.patience))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(server.requests) == 1 and len(set(paths)) == 1
+    assert paths[0].read_bytes() == payload
+
+
+def test_processes_fetch_one_file_once(server, release, payload, store_folder):
+    server.files[FILE], server.slow = payload, 0.02
+    file = release(payload)
+    code = (
+        "import dataclasses, sys\n"
+        "from liveportrait_talker.weights import registry\n"
+        "from liveportrait_talker.weights.download import download\n"
+        f"file = dataclasses.replace(registry.find({NAME!r}), size={file.size}, sha256={file.sha256!r})\n"
+        "registry.FILES = (file,)\n"
+        f"download({NAME!r}, base={server.address!r})\n"
+    )
+    server.files["/liveportrait/base_models" + FILE] = payload
+    running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+    assert [process.wait(30) for process in running] == [0, 0, 0]
+    assert store.released_path(file).read_bytes() == payload
+    assert len(server.requests) == 1 and not left(store_folder)

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "liveportrait_talker"
 
 # Each room may import what stands in an earlier line, and itself.
 ORDER = [
-    {"errors"},
+    {"errors", "arrays", "progress"},
     {"examples", "system", "motion"},
     {"options", "media", "weights"},
     {"audio", "face"},

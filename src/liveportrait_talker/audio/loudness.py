@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Floats32
 from ..media.waveform import Waveform
 from ..motion.smoothing import moving_average
 
@@ -19,10 +20,8 @@ _FLOOR_SHARE = 0.3  # and at least this share of the way up from the background
 _STEADY_DB = (5.0, 9.0)  # a sound which varies less than this is noise, not a voice
 _BRIDGE_S = 0.12  # stops and weak syllables shorter than twice this are still speech
 
-Floats = npt.NDArray[np.float32]
 
-
-def loudness_db(voice: Waveform, fps: float) -> Floats:
+def loudness_db(voice: Waveform, fps: float) -> Floats32:
     """RMS of the 300–3000 Hz band in dB re full scale: float32 (T,), T = `voice.frame_count(fps)`.
 
     Each frame is weighed by a Hann window of two frames' length about its own middle. Values are floored at
@@ -47,11 +46,11 @@ def loudness_db(voice: Waveform, fps: float) -> Floats:
         spectrum = np.fft.rfft(cut * hann, axis=1)[:, band]
         power[first : first + len(cut)] = np.square(np.abs(spectrum)).sum(axis=1) * scale
     decibel = 10.0 * np.log10(power + 1e-18)
-    floored: Floats = np.maximum(decibel, decibel.max() - _RANGE_DB).astype(np.float32)
+    floored: Floats32 = np.maximum(decibel, decibel.max() - _RANGE_DB).astype(np.float32)
     return floored
 
 
-def speaking(loudness: npt.NDArray[np.floating[Any]], fps: float) -> Floats:
+def speaking(loudness: npt.NDArray[np.floating[Any]], fps: float) -> Floats32:
     """How surely a voice speaks, 0…1, float32 (T,), from its `loudness_db` (T,).
 
     Only differences of level count, so quiet recordings read like loud ones. The threshold lies 32 dB below the

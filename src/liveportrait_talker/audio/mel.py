@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Floats64
 from ..media.waveform import Waveform
 
 SAMPLE_RATE = 16_000  # Hz
@@ -27,8 +28,6 @@ _LOWEST_HZ, _HIGHEST_HZ = 55.0, 7600.0
 _FLOOR = 1e-5  # −100 dB
 _BLOCK_ROWS = 1024  # rows transformed at once: a few MB, however long the voice
 
-Array = npt.NDArray[np.float64]
-
 
 def whole_frames(samples: int, fps: float = FPS) -> tuple[int, int]:
     """(samples kept, video frames) of a sound of `samples`: the frames it fills completely, maybe none."""
@@ -37,7 +36,7 @@ def whole_frames(samples: int, fps: float = FPS) -> tuple[int, int]:
     return int(frames * per_frame), frames
 
 
-def mel_rows(voice: Waveform, frames: int, fps: float = FPS) -> Array:
+def mel_rows(voice: Waveform, frames: int, fps: float = FPS) -> Floats64:
     """Mel rows (M, 80) float64 in −4…4, low bands first, of the first `frames` video frames of `voice`.
 
     The sound is cut or padded with silence to that length first; M = 1 + samples // 200. Digital silence is
@@ -101,10 +100,10 @@ def mel_basis() -> npt.NDArray[np.float32]:
     return basis
 
 
-def _mel_from_hz(hz: Array) -> Array:
+def _mel_from_hz(hz: Floats64) -> Floats64:
     """Slaney's scale: linear up to 1000 Hz, logarithmic above."""
     return np.where(hz < 1000.0, 3.0 * hz / 200.0, 15.0 + 27.0 * np.log(np.maximum(hz, 1.0) / 1000.0) / np.log(6.4))
 
 
-def _hz_from_mel(mel: Array) -> Array:
+def _hz_from_mel(mel: Floats64) -> Floats64:
     return np.where(mel < 15.0, mel * 200.0 / 3.0, 1000.0 * np.exp((mel - 15.0) * np.log(6.4) / 27.0))

@@ -16,10 +16,11 @@ from typing import Any
 
 from .. import __version__
 from ..errors import MediaError, OptionError
+from ..progress import OnProgress
 from ..system import journal as status
 from ..system.journal import Entry, Journal, read_entries
 from .jobs import read_jobs
-from .work import DONE, FAILED, HERE, LEFT, TO_DO, JobOutcome, OnProgress, RenderJob, Runner, in_order
+from .work import DONE, FAILED, HERE, LEFT, TO_DO, JobOutcome, RenderJob, Runner, in_order
 
 log = logging.getLogger(__name__)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import MediaError, TalkerError, WeightsError
 from ..options.talk import TalkOptions
+from ..progress import OnProgress, ignore_progress
 from ..system.partial_files import is_full
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OnProgress = Callable[[str, int, int], None]
-"""Called with (stage, steps done, steps in all)."""
 
 DONE, HERE, FAILED, TO_DO, LEFT = "done", "was here", "failed", "to do", "left"
 """States of a job: made now; made by an earlier run; not made; what a dry run would make; not reached."""
@@ -167,7 +166,7 @@ class TalkerWorker:
         self.talker = self.talker or Talker()
         if job.fresh:  # the worker before may have died between the video and its answer
             job = dataclasses.replace(job, overwrite=True)
-        return render_job(job, self.talker, lambda stage, done, total: None)
+        return render_job(job, self.talker, ignore_progress)
 
 
 def lost(job: RenderJob, reason: str) -> JobOutcome:

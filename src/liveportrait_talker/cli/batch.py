@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ..batch.run import Stopped, run_batch
-from ..batch.work import DONE, FAILED, HERE, JobOutcome, OnProgress, RenderJob, Runner, TalkerWorker, in_order, lost
+from ..batch.work import DONE, FAILED, HERE, JobOutcome, RenderJob, Runner, TalkerWorker, in_order, lost
 from ..errors import MediaError, OptionError
+from ..progress import OnProgress, ignore_progress
 from ..system.ray_cluster import Cluster, add_cluster_options, cluster_of
 from .console import print_out, say
 
@@ -48,7 +49,7 @@ def add_batch_parser(verbs: Any, common: argparse.ArgumentParser, bars: Progress
     add("--json", action="store_true", help="print a machine-readable report on standard output")
     add("--report", type=Path, metavar="FILE", help="write that report to a .json file, too")
     add_cluster_options(parser)
-    show = bars or (lambda quiet: nullcontext(lambda stage, done, total: None))
+    show = bars or (lambda quiet: nullcontext(ignore_progress))
     parser.set_defaults(run=lambda arguments: _batch(arguments, show))
 
 

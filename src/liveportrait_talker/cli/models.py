@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WeightsError
+from ..progress import OnProgress, ignore_progress
 from ..weights import registry, store
 from ..weights.importing import Imported, ImportReport, import_folder
 from ..weights.integrity import FIRST_USE, OWN
@@ -18,7 +19,6 @@ from ..weights.store import Installed, Verdict
 from .console import print_out
 
 Writer = Callable[[str], None]
-OnProgress = Callable[[str, int, int], None]
 Progress = Callable[[bool], AbstractContextManager[OnProgress]]
 EXIT_MISTAKE = 2
 
@@ -95,7 +95,7 @@ def add_models_parser(verbs: Any, common: argparse.ArgumentParser, progress: Pro
     inner = models.add_subparsers(title="commands", metavar="COMMAND", required=True)
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--json", action="store_true", help="print a machine-readable report on standard output")
-    show = progress or (lambda quiet: nullcontext(lambda stage, done, total: None))
+    show = progress or (lambda quiet: nullcontext(ignore_progress))
 
     def add(name: str, text: str, run: Callable[[argparse.Namespace, Writer, OnProgress], tuple[Any, bool]]) -> Any:
         parser = inner.add_parser(name, parents=[common, shared], help=text, description=text[0].upper() + text[1:])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EndedEarly, OptionError
+from ..progress import OnProgress, ignore_progress
 from ..system.devices import DEVICES, require_torch
 from ..system.ray_cluster import Cluster, add_cluster_options, cluster_of
 from ..training.download import DownloadOptions, download
@@ -20,14 +21,13 @@ from ..training.fetch import FetchPolicy
 from ..training.options import PRECISIONS, ExtractOptions, Problem, Split, TrainOptions
 from .console import print_out
 
-OnProgress = Callable[[str, int, int], None]
 Progress = Callable[[bool], AbstractContextManager[OnProgress]]
 _MB = 1_000_000
 
 
 def add_training_parsers(verbs: Any, common: argparse.ArgumentParser, bars: Progress | None = None) -> None:
     """Add the verbs to the command line. `bars(quiet)` makes what shows progress; none by default."""
-    show = bars or (lambda quiet: nullcontext(lambda stage, done, total: None))
+    show = bars or (lambda quiet: nullcontext(ignore_progress))
     dataset = verbs.add_parser("dataset", help="make training data from videos")
     inner = dataset.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_download(inner, common, show)

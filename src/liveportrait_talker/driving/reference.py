@@ -8,12 +8,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Floats
 from ..face.ratios import eye_ratios
 from ..face.tracked import forth_and_back
 from ..face.tracker import track
@@ -22,7 +22,6 @@ from ..motion.smoothing import moving_average, smoothstep
 from ..system.cache import cache_folder
 
 log = logging.getLogger(__name__)
-Floats = npt.NDArray[np.floating[Any]]
 
 COMFORTABLE_DEG = np.array([7.5, 9.0, 7.5])  # pitch, yaw, roll that any portrait bears
 _EASE_S = 0.4  # from the source's own pose into the reference's motion

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Floats
 from ..face.measurements import face_readings
 from ..face.relative import relative_to_source
 from ..face.tracked import TrackedSource
@@ -22,7 +21,6 @@ from ..motion.track import HeadTrack, MotionTrack, MouthControls
 from .reference import COMFORTABLE_DEG
 
 log = logging.getLogger(__name__)
-Floats = npt.NDArray[np.floating[Any]]
 
 _SMOOTH_S = 0.12  # FaceMesh trembles: head, look and brows are averaged over this
 _WIDEST_SHIFT, _WIDEST_ZOOM = 0.22, 0.10  # IOD, ratio: a head moved further drags the background along

@@ -6,18 +6,14 @@ Source: spec liveportrait.md §15.2 (what a slider means), embedded.md §5 (what
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Floats
 from ..motion.face_measurements import FaceReadings
 from ..motion.rotation import swap_convention
 from ..motion.track import HeadTrack, MotionTrack, MouthControls
 from ..options.sliders import ExpressionEdit
 from .retargeting import LOOK, Rest, closure, mouth_controls
-
-Floats = npt.NDArray[np.floating[Any]]
 
 # IOD at a slider's ends.
 _AAA_UNITS = 290.0  # of `aaa` that are 1 IOD of opening (motion.lips)

@@ -6,14 +6,10 @@ Source: spec talker.md §6. Points are px, x right, y down; left is the picture'
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
-Array = npt.NDArray[np.float64]
-Floats = npt.NDArray[np.floating[Any]]
+from ..arrays import Floats, Floats64, Image
 
 ALIGNED_SIZE = 224
 FACE_SIZE = 256
@@ -46,9 +42,9 @@ _FIXED_ONE = float(1 << 22)
 _STANDARD_SIZE = 102.0  # px of the aligned picture per unit of the standard face
 
 
-def ibug68(landmarks: Floats) -> Array:
+def ibug68(landmarks: Floats) -> Floats64:
     """iBUG's points (..., 68, 2) from MediaPipe's (..., 478, 2 or 3), in the same px (§6.1)."""
-    points: Array = np.asarray(landmarks, dtype=np.float64)[..., _IBUG_PAIRS, :2].mean(axis=-2)
+    points: Floats64 = np.asarray(landmarks, dtype=np.float64)[..., _IBUG_PAIRS, :2].mean(axis=-2)
     return points
 
 
@@ -113,21 +109,21 @@ class Alignment:
         top = h / 2 - ALIGNED_SIZE / 2 + (height / 2 - ty) * self.scale
         return int(left), int(top)
 
-    def points(self, landmarks: Floats) -> Array:
+    def points(self, landmarks: Floats) -> Floats64:
         """Landmarks (n, 2), px of the picture with y up, as the aligned picture has them, also y up."""
         (width, height), (w, h) = self.picture, self.resized
         moved = (np.asarray(landmarks, dtype=np.float64) - self.shift + (width / 2, height / 2)) * self.scale
-        aligned: Array = moved - (w / 2 - ALIGNED_SIZE / 2, h / 2 - ALIGNED_SIZE / 2)
+        aligned: Floats64 = moved - (w / 2 - ALIGNED_SIZE / 2, h / 2 - ALIGNED_SIZE / 2)
         return aligned
 
 
-def five_points(landmarks68: Floats) -> Array:
+def five_points(landmarks68: Floats) -> Floats64:
     """Eyes, nose tip, mouth corners (5, 2) from iBUG's points (68, 2)."""
     p = np.asarray(landmarks68, dtype=np.float64)
     return np.stack([(p[36] + p[39]) / 2, (p[42] + p[45]) / 2, p[30], p[48], p[54]])
 
 
-def upwards(landmarks: Floats, height: int) -> Array:
+def upwards(landmarks: Floats, height: int) -> Floats64:
     """Points (n, 2) of a picture of this height with y turned: down to up from its last row, or back."""
     turned = np.array(landmarks, dtype=np.float64)
     turned[:, 1] = height - 1 - turned[:, 1]
@@ -164,7 +160,7 @@ def recon_picture(image: Image, landmarks: Floats) -> Image:
     return aligned_picture(image, alignment(upwards(ibug68(landmarks), height), (width, height)))
 
 
-def _bicubic(size: int, resized: int, first: int) -> Array:
+def _bicubic(size: int, resized: int, first: int) -> Floats64:
     """Weights (224, size) of Pillow's BICUBIC resampling for the output pixels from `first`; zeros outside it.
 
     Only what the window shows is made: a small face in a big picture would else be a huge one first.
@@ -186,10 +182,10 @@ def _bicubic(size: int, resized: int, first: int) -> Array:
     inside = (at >= 0) & (at < size)
     normalised = np.where(inside[:, None], weight / np.where(total == 0, 1, total), 0.0)
     # Pillow's weights are fixed-point numbers: kept so, ties round as they do there.
-    fixed: Array = np.rint(normalised * _FIXED_ONE) / _FIXED_ONE
+    fixed: Floats64 = np.rint(normalised * _FIXED_ONE) / _FIXED_ONE
     return fixed
 
 
-def _to_uint8(values: Array) -> Image:
+def _to_uint8(values: Floats64) -> Image:
     pixels: Image = np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)
     return pixels

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Image
 from ..media.footage import Footage
 from .crop import FaceCrop
 from .liveportrait_crop import SCALE, SHIFT_Y, portrait_crop
 from .tracked import TrackedSource
-
-Image = npt.NDArray[np.uint8]
 
 
 class _CroppedPictures:

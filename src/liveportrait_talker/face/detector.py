@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Floats, Image
 from .networks import FaceNetwork, image_input
 from .regions import Region, face_region, sample
-
-Image = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.floating[Any]]
 
 RIGHT_EYE, LEFT_EYE, NOSE, MOUTH = 0, 1, 2, 3
 """Rows of `Detection.keypoints`; right and left are the subject's."""

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Floats, Image
 from .detector import LEFT_EYE, MOUTH, RIGHT_EYE, Detection, FaceDetector
 from .geometry import interocular_distance
 from .mesh import FaceMesh
 from .regions import Region, face_region
-
-Image = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.floating[Any]]
 
 LANDMARK_SOURCE = "face mesh 1"
 """Name and version of what finds the landmarks: to be counted up when the same image gives others."""

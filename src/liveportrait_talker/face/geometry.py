@@ -7,14 +7,11 @@ counter-clockwise in the picture; lengths in inter-ocular distances (IOD: outer 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Floats
 from ..motion.rotation import matrix_from_degrees
-
-Floats = npt.NDArray[np.floating[Any]]
 
 LANDMARKS = 478
 """Points of a face mesh: 468 of the face, 5 of each iris."""

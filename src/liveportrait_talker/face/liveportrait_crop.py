@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Floats, Floats64, Image
 from .alignment import ibug68
 from .crop import FaceCrop
 from .geometry import LANDMARKS
-
-Image = npt.NDArray[np.uint8]
-Array = npt.NDArray[np.float64]
-Floats = npt.NDArray[np.floating[Any]]
 
 SIZE = 512
 SCALE = 2.3
@@ -123,7 +118,7 @@ def portrait_crop(
     return crop_of_box(box, size=size, rotate=rotate)
 
 
-def driving_box(tracks: Floats, *, scale: float = DRIVING_SCALE, shift_y: float = DRIVING_SHIFT_Y) -> Array:
+def driving_box(tracks: Floats, *, scale: float = DRIVING_SCALE, shift_y: float = DRIVING_SHIFT_Y) -> Floats64:
     """(4,) left, top, right, bottom of a driving clip: the mean over its frames of each frame's square.
 
     Args:
@@ -134,7 +129,7 @@ def driving_box(tracks: Floats, *, scale: float = DRIVING_SCALE, shift_y: float 
     boxes = [oriented_box(landmarks, scale=scale, shift_y=shift_y) for landmarks in tracks]
     centres, sides = np.array([box.centre for box in boxes]), np.array([box.side for box in boxes])
     corners = np.concatenate([centres - sides[:, None] / 2, centres + sides[:, None] / 2], axis=1)
-    mean: Array = corners.mean(axis=0)
+    mean: Floats64 = corners.mean(axis=0)
     return mean
 
 
@@ -179,7 +174,7 @@ def _known(landmarks: Floats) -> Floats:
     return np.asarray(landmarks, dtype=np.float32)[:, :2]
 
 
-def _crop(linear: Array, shift: Array, size: int) -> FaceCrop:
+def _crop(linear: Floats64, shift: Floats64, size: int) -> FaceCrop:
     to_crop = np.eye(3)
     to_crop[:2] = np.column_stack([linear, shift]).astype(np.float32)  # as the original keeps them
     return FaceCrop(np.linalg.inv(to_crop), (size, size))

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.floating[Any]]
+from ..arrays import Floats, Image
 
 _SIZE = (32, 48)  # px (width, height) of the aligned image: the head with its hair, and the shoulders
 _PLACES = np.array([[11, 18], [21, 18], [16, 28]], np.float32)  # of right eye, left eye and mouth in it

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Floats
 from ..motion.face_measurements import FaceReadings
 from .geometry import mouth_aperture, mouth_width
 from .ratios import eye_ratios
 from .tracked import TrackedFace, TrackedSource
-
-Floats = npt.NDArray[np.floating[Any]]
 
 _TURNS_ABOUT = np.array([0.0, -0.35, -0.35])  # IOD, canonical: the skull above the neck (spec/embedded.md §1)
 _UPPER_LIP, _LOWER_LIP = (0, 13), (14, 17)  # outer, inner; inner, outer

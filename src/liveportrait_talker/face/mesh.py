@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Floats, Image
 from .geometry import LANDMARKS
 from .networks import FaceNetwork, image_input
 from .regions import Region, sample
-
-Image = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.floating[Any]]
 
 _SIZE = 192  # px of the network's input
 _CELL = 4  # px of the input to one cell of the feature map

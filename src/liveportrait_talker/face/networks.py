@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
+from ..arrays import Image
+
 Float32 = npt.NDArray[np.float32]
 
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
-ArrayLike = npt.NDArray[np.floating[Any]]
+from ..arrays import Floats, Floats64
 
 _EPS = 1e-6  # px; a closed line instead of an eye must not divide by zero
 
@@ -35,7 +33,7 @@ _EYES = {
 _LIPS = {203: _Opening(90, 102, 48, 66), 478: _Opening(13, 14, 61, 291)}
 
 
-def eye_ratios(landmarks: ArrayLike) -> Array:
+def eye_ratios(landmarks: Floats) -> Floats64:
     """(..., 2) lid distance over eye width, left and right in the picture: 0 shut, about 0.3–0.45 open.
 
     Args:
@@ -44,7 +42,7 @@ def eye_ratios(landmarks: ArrayLike) -> Array:
     return np.stack([_ratio(landmarks, eye) for eye in _layout(_EYES, landmarks)], axis=-1)
 
 
-def lip_ratio(landmarks: ArrayLike) -> Array:
+def lip_ratio(landmarks: Floats) -> Floats64:
     """(..., 1) inner lip distance over mouth width: 0 shut, to about 0.8.
 
     Args:
@@ -53,16 +51,16 @@ def lip_ratio(landmarks: ArrayLike) -> Array:
     return _ratio(landmarks, _layout(_LIPS, landmarks))[..., None]
 
 
-def _layout(layouts: dict[int, Any], landmarks: ArrayLike) -> Any:
+def _layout(layouts: dict[int, Any], landmarks: Floats) -> Any:
     count = np.shape(landmarks)[-2]
     if count not in layouts:
         raise ValueError(f"ratios are known for {', '.join(map(str, layouts))} landmarks, got {count}")
     return layouts[count]
 
 
-def _ratio(landmarks: ArrayLike, opening: _Opening) -> Array:
+def _ratio(landmarks: Floats, opening: _Opening) -> Floats64:
     points = np.asarray(landmarks, dtype=np.float64)[..., :2]
     height = np.linalg.norm(points[..., opening.upper, :] - points[..., opening.lower, :], axis=-1)
     width = np.linalg.norm(points[..., opening.corner, :] - points[..., opening.other_corner, :], axis=-1)
-    ratio: Array = height / (width + _EPS)
+    ratio: Floats64 = height / (width + _EPS)
     return ratio

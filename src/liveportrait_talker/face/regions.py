@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.floating[Any]]
+from ..arrays import Floats, Image
 
 _FACE_MARGIN = 1.5  # side of a face's region in sides of its bounding box
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Floats
 from ..motion.track import MouthControls
 from .tracked import TrackedSource
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 def own_mouth(source: TrackedSource, frames: int, fps: float) -> Floats:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
-import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Floats, Image
 from .networks import FaceNetwork, image_input
 from .regions import squeeze
-
-Image = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.floating[Any]]
 
 _SIZE = 256  # px of the network's input and output
 

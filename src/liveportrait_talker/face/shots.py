@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
+from ..arrays import Image
+
 Small = npt.NDArray[np.int16]
 
 _SIDE = 24  # px of the small pictures that are compared

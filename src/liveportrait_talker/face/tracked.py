@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Floats
 from ..media.footage import Footage
 from .crop import FaceCrop
 from .geometry import LANDMARKS, HeadPose, head_pose, mouth_aperture, mouth_width
 from .liveportrait_crop import portrait_crop
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, eq=False)

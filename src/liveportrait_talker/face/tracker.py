@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Floats, Image
 from ..errors import NoFaceError
 from ..media.footage import Footage
 from .finder import FaceFinder
@@ -21,8 +21,6 @@ from .tracked import TrackedFace, TrackedSource
 
 log = logging.getLogger(__name__)
 
-Image = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.floating[Any]]
 
 MIN_COMFORTABLE_IOD = 32.0  # px between the outer eye corners; below, lids and lips are a few pixels
 _LYING_DEG = 60.0  # a face turned by more is one that lies, or a picture that was not set upright

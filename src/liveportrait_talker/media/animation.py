@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..arrays import Image as ImageArray
 from ..errors import MediaError
 from .limits import Limits
-from .still import Picture, on_backdrop
+from .still import on_backdrop
 
 log = logging.getLogger(__name__)
 
@@ -20,12 +21,12 @@ _MAX_PIXELS = 400_000_000  # of all images together, which are held in memory
 _UNSTATED_MS, _USUAL_MS = 10.0, 100.0  # browsers show an image that states no more than the first for the second
 
 
-def read_animation(path: Path, limits: Limits) -> tuple[list[Picture], list[float]] | None:
+def read_animation(path: Path, limits: Limits) -> tuple[list[ImageArray], list[float]] | None:
     """All images (H, W, 3) uint8 of an animation and how long each is shown, in seconds; None for anything else.
 
     One that is cut short gives what can be read. Raises MediaError: too small, too many pixels in all.
     """
-    images: list[Picture] = []
+    images: list[ImageArray] = []
     seconds: list[float] = []
     try:
         with warnings.catch_warnings():

@@ -13,8 +13,9 @@ from av.sidedata.sidedata import Type as SideData
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
+from ..arrays import Image
 from .colour import BT709, TO_RGB, UNSPECIFIED
-from .still import BACKDROP, Picture
+from .still import BACKDROP
 from .wide_colour import describe, is_wide, to_bt709
 
 log = logging.getLogger(__name__)
@@ -39,14 +40,14 @@ class FrameConverter:
         self.is_transposed = False
         """Whether the last frame was turned on its side."""
 
-    def __call__(self, frame: VideoFrame) -> Picture:
+    def __call__(self, frame: VideoFrame) -> Image:
         """(H, W, 3) uint8, read-only."""
         aspect = Fraction(frame.width, frame.height)
         self._aspect = self._aspect or aspect
         width, height = self._size
         if abs(float(aspect / self._aspect) - 1) > _SAME_SHAPE:
             self._say_once(f"{self._name} changes the shape of its picture midway; bars fill what it leaves free")
-            picture: Picture = np.zeros((height, width, 3), np.uint8)
+            picture: Image = np.zeros((height, width, 3), np.uint8)
             scale = min(Fraction(width, frame.width), Fraction(height, frame.height))
             inner_width, inner_height = (max(1, round(scale * n)) for n in (frame.width, frame.height))
             left, top = (width - inner_width) // 2, (height - inner_height) // 2
@@ -59,7 +60,7 @@ class FrameConverter:
         upright.setflags(write=False)
         return upright
 
-    def _to_rgb(self, frame: VideoFrame, width: int, height: int) -> Picture:
+    def _to_rgb(self, frame: VideoFrame, width: int, height: int) -> Image:
         matrix = frame.colorspace
         if matrix == UNSPECIFIED and frame.height >= 720:
             matrix = BT709  # what every player assumes of untagged HD
@@ -81,9 +82,9 @@ class FrameConverter:
         if has_alpha:
             alpha = values[..., 3:].astype(np.float32) / 255
             blended = values[..., :3] * alpha + np.array(BACKDROP, np.float32) * (1 - alpha)
-            flat: Picture = np.rint(blended).astype(np.uint8)
+            flat: Image = np.rint(blended).astype(np.uint8)
             return flat
-        rgb: Picture = values
+        rgb: Image = values
         return rgb
 
     def _is_padding(self, frame: VideoFrame) -> bool:
@@ -96,7 +97,7 @@ class FrameConverter:
                 self._say_once(f"{self._name} is transparent everywhere at first; its alpha channel is left out")
         return self._unused_alpha
 
-    def _turn(self, frame: VideoFrame, picture: Picture) -> Picture:
+    def _turn(self, frame: VideoFrame, picture: Image) -> Image:
         """Mirrored and turned as the frame's display matrix says, in steps of 90°."""
         data: Any = frame.side_data.get(SideData.DISPLAYMATRIX)  # type: ignore[call-overload]
         if data is None:

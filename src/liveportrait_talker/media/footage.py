@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Image
 from .animation import read_animation
 from .limits import Limits
 from .source import check_input
-from .still import Picture, read_still
+from .still import read_still
 from .timeline import Timeline
 from .video import VideoFrames
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 class _Pictures(Protocol):
     def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> Picture: ...
+    def __getitem__(self, index: int) -> Image: ...
 
 
 class Footage:
@@ -45,19 +46,19 @@ class Footage:
         """(width, height) in pixels."""
 
     @classmethod
-    def from_array(cls, name: str, image: Picture) -> Footage:
+    def from_array(cls, name: str, image: Image) -> Footage:
         """A still from an array (H, W, 3) uint8."""
         return cls(name, [_read_only(image)], fps=None)
 
     @classmethod
-    def from_frames(cls, name: str, frames: Sequence[Picture], fps: float) -> Footage:
+    def from_frames(cls, name: str, frames: Sequence[Image], fps: float) -> Footage:
         """A video from arrays of one size, held in memory."""
         return cls(name, [_read_only(frame) for frame in frames], fps=fps)
 
     def __len__(self) -> int:
         return len(self._grid)
 
-    def __getitem__(self, k: int) -> Picture:
+    def __getitem__(self, k: int) -> Image:
         """Frame k, 0 ≤ k < len: (H, W, 3) uint8, read-only."""
         if not 0 <= k < len(self._grid):
             raise IndexError(f"frame {k} of {len(self._grid)} in {self.name}")
@@ -95,10 +96,10 @@ class Footage:
             self._pictures.close()
 
 
-def _read_only(image: npt.NDArray[Any]) -> Picture:
+def _read_only(image: npt.NDArray[Any]) -> Image:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"a picture must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
-    view: Picture = image.view()
+    view: Image = image.view()
     view.setflags(write=False)
     return view
 

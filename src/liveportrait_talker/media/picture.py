@@ -10,8 +10,8 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ..arrays import Image as ImageArray
 from ..errors import MediaError
-from .still import Picture
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _DESCRIPTION, _SOFTWARE = 0x010E, 0x0131  # EXIF
@@ -43,7 +43,7 @@ def check_picture_output(path: Path, overwrite: bool) -> None:
         raise MediaError(f"{path} cannot be written ({error.strerror}); name another output") from error
 
 
-def write_picture(path: Path, picture: Picture, *, title: str, comment: str, overwrite: bool = False) -> None:
+def write_picture(path: Path, picture: ImageArray, *, title: str, comment: str, overwrite: bool = False) -> None:
     """Write (H, W, 3) uint8 RGB, tagged with `title` and `comment`: to a temporary file, then renamed.
 
     Raises:

@@ -17,6 +17,7 @@ from pi_heif import register_heif_opener
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
+from ..arrays import Image as ImageArray
 from ..errors import MediaError
 from .limits import Limits, too_many_pixels
 from .stated_colours import read_stated_colours
@@ -24,7 +25,6 @@ from .wide_colour import describe, is_wide, to_bt709
 
 log = logging.getLogger(__name__)
 
-Picture = npt.NDArray[np.uint8]
 
 # Formats that a portrait comes in. Not all of Pillow's: some start other programs (EPS), some only recognise a file
 # without decoding it (MPEG), some have no signature and claim what is not theirs (TGA).
@@ -39,7 +39,7 @@ BACKDROP = (200, 200, 200)
 """What shows through transparent parts: a light grey."""
 
 
-def read_still(path: Path, limits: Limits) -> Picture | None:
+def read_still(path: Path, limits: Limits) -> ImageArray | None:
     """The picture in `path` as (H, W, 3) uint8, upright; None when the content is no still that Pillow knows.
 
     Transparency shows `BACKDROP`, colour profiles are turned into sRGB, of several pictures the first counts.
@@ -69,7 +69,7 @@ def read_still(path: Path, limits: Limits) -> Picture | None:
         ) from error
 
 
-def _read(file: Path | io.BytesIO, name: str, limits: Limits) -> Picture:
+def _read(file: Path | io.BytesIO, name: str, limits: Limits) -> ImageArray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's own size warning; `limits` decides
         with _open(file) as image:
@@ -98,7 +98,7 @@ def _open(file: Path | io.BytesIO) -> Image.Image:
         raise
 
 
-def _to_array(name: str, image: Image.Image, limits: Limits) -> Picture:
+def _to_array(name: str, image: Image.Image, limits: Limits) -> ImageArray:
     if image.format == "JPEG" and image.width * image.height > limits.max_pixels:  # Pillow takes one draft alone
         image.draft(None, _decodable(image.size, limits.max_pixels))
     limits.check_size(name, *image.size)
@@ -130,7 +130,7 @@ def _without_text(path: Path) -> io.BytesIO:
     return io.BytesIO(kept)
 
 
-def _read_without_end(path: Path, name: str, limits: Limits, error: OSError) -> Picture:
+def _read_without_end(path: Path, name: str, limits: Limits, error: OSError) -> ImageArray:
     """A JPEG that lacks its last marker, if all of its rows are there. Raises `error` otherwise."""
     content = path.read_bytes()
     if content[:2] != b"\xff\xd8" or not _has_all_scans(content):
@@ -213,7 +213,7 @@ def on_backdrop(image: Image.Image) -> Image.Image:
     return flat
 
 
-def _to_8_bit(values: npt.NDArray[Any]) -> Picture:
+def _to_8_bit(values: npt.NDArray[Any]) -> ImageArray:
     """Grey values of 16 or 32 bits, or floats (0…1 or 0…255), as 8 bits."""
     if values.dtype.kind == "f":
         values = np.nan_to_num(values)

@@ -15,12 +15,12 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from ..arrays import Image
 from ..errors import MediaError
 from .conversion import FrameConverter
 from .deinterlacing import deinterlaced
 from .limits import Limits
 from .source import MediaFile
-from .still import Picture
 from .timeline import read_timeline
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class VideoFrames:
         self.name = path.name
         self._path = path
         self._max_pixels = limits.max_pixels
-        self._cache: dict[int, Picture] = {}
+        self._cache: dict[int, Image] = {}
         self._position = 0  # number of the frame that the decoder gives next
         self._decoder: Iterator[tuple[int, VideoFrame]] = iter(())
         self._file = MediaFile(path)
@@ -77,7 +77,7 @@ class VideoFrames:
     def __len__(self) -> int:
         return len(self.timeline.seconds)
 
-    def __getitem__(self, number: int) -> Picture:
+    def __getitem__(self, number: int) -> Image:
         if number not in self._cache:
             self._decode_to(number)
         return self._cache[number]
@@ -102,7 +102,7 @@ class VideoFrames:
                 raise self._unreadable()
             self._keep(number, self._cache[min(self._cache, key=lambda other: abs(other - number))])
 
-    def _keep(self, number: int, picture: Picture) -> None:
+    def _keep(self, number: int, picture: Image) -> None:
         while len(self._cache) >= self._room:
             del self._cache[next(iter(self._cache))]  # the oldest entry
         self._cache[number] = picture

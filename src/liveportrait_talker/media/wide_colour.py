@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+from ..arrays import Floats32
 
 # FFmpeg's numbers (ITU-T H.273).
 HLG, PQ = 18, 16
@@ -61,18 +61,18 @@ def to_bt709(codes: npt.NDArray[np.uint16], transfer: int, primaries: int) -> np
     return coded
 
 
-def _compress(linear: Floats) -> Floats:
+def _compress(linear: Floats32) -> Floats32:
     """Tones above the knee bent towards 1, by the brightest channel, so that hues stay."""
     brightest = linear.max(axis=-1, keepdims=True)
     over = np.maximum(brightest - np.float32(_KNEE), 0)
     room = np.float32(1 - _KNEE)
     bent = np.float32(_KNEE) + room * over / (over + room)
-    compressed: Floats = linear * np.where(over > 0, bent / np.maximum(brightest, 1e-6), 1).astype(np.float32)
+    compressed: Floats32 = linear * np.where(over > 0, bent / np.maximum(brightest, 1e-6), 1).astype(np.float32)
     return compressed
 
 
 @lru_cache(maxsize=4)
-def _linear_of_codes(transfer: int) -> Floats:
+def _linear_of_codes(transfer: int) -> Floats32:
     """(65536,) linear light of a code: of the scene for HLG, in reference whites for PQ, 0…1 otherwise."""
     e = np.arange(_CODES) / (_CODES - 1)
     linear: npt.NDArray[np.floating[Any]]

@@ -20,9 +20,9 @@ from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from ..arrays import Image
 from ..errors import MediaError, OptionError
 from .muxer import Muxer, PictureFormat
-from .still import Picture
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -149,7 +149,7 @@ class VideoWriter:
         self._thread.start()
         return self
 
-    def write(self, frame: Picture) -> None:
+    def write(self, frame: Image) -> None:
         """Hand over the next frame (H, W, 3) uint8 RGB; it is copied, so its buffer may be used again."""
         width, height = self._size
         if frame.shape != (height, width, 3) or frame.dtype != np.uint8:

@@ -6,15 +6,11 @@ both eyes.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Floats, Floats64
 from .rhythm import log_normal_parts
-
-Array = npt.NDArray[np.float64]
-ArrayLike = npt.NDArray[np.floating[Any]]
 
 BLINKS_PER_MINUTE = 20.0  # between people at rest (17) and talking (26)
 
@@ -41,9 +37,9 @@ def natural_blinks(
     fps: float,
     rng: np.random.Generator,
     *,
-    speaking: ArrayLike | None = None,
+    speaking: Floats | None = None,
     rate_per_minute: float = BLINKS_PER_MINUTE,
-) -> Array:
+) -> Floats64:
     """Closure (frames, 2) float64, 0…1, of human blinks: fast to shut, slow to open, unevenly spaced.
 
     Every blink is fully shut on at least one frame, whatever the frame rate. The number of blinks follows the
@@ -96,7 +92,7 @@ def classic_blink_starts(frames: int, rng: np.random.Generator) -> list[int]:
 
 def classic_blinks(
     frames: int, fps: float, rng: np.random.Generator, *, shape: tuple[float, ...] = LIVEPORTRAIT_CLOSURE
-) -> Array:
+) -> Floats64:
     """Closure (frames, 2) float64, 0…1, of the original's blinks: 34 a minute, symmetric, always complete.
 
     The original counts frames as if there were 25 a second; other rates keep its times (defect 32), with the
@@ -139,7 +135,7 @@ def _peaks(frames: int, fps: float, rng: np.random.Generator, rate_per_minute: f
     return peaks
 
 
-def _towards_pauses(peaks: npt.NDArray[np.int64], speaking: Array, fps: float) -> npt.NDArray[np.int64]:
+def _towards_pauses(peaks: npt.NDArray[np.int64], speaking: Floats64, fps: float) -> npt.NDArray[np.int64]:
     """Move every peak to the quietest frame near it, the nearer the better, keeping order and distance."""
     reach, apart = int(_SEARCH_S * fps), int(np.ceil(_APART_S * fps))
     first, last = _room(len(speaking), fps)

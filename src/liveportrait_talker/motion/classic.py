@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Floats, Floats64
 from .smoothing import OBSERVATION_VARIANCE, kalman_smooth, moving_average
 from .track import LipKeypoints, Mouth
-
-Array = npt.NDArray[np.float64]
-ArrayLike = npt.NDArray[np.floating[Any]]
 
 LARGEST_DEGREE = 3.0
 FREQUENCY_HZ = (0.5, 1.5)
@@ -23,7 +18,7 @@ _GATE_FPS = 25.0
 
 def classic_head_pose(
     mouth: Mouth, fps: float, rng: np.random.Generator, *, smooth_variance: float = OBSERVATION_VARIANCE
-) -> Array:
+) -> Floats64:
     """Pitch, yaw, roll (T, 3) float64 in degrees, relative to the source, |each| ≤ 3.
 
     The original's motion, on a true time axis (defect 40), at any frame rate and gated shut, not open, where
@@ -43,7 +38,7 @@ def classic_head_pose(
     return kalman_smooth(moves * weight[:, None], smooth_variance)
 
 
-def classic_moves(seconds: ArrayLike, degree: ArrayLike, frequency: ArrayLike, jitter: ArrayLike) -> Array:
+def classic_moves(seconds: Floats, degree: Floats, frequency: Floats, jitter: Floats) -> Floats64:
     """Angles (T, 3) in degrees before the gate, from given draws.
 
     `seconds` (T,) is the time axis; `degree` (3,) the largest angle and `frequency` (3,) in Hz of pitch, yaw and
@@ -53,11 +48,11 @@ def classic_moves(seconds: ArrayLike, degree: ArrayLike, frequency: ArrayLike, j
     ease = (1.0 - np.cos(np.pi * t)) / 2.0
     size = np.asarray(degree, dtype=np.float64)[:, None]
     moves = size * np.sin(2.0 * np.pi * np.asarray(frequency, dtype=np.float64)[:, None] * t) * ease
-    clipped: Array = np.clip(moves + JITTER * size * jitter, -size, size)
+    clipped: Floats64 = np.clip(moves + JITTER * size * jitter, -size, size)
     return clipped.T
 
 
-def lip_pair(mouth: Mouth) -> Array:
+def lip_pair(mouth: Mouth) -> Floats64:
     """What the gate watches: (T, 2, K), two parts of the mouth with K coordinates each.
 
     For `LipKeypoints` the lower and the upper lip (spec: lips 4 and 5, key points 19 and 20). `MouthControls`
@@ -68,7 +63,7 @@ def lip_pair(mouth: Mouth) -> Array:
     return mouth.values[:, [[0, 3], [1, 2]]].astype(np.float64)
 
 
-def lip_gate(pair: ArrayLike, threshold: float, window: int) -> Array:
+def lip_gate(pair: Floats, threshold: float, window: int) -> Floats64:
     """Weight (T,) 0…1 of the head's motion: 0 while both parts of `pair` (T, 2, K) rest.
 
     A part rests where it moves by less than `threshold` of the whole range from one frame to the next, averaged

@@ -7,12 +7,10 @@ Signs and sides are `MotionTrack`'s.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.floating[Any]]
+from ..arrays import Floats
 
 READINGS: dict[str, tuple[int, ...]] = {
     "rotation_deg": (3,),

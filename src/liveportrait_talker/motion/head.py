@@ -6,15 +6,10 @@ wobble has 10 % and 52 %.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Floats, Floats64
 from .smoothing import moving_average, smoothstep
-
-Array = npt.NDArray[np.float64]
-ArrayLike = npt.NDArray[np.floating[Any]]
 
 # Pitch, yaw, roll in degrees while speaking; with pauses a clip comes to 0.8–0.9 of it. Rather less than people
 # have in yaw, as warping a portrait shows its seams there first.
@@ -42,7 +37,7 @@ _FORGET_START_S = 1.5
 _FULL_WIDTH_S = 3.3
 
 
-def natural_head_pose(loudness_db: ArrayLike, speaking: ArrayLike, fps: float, rng: np.random.Generator) -> Array:
+def natural_head_pose(loudness_db: Floats, speaking: Floats, fps: float, rng: np.random.Generator) -> Floats64:
     """Pitch, yaw, roll (T, 3) float64 in degrees, relative to the source; + = nose up, nose right, CCW.
 
     `loudness_db` (T,) and `speaking` (T,) 0…1 are those of `audio.loudness`. The first frame is the source's own
@@ -76,11 +71,11 @@ def natural_head_pose(loudness_db: ArrayLike, speaking: ArrayLike, fps: float, r
     # Clips too short for a natural move of full width make a smaller one.
     wanted = _STD * np.sqrt(np.mean(np.square(active))) * min(1.0, seconds[-1] / _FULL_WIDTH_S)
     pose *= wanted / np.maximum(pose.std(axis=0), 1e-9)
-    limited: Array = _LIMIT * np.tanh(pose / _LIMIT)
+    limited: Floats64 = _LIMIT * np.tanh(pose / _LIMIT)
     return limited
 
 
-def _drift(frames: int, fps: float, rng: np.random.Generator) -> Array:
+def _drift(frames: int, fps: float, rng: np.random.Generator) -> Floats64:
     """Band-limited noise (frames, 3) of unit variance and zero mean over the clip."""
     low, high = _DRIFT_HZ
     # Longer than the clip, as the sum of sines comes back to its start; whole seconds, so that the draws, and
@@ -98,7 +93,7 @@ def _drift(frames: int, fps: float, rng: np.random.Generator) -> Array:
     return np.asarray(noise / np.maximum(noise.std(axis=0), 1e-9))
 
 
-def _postures(voice: Array, fps: float, rng: np.random.Generator) -> Array:
+def _postures(voice: Floats64, fps: float, rng: np.random.Generator) -> Floats64:
     """Where the head rests (T, 3) in degrees: a new place with every phrase, taken up smoothly."""
     # Speech within the last pause's length: a rise of this is the first sound after a true pause.
     reach = max(1, round(_PHRASE_PAUSE_S * fps))
@@ -110,7 +105,7 @@ def _postures(voice: Array, fps: float, rng: np.random.Generator) -> Array:
     return np.stack([_soft(axis, round(_POSTURE_S * fps)) for axis in places[phrase].T], axis=1)
 
 
-def _nods(loudness_db: Array, voice: Array, fps: float, rng: np.random.Generator) -> Array:
+def _nods(loudness_db: Floats64, voice: Floats64, fps: float, rng: np.random.Generator) -> Floats64:
     """Pitch (T,) in degrees of short nods on some of the voice's loud syllables."""
     level = _soft(loudness_db, round(0.2 * fps))
     raised = level - moving_average(loudness_db, max(1, round(1.0 * fps)))
@@ -137,7 +132,7 @@ def _nods(loudness_db: Array, voice: Array, fps: float, rng: np.random.Generator
     return nods
 
 
-def _soft(x: Array, window: int) -> Array:
+def _soft(x: Floats64, window: int) -> Floats64:
     """`x` (T,) seen through a bell about `window` frames wide: a moving average taken three times."""
     third = max(1, round(window / 1.7)) | 1  # odd: the bell must not lean
     for _ in range(3):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from ..arrays import Floats64
 
 
-def keyframe_angles(values: Sequence[float], frames: int) -> Array:
+def keyframe_angles(values: Sequence[float], frames: int) -> Floats64:
     """(frames,) an angle that passes through `values` one after another, at one speed all the way.
 
     The first frame has the first value, the last frame the last. A single value is held, and so is one that does

@@ -7,11 +7,10 @@ six lip keypoints, sizes come from geometry. Nobody has compared it with real we
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Floats64
 from .track import MOUTH_CONTROLS, LipKeypoints, MouthControls
 
-Array = npt.NDArray[np.float64]
 Slider = dict[tuple[int, str], float]
 """(keypoint, axis) → what one unit of an editor's slider adds to it, canonical units; y points down."""
 
@@ -37,9 +36,9 @@ _SLIDERS: dict[str, tuple[float, Slider]] = {
 }
 
 
-def _basis() -> Array:
+def _basis() -> Floats64:
     """(5, 18): the six keypoints' x, y, z, flat, for 1 IOD of each control."""
-    basis: Array = np.zeros((len(MOUTH_CONTROLS), len(LIP_KEYPOINTS), 3))
+    basis: Floats64 = np.zeros((len(MOUTH_CONTROLS), len(LIP_KEYPOINTS), 3))
     for row, control in zip(basis, MOUTH_CONTROLS, strict=True):
         size, slider = _SLIDERS[control]
         for (keypoint, axis), step in slider.items():
@@ -48,7 +47,7 @@ def _basis() -> Array:
 
 
 _BASIS = _basis()
-_INVERSE: Array = np.linalg.pinv(_BASIS).astype(np.float64)  # (18, 5)
+_INVERSE: Floats64 = np.linalg.pinv(_BASIS).astype(np.float64)  # (18, 5)
 
 
 def lip_keypoints(controls: MouthControls) -> LipKeypoints:

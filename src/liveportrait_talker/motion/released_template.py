@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Floats
 from ..errors import MediaError
 from .pickled_numbers import PickledArray, Refused, pickled_numbers
-from .template import MAX_FRAMES, SHAPES, Floats, MotionTemplate
+from .template import MAX_FRAMES, SHAPES, MotionTemplate
 
 MAX_BYTES = 32 * 2**20
 """About 18 000 frames, twelve minutes at 25 a second."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.floating[Any]]
+from ..arrays import Floats
 
 
 def at_frame_rate(track: Floats, track_fps: float, frames: int, fps: float) -> Floats:

@@ -7,16 +7,12 @@ frame with x to the picture's right, y down and z away from the viewer. The mete
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
-ArrayLike = npt.NDArray[np.floating[Any]]
+from ..arrays import Floats, Floats64
 
 
-def matrix_from_degrees(rotation_deg: ArrayLike) -> Array:
+def matrix_from_degrees(rotation_deg: Floats) -> Floats64:
     """LivePortrait's rotation matrices (..., 3, 3) from its pitch, yaw, roll (..., 3) in degrees."""
     radians = np.radians(np.asarray(rotation_deg, dtype=np.float64))
     (sp, sy, sr), (cp, cy, cr) = (np.moveaxis(f(radians), -1, 0) for f in (np.sin, np.cos))
@@ -28,18 +24,18 @@ def matrix_from_degrees(rotation_deg: ArrayLike) -> Array:
     return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-def degrees_from_matrix(matrix: ArrayLike) -> Array:
+def degrees_from_matrix(matrix: Floats) -> Floats64:
     """Pitch, yaw, roll (..., 3) in degrees, |yaw| ≤ 90, of LivePortrait's rotation matrices (..., 3, 3)."""
     m = np.asarray(matrix, dtype=np.float64)
     pitch = np.arctan2(m[..., 1, 2], m[..., 2, 2])
     # From two entries rather than an arcsine of one, which is blunt near 90° and undefined past rounding.
     yaw = np.arctan2(-m[..., 0, 2], np.hypot(m[..., 1, 2], m[..., 2, 2]))
     roll = np.arctan2(m[..., 0, 1], m[..., 0, 0])
-    degrees: Array = np.degrees(np.stack([pitch, yaw, roll], axis=-1))
+    degrees: Floats64 = np.degrees(np.stack([pitch, yaw, roll], axis=-1))
     return degrees
 
 
-def swap_convention(rotation_deg: ArrayLike) -> Array:
+def swap_convention(rotation_deg: Floats) -> Floats64:
     """Angles (..., 3) of the meter as LivePortrait's, or the other way about: its own inverse.
 
     The frames differ by half a turn about x, diag(1, −1, −1). Carried through the three factors, that negates

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
-ArrayLike = npt.NDArray[np.floating[Any]]
+from ..arrays import Floats, Floats64
 
 OBSERVATION_VARIANCE = 3e-7  # LivePortrait's `driving_smooth_observation_variance`
 PROCESS_VARIANCE = 1e-5
 
 
 def kalman_smooth(
-    track: ArrayLike,
+    track: Floats,
     observation_variance: float = OBSERVATION_VARIANCE,
     process_variance: float = PROCESS_VARIANCE,
-) -> Array:
+) -> Floats64:
     """Smooth `track` (T, ...) over time, each scalar by itself (spec liveportrait.md §13, talker.md §10).
 
     The model is a random walk seen through noise, starting at the first value with variance 1. Its gains depend
@@ -49,7 +46,7 @@ def kalman_smooth(
     return smoothed.reshape(x.shape)
 
 
-def moving_average(track: ArrayLike, window: int, edge: float | None = None) -> Array:
+def moving_average(track: Floats, window: int, edge: float | None = None) -> Floats64:
     """Mean over `window` frames about each frame of `track` (T ≥ 1, ...), float64 of the same shape.
 
     Beyond the ends stands `edge`, or each end's own value where it is None. An even window reaches one frame
@@ -61,17 +58,17 @@ def moving_average(track: ArrayLike, window: int, edge: float | None = None) -> 
     reach = [(window // 2, (window - 1) // 2)] + [(0, 0)] * (x.ndim - 1)
     padded = np.pad(x, reach, mode="edge") if edge is None else np.pad(x, reach, constant_values=edge)
     total = np.cumsum(np.concatenate([np.zeros((1, *x.shape[1:])), padded]), axis=0)
-    mean: Array = (total[window:] - total[:-window]) / window
+    mean: Floats64 = (total[window:] - total[:-window]) / window
     return mean
 
 
-def smoothstep(low: float, high: float, x: ArrayLike) -> Array:
+def smoothstep(low: float, high: float, x: Floats) -> Floats64:
     """0 below `low`, 1 above `high`, smooth between, for arrays of any shape; `low` < `high`."""
     t = np.clip((np.asarray(x, dtype=np.float64) - low) / (high - low), 0.0, 1.0)
     return np.asarray(t * t * (3.0 - 2.0 * t))
 
 
-def _recursion(decay: Array, drive: Array) -> Array:
+def _recursion(decay: Floats64, drive: Floats64) -> Floats64:
     """y[i] = decay[i] · y[i−1] + drive[i] over the rows of `drive` (T, D), from y[−1] = 0.
 
     All blocks of about √T rows run side by side from zero; what each then hands on is added with the product of

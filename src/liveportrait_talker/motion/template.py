@@ -22,10 +22,9 @@ from zipfile import ZipFile
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Floats32
 from ..errors import MediaError
 from .face_measurements import READINGS, FaceReadings
-
-Floats = npt.NDArray[np.float32]
 
 FORMAT = "liveportrait-talker motion template"
 VERSION = 2
@@ -60,21 +59,21 @@ class MotionTemplate:
 
     fps: float
     """Frames a second, above 0, at most 1000."""
-    scale: Floats
+    scale: Floats32
     """(T, 1) s, above 0."""
-    rotation: Floats
+    rotation: Floats32
     """(T, 3, 3) R, for `points @ R`."""
-    expression: Floats
+    expression: Floats32
     """(T, 21, 3) δ."""
-    translation: Floats
+    translation: Floats32
     """(T, 3) t."""
-    keypoints: Floats
+    keypoints: Floats32
     """(T, 21, 3) x_c, canonical."""
-    points: Floats
+    points: Floats32
     """(T, 21, 3) x_s, as they stood in the driving crop."""
-    eye_ratios: Floats
+    eye_ratios: Floats32
     """(T, 2) left, right in the picture, 0 = shut."""
-    lip_ratio: Floats
+    lip_ratio: Floats32
     """(T, 1), 0 = shut."""
 
     def __post_init__(self) -> None:

@@ -13,11 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Floats64
 from ..errors import OptionError
-
-Array = npt.NDArray[np.float64]
 
 SAMPLE_PARTS = ("all", "expression", "rotation", "mouth", "eyes")
 HEAD_POINT = 5
@@ -105,20 +103,20 @@ class _Edit:
         for slider in sliders(type(self)):
             _check(slider, getattr(self, slider.name))
 
-    def expression(self) -> Array:
+    def expression(self) -> Floats64:
         """(21, 3) what the sliders add to the expression."""
         above, below, _ = _effects(type(self))
-        up: Array = np.maximum(self._values(), 0.0)
-        down: Array = np.minimum(self._values(), 0.0)
-        change: Array = np.tensordot(up, above, 1) + np.tensordot(down, below, 1)
+        up: Floats64 = np.maximum(self._values(), 0.0)
+        down: Floats64 = np.minimum(self._values(), 0.0)
+        change: Floats64 = np.tensordot(up, above, 1) + np.tensordot(down, below, 1)
         return change
 
-    def turn_deg(self) -> Array:
+    def turn_deg(self) -> Floats64:
         """(3,) degrees added to pitch, yaw, roll, LivePortrait's signs."""
-        turn: Array = self._values() @ _effects(type(self))[2]
+        turn: Floats64 = self._values() @ _effects(type(self))[2]
         return turn
 
-    def _values(self) -> Array:
+    def _values(self) -> Floats64:
         """(n,) of the sliders that do something by themselves, in order."""
         return np.array([float(getattr(self, s.name)) for s in _moving(type(self))])
 
@@ -207,7 +205,7 @@ def _moving(edit: type[Any]) -> Iterator[Slider]:
     return (s for s in sliders(edit) if s.effect != Effect())
 
 
-def _effects(edit: type[Any]) -> tuple[Array, Array, Array]:
+def _effects(edit: type[Any]) -> tuple[Floats64, Floats64, Floats64]:
     """The table as arrays: expression (n, 21, 3) for a unit above 0 and below it, and degrees (n, 3)."""
     effects = [s.effect for s in _moving(edit)]
     above, below = np.zeros((2, len(effects), _KEYPOINTS, 3))

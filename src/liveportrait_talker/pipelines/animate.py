@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import __version__
+from ..arrays import Image
 from ..errors import MediaError
 from ..face.cropped import cropped
 from ..face.tracker import track
@@ -28,16 +28,15 @@ from ..motion.template import save_template as write_template
 from ..options.animate import NEURAL_ONLY, AnimateOptions
 from ..options.fields import given
 from ..options.talk import TalkOptions
+from ..progress import OnProgress
 from ..render.protocol import Renderer
 from .driving_clip import DrivingClip, open_driving
 from .engines import Choice, Equipment, Weights, choose_renderer
-from .motion import OnProgress
 from .reenactment import Performance, by_mesh, by_networks, clock
 
 __all__ = ["AnimateOptions", "AnimateReport", "Animator"]
 
 log = logging.getLogger(__name__)
-Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

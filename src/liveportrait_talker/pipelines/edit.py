@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import __version__
+from ..arrays import Image
 from ..driving.sliders import asked_turn, bent, edited_track
 from ..errors import MediaError
 from ..face.cropped import cropped
@@ -31,16 +31,15 @@ from ..motion.track import MouthControls
 from ..options.edit import NEURAL_ONLY, EditOptions, EditSetup
 from ..options.fields import given
 from ..options.talk import TalkOptions
+from ..progress import OnProgress
 from ..render.composite import paste
 from ..render.protocol import FaceFrame, Renderer
 from .edit_keyframes import Keyframe, edits, frame_count, read_keyframes
 from .engines import Choice, Equipment, Weights, choose_renderer
-from .motion import OnProgress
 
 __all__ = ["EditOptions", "EditReport", "EditSession", "EditSetup", "Editor", "Keyframe", "read_keyframes"]
 
 log = logging.getLogger(__name__)
-Image = npt.NDArray[np.uint8]
 _Read = TypeVar("_Read")
 
 

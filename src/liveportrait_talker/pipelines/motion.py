@@ -23,14 +23,13 @@ from ..motion.head import natural_head_pose
 from ..motion.keyframes import keyframe_angles
 from ..motion.lips import mouth_controls
 from ..options.talk import PUPIL_RANGE, TalkOptions
+from ..progress import OnProgress
 
 if TYPE_CHECKING:
     from ..driving.sadtalker.networks import SadTalker
 
 log = logging.getLogger(__name__)
 
-OnProgress = Callable[[str, int, int], None]
-"""Called with (stage, steps done, steps in all)."""
 
 _HEAD, _BLINK, _GAZE = range(3)  # streams of chance
 _CLOSELY = 25.0  # frames a second

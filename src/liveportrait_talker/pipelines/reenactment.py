@@ -6,20 +6,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Image
 from ..driving.retargeting import Rest, followed
 from ..face.tracked import TrackedSource
 from ..media import Footage
 from ..motion.template import Template
 from ..options.animate import AnimateOptions
+from ..progress import OnProgress
 from ..render.composite import paste
 from ..render.protocol import FaceFrame, Renderer
 from .driving_clip import DrivingClip
 from .engines import Choice
-from .motion import OnProgress
 
-Image = npt.NDArray[np.uint8]
 Draw = Callable[[], Iterator[FaceFrame]]
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import __version__
+from ..arrays import Image
 from ..driving.protocol import MouthDriver
 from ..errors import MediaError, OptionError, WeightsError
 from ..face.cropped import cropped
@@ -27,13 +27,13 @@ from ..face.tracker import track
 from ..media import Footage, VideoWriter, Waveform, check_encoder, check_output, open_footage, read_waveform
 from ..motion import MotionTrack
 from ..options.talk import TalkOptions
+from ..progress import OnProgress
 from ..render.composite import paste
 from ..render.protocol import PreparedFace, Renderer
 from .engines import NODDING, Choice, Equipment, Weights, choose_driver, choose_renderer, lacking, without_effect
-from .motion import OnProgress, planned_motion
+from .motion import planned_motion
 
 log = logging.getLogger(__name__)
-Image = npt.NDArray[np.uint8]
 
 DEFAULT_FPS = 25.0
 

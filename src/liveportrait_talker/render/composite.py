@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Floats, Image
 from ..face.crop import FaceCrop
 from .protocol import FaceFrame
-
-Image = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.floating[Any]]
 
 
 def paste(picture: Image, face: FaceFrame) -> Image:

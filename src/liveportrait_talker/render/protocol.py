@@ -9,11 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Image
 from ..face.crop import FaceCrop
 from ..face.tracked import TrackedSource
 from ..motion.track import MotionTrack
-
-Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from numpy.lib.format import open_memmap
 
 from ..errors import MediaError
+from ..progress import OnProgress, ignore_progress
 from ..system.journal import full_disk
 from ..system.locks import only_one
 from ..system.partial_files import is_full
@@ -36,7 +36,6 @@ _SHAPES: dict[str, tuple[tuple[int, ...], Any]] = {
     "seen": ((), np.bool_),
 }
 _SEEDS_TRIED = 1000
-OnProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +83,7 @@ def open_arrays(dataset: Path, split: Split, *, on_progress: OnProgress | None =
         (dataset / "arrays").mkdir(exist_ok=True)
         with only_one(dataset / "arrays" / "making"):
             if any(_about(dataset, side).get("fingerprint") != print_ for side in SPLITS):
-                _make(dataset, files, split, print_, on_progress or (lambda stage, done, total: None))
+                _make(dataset, files, split, print_, on_progress or ignore_progress)
     return {side: _opened(dataset, side) for side in SPLITS}
 
 

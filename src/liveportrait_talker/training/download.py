@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EndedEarly, MediaError, OptionError
+from ..progress import OnProgress, ignore_progress
 from ..system.journal import DONE, FAILED, LATER, Entry, Journal, read_entries, write_sorted
 from ..weights.store import offline
 from .fetch import FetchError, FetchPolicy, Stopped, fetch
@@ -29,7 +30,6 @@ from .metadata import FPS, VideoFolder, read_utterance, split_of, walk
 
 log = logging.getLogger(__name__)
 
-OnProgress = Callable[[str, int, int], None]
 
 _NAMED = 20  # failures that the report names
 _FATAL, _STOPPED = "fatal", "stopped"  # of outcomes that the journal never sees
@@ -192,7 +192,7 @@ def download(
         raise MediaError(
             f"{metadata_root} has no <speaker>/<youtube id>/<utterance>.txt: give the folder of the speakers' folders."
         )
-    tell = on_progress or (lambda stage, done, total: None)
+    tell = on_progress or ignore_progress
     if options.dry_run:
         plan = _estimate(
             _pending(folders, read_entries(dataset / "download.journal"), dataset, options), options, tell, notes

@@ -12,18 +12,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..arrays import Floats32
 from ..motion.lips import LIP_KEYPOINTS, mouth_controls
 from ..motion.track import LipKeypoints
+from ..progress import OnProgress, ignore_progress
 from ..system.devices import torch_device
 from .arrays import FrameArrays, open_arrays
 from .checkpoint import Trained
 from .metadata import FPS
 from .options import Split
 
-Floats = npt.NDArray[np.float32]
-Predictor = Callable[[Floats], Floats]
+Predictor = Callable[[Floats32], Floats32]
 """Coefficients (T, 64) of an utterance → δ (T, K, 3)."""
-OnProgress = Callable[[str, int, int], None]
 
 _RIDGE_FRAMES = 20_000  # of the training speakers, evenly taken: more changes nothing for 1,900 weights
 _RIDGE_STRENGTH = 1.0
@@ -109,7 +109,7 @@ def evaluate(
         "ridge": _ridge(train, chosen, trained.rows),
         "mean pose": _mean_pose(train, chosen),
     }
-    tell = on_progress or (lambda stage, done, total: None)
+    tell = on_progress or ignore_progress
     scores = []
     for number, (name, predict) in enumerate(predictors.items()):
         tell("evaluate", number, len(predictors))
@@ -134,7 +134,7 @@ def _network(trained: Trained, device: torch.device) -> Predictor:
     before = trained.rows // 2
 
     @torch.inference_mode()
-    def predict(coefficients: Floats) -> Floats:
+    def predict(coefficients: Floats32) -> Floats32:
         around = np.arange(len(coefficients) + trained.rows - 1) - before
         padded = coefficients[np.clip(around, 0, len(coefficients) - 1)]
         pieces = []
@@ -142,7 +142,7 @@ def _network(trained: Trained, device: torch.device) -> Predictor:
             last = min(first + _FRAMES_AT_ONCE, len(coefficients))
             run = torch.from_numpy(padded[first : last + trained.rows - 1].T.copy())[None].to(device)
             pieces.append(net.along(run, trained.rows)[0].cpu().numpy())
-        offsets: Floats = np.concatenate(pieces).reshape(len(coefficients), -1, 3)
+        offsets: Floats32 = np.concatenate(pieces).reshape(len(coefficients), -1, 3)
         return offsets
 
     return predict
@@ -169,10 +169,10 @@ def _ridge(train: FrameArrays, chosen: npt.NDArray[np.intp], rows: int) -> Predi
     gram[np.diag_indices_from(gram)] += _RIDGE_STRENGTH * max(np.trace(gram) / len(gram), 1e-12)
     weights = np.linalg.solve(gram, x.T @ (y - mean_y))
 
-    def predict(coefficients: Floats) -> Floats:
+    def predict(coefficients: Floats32) -> Floats32:
         around = np.arange(len(coefficients))[:, None] + np.arange(rows) - rows // 2
         seen = coefficients[np.clip(around, 0, len(coefficients) - 1)].reshape(len(coefficients), -1)
-        offsets: Floats = ((seen - mean_x) @ weights + mean_y).reshape(len(coefficients), -1, 3).astype(np.float32)
+        offsets: Floats32 = ((seen - mean_x) @ weights + mean_y).reshape(len(coefficients), -1, 3).astype(np.float32)
         return offsets
 
     return predict
@@ -210,7 +210,7 @@ def _score(name: str, predict: Predictor, val: FrameArrays, chosen: npt.NDArray[
     )
 
 
-def _aperture(keypoints: Floats) -> npt.NDArray[np.float64]:
+def _aperture(keypoints: Floats32) -> npt.NDArray[np.float64]:
     return mouth_controls(LipKeypoints(keypoints)).values[:, 0].astype(np.float64)
 
 

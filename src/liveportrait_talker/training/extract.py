@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import EndedEarly, MediaError
+from ..progress import OnProgress, ignore_progress
 from ..system.journal import DONE, FAILED, LATER, Entry, Journal, write_sorted
 from .extractor import FATAL, ExtractJob, Extractor, ExtractOutcome
 from .faces import Clip
@@ -22,7 +23,6 @@ from .records import Stamp, stale
 
 log = logging.getLogger(__name__)
 
-OnProgress = Callable[[str, int, int], None]
 Runner = Callable[[Callable[[ExtractJob], ExtractOutcome], Iterable[ExtractJob]], Iterator[ExtractOutcome]]
 
 _NAMED = 20
@@ -86,7 +86,7 @@ def extract(
     extractor = Extractor(options.device, options.batch_size, options.decoders, weights)
     stamp = extractor.stamp
     folders = _videos(dataset)[: options.limit]
-    tell = on_progress or (lambda stage, done, total: None)
+    tell = on_progress or ignore_progress
     with Journal(dataset / "extract.journal") as journal:
         if not options.redo:
             _refuse_stale([_record(dataset, folder) for folder in folders], stamp)

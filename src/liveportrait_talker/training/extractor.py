@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Floats32
 from ..errors import MediaError, OptionError, WeightsError
 from ..face.finder import LANDMARK_SOURCE
 from ..system.devices import torch_device
@@ -29,8 +30,6 @@ log = logging.getLogger(__name__)
 NETWORKS = ("sadtalker_face_3drecon", "motion_extractor")
 FATAL = "fatal"
 """Status of an outcome that ends the run: the disk is full, or cannot be written."""
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ class Extractor:
 
     def _extract(self, job: ExtractJob) -> ExtractOutcome:
         ends: dict[int, ClipEnd] = {}
-        rows: list[dict[str, Floats]] = []
+        rows: list[dict[str, Floats32]] = []
         owners: list[npt.NDArray[np.intp]] = []  # (n, 2) clip and frame of each row
         for batch, owner in _batches(faces_ahead(job.clips, self.decoders), ends, self.batch_size):
             rows.append(self._seen(*batch))
@@ -134,7 +133,7 @@ class Extractor:
         write_record(VideoRecord(speaker, video, tuple(spans), self.stamp, **whole), job.record)
         return ExtractOutcome(job.key, DONE, None, entries)
 
-    def _seen(self, aligned: npt.NDArray[np.uint8], faces: npt.NDArray[np.uint8]) -> dict[str, Floats]:
+    def _seen(self, aligned: npt.NDArray[np.uint8], faces: npt.NDArray[np.uint8]) -> dict[str, Floats32]:
         """What the networks see in faces (n, 224, 224, 3) and (n, 256, 256, 3)."""
         import torch
 
@@ -190,7 +189,7 @@ def _batches(
         yield (aligned, faces), owners
 
 
-def _laid_out(rows: Mapping[str, Floats], at: npt.NDArray[np.intp], frames: int) -> dict[str, Any]:
+def _laid_out(rows: Mapping[str, Floats32], at: npt.NDArray[np.intp], frames: int) -> dict[str, Any]:
     """Rows of the frames `at` as rows of all `frames`: between them interpolated, and marked as not seen."""
     places = np.arange(frames)
     laid: dict[str, Any] = {}

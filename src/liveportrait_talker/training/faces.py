@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Floats, Image
 from ..errors import MediaError, NoFaceError, TalkerError
 from ..face.alignment import recon_picture
 from ..face.finder import FaceFinder
@@ -22,8 +23,6 @@ from ..media.footage import open_footage
 from .metadata import crop_rectangle, interpolated, read_utterance
 
 log = logging.getLogger(__name__)
-Image = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.floating[Any]]
 
 PIECE = 32
 """Frames in a piece: 11 MB."""

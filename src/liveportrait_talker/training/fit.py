@@ -14,7 +14,6 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from torch.utils.data import DataLoader
 
 from ..errors import OptionError, WeightsError
 from ..motion.lips import LIP_KEYPOINTS
+from ..progress import OnProgress, ignore_progress
 from ..system.devices import torch_device
 from .arrays import FrameArrays, open_arrays
 from .checkpoint import EXPORTED, RELEASED_WIDTH, best_checkpoint, export, read_checkpoint, split_in
@@ -35,7 +35,6 @@ from .options import TrainOptions
 from .runs import Batch, Runs, ShuffledBatches, as_they_are
 
 log = logging.getLogger(__name__)
-OnProgress = Callable[[str, int, int], None]
 
 _VAL_RUN_FRAMES = 128
 _VAL_BATCH = 16
@@ -78,7 +77,7 @@ def train(
         OptionError: the run in `out` is of another problem.
     """
     options = options or TrainOptions()
-    tell = on_progress or (lambda stage, done, total: None)
+    tell = on_progress or ignore_progress
     started = time.monotonic()
     data = RunsData(dataset, options, tell)
     start = None if options.fast_dev_run else _to_go_on_from(out, options)

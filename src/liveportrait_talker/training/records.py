@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Floats32
 from ..errors import MediaError
 from ..system.journal import full_disk, sync_folder
 from ..system.partial_files import is_full
@@ -25,7 +26,6 @@ FORMAT = "1"
 KIND = "liveportrait-talker record"
 EXPRESSION = 64
 
-Floats = npt.NDArray[np.float32]
 
 _FIELDS: dict[str, tuple[tuple[int, ...], Any]] = {
     "expression": ((EXPRESSION,), np.float32),
@@ -74,13 +74,13 @@ class VideoRecord:
     video: str
     utterances: tuple[UtteranceSpan, ...]
     stamp: Stamp
-    expression: Floats
+    expression: Floats32
     """(N, 64) 3DMM expression coefficients."""
-    angle_translation: Floats
+    angle_translation: Floats32
     """(N, 6) pitch, yaw, roll in radians and x, y, z of the 3DMM's camera."""
-    keypoint_expression: Floats
+    keypoint_expression: Floats32
     """(N, 21, 3) LivePortrait's expression deformation δ, canonical units, before the scale."""
-    rotation_deg: Floats
+    rotation_deg: Floats32
     """(N, 3) LivePortrait's pitch, yaw, roll."""
     seen: npt.NDArray[np.bool_] = field(repr=False)
     """(N,) False where no face was found: the numbers are interpolated, and are no targets."""

@@ -8,15 +8,12 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
+from ..arrays import Image
 from ..options.edit import NEURAL_ONLY, EditOptions, EditSetup
 
 if TYPE_CHECKING:
     from ..pipelines.edit import Editor, EditSession
 
-Image = npt.NDArray[np.uint8]
 _MOST = 8
 """Pages whose portrait stays in memory; the one that was quiet for longest goes first."""
 

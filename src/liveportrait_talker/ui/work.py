@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .worker import OnProgress, Order
+from ..progress import OnProgress
+from .worker import Order
 
 if TYPE_CHECKING:
     from ..pipelines.animate import Animator

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TalkerError
+from ..progress import OnProgress, ignore_progress
 
-OnProgress = Callable[[str, int, int], None]
 _TELLS_EVERY_S = 0.05
 _NICE = 5  # the page is answered first
 _log = logging.getLogger("liveportrait_talker")
@@ -89,7 +89,7 @@ def _serve(messages: Connection, stop: Any, work: Work) -> None:
     _log.handlers, _log.propagate = [_Notes(messages)], False
     _log.setLevel(logging.INFO)
     with suppress(Exception):  # what is wrong shows in the first job, in a sentence
-        work(Order("warm", Path()), lambda stage, done, total: None)
+        work(Order("warm", Path()), ignore_progress)
     while True:
         try:
             order = messages.recv()

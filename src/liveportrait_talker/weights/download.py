@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import WeightsError
+from ..progress import OnProgress, ignore_progress
 from ..system.locks import only_one
 from ..system.partial_files import discard, make_room, write
 from . import registry, store
@@ -19,7 +20,6 @@ from .transfer import LARGEST, Patience, SourceError, fetch
 
 _log = logging.getLogger(__name__)
 _CHUNK = 1 << 20
-OnProgress = Callable[[str, int, int], None]
 Source = str | Path
 
 
@@ -58,7 +58,7 @@ def download(
         if _is_here(file, target):
             return target
         sources = _sources(file, base)
-        tell = on_progress or (lambda stage, done, total: None)
+        tell = on_progress or ignore_progress
         part = target.with_name(target.name + ".part")
         troubles = []
         for source in sources:

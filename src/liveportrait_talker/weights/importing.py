@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WeightsError
+from ..progress import OnProgress, ignore_progress
 from ..system.devices import require_torch
 from . import registry, store
 from .checkpoints import SUFFIXES, file_metadata, networks_in, read_state_dict
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _DEEPEST, _MOST_FILES = 5, 5000  # so that a home folder given by mistake is not read through
-OnProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def import_folder(place: str | Path, *, on_progress: OnProgress | None = None) -
         WeightsError: the place does not exist, or the store cannot be written.
     """
     place = Path(place).expanduser()
-    tell = on_progress or (lambda stage, done, total: None)
+    tell = on_progress or ignore_progress
     if not place.exists():
         raise WeightsError(f"{place} does not exist: give the folder (or the file) that holds the weights.")
     imported: dict[str, Imported] = {}
@@ -104,7 +104,7 @@ def convert_released(file: ReleasedFile, *, on_progress: OnProgress | None = Non
     """
     path = store.path(file.name)
     receipt = store.require(path, file)
-    tell = on_progress or (lambda stage, done, total: None)
+    tell = on_progress or ignore_progress
     return tuple(_take(network, path, receipt.sha256, receipt.trust, tell) for network in file.networks)
 
 

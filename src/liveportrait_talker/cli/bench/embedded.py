@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ...driving.signal.driver import SignalDriver
 from ...face.tracker import track
@@ -22,12 +21,10 @@ from ...motion import HeadTrack, MotionTrack, MouthControls
 from ...motion.blink import natural_blinks
 from ...motion.head import natural_head_pose
 from ...options.talk import TalkOptions
-from ...pipelines.motion import OnProgress
 from ...pipelines.talk import DEFAULT_FPS, Talker
+from ...progress import OnProgress
 from ...render.composite import paste
 from ...render.embedded.renderer import EmbeddedRenderer
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ...pipelines.motion import OnProgress
+from ...progress import OnProgress
 from ...system.devices import keep_freed_memory, require_torch, torch_device, torch_dtype, wait_for
 
 GFLOP = {"W": 342.1, "G": 891.6, "F": 64.1, "M": 11.6}

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from ...errors import NoFaceError
 from ...media import VideoWriter, open_footage
-from ...pipelines.motion import OnProgress
+from ...progress import OnProgress
 from ...system.devices import require_torch, torch_device, wait_for
 from ..training import require_training
 

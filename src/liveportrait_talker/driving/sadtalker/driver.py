@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ...arrays import Floats
 from ...audio import mel
 from ...face.alignment import recon_picture
 from ...face.tracked import TrackedSource
@@ -24,8 +24,6 @@ from .nets.audio2exp import EXPRESSION
 from .nets.face_3drecon import motion_coefficients
 from .networks import SadTalker
 from .windows import ORIGINAL_ROWS, coefficient_windows, window_index
-
-Floats = npt.NDArray[np.floating[Any]]
 
 FRAMES_AT_ONCE = 64  # through a network: 30 MB, however long the voice; more at once is not faster
 # One frame, whose windows are silent from end to end.

@@ -8,12 +8,12 @@ changes its sign. The model's camera stands at z = 10.
 from __future__ import annotations
 
 import logging
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ...arrays import Floats
 from ...audio.mel import FPS
 from ...face.alignment import alignment, ibug68, upwards
 from ...face.tracked import TrackedSource
@@ -29,7 +29,6 @@ from .networks import SadTalker
 from .smoothing import smooth_pose
 
 log = logging.getLogger(__name__)
-Floats = npt.NDArray[np.floating[Any]]
 
 COMFORTABLE = np.array([*COMFORTABLE_DEG, 0.1, 0.1, 0.1])
 """What a portrait bears: pitch, yaw, roll in degrees, shift x, y in crop widths, change of scale."""

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from ...arrays import Floats64
 
 _WINDOW = 13
 _ORDER = 2
 
 
-def smooth_pose(pose: npt.NDArray[np.floating[Any]]) -> Array:
+def smooth_pose(pose: npt.NDArray[np.floating[Any]]) -> Floats64:
     """Pose (T, ...) smoothed over time, float64; clips too short for a parabola (T < 3) pass through (defect 26)."""
     frames = len(pose)
     if frames <= _ORDER:
@@ -21,7 +21,7 @@ def smooth_pose(pose: npt.NDArray[np.floating[Any]]) -> Array:
     return savitzky_golay(pose, _WINDOW if frames >= _WINDOW else 2 * ((frames - 1) // 2) + 1, _ORDER)
 
 
-def savitzky_golay(track: npt.NDArray[np.floating[Any]], window: int, order: int) -> Array:
+def savitzky_golay(track: npt.NDArray[np.floating[Any]], window: int, order: int) -> Floats64:
     """Each value of `track` (T, ...) by a polynomial fitted to the odd `window` ≤ T of frames about it.
 
     The first and last half windows are read off the polynomials of the first and last whole ones (scipy's mode
@@ -35,6 +35,6 @@ def savitzky_golay(track: npt.NDArray[np.floating[Any]], window: int, order: int
     fit = powers @ np.linalg.pinv(powers)  # (window, window): values → values of their polynomial
     flat = x.reshape(len(x), -1)
     middle = np.lib.stride_tricks.sliding_window_view(flat, window, axis=0) @ fit[half]
-    smooth: Array = np.concatenate([fit[:half] @ flat[:window], middle, fit[half + 1 :] @ flat[-window:]])
-    whole: Array = smooth.reshape(x.shape)
+    smooth: Floats64 = np.concatenate([fit[:half] @ flat[:window], middle, fit[half + 1 :] @ flat[-window:]])
+    whole: Floats64 = smooth.reshape(x.shape)
     return whole

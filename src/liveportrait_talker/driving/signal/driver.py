@@ -7,11 +7,10 @@ swing; this module gives that swing a natural size, shuts the mouth where nobody
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Flags, Floats
 from ...face.relative import relative_to_source
 from ...face.tracked import TrackedSource
 from ...media.waveform import Waveform
@@ -20,9 +19,6 @@ from ...motion.smoothing import smoothstep
 from ...motion.track import MouthControls
 from . import features
 from .network import STRIDE, SignalNetwork
-
-Floats = npt.NDArray[np.floating[Any]]
-Flags = npt.NDArray[np.bool_]
 
 WEIGHTS = Path(__file__).with_name("signal_driver.npz")
 GRID_FPS = features.FRAMES_PER_SECOND / STRIDE  # 25: the grid on which the mouth is thought out

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.floating[Any]]
+from ...arrays import Floats
 
 SAMPLE_RATE = 16_000  # Hz
 HOP = 160  # samples: 10 ms

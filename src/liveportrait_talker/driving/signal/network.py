@@ -11,12 +11,10 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Floats
 from ...errors import WeightsError
 from ...system.jit import kernel
-
-Floats = npt.NDArray[np.floating[Any]]
 
 _PIECE = 3_000  # feature frames (half a minute) taken at once: bounds memory however long the voice is
 _CONTEXT = 1_000  # and this much on either side, far more than the network remembers

@@ -6,15 +6,12 @@ A brow carries the forehead above it, less and less up to the hair, and the skin
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Floats
 from ...motion.smoothing import smoothstep
 from .model import POINTS, FaceModel
-
-Floats = npt.NDArray[np.floating[Any]]
 
 _UPPER_LINE = ((70, 63, 105, 66, 107), (336, 296, 334, 293, 300))  # left to right in the picture
 _LOWER_LINE = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276))

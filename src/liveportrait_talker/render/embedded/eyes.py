@@ -14,13 +14,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Floats, Image
 from ...face.tracked import TrackedFace
 from ...system.jit import kernel
 from .fill import harmonic_fill
 from .shading import ramp, sample
-
-Floats = npt.NDArray[np.floating[Any]]
-Image = npt.NDArray[np.uint8]
 
 _UPPER = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (362, 398, 384, 385, 386, 387, 388, 466, 263))
 _LOWER = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 374, 373, 390, 249, 263))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Floats
 from ...system.jit import kernel
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 def harmonic_fill(picture: Floats, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:

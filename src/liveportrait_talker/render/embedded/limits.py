@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Floats
 from ...face.tracked import TrackedFace
 from ...motion.smoothing import smoothstep
 
 log = logging.getLogger(__name__)
-Floats = npt.NDArray[np.floating[Any]]
 
 ROTATION_DEG = np.array([10.5, 10.5, 9.0])  # pitch, yaw, roll away from the source's own pose
 # FaceMesh, which sets the users' yardstick, reads a drawn nod at four fifths of its size.

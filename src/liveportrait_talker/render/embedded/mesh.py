@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Floats
 from ...face.geometry import rotation_matrix
 from ...face.tracked import TrackedFace
 from ...motion.smoothing import smoothstep
 from .brows import upper_face_basis
 from .model import PIVOT, POINTS, RINGS, RINGS_TO_OUTLINE, RINGS_TO_REST, FaceModel
-
-Floats = npt.NDArray[np.floating[Any]]
 
 _OUTLINE = {"side": 1.22, "top": 1.55, "chin": 1.06}  # the head's outline, in oval radii
 _REACH, _REACH_CHIN = 0.45, 0.65  # from there the motion fades to rest over this many oval radii

@@ -10,15 +10,11 @@ import itertools
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Floats, Integers
 from ...motion.smoothing import smoothstep
-
-Floats = npt.NDArray[np.floating[Any]]
-Ints = npt.NDArray[np.integer[Any]]
 
 POINTS = 468  # FaceMesh without the irises
 PIVOT = np.array([0.0, -0.35, -0.35])  # the skull turns about this point above the neck
@@ -37,22 +33,22 @@ class FaceModel:
 
     mean_face: Floats
     """(478, 3) canonical."""
-    triangles: Ints
+    triangles: Integers
     """(N, 3) int32: the face, the rings, the closed eyes and the closed mouth."""
-    face_oval: Ints
+    face_oval: Integers
     """(36,) the oval's loop."""
-    upper_lip: Ints
+    upper_lip: Integers
     """(11,) inner lip, mouth corner to mouth corner from the picture's left, upper side."""
-    lower_lip: Ints
+    lower_lip: Integers
     """(11,) the same, lower side; shares both corners."""
-    eye_openings: tuple[Ints, Ints]
+    eye_openings: tuple[Integers, Integers]
     """(16,) loops of the eyes at the picture's left and right, from the outer corner, upper side first."""
     mouth_basis: Floats
     """(5, V, 3) displacement per unit of control (IOD)."""
     relief: Floats
     """(468,) how far the side rim and jaw are pulled back to the pivot's depth, 0…0.6."""
 
-    def ring(self, k: int) -> Ints:
+    def ring(self, k: int) -> Integers:
         """(36,) vertices of ring k, −1 = the oval itself."""
         if k < 0:
             return self.face_oval
@@ -82,7 +78,9 @@ def face_model() -> FaceModel:
     )
 
 
-def _triangles(face: Ints, oval: Ints, upper: Ints, lower: Ints, eyes: tuple[Ints, Ints]) -> Ints:
+def _triangles(
+    face: Integers, oval: Integers, upper: Integers, lower: Integers, eyes: tuple[Integers, Integers]
+) -> Integers:
     parts = [face]
     n = len(oval)
     loops = [oval] + [POINTS + k * n + np.arange(n) for k in range(RINGS)]
@@ -115,7 +113,7 @@ def _shaped_basis(basis: Floats, face: Floats) -> Floats:
     return shaped
 
 
-def _extended_basis(basis: Floats, oval: Ints, mean_face: Floats) -> Floats:
+def _extended_basis(basis: Floats, oval: Integers, mean_face: Floats) -> Floats:
     """Rings under the chin follow the jaw, a quarter of it at the head's outline and nothing at rest."""
     fade = np.concatenate(
         [
@@ -128,7 +126,7 @@ def _extended_basis(basis: Floats, oval: Ints, mean_face: Floats) -> Floats:
     return np.concatenate([basis, *rings, eyes], axis=1)
 
 
-def _relief(face: Floats, oval: Ints) -> Floats:
+def _relief(face: Floats, oval: Integers) -> Floats:
     """Where the cheek's rim and the jaw are flattened in depth, so that a turn does not fold them over the hair."""
     rim = face[oval][:, :2]
     rim = np.concatenate([rim + (np.roll(rim, -1, 0) - rim) * t for t in (0, 0.25, 0.5, 0.75)])

@@ -7,12 +7,11 @@ mouth's middle, V up from the line where the lips close. Source: spec/embedded.m
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Floats, Image
 from ...face.tracked import TrackedFace
 from ...motion.smoothing import smoothstep
 from ...system.jit import kernel
@@ -20,9 +19,6 @@ from .fill import harmonic_fill
 from .mesh import PortraitMesh
 from .shading import ramp, sample
 from .tones import GAMMA, LUMA, MouthTones
-
-Floats = npt.NDArray[np.floating[Any]]
-Image = npt.NDArray[np.uint8]
 
 _BEHIND_LIPS = 0.06
 _COLUMNS = 96  # samples of the lip curves across the mouth

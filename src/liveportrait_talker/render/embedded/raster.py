@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Floats, Integers
 from ...system.jit import kernel
-
-Floats = npt.NDArray[np.floating[Any]]
-Ints = npt.NDArray[np.integer[Any]]
 
 _BEHIND = np.float32(1e4)  # triangles that turn their back show only where nothing else is
 
@@ -117,8 +113,8 @@ def sharpen(
 
 
 def moving_window(
-    position: Floats, displacement: Floats, triangles: Ints, size: tuple[int, int]
-) -> tuple[Ints, tuple[int, int, int, int]] | None:
+    position: Floats, displacement: Floats, triangles: Integers, size: tuple[int, int]
+) -> tuple[Integers, tuple[int, int, int, int]] | None:
     """Triangles that move, and the window (left, top, right, bottom; ends excluded) around them; None at rest."""
     moves = np.abs(displacement).max(axis=1) > 1e-3
     active = triangles[moves[triangles].any(axis=1)]

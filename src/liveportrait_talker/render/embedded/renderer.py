@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Floats, Image
 from ...face.crop import FaceCrop
 from ...face.relative import relative_to_source
 from ...face.tracked import TrackedFace, TrackedSource
@@ -29,8 +28,6 @@ from .raster import moving_window, rasterise, sharpen
 from .texture import Texture, blur
 from .tones import MouthTones, skin_light
 
-Floats = npt.NDArray[np.floating[Any]]
-Image = npt.NDArray[np.uint8]
 Window = tuple[int, int, int, int]
 
 _AS_PHOTOGRAPHED: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # eyes: blink left, right, gaze x, y

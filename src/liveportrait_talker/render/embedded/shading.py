@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-
+from ...arrays import Floats
 from ...system.jit import inlined
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 @inlined

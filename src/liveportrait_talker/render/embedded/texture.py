@@ -9,16 +9,12 @@ motion gives the picture back bit for bit.
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Floats, Image
 from .raster import sharpen
 
-Image = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.floating[Any]]
 Box = tuple[int, int, int, int]
 
 _TAPS = 4  # each side of the middle

@@ -6,16 +6,13 @@ Colours are linear light, 0…1, (3,) float32; lengths are IOD.
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Floats, Image
 from ...face.tracked import TrackedFace
-
-Floats = npt.NDArray[np.floating[Any]]
-Image = npt.NDArray[np.uint8]
 
 GAMMA = 2.2
 LUMA = np.array([0.2126, 0.7152, 0.0722])

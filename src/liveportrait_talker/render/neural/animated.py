@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Indices
 from ...face.tracked import TrackedSource
 from ..protocol import FaceFrame
 from .animation import Animation
@@ -19,8 +20,6 @@ from .animation_inputs import AnimationSettings, DrivingMotion, PointNetworks
 from .keypoints import FaceMotion
 from .liveportrait import LivePortrait
 from .renderer import NeuralFace
-
-Indices = npt.NDArray[np.intp]
 
 _AT_ONCE = 8
 

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ...arrays import Floats, Floats64, Indices
 from ...motion.smoothing import kalman_smooth
 from .animation_geometry import LIP0, PART_ROWS, driven_components, motion_multiplier, nearest_rotation
-from .animation_inputs import AnimationSettings, DrivingMotion, Indices, PointNetworks
-from .keypoints import Array, ArrayLike, FaceMotion, transform_keypoints
+from .animation_inputs import AnimationSettings, DrivingMotion, PointNetworks
+from .keypoints import FaceMotion, transform_keypoints
 
 __all__ = ["Animation", "AnimationSettings", "DrivingMotion", "PointNetworks", "opened_lips", "silenced"]
 
@@ -32,8 +33,8 @@ class Animation:
         settings: AnimationSettings,
         networks: PointNetworks,
         *,
-        eye_ratios: ArrayLike | None = None,
-        lip_ratio: ArrayLike | None = None,
+        eye_ratios: Floats | None = None,
+        lip_ratio: Floats | None = None,
     ) -> None:
         """Do what needs the whole clip.
 
@@ -61,7 +62,7 @@ class Animation:
         self._rotation = self._new_rotation()
         self._expression = self._new_expression()
         self._scale, self._translation = self._new_place()
-        self._reference: tuple[Array, float] | None = None
+        self._reference: tuple[Floats64, float] | None = None
         expression_friendly = settings.driving_option == "expression-friendly"
         if expression_friendly and settings.relative_motion and self._still and not self._by_picture:
             first = self._moved(np.zeros(1, np.intp))
@@ -73,7 +74,7 @@ class Animation:
     def __repr__(self) -> str:
         return f"Animation(T={len(self)})"
 
-    def points(self, frames: Indices) -> Array:
+    def points(self, frames: Indices) -> Floats64:
         """Driving points x_d (n, 21, 3) of these n frames, for `WarpingNetwork` (§12 steps 2–5)."""
         settings = self.settings
         start, x_d = self._pick(self._start, frames), self._moved(frames)
@@ -88,24 +89,24 @@ class Animation:
             x_d = self._networks.stitching(start, x_d)
         if not retargeted:
             x_d = x_d + self._as_open_as_asked(start, frames)
-        driven: Array = start + (x_d - start) * settings.driving_multiplier
+        driven: Floats64 = start + (x_d - start) * settings.driving_multiplier
         return driven
 
-    def pieces(self, size: int) -> Iterator[Array]:
+    def pieces(self, size: int) -> Iterator[Floats64]:
         """All driving points in order, `size` ≥ 1 frames at a time: (size or fewer, 21, 3)."""
         for first in range(0, len(self), size):
             yield self.points(np.arange(first, min(first + size, len(self))))
 
-    def source_points(self, frames: Indices) -> Array:
+    def source_points(self, frames: Indices) -> Floats64:
         """The source's own points x_s (n, 21, 3) of these frames, for `WarpingNetwork`."""
         return self._pick(self._start, frames)
 
-    def _new_rotation(self) -> Array:
+    def _new_rotation(self) -> Floats64:
         """(T or 1, 3, 3) as seen in the picture."""
         settings, own, driven = self.settings, self._source.rotation, self._driving.rotation
         if settings.animation_region not in ("all", "pose"):
             return own
-        turned: Array = driven
+        turned: Floats64 = driven
         if settings.relative_motion:
             turned = driven @ driven[0].T @ own
         if self._still or self._by_picture:
@@ -113,7 +114,7 @@ class Animation:
         smooth = kalman_smooth(turned, settings.smooth_observation_variance)
         return smooth if settings.as_released else nearest_rotation(smooth)
 
-    def _new_expression(self) -> Array:
+    def _new_expression(self) -> Floats64:
         """(T or 1, 21, 3)"""
         settings, own, driven = self.settings, self._source.expression, self._driving.expression
         if settings.relative_motion:
@@ -130,7 +131,7 @@ class Animation:
                 mask[list(PART_ROWS[part])] &= not on
         return np.where(mask, driven, own)
 
-    def _new_place(self) -> tuple[Array, Array]:
+    def _new_place(self) -> tuple[Floats64, Floats64]:
         """Scale (T or 1, 1) and translation (T or 1, 3)."""
         region, source, driving = self.settings.animation_region, self._source, self._driving
         scale, translation = source.scale, source.translation
@@ -143,12 +144,12 @@ class Animation:
             translation = driving.translation
         return scale, translation
 
-    def _moved(self, frames: Indices) -> Array:
+    def _moved(self, frames: Indices) -> Floats64:
         """x_d (n, 21, 3) of step 2."""
         wholes = (self._source.keypoints, self._rotation, self._expression, self._scale, self._translation)
         return transform_keypoints(*(self._pick(whole, frames) for whole in wholes))
 
-    def _as_open_as_the_driver(self, start: Array, frames: Indices) -> Array:
+    def _as_open_as_the_driver(self, start: Floats64, frames: Indices) -> Floats64:
         """Offsets (n, 21, 3) of eyes and lips that follow the driving face's ratios."""
         offsets = np.zeros_like(start)
         if self.settings.eye_retargeting:
@@ -162,7 +163,7 @@ class Animation:
             offsets += self._networks.retarget_lip(start, np.hstack([self._pick(self._lip, frames), wanted]))
         return offsets
 
-    def _as_open_as_asked(self, start: Array, frames: Indices) -> Array:
+    def _as_open_as_asked(self, start: Floats64, frames: Indices) -> Floats64:
         """Offsets (n, 21, 3) that shut parted lips and hold a video's eyes open, added after stitching (step 4)."""
         settings, offsets = self.settings, np.zeros_like(start)
         if settings.normalize_lip and settings.relative_motion and self._lip is not None:
@@ -176,13 +177,13 @@ class Animation:
             offsets += self._networks.retarget_eye(start, np.hstack([eyes, np.full((len(eyes), 1), wanted)]))
         return offsets
 
-    def _pick(self, whole: Array, frames: Indices) -> Array:
+    def _pick(self, whole: Floats64, frames: Indices) -> Floats64:
         """(n, ...) of a track (T or 1, ...), where one entry stands for all frames."""
         rows = whole if len(whole) == 1 else whole[frames]
         return np.broadcast_to(rows, (len(frames), *whole.shape[1:]))
 
 
-def silenced(source: FaceMotion, networks: PointNetworks) -> Array:
+def silenced(source: FaceMotion, networks: PointNetworks) -> Floats64:
     """Points (N, 21, 3) of the source's N frames with a face that does nothing but look and blink (§12 "Silence").
 
     The released code adds t_z to these points but not to the source's; here neither has it.
@@ -196,11 +197,11 @@ def silenced(source: FaceMotion, networks: PointNetworks) -> Array:
 def opened_lips(
     source: FaceMotion,
     opening: float,
-    lip_ratio: ArrayLike,
+    lip_ratio: Floats,
     networks: PointNetworks,
     *,
     observation_variance: float = _LIP_VARIANCE,
-) -> Array:
+) -> Floats64:
     """Points (N, 21, 3) of the source's N frames with its lips held `opening` open, 0 … about 0.8 (§12).
 
     Args:
@@ -215,7 +216,7 @@ def opened_lips(
     return networks.stitching(start, start + kalman_smooth(offsets, observation_variance))
 
 
-def _per_face(ratios: ArrayLike, faces: int, columns: int) -> Array:
+def _per_face(ratios: Floats, faces: int, columns: int) -> Floats64:
     """Ratios as float64, checked to be (faces, columns)."""
     array = np.asarray(ratios, dtype=np.float64)
     if array.shape != (faces, columns):

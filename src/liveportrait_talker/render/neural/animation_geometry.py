@@ -10,8 +10,9 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Floats, Floats64
 from ...motion.lips import LIP_KEYPOINTS
-from .keypoints import KEYPOINTS, Array, ArrayLike
+from .keypoints import KEYPOINTS
 
 PART_ROWS = {"lip": LIP_KEYPOINTS, "eyes": (11, 13, 15, 16, 18)}
 """Part of the face → the key points that are its."""
@@ -21,7 +22,7 @@ _FACE_COMPONENTS = ((3, 1), (4, 1), (5, 2), (8, 2), (9, 1), (9, 2))  # (key poin
 _FLAT = 1e-8  # volume of a hull that is none, in cubes of half the picture
 
 # fmt: off
-LIP0: Array = 1e-6 * np.array([
+LIP0: Floats64 = 1e-6 * np.array([
     (-94.524, 242.22, -40.0974), (208.596, 468.054, 12.7464), (-124.602, 324.972, 4.425),
     (119.652, -456.624, 54.0852), (-265.254, -74.598, -15.528), (-33.4884, -183.036, -3.49404),
     (-0.475428, -0.452466, 1.59498), (-541.296, 2632.8, 7.2486), (-11.694, 5.00502, 9.9888),
@@ -49,7 +50,7 @@ def driven_components(region: str, *, every: bool) -> npt.NDArray[np.bool_]:
     return driven
 
 
-def motion_multiplier(source: ArrayLike, driving: ArrayLike) -> float:
+def motion_multiplier(source: Floats, driving: Floats) -> float:
     """How much larger the source's points (21, 3) are than the driving ones (21, 3), in the released code's measure.
 
     A square root of volumes, not the cube root that would be a ratio of lengths (§18). 1 where either is flat.
@@ -58,7 +59,7 @@ def motion_multiplier(source: ArrayLike, driving: ArrayLike) -> float:
     return float(np.sqrt(volumes[0] / volumes[1])) if min(volumes) > _FLAT else 1.0
 
 
-def hull_volume(points: ArrayLike) -> float:
+def hull_volume(points: Floats) -> float:
     """Volume of the convex hull of points (n ≥ 4, 3), for tens of them: every triangle is tried as a face of it."""
     p = np.asarray(points, dtype=np.float64)
     p = p - p.mean(axis=0)
@@ -74,9 +75,9 @@ def hull_volume(points: ArrayLike) -> float:
     return float(np.abs(np.einsum("fx,fx->f", normal[face], a[face])).sum() / 6)
 
 
-def nearest_rotation(matrices: ArrayLike) -> Array:
+def nearest_rotation(matrices: Floats) -> Floats64:
     """The rotations (T, 3, 3) nearest to matrices (T, 3, 3) that are rotations but for what smoothing did to them."""
     left, _, right = np.linalg.svd(np.asarray(matrices, dtype=np.float64))
     left[..., -1] *= np.sign(np.linalg.det(left @ right))[..., None]  # not a mirror
-    rotations: Array = left @ right
+    rotations: Floats64 = left @ right
     return rotations

@@ -8,20 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Floats, Floats64, Integers
 from ...errors import OptionError
 from ...motion.smoothing import OBSERVATION_VARIANCE
 from ...motion.template import MotionTemplate
-from .keypoints import KEYPOINTS, Array, ArrayLike, FaceMotion, retarget, stitch
+from .keypoints import KEYPOINTS, FaceMotion, retarget, stitch
 
 if TYPE_CHECKING:
     from torch import nn
 
-Indices = npt.NDArray[np.integer[Any]]
 
 REGIONS = ("all", "exp", "pose", "lip", "eyes")
 DRIVING_OPTIONS = ("expression-friendly", "pose-friendly")
@@ -79,11 +78,11 @@ class AnimationSettings:
 class PointNetworks:
     """The three small networks as functions of points (§8), float64 in and out. N faces at once."""
 
-    stitching: Callable[[Array, Array], Array]
+    stitching: Callable[[Floats64, Floats64], Floats64]
     """x_s (N, 21, 3), x_d (N, 21, 3) → x_d with the source's neck and shoulders."""
-    retarget_eye: Callable[[Array, Array], Array]
+    retarget_eye: Callable[[Floats64, Floats64], Floats64]
     """x_s (N, 21, 3), ratios (N, 3) source left, source right, wanted → offsets (N, 21, 3)."""
-    retarget_lip: Callable[[Array, Array], Array]
+    retarget_lip: Callable[[Floats64, Floats64], Floats64]
     """x_s (N, 21, 3), ratios (N, 2) source, wanted → offsets (N, 21, 3)."""
 
     @classmethod
@@ -98,17 +97,17 @@ class DrivingMotion:
 
     fps: float
     """Frames a second; of a picture, anything above 0."""
-    scale: Array
+    scale: Floats64
     """(T, 1)"""
-    rotation: Array
+    rotation: Floats64
     """(T, 3, 3), for `points @ rotation`."""
-    expression: Array
+    expression: Floats64
     """(T, 21, 3)"""
-    translation: Array
+    translation: Floats64
     """(T, 3)"""
-    eye_ratios: Array
+    eye_ratios: Floats64
     """(T, 2) left, right in the picture (§11)."""
-    lip_ratio: Array
+    lip_ratio: Floats64
     """(T, 1)"""
 
     def __post_init__(self) -> None:
@@ -131,7 +130,7 @@ class DrivingMotion:
         return f"DrivingMotion(T={len(self)}, fps={self.fps:g})"
 
     @classmethod
-    def of(cls, motion: FaceMotion, eye_ratios: ArrayLike, lip_ratio: ArrayLike, fps: float) -> DrivingMotion:
+    def of(cls, motion: FaceMotion, eye_ratios: Floats, lip_ratio: Floats, fps: float) -> DrivingMotion:
         """From what the motion extractor sees in T driving frames, and their ratios (T, 2) and (T, 1)."""
         seen = (motion.scale, motion.rotation, motion.expression, motion.translation)
         return cls(fps, *seen, np.asarray(eye_ratios, np.float64), np.asarray(lip_ratio, np.float64))
@@ -141,7 +140,7 @@ class DrivingMotion:
         """From a motion template."""
         return cls(**{field.name: getattr(template, field.name) for field in fields(cls)})
 
-    def take(self, indices: Indices, fps: float | None = None) -> DrivingMotion:
+    def take(self, indices: Integers, fps: float | None = None) -> DrivingMotion:
         """These frames in this order, at another rate if given: how a caller brings two clips onto one clock."""
         parts = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "fps"}
         return DrivingMotion(fps or self.fps, **{name: array[indices] for name, array in parts.items()})

@@ -17,8 +17,6 @@ from .keypoints import FaceMotion
 from .liveportrait import LivePortrait
 from .renderer import NETWORK_SIZE
 
-Image = npt.NDArray[np.uint8]
-
 _AT_ONCE = 8  # frames that M is shown together
 
 

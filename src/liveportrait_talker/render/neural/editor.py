@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...arrays import Floats, Floats64
 from ...motion.rotation import matrix_from_degrees
 from ...options.sliders import HEAD_POINT, ExpressionEdit, PortraitEdit, sliders
 from .animation_inputs import PointNetworks
-from .keypoints import KEYPOINTS, Array, ArrayLike, FaceMotion, transform_keypoints
+from .keypoints import KEYPOINTS, FaceMotion, transform_keypoints
 
 __all__ = ["ExpressionEdit", "PortraitEdit", "edit_expression", "edit_portrait", "sliders"]
 
@@ -28,11 +29,11 @@ def edit_portrait(
     edit: PortraitEdit,
     networks: PointNetworks,
     *,
-    eye_ratios: ArrayLike | None = None,
-    lip_ratio: ArrayLike | None = None,
+    eye_ratios: Floats | None = None,
+    lip_ratio: Floats | None = None,
     stitching: bool = True,
     as_released: bool = False,
-) -> Array:
+) -> Floats64:
     """Points x_d (N, 21, 3) of the source's N faces, edited (§15.1).
 
     Args:
@@ -64,7 +65,7 @@ def edit_expression(
     sample: FaceMotion | None = None,
     stitching: bool = True,
     as_released: bool = False,
-) -> Array:
+) -> Floats64:
     """Points x_d (N, 21, 3) of the source's N faces, edited (§15.2).
 
     Args:
@@ -89,7 +90,7 @@ def edit_expression(
     return networks.stitching(source.points, x_d) if stitching else x_d
 
 
-def _sampled_expression(sample: FaceMotion, parts: str) -> Array:
+def _sampled_expression(sample: FaceMotion, parts: str) -> Floats64:
     """(N, 21, 3) what is taken of the sample's expression, its place in the picture never."""
     taken = np.zeros_like(sample.expression)
     if parts != "rotation":
@@ -99,14 +100,14 @@ def _sampled_expression(sample: FaceMotion, parts: str) -> Array:
     return taken
 
 
-def _in_depth(points: Array, source: FaceMotion, as_released: bool) -> Array:
+def _in_depth(points: Floats64, source: FaceMotion, as_released: bool) -> Floats64:
     """The points, moved by t_z where the released code is followed."""
     if as_released:
         points[..., 2] += source.translation[:, 2:]
     return points
 
 
-def _with_wanted(ratios: ArrayLike | None, wanted: float, shape: tuple[int, int]) -> Array:
+def _with_wanted(ratios: Floats | None, wanted: float, shape: tuple[int, int]) -> Floats64:
     """Rows for a retargeting network: the source's ratios, and the one that is wanted."""
     if ratios is None or np.shape(ratios) != shape:
         raise ValueError(f"the source's ratios must be {shape}, got {np.shape(ratios) if ratios is not None else None}")

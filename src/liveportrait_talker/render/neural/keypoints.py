@@ -16,12 +16,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ...arrays import Floats, Floats64
 from ...motion.lips import LIP_KEYPOINTS as LIPS
 from ...motion.rotation import matrix_from_degrees
 from ...motion.smoothing import OBSERVATION_VARIANCE, kalman_smooth
-
-Array = npt.NDArray[np.float64]
-ArrayLike = npt.NDArray[np.floating[Any]]
 
 KEYPOINTS = 21
 _BINS = 66
@@ -34,15 +32,15 @@ _NEAR_PUPIL, _FAR_PUPIL = 11, 15  # what moves the irises, with the lids about t
 class FaceMotion:
     """What the motion extractor sees in N faces, refined (spec liveportrait.md §5)."""
 
-    keypoints: Array
+    keypoints: Floats64
     """(N, 21, 3) canonical key points x, y, z, about ±0.4."""
-    expression: Array
+    expression: Floats64
     """(N, 21, 3) their deformation, before the scale."""
-    scale: Array
+    scale: Floats64
     """(N, 1), about 1.1–1.6."""
-    translation: Array
+    translation: Floats64
     """(N, 3) x, y, z; z is never used."""
-    rotation_deg: Array
+    rotation_deg: Floats64
     """(N, 3) pitch, yaw, roll."""
 
     def __post_init__(self) -> None:
@@ -90,30 +88,30 @@ class FaceMotion:
         )
 
     @property
-    def rotation(self) -> Array:
+    def rotation(self) -> Floats64:
         """(N, 3, 3), for `points @ rotation`."""
         return matrix_from_degrees(self.rotation_deg)
 
     @property
-    def points(self) -> Array:
+    def points(self) -> Floats64:
         """x_s (N, 21, 3): the key points as they stand in the picture, x right, y down, −1…1."""
         return transform_keypoints(self.keypoints, self.rotation, self.expression, self.scale, self.translation)
 
 
-def degrees_from_bins(logits: ArrayLike) -> Array:
+def degrees_from_bins(logits: Floats) -> Floats64:
     """Angles (N, 1) in degrees, −97.5…97.5, from logits (N, 66); what is not 66 wide is degrees already (§9)."""
     x = np.asarray(logits, dtype=np.float64)
     if x.shape[1] != _BINS:
         return x
     weight = np.exp(x - x.max(axis=1, keepdims=True))
     weight /= weight.sum(axis=1, keepdims=True)
-    degrees: Array = weight @ (_DEGREES_PER_BIN * np.arange(_BINS) + _FIRST_BIN_DEG)
+    degrees: Floats64 = weight @ (_DEGREES_PER_BIN * np.arange(_BINS) + _FIRST_BIN_DEG)
     return degrees[:, None]
 
 
 def transform_keypoints(
-    keypoints: ArrayLike, rotation: ArrayLike, expression: ArrayLike, scale: ArrayLike, translation: ArrayLike
-) -> Array:
+    keypoints: Floats, rotation: Floats, expression: Floats, scale: Floats, translation: Floats
+) -> Floats64:
     """Points (N, 21, 3) in the picture: s · (x_c R + δ) + (t_x, t_y, 0) (§9).
 
     Shapes: (N, 21, 3), (N, 3, 3), (N, 21, 3), (N, 1), (N, 3); an N of 1 stands for all.
@@ -121,11 +119,11 @@ def transform_keypoints(
     shift = np.array(translation, dtype=np.float64)  # a copy: z is dropped
     shift[..., 2] = 0.0
     turned = np.asarray(keypoints, dtype=np.float64) @ rotation + expression
-    moved: Array = np.asarray(scale, dtype=np.float64)[..., None] * turned + shift[..., None, :]
+    moved: Floats64 = np.asarray(scale, dtype=np.float64)[..., None] * turned + shift[..., None, :]
     return moved
 
 
-def stitch(network: nn.Module, source: ArrayLike, driving: ArrayLike) -> Array:
+def stitch(network: nn.Module, source: Floats, driving: Floats) -> Floats64:
     """Driving points (N, 21, 3), moved so that the neck and shoulders of the source stay where they are (§8).
 
     Args:
@@ -139,7 +137,7 @@ def stitch(network: nn.Module, source: ArrayLike, driving: ArrayLike) -> Array:
     return stitched
 
 
-def retarget(network: nn.Module, source: ArrayLike, ratios: ArrayLike) -> Array:
+def retarget(network: nn.Module, source: Floats, ratios: Floats) -> Floats64:
     """Offsets (N, 21, 3) that open or shut eyes or lips; the caller adds them to the driving points (§8).
 
     Args:
@@ -150,7 +148,7 @@ def retarget(network: nn.Module, source: ArrayLike, ratios: ArrayLike) -> Array:
     return _apply(network, _pairs(source, ratios)).reshape(-1, KEYPOINTS, 3)
 
 
-def relative_lips(rest: ArrayLike, offsets: ArrayLike, neutral: ArrayLike) -> Array:
+def relative_lips(rest: Floats, offsets: Floats, neutral: Floats) -> Floats64:
     """Expression rows (T, 6, 3) of `LIPS`: the mouth at rest, moved as the voice moves it.
 
     Args:
@@ -158,13 +156,13 @@ def relative_lips(rest: ArrayLike, offsets: ArrayLike, neutral: ArrayLike) -> Ar
         offsets: (T, 6, 3) of the MappingNet.
         neutral: (6, 3) its offsets of a mouth that says nothing. The original took frame 0's (defect 22).
     """
-    lips: Array = np.asarray(rest, dtype=np.float64) + offsets - np.asarray(neutral, dtype=np.float64)
+    lips: Floats64 = np.asarray(rest, dtype=np.float64) + offsets - np.asarray(neutral, dtype=np.float64)
     return lips
 
 
 def original_lips(
-    source: FaceMotion, offsets: ArrayLike, *, video: bool, observation_variance: float = OBSERVATION_VARIANCE
-) -> Array:
+    source: FaceMotion, offsets: Floats, *, video: bool, observation_variance: float = OBSERVATION_VARIANCE
+) -> Floats64:
     """Expression rows (T, 6, 3) as the original made them, for parity (talker.md §11).
 
     Frame 0 is taken for the neutral mouth and for the source's rest, and only a video's lips are smoothed.
@@ -173,7 +171,7 @@ def original_lips(
     return kalman_smooth(lips, observation_variance) if video else lips
 
 
-def look(expression: ArrayLike, pupil_x: float | ArrayLike, pupil_y: float | ArrayLike) -> Array:
+def look(expression: Floats, pupil_x: float | Floats, pupil_y: float | Floats) -> Floats64:
     """Expression (N, 21, 3) with the irises moved, x + to the picture's right and y + up, useful to ±15 (§15.3).
 
     `pupil_x` and `pupil_y` are one number for all, or (N,).
@@ -190,17 +188,17 @@ def look(expression: ArrayLike, pupil_x: float | ArrayLike, pupil_y: float | Arr
 
 def talking_points(
     source: FaceMotion,
-    lips: ArrayLike,
-    rotation: ArrayLike,
+    lips: Floats,
+    rotation: Floats,
     *,
-    pupils: tuple[float | ArrayLike, float | ArrayLike] = (0.0, 0.0),
-    zoom: float | ArrayLike = 1.0,
-    shift: ArrayLike | None = None,
-    offsets: ArrayLike | None = None,
+    pupils: tuple[float | Floats, float | Floats] = (0.0, 0.0),
+    zoom: float | Floats = 1.0,
+    shift: Floats | None = None,
+    offsets: Floats | None = None,
     stitching: nn.Module | None = None,
-    late_offsets: ArrayLike | None = None,
+    late_offsets: Floats | None = None,
     multiplier: float = 1.0,
-) -> Array:
+) -> Floats64:
     """Driving points x_d (T, 21, 3) of a talking face, for `WarpingNetwork` (talker.md §11, liveportrait.md §16).
 
     Frames do not see one another, so a long clip may be asked for in pieces.
@@ -232,22 +230,22 @@ def talking_points(
         x_d = stitch(stitching, start, x_d)
     if late_offsets is not None:
         x_d = x_d + late_offsets
-    driven: Array = start + (x_d - start) * multiplier
+    driven: Floats64 = start + (x_d - start) * multiplier
     return driven
 
 
-def _pairs(source: ArrayLike, other: ArrayLike) -> Array:
+def _pairs(source: Floats, other: Floats) -> Floats64:
     """Rows (N, 63 + n): source points and what belongs to them, flattened point by point."""
     right = np.asarray(other, dtype=np.float64).reshape(len(other), -1)
     left = np.broadcast_to(np.asarray(source, dtype=np.float64).reshape(len(source), -1), (len(right), KEYPOINTS * 3))
     return np.concatenate([left, right], axis=1)
 
 
-def _apply(network: nn.Module, rows: Array) -> Array:
+def _apply(network: nn.Module, rows: Floats64) -> Floats64:
     """The network's answer (N, m) to rows (N, n)."""
     weight = next(network.parameters())
     with torch.inference_mode():
         # Cast first: Apple's devices have no float64.
         answer = network(torch.from_numpy(rows).to(weight.dtype).to(weight.device))
-    array: Array = answer.cpu().double().numpy()
+    array: Floats64 = answer.cpu().double().numpy()
     return array

@@ -9,13 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ...arrays import Floats, Image
 from ...errors import OptionError, WeightsError
 from ...system.devices import keep_freed_memory, torch_device, torch_dtype
 from ...weights.importing import loaded
@@ -26,8 +25,6 @@ from .keypoints import FaceMotion
 from .nets import stitching
 
 log = logging.getLogger(__name__)
-Image = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.floating[Any]]
 
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "appearance_feature_extractor": nets.AppearanceFeatureExtractor,

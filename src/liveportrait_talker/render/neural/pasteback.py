@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.floating[Any]]
+from ...arrays import Floats, Image
 
 SIZE = 512
 _RAMP = 16  # px from the full mask to its edge

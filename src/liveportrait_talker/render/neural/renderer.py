@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ...arrays import Floats64, Image, Indices
 from ...face.crop import FaceCrop
 from ...face.cropped import averaged
 from ...face.liveportrait_crop import SCALE, SHIFT_Y, SIZE, crop_pixels, portrait_crop
@@ -32,9 +33,6 @@ from .keypoints import FaceMotion, retarget, talking_points
 from .liveportrait import LivePortrait
 from .pasteback import crop_mask
 
-Image = npt.NDArray[np.uint8]
-Array = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.intp]
 Result = TypeVar("Result")
 
 NETWORK_SIZE = 256  # px, what F and M look at
@@ -92,11 +90,11 @@ class _Seen:
 
     motion: FaceMotion
     features: torch.Tensor
-    eye_ratios: Array
+    eye_ratios: Floats64
     """(N, 2)"""
-    lip_ratio: Array
+    lip_ratio: Floats64
     """(N, 1)"""
-    mouth_width: Array
+    mouth_width: Floats64
     """(N,) in IOD."""
     crops: tuple[FaceCrop, ...]
     pictures: tuple[Image, ...]
@@ -130,7 +128,7 @@ class NeuralFace:
             self._source.frame_indices(len(track), track.fps), lambda at, seen: self._points(track, at, seen)
         )
 
-    def followed(self, indices: Indices, points: Callable[[Indices, _Seen], Array]) -> Iterator[FaceFrame]:
+    def followed(self, indices: Indices, points: Callable[[Indices, _Seen], Floats64]) -> Iterator[FaceFrame]:
         """One drawn face for each source frame of `indices` (T,), from points of any making.
 
         `points(at, seen)` gives the driving points (n, 21, 3) of n of the T frames, `at`, and what is known of their
@@ -142,7 +140,7 @@ class NeuralFace:
         for drawn in _ahead(work, _AHEAD.get(self._networks.device.type, 0)):
             yield from drawn
 
-    def _drawn(self, points: Callable[[Indices, _Seen], Array], piece: Indices, indices: Indices) -> list[FaceFrame]:
+    def _drawn(self, points: Callable[[Indices, _Seen], Floats64], piece: Indices, indices: Indices) -> list[FaceFrame]:
         """The frames `piece`, made from source frames `indices[piece]`."""
         shown = np.array([k for k in piece if self._source.shows_face(int(indices[k]))], dtype=np.intp)
         faces: Iterator[tuple[Image, FaceCrop, Image]] = iter(())
@@ -171,7 +169,7 @@ class NeuralFace:
         known, seen = self._last
         return seen.take(np.array([known.index(wanted[row]) for row in rows], dtype=np.intp))
 
-    def motion_of(self, indices: Sequence[int]) -> tuple[FaceMotion, Array, Array]:
+    def motion_of(self, indices: Sequence[int]) -> tuple[FaceMotion, Floats64, Floats64]:
         """What the motion extractor sees in these source frames, their eye ratios (n, 2) and lip ratios (n, 1)."""
         seen = self._look_at(list(indices), only_motion=True)
         return seen.motion, seen.eye_ratios, seen.lip_ratio
@@ -218,7 +216,7 @@ class NeuralFace:
         return FaceFrame(image, None if self._settings.whole_frame else self._alpha, crop, index, picture)
 
     @cached_property
-    def _rest(self) -> Array:
+    def _rest(self) -> Floats64:
         """(6, 3) expression of the lips at rest: a picture's own; of a video, where they are closest together."""
         if self._picture is not None:
             return self._picture.motion.expression[0, LIPS]
@@ -226,14 +224,14 @@ class NeuralFace:
         shut = sorted(shown, key=lambda i: self._source.faces[i].aperture)[:_REST_FRAMES]
         parts = [sorted(shut)[k : k + _BATCH_OF_SOURCES] for k in range(0, len(shut), _BATCH_OF_SOURCES)]
         lips = [self._look_at(part, only_motion=True).motion.expression[:, LIPS] for part in parts]
-        rest: Array = np.median(np.concatenate(lips), axis=0)
+        rest: Floats64 = np.median(np.concatenate(lips), axis=0)
         return rest
 
-    def _points(self, track: MotionTrack, at: Indices, seen: _Seen) -> Array:
+    def _points(self, track: MotionTrack, at: Indices, seen: _Seen) -> Floats64:
         """Driving points (n, 21, 3) of the track's frames `at`."""
         motion, head = seen.motion, track.head
         start = motion.points
-        offsets: Array = np.zeros((len(at), 1, 1))
+        offsets: Floats64 = np.zeros((len(at), 1, 1))
         late = None
         if track.blink.any():  # in all frames or none: the network's answer to open eyes is not quite nothing
             open_now = (seen.eye_ratios * (1 - track.blink[at])).mean(axis=1, keepdims=True)
@@ -266,10 +264,10 @@ class NeuralFace:
             multiplier=self._settings.driving_multiplier,
         )
 
-    def _retargeted(self, network: str, points: Array, ratios: list[Array]) -> Array:
+    def _retargeted(self, network: str, points: Floats64, ratios: list[Floats64]) -> Floats64:
         return retarget(self._networks.network(network), points, np.concatenate(ratios, axis=1))
 
-    def _shift(self, shift: npt.NDArray[np.floating[Any]], crops: tuple[FaceCrop, ...]) -> Array:
+    def _shift(self, shift: npt.NDArray[np.floating[Any]], crops: tuple[FaceCrop, ...]) -> Floats64:
         """Shifts (n, 2), in widths of the tracker's crop along the picture's axes, in the points' units and axes."""
         width = self._source.faces[0].crop
         px = shift.astype(np.float64) * (width.scale * width.size[0])

@@ -20,10 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ....arrays import Floats32
 from ....system.jit import inlined, kernel
 from .threads import in_pieces
-
-Floats = npt.NDArray[np.float32]
 
 _POINTS = (0.0, 2**0.5, -(2**0.5), 0.5**0.5, -(0.5**0.5))
 _SIDE, _STEP = 6, 4  # of a tile, and from one to the next
@@ -54,8 +53,8 @@ def _matrices() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.N
 
 
 _TILE, _KERNEL, _PIXELS = _matrices()
-_B: Floats = _TILE.astype(np.float32)
-_A: Floats = _PIXELS.astype(np.float32)
+_B: Floats32 = _TILE.astype(np.float32)
+_A: Floats32 = _PIXELS.astype(np.float32)
 
 
 class WinogradConv(nn.Module):
@@ -128,9 +127,9 @@ def kernel_values(weight: Tensor) -> Tensor:
     return F.pad(values.float().view(_VALUES, inputs, outputs), (0, -outputs % _MULTIPLE, 0, -inputs % _MULTIPLE))
 
 
-def _planes(x: Tensor) -> Floats:
+def _planes(x: Tensor) -> Floats32:
     """(N, C, H, W) → (N, H, W, C), a view where `x` lies channels last."""
-    planes: Floats = x.permute(0, 2, 3, 1).contiguous().numpy()
+    planes: Floats32 = x.permute(0, 2, 3, 1).contiguous().numpy()
     return planes
 
 
@@ -156,7 +155,7 @@ _kept = threading.local()
 def _scratch(*shapes: tuple[int, int]) -> list[Tensor]:
     """Room for 36 matrices of each shape, in memory that a thread keeps: new pages are slow."""
     sizes = [_VALUES * rows * columns for rows, columns in shapes]
-    kept: Floats | None = getattr(_kept, "memory", None)
+    kept: Floats32 | None = getattr(_kept, "memory", None)
     if kept is None or len(kept) < sum(sizes):
         kept = _kept.memory = np.empty(sum(sizes), np.float32)
     ends = list(accumulate(sizes, initial=0))
@@ -166,7 +165,7 @@ def _scratch(*shapes: tuple[int, int]) -> list[Tensor]:
     ]
 
 
-def _into_values(seen: Floats, values: Tensor, rows: range, skipped: int = 0) -> None:
+def _into_values(seen: Floats32, values: Tensor, rows: range, skipped: int = 0) -> None:
     """Rows of tiles of all planes (N, H, W, I) → values (36, T, I), from the tile after those that are `skipped`."""
     values[..., seen.shape[-1] :] = 0  # they meet weights of zero, but 0 · NaN is NaN
     there, shape = values.view(-1).numpy(), (values.stride(0), values.stride(1))

@@ -27,7 +27,7 @@ from liveportrait_talker.batch.work import DONE, FAILED, HERE, LEFT, TO_DO, Rend
 from liveportrait_talker.cli.main import main
 from liveportrait_talker.examples import PORTRAIT
 from liveportrait_talker.pipelines import talk as pipeline
-from liveportrait_talker.pipelines.engines import Equipment
+from liveportrait_talker.pipelines.engines import Engines
 from sounds import syllables, write_wav
 
 SMALL = {"max_size": 256}
@@ -323,19 +323,19 @@ def test_what_may_pass_is_tried_again(place, capsys, monkeypatch, error, again):
 def test_networks_are_loaded_once(place, capsys, monkeypatch):
     made, loaded = [], []
 
-    class Counted(Equipment):
-        def __init__(self, weights=None):
-            super().__init__(weights)
+    class Counted(Engines):
+        def __init__(self, *given, **more):
+            super().__init__(*given, **more)
             made.append(self)
             self.sets = {}
 
-        def renderer(self, choice, options):
+        def renderer(self, choice, options, settings=None):
             if options.device not in self.sets:
                 loaded.append(options.device)
-                self.sets = {options.device: super().renderer(choice, options)}  # one set in memory
+                self.sets = {options.device: super().renderer(choice, options, settings)}  # one set in memory
             return self.sets[options.device]
 
-    monkeypatch.setattr(pipeline, "Equipment", Counted)
+    monkeypatch.setattr(pipeline, "Engines", Counted)
     jobs = listed(place, {}, {"device": "cpu"}, {"seed": 1}, {"device": "cpu", "seed": 2})
     code, report = run(capsys, jobs)
     assert code == 0 and [job["line"] for job in report["jobs"]] == [1, 2, 3, 4]

@@ -19,7 +19,8 @@ import pytest
 from PIL import Image
 
 from liveportrait_talker import TalkOptions
-from liveportrait_talker.cli.main import add_talk_options, main, talk_options
+from liveportrait_talker.cli import main
+from liveportrait_talker.cli.flags import add_options, options_from
 from liveportrait_talker.media import VideoWriter
 from shared import DATA, needs_shared
 from sounds import syllables, write_wav
@@ -337,8 +338,8 @@ def test_the_default_output_keeps_the_whole_names(tmp_path, voice, monkeypatch):
 def test_the_command_line_has_the_librarys_defaults():
     """LivePortrait's differ."""
     parser = argparse.ArgumentParser()
-    add_talk_options(parser)
-    assert talk_options(parser.parse_args([])) == TalkOptions()
+    add_options(parser, TalkOptions)
+    assert options_from(TalkOptions, parser.parse_args([])) == TalkOptions()
 
 
 def test_the_table_of_the_networks(capsys):

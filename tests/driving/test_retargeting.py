@@ -14,9 +14,8 @@ from liveportrait_talker.face.tracked import TrackedFace, TrackedSource
 from liveportrait_talker.media import Footage
 from liveportrait_talker.motion import MotionTrack
 from liveportrait_talker.motion.face_measurements import FaceReadings
-from liveportrait_talker.motion.template import Template
 from liveportrait_talker.options.animate import AnimateOptions
-from liveportrait_talker.pipelines.reenactment import by_mesh
+from liveportrait_talker.pipelines.animate import retarget_to
 from liveportrait_talker.render.embedded.model import POINTS, face_model
 
 FRAMES = 50
@@ -110,24 +109,13 @@ def test_a_picture_is_told_from_the_usual_face(source):
     assert open_ == pytest.approx(0.1, abs=0.01) and spread > 0.1 and corners > 0.02
 
 
-def test_a_picture_over_a_video_keeps_its_expression():
-    """It is held for as long as the video lasts, and is told from the usual face all the same."""
+def test_an_image_that_drives_a_video_keeps_its_expression():
+    """It is held for as long as the video lasts, and compared with the usual face all the same."""
     grey = np.full((512, 512, 3), 120, np.uint8)
     video = TrackedSource(Footage.from_frames("grey", [grey] * 10, 25.0), (mean_face(),) * 10)
     smiling = {"mouth": np.tile([0.1, 0.68, 0.19, -0.2], (FRAMES, 1)), "eye_ratios": np.full((FRAMES, 2), 0.05)}
-    picture = Template(None, readings(**smiling, brow_height=np.full((FRAMES, 2), 0.58)).at_rate(25, 1))
-    drawn: list[MotionTrack] = []
-
-    class Drawing:
-        def prepare(self, source: TrackedSource) -> Drawing:
-            return self
-
-        def frames(self, track: MotionTrack):
-            drawn.append(track)
-            return iter(())
-
-    by_mesh(Drawing(), video, picture, 25.0, 10, AnimateOptions(renderer="embedded"))()
-    (track,) = drawn
+    measured = readings(**smiling, brow_height=np.full((FRAMES, 2), 0.58)).at_rate(25, 1)
+    track = retarget_to(measured, video, 25.0, 10, AnimateOptions(renderer="embedded"))
     assert len(track) == 10
     assert (track.blink == 1).all() and (track.brows > 0.05).all()
     _, spread, _, _, corners = track.mouth.values.T

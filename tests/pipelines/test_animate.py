@@ -168,7 +168,7 @@ def test_a_template_for_the_other_renderer_is_refused(tmp_path, capsys, driver):
     kept = tmp_path / "landmarks.npz"
     save_template(Template(None, landmarks), kept)
     opened = open_driving(kept, max_pixels=10**8, max_seconds=60)
-    assert opened.suits("embedded") and not opened.suits("neural")
+    assert opened.suits(by_networks=False) and not opened.suits(by_networks=True)
     said = str(opened.refuse("neural"))
     assert "--renderer neural --save-template" in said and "--renderer embedded" in said
 

@@ -20,7 +20,7 @@ from liveportrait_talker.options.sliders import sliders
 from liveportrait_talker.pipelines.edit import EditOptions, Editor, EditSetup
 from liveportrait_talker.render.embedded.limits import Limits
 
-SLIDERS = [s for s in sliders(EditOptions) if s.low is not None and s.name != "sample_ratio"]
+SLIDERS = [each for each in sliders(EditOptions) if each.name != "sample_ratio"]
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +98,9 @@ def test_sliders_do_what_they_say(session, rest, edit, moves):
         assert made["eye_right"] > 0.7 * rest["eye_right"]
 
 
-@pytest.mark.parametrize("slider", SLIDERS, ids=lambda s: s.name)
+@pytest.mark.parametrize("slider", SLIDERS, ids=lambda each: each.name)
 def test_both_ends_of_every_slider_change_the_picture(session, slider):
-    for value in {slider.low, slider.high} - {slider.default}:
+    for value in {slider.metadata["low"], slider.metadata["high"]} - {slider.default}:
         assert not np.array_equal(session.draw(EditOptions(**{slider.name: value})), session.picture)
 
 

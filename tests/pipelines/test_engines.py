@@ -1,16 +1,27 @@
-"""Which renderer draws and which driver speaks: nothing falls back in silence."""
+"""The choice of renderer and driver: there is no silent fallback."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from liveportrait_talker import OptionError, Talker, TalkOptions, WeightsError
+from liveportrait_talker import Animator, EditOptions, Editor, OptionError, Talker, TalkOptions, WeightsError
 from liveportrait_talker.examples import PORTRAIT
-from liveportrait_talker.pipelines import engines as choices
-from liveportrait_talker.pipelines.engines import RENDERING, SPEAKING, choose_driver, choose_renderer, without_effect
+from liveportrait_talker.face.crop import FaceCrop
+from liveportrait_talker.options.applicability import flags_without_effect
+from liveportrait_talker.pipelines import engines as engines_module
+from liveportrait_talker.pipelines.engines import (
+    HEAD_POSE_NETWORKS,
+    LIP_NETWORKS,
+    RENDERER_NETWORKS,
+    EngineChoice,
+    Engines,
+    missing_parts,
+)
 from liveportrait_talker.pipelines.networks import neural_networks
+from liveportrait_talker.render.protocol import FaceFrame
 from liveportrait_talker.weights import registry, store
 from liveportrait_talker.weights.integrity import write_receipt
 from sounds import syllables, write_wav
@@ -19,7 +30,7 @@ from sounds import syllables, write_wav
 @pytest.fixture(autouse=True)
 def empty_store(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("LPT_MODELS", str(tmp_path / "store"))
-    monkeypatch.setattr(choices, "find_spec", lambda name: object())  # torch is there
+    monkeypatch.setattr(engines_module, "find_spec", lambda name: object())  # torch is there
     return tmp_path / "store"
 
 
@@ -34,37 +45,43 @@ def install(empty_store):
 
 
 def test_the_lists_name_every_network():
-    assert set(RENDERING) | set(SPEAKING) | set(choices.NODDING) == set(neural_networks())
+    assert set(RENDERER_NETWORKS) | set(LIP_NETWORKS) | set(HEAD_POSE_NETWORKS) == set(neural_networks())
 
 
 def test_auto_takes_neural_where_all_its_weights_are(install):
-    choice = choose_renderer(TalkOptions(), {})
+    choice = Engines().choose_renderer(TalkOptions())
     assert choice.name == "embedded"
     assert "its weights are not in" in choice.reason and "models download liveportrait;" in choice.reason
-    install(*RENDERING[:-1])
-    choice = choose_renderer(TalkOptions(), {})
+    install(*RENDERER_NETWORKS[:-1])
+    choice = Engines().choose_renderer(TalkOptions())
     assert choice.name == "embedded" and "the weights of retarget_lip are not in" in choice.reason
     assert "models download liveportrait/stitching_retargeting_module;" in choice.reason
-    install(RENDERING[-1])
-    assert choose_renderer(TalkOptions(), {}) == choices.Choice("neural", "its weights are installed")
-    assert choose_renderer(TalkOptions(renderer="embedded"), {}).name == "embedded"
+    install(RENDERER_NETWORKS[-1])
+    assert Engines().choose_renderer(TalkOptions()) == EngineChoice("neural", "its weights are installed")
+    assert Engines().choose_renderer(TalkOptions(renderer="embedded")).name == "embedded"
 
 
 def test_neural_without_weights_is_refused_with_the_command(install, monkeypatch):
     with pytest.raises(WeightsError, match=r"neural renderer cannot run: .*models download liveportrait;"):
-        choose_renderer(TalkOptions(renderer="neural"), {})
-    install(*RENDERING)
-    assert choose_renderer(TalkOptions(renderer="neural"), {}).name == "neural"
-    monkeypatch.setattr(choices, "find_spec", lambda name: None)
+        Engines().choose_renderer(TalkOptions(renderer="neural"))
+    install(*RENDERER_NETWORKS)
+    assert Engines().choose_renderer(TalkOptions(renderer="neural")).name == "neural"
+    monkeypatch.setattr(engines_module, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match=r"PyTorch is not installed \(pip install 'liveportrait-talker\[neural\]'\)"):
-        choose_renderer(TalkOptions(renderer="neural"), {})
-    assert "PyTorch is not installed" in choose_renderer(TalkOptions(), {}).reason
+        Engines().choose_renderer(TalkOptions(renderer="neural"))
+    assert "PyTorch is not installed" in Engines().choose_renderer(TalkOptions()).reason
 
 
 def test_the_commands_name_files_that_exist(install):
     """Whatever is missing, the command that is shown would fetch exactly that."""
-    for absent in (RENDERING, SPEAKING, RENDERING[2:4], ("mappingnet",), ("sadtalker_audio2pose", "stitching")):
-        text = choices.lacking(absent, {})
+    for absent in (
+        RENDERER_NETWORKS,
+        LIP_NETWORKS,
+        RENDERER_NETWORKS[2:4],
+        ("mappingnet",),
+        ("sadtalker_audio2pose", "stitching"),
+    ):
+        text = missing_parts(absent, {})
         assert text is not None
         names = text.split("models download ")[1].split(";")[0].split()
         fetched = {network for file in registry.select(names) for network in file.networks}
@@ -73,27 +90,27 @@ def test_the_commands_name_files_that_exist(install):
 
 
 def test_weights_of_ones_own_count(tmp_path):
-    own = {name: tmp_path / name for name in RENDERING}
-    assert choose_renderer(TalkOptions(), own).name == "neural"
+    own = {name: tmp_path / name for name in RENDERER_NETWORKS}
+    assert Engines(own).choose_renderer(TalkOptions()).name == "neural"
 
 
 def test_the_driver_follows_the_renderer(install):
-    assert choose_driver(TalkOptions(), "embedded", {}).name == "signal"
-    choice = choose_driver(TalkOptions(), "neural", {})
+    assert Engines().choose_driver(TalkOptions(), "embedded").name == "signal"
+    choice = Engines().choose_driver(TalkOptions(), "neural")
     assert choice.name == "signal" and "download sadtalker/v0.0.2-256 talker/mappingnet;" in choice.reason
     with pytest.raises(WeightsError, match="learned driver cannot run"):
-        choose_driver(TalkOptions(driver="learned"), "embedded", {})
-    install(*SPEAKING)
-    assert choose_driver(TalkOptions(), "neural", {}).name == "learned"
-    assert choose_driver(TalkOptions(), "embedded", {}).name == "signal"
-    assert choose_driver(TalkOptions(driver="learned"), "embedded", {}).name == "learned"
-    assert choose_driver(TalkOptions(driver="signal"), "neural", {}).name == "signal"
+        Engines().choose_driver(TalkOptions(driver="learned"), "embedded")
+    install(*LIP_NETWORKS)
+    assert Engines().choose_driver(TalkOptions(), "neural").name == "learned"
+    assert Engines().choose_driver(TalkOptions(), "embedded").name == "signal"
+    assert Engines().choose_driver(TalkOptions(driver="learned"), "embedded").name == "learned"
+    assert Engines().choose_driver(TalkOptions(driver="signal"), "neural").name == "signal"
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"renderer": "embedded", "no_stitching": True}, "--no-stitching is about the neural renderer"),
+        ({"renderer": "embedded", "stitching": False}, "--no-stitching is about the neural renderer"),
         ({"renderer": "embedded", "precision": "bf16"}, "--precision is about"),
         ({"driver": "signal", "neutral_mouth": "first"}, "--neutral-mouth is about the learned driver"),
         ({"renderer": "opengl"}, "--renderer opengl is not known"),
@@ -104,7 +121,7 @@ def test_the_driver_follows_the_renderer(install):
         ({"ref_blink": "a.mp4", "blink": False}, "--ref-blink and --no-blink contradict"),
         ({"ref_blink": "a.mp4", "blink_rate": 3.0}, "--ref-blink and --blink-rate contradict"),
         ({"window_rows": 24}, "25 … 99"),
-        ({"no_crop": True, "crop_vx": 0.1}, "--crop-vx and --no-crop contradict"),
+        ({"crop_source": False, "crop_vx": 0.1}, "--crop-vx and --no-crop contradict"),
         ({"yaw": "10"}, "--yaw '10' is not a number of degrees"),
         ({"pitch": ("a",)}, "is not a number of degrees"),
         ({"roll": [None]}, "is not a number of degrees"),
@@ -116,21 +133,23 @@ def test_what_makes_no_sense_is_refused(options, sentence):
         TalkOptions(**options)
 
 
-def test_what_has_no_effect_is_said(tmp_path, caplog):
-    assert without_effect(TalkOptions(driving_multiplier=1.2, crop_scale=2.0), "embedded", "signal") == [
+def test_options_without_effect_are_named(tmp_path, caplog):
+    assert flags_without_effect(TalkOptions(driving_multiplier=1.2, crop_scale=2.0), "embedded", "signal") == [
         "--driving-multiplier",
         "--crop-scale",
     ]
-    assert without_effect(TalkOptions(crop_scale=2.0, crop=True), "embedded", "signal") == []
-    assert without_effect(TalkOptions(no_stitching=True), "neural", "signal") == []
+    assert flags_without_effect(TalkOptions(crop_scale=2.0, crop=True), "embedded", "signal") == []
+    assert flags_without_effect(TalkOptions(stitching=False), "neural", "signal") == []
     learned = TalkOptions(neutral_mouth="first", window_rows=29, driving_smooth_observation_variance=1e-4)
-    assert len(without_effect(learned, "neural", "signal")) == 3 and not without_effect(learned, "embedded", "learned")
+    assert len(flags_without_effect(learned, "neural", "signal")) == 3 and not flags_without_effect(
+        learned, "embedded", "learned"
+    )
     classic = TalkOptions(head_style="classic", driving_smooth_observation_variance=1e-4)
-    assert without_effect(classic, "embedded", "signal") == []
-    assert without_effect(TalkOptions(device="cpu"), "embedded", "signal") == ["--device"]
-    assert without_effect(TalkOptions(device="cpu"), "embedded", "learned") == []
+    assert flags_without_effect(classic, "embedded", "signal") == []
+    assert flags_without_effect(TalkOptions(device="cpu"), "embedded", "signal") == ["--device"]
+    assert flags_without_effect(TalkOptions(device="cpu"), "embedded", "learned") == []
     voice = write_wav(tmp_path / "voice.wav", syllables(1))
-    next(Talker().frames(PORTRAIT, voice, TalkOptions(no_stitching=True)))
+    next(Talker().frames(PORTRAIT, voice, TalkOptions(stitching=False)))
     assert "--no-stitching: no effect with the embedded renderer and the signal driver." in caplog.text
 
 
@@ -165,12 +184,12 @@ def test_a_corrupt_file_is_told_before_a_face_is_looked_for(install, empty_store
     def no_work(*given, **more):
         raise AssertionError("a face was looked for")
 
-    monkeypatch.setattr("liveportrait_talker.pipelines.talk.track", no_work)
-    install(*RENDERING, *SPEAKING)  # empty files
+    monkeypatch.setattr("liveportrait_talker.pipelines.run.track", no_work)
+    install(*RENDERER_NETWORKS, *LIP_NETWORKS)  # empty files
     voice = write_wav(tmp_path / "voice.wav", syllables(0.3))
     for options, name in (
-        ({}, RENDERING[0]),
-        ({"renderer": "embedded", "driver": "learned"}, SPEAKING[0]),
+        ({}, RENDERER_NETWORKS[0]),
+        ({"renderer": "embedded", "driver": "learned"}, LIP_NETWORKS[0]),
     ):
         with pytest.raises(WeightsError, match=rf"{name}\.safetensors is (corrupt|cut short|empty)"):
             next(Talker().frames(PORTRAIT, voice, TalkOptions(device="cpu", **options)))
@@ -190,26 +209,65 @@ def test_networks_stay_from_video_to_video(monkeypatch):
     monkeypatch.setattr(importing, "loaded", loaded)
     monkeypatch.setattr(importing, "metadata", lambda name: {})
     monkeypatch.setattr(liveportrait, "loaded", loaded)
-    equipment = choices.Equipment()
-    neural, learned = choices.Choice("neural", ""), choices.Choice("learned", "")
-    for given in ({}, {"neutral_mouth": "first", "window_rows": 29, "driving_multiplier": 1.2, "batch_size": 2}):
+    engines = Engines()
+    neural, learned = EngineChoice("neural", ""), EngineChoice("learned", "")
+    for settings, given in (({}, {}), ({"batch_size": 2}, {"neutral_mouth": "first", "window_rows": 29})):
         options = TalkOptions(device="cpu", precision="fp32", **given)
-        renderer, driver = equipment.renderer(neural, options), equipment.driver(learned, options)
-        assert sorted(asked) == sorted((*RENDERING, *SPEAKING))
+        renderer, driver = engines.renderer(neural, options, settings), engines.driver(learned, options)
+        assert sorted(asked) == sorted((*RENDERER_NETWORKS, *LIP_NETWORKS))
     assert renderer.settings.batch_size == 2 and "first" in repr(driver)
     cpu = TalkOptions(device="cpu")
-    networks = equipment.sadtalker(cpu).load(choices.NODDING)
-    assert sorted(asked) == sorted(neural_networks()) and equipment.sadtalker(cpu) is networks
-    assert equipment.sadtalker(TalkOptions(device="auto")) is not networks, "one set in memory"
-    assert equipment.sadtalker(cpu) is not networks
+    networks = engines.sadtalker(cpu).load(HEAD_POSE_NETWORKS)
+    assert sorted(asked) == sorted(neural_networks()) and engines.sadtalker(cpu) is networks
+    assert engines.sadtalker(TalkOptions(device="auto")) is not networks, "one set in memory"
+    assert engines.sadtalker(cpu) is not networks
 
 
 def test_a_file_that_was_cut_is_not_called_ready(install):
-    install(*RENDERING)
+    install(*RENDERER_NETWORKS)
     cut = store.converted_path("warping_module")
     cut.write_bytes(b"0123456789")
     write_receipt(cut, sha256="0" * 64, origin="test", trust="own")
-    assert choose_renderer(TalkOptions(), {}).name == "neural"
+    assert Engines().choose_renderer(TalkOptions()).name == "neural"
     cut.write_bytes(b"01234")
-    choice = choose_renderer(TalkOptions(), {})
+    choice = Engines().choose_renderer(TalkOptions())
     assert choice.name == "embedded" and "the weights of warping_module are not" in choice.reason
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("no_stitching", "stitching"), ("no_normalize_lip", "normalize_lip"), ("no_crop", "crop_source")]
+)
+def test_negated_names_of_an_earlier_release_work_with_a_warning(old, new):
+    with pytest.warns(DeprecationWarning, match=f"{old} is now {new}, its opposite"):
+        options = TalkOptions(**{old: True})
+    assert options == TalkOptions(**{new: False})
+    with pytest.warns(DeprecationWarning, match=f"{old} is now {new}"):
+        assert getattr(options, old) is True
+
+
+class FlatRenderer:
+    """A renderer from outside: it paints the face in one colour that tells how far the mouth is open."""
+
+    name = "flat"
+
+    def prepare(self, source):
+        self.source = source
+        return self
+
+    def frames(self, track):
+        for k, index in enumerate(self.source.frame_indices(len(track), track.fps)):
+            level = int(np.clip(128 + 400 * track.mouth.values[k, 0], 0, 255))
+            yield FaceFrame(np.full((8, 8, 3), level, np.uint8), None, FaceCrop.window(0, 0, 8, 8), int(index))
+
+
+def test_a_renderer_from_outside_works_in_every_pipeline(tmp_path):
+    voice = write_wav(tmp_path / "voice.wav", syllables(1))
+    talking = list(Talker(FlatRenderer()).frames(PORTRAIT, voice))
+    levels = [int(image[0, 0, 0]) for image in talking]
+    assert len(set(levels)) > 5 and (talking[0][20:, 20:] == talking[-1][20:, 20:]).all()
+    following = list(Animator(renderer=FlatRenderer()).frames(PORTRAIT, PORTRAIT))
+    assert len(following) == 1
+    session = Editor(renderer=FlatRenderer()).open(PORTRAIT)
+    assert session.renderer == "flat"
+    opened, shut = (int(session.draw(EditOptions(aaa=aaa))[0, 0, 0]) for aaa in (60, -30))
+    assert opened > 128 > shut

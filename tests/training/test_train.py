@@ -135,11 +135,11 @@ def test_the_exported_file_introduces_itself_and_drives(dataset, tmp_path, store
     assert said["dataset"] == dataset.name and said["made_by"].startswith("liveportrait-talker")
     monkeypatch.setenv("LPT_MODELS", str(store))
     from liveportrait_talker.options.talk import TalkOptions
-    from liveportrait_talker.pipelines.engines import Choice, Equipment
+    from liveportrait_talker.pipelines.engines import EngineChoice, Engines
 
-    equipment, options = Equipment(), TalkOptions(mapping=file, device="cpu")
-    driver = equipment.driver(Choice("learned", ""), options)
-    networks = equipment.sadtalker(options)
+    engines, options = Engines(), TalkOptions(mapping=file, device="cpu")
+    driver = engines.driver(EngineChoice("learned", ""), options)
+    networks = engines.sadtalker(options)
     assert networks.rows == 31 and "learned" in repr(driver).lower()
     _, tensors, _ = read_checkpoint(next((out / "checkpoints").glob("epoch*.ckpt")))
     for key, value in networks.network("mappingnet").state_dict().items():

@@ -29,8 +29,8 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "window_rows": 27,
         "driving_smooth_observation_variance": 1e-6,
         "driving_multiplier": 1.5,
-        "no_stitching": True,
-        "no_normalize_lip": True,
+        "stitching": False,
+        "normalize_lip": False,
         "device": "cpu",
         "precision": "fp32",
         "compile": "off",
@@ -42,7 +42,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "classic": {"head_style": "classic", "yaw": (0.0, 8.0, 0.0), "pitch": (2.0,), "roll": (-3.0,)},
     "eyes and mouth": {"blink": False, "pupil_x": 8.0, "pupil_y": -3.0, "expression_scale": 0.7},
     "crop": {"crop": True, "crop_scale": 2.7, "crop_vx": 0.1, "crop_vy": -0.2},
-    "whole frame": {"no_crop": True, "face": 2, "fps": 30.0, "encoder": "nvenc", "quality": 20, "seed": 12},
+    "whole frame": {"crop_source": False, "face": 2, "fps": 30.0, "encoder": "nvenc", "quality": 20, "seed": 12},
     "limits": {"max_size": 512, "max_megapixels": 50.0, "max_seconds": 60.0},
 }
 

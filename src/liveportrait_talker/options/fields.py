@@ -1,71 +1,175 @@
-"""What every dataclass of options is made of: fields that know their help, range and choices, and the check of them."""
+"""Fields of option dataclasses: each knows its help, range, group and the conditions under which it has an effect.
+
+The Python API, the command line, the page and batch files are made from these fields.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import field
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 from ..errors import OptionError
+
+GROUPS = (
+    "engines",
+    "driving motion",
+    "head",
+    "eyes",
+    "mouth",
+    "expression",
+    "networks",
+    "image",
+    "output",
+)
+"""Titles of the groups of options, in the order in which they are shown."""
+
+Options = TypeVar("Options")
+
+
+class Kind(NamedTuple):
+    """The type of an option's value."""
+
+    type: type
+    """bool, int, float, str or Path."""
+    optional: bool
+    """None is allowed and means automatic."""
+    many: bool
+    """A tuple of such values."""
 
 
 def option(
     default: Any,
-    text: str,
+    help: str,
+    group: str,
     *,
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
     unit: str | None = None,
-    group: str = "",
     flag: str | None = None,
+    flag_help: str | None = None,
+    alias: str | None = None,
+    needs: tuple[str, ...] = (),
 ) -> Any:
-    """A field with what the doors need to know of it.
+    """Return a dataclass field for one option.
 
-    `group` starts a new group of options, which goes on below. `flag` is the command line's name where it is not the
-    field's. A field that is True by default has a flag, and a help, that make it False.
+    Args:
+        default: the value where none is given.
+        help: what the field does.
+        group: one of GROUPS.
+        low: smallest value.
+        high: largest value.
+        choices: the allowed values.
+        unit: of the value, for help texts.
+        flag: the command line's name, where it is not the field's.
+        flag_help: help of the flag, where it means the opposite of the field: a field that is True by default has a
+            flag `--no-…` that makes it False.
+        alias: a second name of the flag.
+        needs: conditions under which the option has an effect: any of them suffices, "a+b" needs both. See
+            `applicability`. None: always.
     """
-    notes = {"help": text, "low": low, "high": high, "choices": choices, "unit": unit, "group": group, "flag": flag}
-    return field(default=default, metadata=notes)
+    return field(
+        default=default,
+        metadata={
+            "help": help,
+            "group": group,
+            "low": low,
+            "high": high,
+            "choices": choices,
+            "unit": unit,
+            "flag": flag,
+            "flag_help": flag_help or help,
+            "alias": alias,
+            "needs": needs,
+        },
+    )
+
+
+def fields_of(options: Any) -> list[dataclasses.Field[Any]]:
+    """Return the fields of an options dataclass (or of an instance), sorted by group."""
+    return sorted(dataclasses.fields(options), key=lambda each: GROUPS.index(each.metadata["group"]))
+
+
+def kind_of(option: dataclasses.Field[Any]) -> Kind:
+    """Return the type of a field's value, read from its annotation."""
+    annotation = str(option.type)
+    types: tuple[type, ...] = (bool, Path, float, int, str)
+    many = "tuple" in annotation or "Degrees" in annotation
+    name = "float" if "Degrees" in annotation else annotation
+    return Kind(next(t for t in types if t.__name__ in name), "None" in annotation, many)
 
 
 def flag_of(option: dataclasses.Field[Any]) -> str:
-    """The command line's name of a field."""
+    """Return the command line's name of a field."""
     named = option.metadata.get("flag")
     negated = "no-" if option.default is True else ""
     return str(named) if named else "--" + negated + option.name.replace("_", "-")
 
 
-def given(options: Any, names: tuple[str, ...]) -> list[str]:
-    """The flags of those of `names` that are not at their defaults."""
-    fields = (f for f in dataclasses.fields(options) if f.name in names)
-    return [flag_of(f) for f in fields if getattr(options, f.name) != f.default]
+def changed_flags(options: Any, names: tuple[str, ...]) -> list[str]:
+    """Return the flags of those of `names` that are not at their defaults."""
+    fields = (each for each in dataclasses.fields(options) if each.name in names)
+    return [flag_of(each) for each in fields if getattr(options, each.name) != each.default]
 
 
 def check_ranges(options: Any) -> None:
     """Raise OptionError for the first field of a dataclass that is out of its range or not one of its choices."""
     for each in dataclasses.fields(options):
-        value, limits = getattr(options, each.name), each.metadata
-        if value is None or isinstance(value, bool):
-            if isinstance(each.default, bool) != isinstance(value, bool) and each.default is not None:
-                raise OptionError(f"{flag_of(each)} {value!r} is not what it takes.")
+        value, limits, kind, flag = getattr(options, each.name), each.metadata, kind_of(each), flag_of(each)
+        if value is None and kind.optional:
             continue
-        if isinstance(each.default, bool):
-            raise OptionError(f"{flag_of(each)} {value!r} is not True or False.")
-        if limits["choices"] is not None and value not in limits["choices"]:
-            raise OptionError(f"{flag_of(each)} {value} is not known: choose one of {', '.join(limits['choices'])}.")
-        if limits["low"] is None:
-            continue
-        if value == ():
-            raise OptionError(f"{flag_of(each)} needs at least one number of degrees.")
-        for number in value if isinstance(value, tuple) else (value,):
-            if not isinstance(number, (int, float)):
-                raise OptionError(f"{flag_of(each)} {number!r} is not a number.")
-            if not limits["low"] <= number <= limits["high"]:
-                low, high = plain(limits["low"]), plain(limits["high"])
-                raise OptionError(f"{flag_of(each)} {number} is out of range: give {low} … {high}.")
+        if kind.type is bool:
+            if not isinstance(value, bool):
+                raise OptionError(f"{flag} {value!r} is not True or False.")
+        elif limits["choices"] is not None:
+            if value not in limits["choices"]:
+                raise OptionError(f"{flag} {value} is not known: choose one of {', '.join(limits['choices'])}.")
+        elif limits["low"] is not None:
+            _check_numbers(flag, value if kind.many else (value,), limits["low"], limits["high"])
 
 
-def plain(number: float) -> str:
-    """A limit as a person writes it."""
+def _check_numbers(flag: str, numbers: tuple[Any, ...], low: float, high: float) -> None:
+    if not numbers:
+        raise OptionError(f"{flag} needs at least one number of degrees.")
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            raise OptionError(f"{flag} {number!r} is not a number.")
+        if not low <= number <= high:
+            raise OptionError(f"{flag} {number} is out of range: give {format_number(low)} … {format_number(high)}.")
+
+
+def format_number(number: float) -> str:
+    """Return a number as a person writes it."""
     return str(int(number)) if float(number).is_integer() else f"{number:g}"
+
+
+def accept_old_names(names: Mapping[str, str]) -> Callable[[type[Options]], type[Options]]:
+    """Return a class decorator that lets an options dataclass take the negated names of an earlier release.
+
+    `names` maps the old name to the new one, whose value is the opposite. Each use gives a DeprecationWarning.
+    """
+
+    def decorate(options: type[Options]) -> type[Options]:
+        create: Any = options.__init__
+
+        def __init__(self: Any, *args: Any, **values: Any) -> None:
+            for old in names.keys() & values.keys():
+                warnings.warn(f"{old} is now {names[old]}, its opposite", DeprecationWarning, stacklevel=2)
+                values[names[old]] = not values.pop(old)
+            create(self, *args, **values)
+
+        def __getattr__(self: Any, name: str) -> Any:
+            if name not in names:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            warnings.warn(f"{name} is now {names[name]}, its opposite", DeprecationWarning, stacklevel=2)
+            return not getattr(self, names[name])
+
+        options.__init__ = __init__  # type: ignore[method-assign]
+        options.__getattr__ = __getattr__  # type: ignore[attr-defined]
+        return options
+
+    return decorate

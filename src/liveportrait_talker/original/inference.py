@@ -12,7 +12,9 @@ from itertools import count
 from pathlib import Path
 
 from ..cli.console import Bars
-from ..cli.main import Parser, guarded, print_report
+from ..cli.main import Parser, guarded
+from ..cli.generate import describe
+from ..cli.report import print_report
 from ..errors import MediaError, TalkerError
 from ..options.talk import PUPIL_RANGE, TalkOptions
 from .config import InferenceConfig, read_inference
@@ -71,9 +73,9 @@ def talk_options(config: InferenceConfig, arguments: argparse.Namespace, *, stil
         pupil_y=arguments.pupil_y,
         window_rows=None if config.semantic_radius is None else 2 * config.semantic_radius,
         driving_smooth_observation_variance=config.observation_variance,
-        no_normalize_lip=True,  # it moved a picture's lips from where they are
+        normalize_lip=False,  # it moved a picture's lips from where they are
         driving_multiplier=config.driving_multiplier,
-        no_crop=arguments.no_crop,
+        crop_source=not arguments.no_crop,
         device=config.device,
         # Its half precision was for graphics processors; a processor has bf16 at best, and `auto` knows.
         precision="auto" if config.half_precision else "fp32",
@@ -114,8 +116,7 @@ def _run(arguments: argparse.Namespace) -> int:
         options = talk_options(config, arguments, still_source=_is_still(source))
         with _output(arguments.save_path, source, voice) as out, Bars(quiet=arguments.quiet) as bars:
             report = Talker(weights=config.weights).save(source, voice, out, options, on_progress=bars)
-    if not arguments.quiet:
-        print_report(report)
+    print_report(report, describe(report), arguments)
     return 0
 
 

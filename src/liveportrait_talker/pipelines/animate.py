@@ -6,33 +6,28 @@ driving → DrivingClip → Template (its motion) ───┴→ FaceFrame → 
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from .. import __version__
 from ..arrays import Image
+from ..driving.retargeting import Rest, followed
 from ..errors import MediaError
-from ..face.cropped import cropped
-from ..face.tracker import track
-from ..media import Footage, VideoWriter, check_encoder, check_output, open_footage
-from ..media.picture import check_picture_output, is_picture_name, write_picture
+from ..face.tracked import TrackedSource
+from ..media import Footage
+from ..motion.face_measurements import FaceReadings
+from ..motion.template import Template
 from ..motion.template import save_template as write_template
-from ..options.animate import NEURAL_ONLY, AnimateOptions
-from ..options.fields import given
-from ..options.talk import TalkOptions
-from ..progress import OnProgress
-from ..render.protocol import Renderer
+from ..motion.track import MotionTrack
+from ..options.animate import AnimateOptions
+from ..progress import OnProgress, ignore_progress, steps_of
+from ..render.protocol import DrivenFace, FaceFrame, Renderer
 from .driving_clip import DrivingClip, open_driving
-from .engines import Choice, Equipment, Weights, choose_renderer
-from .reenactment import Performance, by_mesh, by_networks, clock
+from .engines import EngineChoice, Engines, Weights, note_choice
+from .run import Output, Report, composed, find_face, made_with, open_source
 
 __all__ = ["AnimateOptions", "AnimateReport", "Animator"]
 
@@ -40,50 +35,41 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class AnimateReport:
+class AnimateReport(Report):
     """What was made, and how."""
 
-    path: Path
-    renderer: str
-    renderer_reason: str
-    """Why this one drew."""
-    frames: int
-    fps: float
-    size: tuple[int, int]
-    """Width and height, px."""
     sound: bool
-    """Whether the driving sound is in it."""
+    """Whether it has the driving sound."""
     template: Path | None
     """The motion template that was stored."""
-    elapsed_seconds: float
     options: AnimateOptions
 
-    @property
-    def video_seconds(self) -> float:
-        """Length of the video."""
-        return self.frames / self.fps
 
-    @property
-    def speed(self) -> float:
-        """Frames a second of the whole run."""
-        return self.frames / max(self.elapsed_seconds, 1e-9)
+@dataclass(frozen=True, eq=False)
+class _Reenactment:
+    """A source ready to follow a driving clip, and the motion that was read from the clip."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, for `--json`."""
-        more = {"video_seconds": self.video_seconds, "speed_fps": round(self.speed, 2), "version": __version__}
-        template = None if self.template is None else str(self.template)
-        return dataclasses.asdict(self) | more | {"path": str(self.path), "template": template}
+    source: TrackedSource
+    renderer: EngineChoice
+    fps: float
+    frames: int
+    motion: Template
+    draw: Callable[[], Iterator[FaceFrame]]
+
+    def images(self) -> Iterator[Image]:
+        return composed(self.source, self.draw())
 
 
 class Animator:
-    """A face follows a driving video, picture or motion template. Keep one for many: networks stay loaded.
+    """A face follows a driving video, image or motion template. Keep one for many: networks stay loaded.
 
     Args:
         weights: network → checkpoint file, in place of the installed weights.
+        renderer: draws the face; by default what `AnimateOptions.renderer` names.
     """
 
-    def __init__(self, weights: Weights | None = None) -> None:
-        self._equipment = Equipment(weights)
+    def __init__(self, weights: Weights | None = None, *, renderer: Renderer | None = None) -> None:
+        self._engines = Engines(weights, renderer=renderer)
 
     def save(
         self,
@@ -96,74 +82,58 @@ class Animator:
         save_template: Path | str | None = None,
         on_progress: OnProgress | None = None,
     ) -> AnimateReport:
-        """Write the source doing what the driving face does, with the driving sound.
+        """Write the source with the motion of the driving face, and with the driving sound.
 
         Args:
-            source: picture or video with a face.
-            driving: video or picture with a face; a motion template (.npz), or one of LivePortrait's (.pkl).
-            out: the MP4 to write; where a picture follows a picture, a .png, .jpg or .webp.
+            source: image or video with a face.
+            driving: video or image with a face; a motion template (.npz), or one of LivePortrait's (.pkl).
+            out: the MP4 to write; where an image follows an image, a .png, .jpg or .webp.
             options: see AnimateOptions.
             overwrite: replace `out` and the template if they exist.
             save_template: store the driving motion in this .npz, for both renderers where the neural one draws.
             on_progress: called as the work goes on.
 
         Raises:
-            TalkerError: anything the user can mend, told in one sentence.
+            TalkerError: anything the user can fix, in one sentence.
         """
-        options, out, source, driving = options or AnimateOptions(), Path(out), Path(source), Path(driving)
+        options, source, driving = options or AnimateOptions(), Path(source), Path(driving)
+        on_progress = on_progress or ignore_progress
         template = None if save_template is None else Path(save_template)
         started = time.monotonic()
-        as_picture = is_picture_name(out)
-        (check_picture_output if as_picture else check_output)(out, overwrite)
-        check_encoder(options.encoder)
+        output = Output(Path(out), overwrite, options)
+        output.check((source, driving), also=template)
         _check_template(template, overwrite)
-        _keep_apart([path for path in (out, template) if path is not None], (source, driving))
         with ExitStack() as opened:
-            clip = opened.enter_context(_driving(driving, options))
-            footage = opened.enter_context(_footage(source, options))
-            _, frames = clock(footage, clip, options)
-            if as_picture != (footage.is_still and len(clip) == 1):
+            clip, footage = _open(opened, source, driving, options)
+            if output.is_image != (footage.is_still and len(clip) == 1):
                 raise MediaError(
-                    f"{out.name} cannot be made: a picture that follows a picture is written as a .png, .jpg or .webp, "
-                    "everything else as an .mp4; rename the output"
+                    f"{output.path.name} cannot be made: a picture that follows a picture is written as a .png, .jpg "
+                    "or .webp, everything else as an .mp4; rename the output"
                 )
-            performance = self._performance(footage, clip, options, on_progress or _silent)
-            sound = clip.sound
-            size = performance.source.footage.size
-            note = {
-                "title": "AI-generated portrait animation",
-                "comment": "AI-generated: the motion of this face is that of another. "
-                f"Made with LivePortraitTalker {__version__} ({performance.drawing.name} renderer).",
-            }
-            if as_picture:
-                write_picture(out, next(performance.pictures()), overwrite=overwrite, **note)
-            else:
-                with VideoWriter(
-                    out,
-                    size=size,
-                    fps=performance.fps,
-                    voice=sound,
-                    frame_count=frames,
-                    crf=options.quality,
-                    encoder=options.encoder,
-                    pixel_aspect=footage.pixel_aspect,
-                    overwrite=overwrite,
-                    **note,
-                ) as writer:
-                    _write(writer, performance, on_progress or _silent)
-                size = (size[0] + size[0] % 2, size[1] + size[1] % 2)
-            if template is not None:  # last: whoever stops the work finds nothing of it
-                write_template(performance.motion, template)
+            reenactment, sound = self._prepare(footage, clip, options, on_progress), clip.sound
+            size = output.write(
+                reenactment.images(),
+                size=reenactment.source.footage.size,
+                fps=reenactment.fps,
+                frames=reenactment.frames,
+                title="AI-generated portrait animation",
+                comment=f"the motion of this face is that of another. {made_with(reenactment.renderer.name)}",
+                sound=sound,
+                pixel_aspect=footage.pixel_aspect,
+                on_progress=on_progress,
+            )
+            if template is not None:  # last: an interrupted run leaves none behind
+                write_template(reenactment.motion, template)
         return AnimateReport(
-            path=out,
-            renderer=performance.drawing.name,
-            renderer_reason=performance.drawing.reason,
-            frames=frames,
-            fps=performance.fps,
+            path=output.path,
+            renderer=reenactment.renderer.name,
+            renderer_reason=reenactment.renderer.reason,
+            frames=reenactment.frames,
+            fps=reenactment.fps,
             size=size,
+            elapsed_seconds=time.monotonic() - started,
             sound=sound is not None,
             template=template,
-            elapsed_seconds=time.monotonic() - started,
             options=options,
         )
 
@@ -175,79 +145,81 @@ class Animator:
         *,
         on_progress: OnProgress | None = None,
     ) -> Iterator[Image]:
-        """The same as a stream of (H, W, 3) uint8 RGB pictures. Raises TalkerError as `save` does."""
+        """Yield the same as (H, W, 3) uint8 RGB images. Raises TalkerError as `save` does."""
         options = options or AnimateOptions()
         with ExitStack() as opened:
-            clip = opened.enter_context(_driving(Path(driving), options))
-            footage = opened.enter_context(_footage(Path(source), options))
-            yield from self._performance(footage, clip, options, on_progress or _silent).pictures()
+            clip, footage = _open(opened, Path(source), Path(driving), options)
+            yield from self._prepare(footage, clip, options, on_progress or ignore_progress).images()
 
-    def _performance(
-        self, footage: Footage, clip: DrivingClip, options: AnimateOptions, tell: OnProgress
-    ) -> Performance:
-        drawing = self._choice(clip, options)
-        fps, frames = clock(footage, clip, options)
+    def _prepare(
+        self, footage: Footage, clip: DrivingClip, options: AnimateOptions, on_progress: OnProgress
+    ) -> _Reenactment:
+        chosen = self._choose(clip, options)
+        note_choice(options, chosen)
+        fps, frames = _clock(footage, clip, options)
         if footage.fps is not None and frames / fps > len(footage) / footage.fps + 1 / fps:
             log.info("%s is shorter than what drives it and is played forth and back.", footage.name)
-        renderer = self._renderer(drawing, options)  # loads networks: before any long work
-        needed = int(np.ceil(frames * (footage.fps or fps) / fps))
-        source = track(
-            footage.first(needed),
-            face=options.face,
-            on_frame=lambda done, total: tell("finding the face", done, total),
-        )
-        if options.crop:
-            source = cropped(source)
-        if drawing.name == "embedded":
-            motion = clip.looked_at(None, crop=options.crop_driving, tell=tell)
-            draw = by_mesh(renderer, source, motion, fps, frames, options)
-        else:
-            draw, motion = by_networks(renderer, source, clip, fps, frames, options, tell)
-        return Performance(source, drawing, fps, frames, motion, draw)
+        # Networks are loaded before any long work.
+        renderer = self._engines.renderer(chosen, options, {"batch_size": options.batch_size})
+        source = find_face(footage, options, duration=(frames, fps), on_progress=on_progress)
+        motion = clip.read_motion(renderer, crop=options.crop_driving, on_progress=on_progress)
+        face = renderer.prepare(source)
+        if isinstance(face, DrivenFace):
+            assert motion.networks is not None  # `_choose` and `read_motion` saw to it
+            on_step = steps_of("reading the source's motion", on_progress)
+            draw = face.reenact(motion.networks, options, frames=frames, fps=fps, on_step=on_step)
+            return _Reenactment(source, chosen, fps, frames, motion, draw)
+        assert motion.landmarks is not None
+        track = retarget_to(motion.landmarks, source, fps, frames, options)
+        return _Reenactment(source, chosen, fps, frames, motion, lambda: face.frames(track))
 
-    def _choice(self, clip: DrivingClip, options: AnimateOptions) -> Choice:
-        """Raises TalkerError where what was asked for cannot run here, or cannot follow this template."""
-        drawing = choose_renderer(TalkOptions(renderer=options.renderer), self._equipment.weights)
-        if not clip.suits(drawing.name) and options.renderer == "auto" and drawing.name == "neural":
-            drawing = Choice("embedded", "the template is for it")
-        if not clip.suits(drawing.name):
-            refusal = clip.refuse(drawing.name)
-            raise MediaError(f"{refusal} ({drawing.reason})") if options.renderer == "auto" else refusal
-        if drawing.name == "embedded" and (idle := given(options, (*NEURAL_ONLY, "device"))):
-            log.warning("%s: no effect with the embedded renderer.", ", ".join(idle))
-        log.info("drawn by the %s renderer: %s.", drawing.name, drawing.reason)
-        return drawing
-
-    def _renderer(self, drawing: Choice, options: AnimateOptions) -> Renderer:
-        if drawing.name == "embedded":
-            return self._equipment.renderer(drawing, TalkOptions())
-        asked = TalkOptions(
-            device=options.device,
-            precision=options.precision,
-            compile=options.compile,
-            batch_size=options.batch_size,
-            no_stitching=not options.stitching,
-        )
-        return self._equipment.renderer(drawing, asked)
+    def _choose(self, clip: DrivingClip, options: AnimateOptions) -> EngineChoice:
+        """Return the renderer. Raises TalkerError where it cannot run here, or cannot follow the template."""
+        chosen = self._engines.choose_renderer(options)
+        if clip.suits(by_networks=self._engines.reads_driving(chosen)):
+            return chosen
+        other = EngineChoice("embedded", "the template is for it")
+        if options.renderer == "auto" and self._engines.reads_driving(chosen) and clip.suits(by_networks=False):
+            return other
+        refusal = clip.refuse(chosen.name)
+        raise MediaError(f"{refusal} ({chosen.reason})") if options.renderer == "auto" else refusal
 
 
-def _write(writer: VideoWriter, performance: Performance, tell: OnProgress) -> None:
-    tell("drawing", 0, performance.frames)
-    for k, picture in enumerate(performance.pictures()):
-        writer.write(picture)
-        tell("drawing", k + 1, performance.frames)
+def _open(opened: ExitStack, source: Path, driving: Path, options: AnimateOptions) -> tuple[DrivingClip, Footage]:
+    pixels = int(options.max_megapixels * 1e6)
+    clip = opened.enter_context(open_driving(driving, max_pixels=pixels, max_seconds=options.max_seconds))
+    return clip, opened.enter_context(open_source(source, options, options.max_seconds))
 
 
-def _driving(path: Path, options: AnimateOptions) -> DrivingClip:
-    return open_driving(path, max_pixels=int(options.max_megapixels * 1e6), max_seconds=options.max_seconds)
+def _clock(source: Footage, clip: DrivingClip, options: AnimateOptions) -> tuple[float, int]:
+    """Return frame rate and number of frames: those of the driving video, or of the source where an image drives it.
+
+    A source video that is shorter plays forth and back, as in `generate`. (LivePortrait's own tool ends with the
+    shorter of the two.)
+    """
+    fps = options.fps or source.fps or clip.fps
+    if len(clip) > 1:
+        return fps, max(1, round(len(clip) * fps / clip.fps))
+    return fps, 1 if source.fps is None else max(1, round(len(source) * fps / source.fps))
 
 
-def _footage(path: Path, options: AnimateOptions) -> Footage:
-    return open_footage(
-        path,
-        max_side=options.max_size,
-        max_pixels=int(options.max_megapixels * 1e6),
-        max_seconds=options.max_seconds,
+def retarget_to(
+    measured: FaceReadings, source: TrackedSource, fps: float, frames: int, options: AnimateOptions
+) -> MotionTrack:
+    """Return `frames` frames of motion at `fps` by which the source follows what was measured on a driving face."""
+    rest = Rest.over(measured)  # before resampling: an image held for many frames would be its own rest
+    if len(measured) > 1 or frames > 1:
+        measured = measured.at_rate(fps, frames)
+    return followed(
+        measured,
+        source,
+        rest=rest,
+        region=options.animation_region,
+        relative=options.relative_motion,
+        multiplier=options.driving_multiplier,
+        normalize_lip=options.normalize_lip,
+        eye_retargeting=options.eye_retargeting,
+        lip_retargeting=options.lip_retargeting,
     )
 
 
@@ -260,15 +232,3 @@ def _check_template(path: Path | None, overwrite: bool) -> None:
         raise MediaError(f"the folder {path.parent} for {path.name} does not exist; create it first")
     if path.exists() and (path.is_dir() or not overwrite):
         raise MediaError(f"{path} exists already; use --overwrite to replace it, or name another template")
-
-
-def _keep_apart(outputs: list[Path], inputs: tuple[Path, ...]) -> None:
-    """Raise MediaError where an output is one of the inputs, which would be lost, or another output."""
-    for out in outputs:
-        for path in inputs:
-            if out.exists() and path.exists() and out.samefile(path):
-                raise MediaError(f"{out} is one of the inputs and would be lost; name another output")
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """No progress wanted."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from .. import __version__
 from ..system.cache import cache_folder
 from ..system.devices import torch_device, torch_dtype
-from .engines import NODDING, RENDERING, SPEAKING, lacking
+from .engines import HEAD_POSE_NETWORKS, LIP_NETWORKS, RENDERER_NETWORKS, missing_parts
 
 # What the embedded renderer needs: module, package, what it is for.
 _NEEDED = (
@@ -81,12 +81,12 @@ def report() -> tuple[list[str], bool]:
             f"  {'ok      ' if here else 'absent  '} {package} {_version(module, package) if here else ''}: {use}"
         )
     for what, networks in (
-        ("renderer neural", RENDERING),
-        ("driver learned", SPEAKING),
-        ("--head-pose audio", NODDING),
+        ("renderer neural", RENDERER_NETWORKS),
+        ("driver learned", LIP_NETWORKS),
+        ("--head-pose audio", HEAD_POSE_NETWORKS),
     ):
-        lack = lacking(networks, {})
-        lines.append(f"{what}: {_neural_note() if lack is None else f'not ready; {lack}'}")
+        missing = missing_parts(networks, {})
+        lines.append(f"{what}: {_neural_note() if missing is None else f'not ready; {missing}'}")
     return lines, not problems
 
 

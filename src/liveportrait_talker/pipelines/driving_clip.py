@@ -1,12 +1,10 @@
-"""What is followed: a video, a picture or a template, opened and read for the renderer that will follow it."""
+"""Driving clips: a video, an image or a motion template, opened and read for the renderer that follows it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import MediaError
 from ..face.measurements import face_readings
@@ -15,27 +13,24 @@ from ..media import Footage, open_footage
 from ..media.hearing import has_sound
 from ..motion.released_template import read_released_template
 from ..motion.template import Template, load_template
-
-if TYPE_CHECKING:
-    from ..render.neural.liveportrait import LivePortrait
+from ..progress import OnProgress, steps_of
+from ..render.protocol import DrivenRenderer, Renderer
 
 log = logging.getLogger(__name__)
-OnFrame = Callable[[str, int, int], None]
 
 STILL_FPS = 25.0
 _TEMPLATES = (".npz", ".pkl", ".pickle")
-_WHOSE = {"neural": "the networks saw", "embedded": "FaceMesh saw"}
 
 
 @dataclass(frozen=True, eq=False)
 class DrivingClip:
-    """A driving video, picture or template. A context manager: it closes the file."""
+    """A driving video, image or template. A context manager that closes the file."""
 
     path: Path
     footage: Footage | None
     """None for a template."""
     template: Template | None
-    """What was stored; None for footage, which is looked at when asked."""
+    """None for footage, which is read on demand."""
 
     def __enter__(self) -> DrivingClip:
         return self
@@ -46,7 +41,7 @@ class DrivingClip:
 
     @property
     def fps(self) -> float:
-        """Frames a second; of a picture, what a video of it would have."""
+        """Frames a second; for an image, the rate of a video of it."""
         if self.template is not None:
             return self.template.fps
         assert self.footage is not None
@@ -60,55 +55,46 @@ class DrivingClip:
 
     @property
     def sound(self) -> Path | None:
-        """The file whose sound goes with the motion, if it has any."""
+        """The file whose sound belongs to the motion, if it has any."""
         return self.path if self.footage is not None and not self.footage.is_still and has_sound(self.path) else None
 
-    def suits(self, renderer: str) -> bool:
-        """Whether `renderer` (neural, embedded) could follow it."""
+    def suits(self, *, by_networks: bool) -> bool:
+        """Return whether a renderer could follow it that reads driving clips by its networks, or by landmarks."""
         if self.template is None:
             return True
-        return (self.template.networks if renderer == "neural" else self.template.landmarks) is not None
+        return (self.template.networks if by_networks else self.template.landmarks) is not None
 
     def refuse(self, renderer: str) -> MediaError:
-        """What to say where it does not suit."""
-        other = "embedded" if renderer == "neural" else "neural"
+        """Return the error for a template that the renderer of this name cannot follow."""
+        assert self.template is not None
+        other, stored = ("neural", "the networks'") if self.template.landmarks is None else ("embedded", "landmarks'")
         return MediaError(
-            f"the motion template {self.path} has only what {_WHOSE[other]}, which the {renderer} renderer cannot "
+            f"the motion template {self.path} has only the {stored} motion, which the {renderer} renderer cannot "
             f"follow: draw with --renderer {other}, or make one for it with liveportrait-talker animate PORTRAIT "
             f"DRIVING.mp4 -o out.mp4 --renderer {renderer} --save-template FILE.npz."
         )
 
-    def looked_at(self, networks: LivePortrait | None, *, crop: bool, tell: OnFrame) -> Template:
-        """Its motion for the embedded renderer and, where `networks` are given, for the neural one.
+    def read_motion(self, renderer: Renderer, *, crop: bool, on_progress: OnProgress) -> Template:
+        """Return its motion by landmarks and, where the renderer reads driving clips by itself, for that one too.
 
         Raises:
-            NoFaceError: nobody is seen in it.
+            NoFaceError: there is no face in it.
         """
         if self.template is not None:
             return self.template
         assert self.footage is not None
-        seen = track(
-            self.footage, drawn=False, on_frame=lambda done, total: tell("following the driving face", done, total)
-        )
-        landmarks = face_readings(seen)
-        if networks is None:
+        driving = track(self.footage, drawn=False, on_frame=steps_of("following the driving face", on_progress))
+        landmarks = face_readings(driving)
+        if not isinstance(renderer, DrivenRenderer):
             return Template(networks=None, landmarks=landmarks)
-        from ..render.neural.driving import driving_template  # brings torch
-
+        on_step = steps_of("reading its motion", on_progress)
         return Template(
-            networks=driving_template(
-                networks,
-                seen,
-                fps=landmarks.fps,
-                crop=crop,
-                on_frame=lambda done, total: tell("reading its motion", done, total),
-            ),
-            landmarks=landmarks,
+            networks=renderer.read_driving(driving, fps=landmarks.fps, crop=crop, on_step=on_step), landmarks=landmarks
         )
 
 
 def open_driving(path: Path, *, max_pixels: int, max_seconds: float) -> DrivingClip:
-    """The video, picture or template (.npz; LivePortrait's released .pkl) in `path`.
+    """Open the video, image or template (.npz; LivePortrait's released .pkl) in `path`.
 
     Raises:
         MediaError: it cannot be read, or is too long.

@@ -75,12 +75,12 @@ def _table(text: str) -> list[dict[str, str]]:
 
 
 def _keyframe(row: dict[Any, Any], where: str) -> Keyframe:
-    known = {s.name for s in sliders(EditOptions) if s.low is not None}
-    flags = {str(also).lstrip("-"): f.name for f in dataclasses.fields(EditOptions) if (also := f.metadata.get("also"))}
+    known = {each.name for each in sliders(EditOptions)}
+    aliases = {str(alias).lstrip("-"): f.name for f in sliders(EditOptions) if (alias := f.metadata["alias"])}
     values: dict[str, Any] = {}
     for key, value in row.items():
         name = str(key).strip().replace("-", "_")
-        name = flags.get(name, name)
+        name = aliases.get(name, name)
         if name != "time" and name not in known:
             raise OptionError(
                 f"{where} names {name!r}, which is no slider: there are time, {', '.join(sorted(known))}."

@@ -1,7 +1,7 @@
-"""Which renderer draws and which driver moves the mouth: what was asked for, held against what is installed.
+"""Renderers and drivers: the choice by what is asked for and installed, and their networks, loaded once.
 
-Nothing falls back in silence: each choice comes with its reason, and what was asked for by name and cannot run is
-refused with the command that installs it.
+There is no silent fallback: each choice comes with its reason, and an engine that was asked for by name and cannot run
+is refused with the command that installs it.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..driving.protocol import MouthDriver
-from ..errors import WeightsError
-from ..options.talk import CROP_WINDOW, LEARNED_ONLY, NEURAL_ONLY, SMOOTHED, TalkOptions
-from ..render.protocol import Renderer
+from ..errors import OptionError, WeightsError
+from ..options.applicability import flags_without_effect
+from ..options.shared import RendererOptions
+from ..options.talk import TalkOptions
+from ..render.protocol import DrivenRenderer, Renderer
 from ..weights import registry, store
-from ..weights.importing import missing
+from ..weights.importing import missing as missing_networks
 
 if TYPE_CHECKING:
     from ..driving.sadtalker.networks import SadTalker
@@ -28,60 +30,24 @@ log = logging.getLogger(__name__)
 
 Weights = Mapping[str, Path | str]
 
-RENDERING = tuple(name for name in registry.NETWORKS if registry.holding(name).group == "liveportrait")
-SPEAKING = ("sadtalker_audio2exp", "sadtalker_face_3drecon", "mappingnet")
-NODDING = ("sadtalker_audio2pose", "sadtalker_face_3drecon")
+RENDERER_NETWORKS = tuple(name for name in registry.NETWORKS if registry.holding(name).group == "liveportrait")
+LIP_NETWORKS = ("sadtalker_audio2exp", "sadtalker_face_3drecon", "mappingnet")
+HEAD_POSE_NETWORKS = ("sadtalker_audio2pose", "sadtalker_face_3drecon")
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A renderer or a driver by name, and why it was taken."""
+class EngineChoice:
+    """A renderer or a driver by name, and the reason for the choice."""
 
     name: str
     reason: str
 
 
-def choose_renderer(options: TalkOptions, weights: Weights) -> Choice:
-    """`neural` or `embedded`.
-
-    Raises:
-        WeightsError: the neural renderer was asked for and cannot run; the text has the command that mends it.
-    """
-    if options.renderer == "embedded":
-        return Choice("embedded", "as asked for")
-    lack = lacking(RENDERING, weights)
-    cannot = f"the neural renderer cannot run: {lack}"
-    if options.renderer == "neural":
-        if lack:
-            raise WeightsError(f"{cannot}.")
-        return Choice("neural", "as asked for")
-    return Choice("embedded", cannot) if lack else Choice("neural", "its weights are installed")
-
-
-def choose_driver(options: TalkOptions, renderer: str, weights: Weights) -> Choice:
-    """`learned` or `signal`, for a renderer's name.
-
-    Raises:
-        WeightsError: the learned driver was asked for and cannot run.
-    """
-    if options.driver == "signal":
-        return Choice("signal", "as asked for")
-    lack = lacking(SPEAKING, weights)
-    cannot = f"the learned driver cannot run: {lack}"
-    if options.driver == "learned":
-        if lack:
-            raise WeightsError(f"{cannot}.")
-        return Choice("learned", "as asked for")
-    if renderer != "neural":
-        return Choice("signal", f"it was made for the {renderer} renderer")
-    return Choice("signal", cannot) if lack else Choice("learned", "its weights are installed")
-
-
-def lacking(networks: Sequence[str], weights: Weights) -> str | None:
-    """What keeps these networks from running and the command that mends it, for the end of a sentence; else None."""
+def missing_parts(networks: Sequence[str], weights: Weights) -> str | None:
+    """Return what keeps networks from running and the command that installs it, as part of a sentence; else None."""
     if None in (find_spec("torch"), find_spec("safetensors")):
         return "PyTorch is not installed (pip install 'liveportrait-talker[neural]')"
-    absent = missing([name for name in networks if name not in weights])
+    absent = missing_networks([name for name in networks if name not in weights])
     if not absent:
         return None
     files = list(dict.fromkeys(registry.holding(name) for name in absent))
@@ -97,48 +63,98 @@ def lacking(networks: Sequence[str], weights: Weights) -> str | None:
     )
 
 
-def without_effect(options: TalkOptions, renderer: str, driver: str) -> list[str]:
-    """The flags that were given and of which neither `renderer` nor `driver` knows anything."""
-    idle: tuple[str, ...] = ()
-    if renderer != "neural":
-        idle += NEURAL_ONLY if options.crop else (*NEURAL_ONLY, *CROP_WINDOW)
-    if driver != "learned":
-        idle += LEARNED_ONLY if options.head_style == "classic" else (*LEARNED_ONLY, SMOOTHED)
-    if renderer != "neural" and driver != "learned" and options.head_pose != "audio":
-        idle += ("device",)
-    return options.given(idle)
+class Engines:
+    """Renderers and drivers of one set of weights. Their networks are loaded once and kept from video to video.
 
-
-class Equipment:
-    """The renderers and drivers of one set of weights. Their networks are loaded once and stay from video to video.
-
-    One set is in memory: another device, or for the renderer another precision, takes its place.
+    One set is in memory: another device, or for the renderer another precision, replaces it.
 
     Args:
         weights: network → checkpoint file, in place of those that are installed.
+        renderer: takes the place of the renderer that the options name.
+        driver: takes the place of the driver that the options name.
 
     Raises:
         WeightsError: there is no network of such a name.
     """
 
-    def __init__(self, weights: Weights | None = None) -> None:
+    def __init__(
+        self, weights: Weights | None = None, *, renderer: Renderer | None = None, driver: MouthDriver | None = None
+    ) -> None:
         self.weights: Weights = dict(weights or {})
         for name in self.weights:
             registry.holding(name)  # refuses a name that no network has
+        self._given_renderer, self._given_driver = renderer, driver
         self._liveportrait: dict[tuple[str, str, str], LivePortrait] = {}
         self._sadtalker: dict[tuple[str, Path | None], SadTalker] = {}
 
     def weights_for(self, options: TalkOptions) -> Weights:
-        """Network → file, with what the options name."""
+        """Return network → file, with what the options name."""
         return self.weights if options.mapping is None else {**self.weights, "mappingnet": options.mapping}
 
-    def renderer(self, choice: Choice, options: TalkOptions) -> Renderer:
-        """The renderer of a choice, its networks loaded: a bad file is found before any work.
+    def choose_renderer(self, options: RendererOptions) -> EngineChoice:
+        """Return the choice of renderer and its reason.
+
+        Raises:
+            WeightsError: the neural renderer was asked for and cannot run; the message has the command that helps.
+            OptionError: another renderer was given to this object.
+        """
+        if (given := self._given_renderer) is not None:
+            if options.renderer not in ("auto", given.name):
+                raise OptionError(
+                    f"--renderer {options.renderer} and the {given.name} renderer that was given contradict each "
+                    "other: give one of them."
+                )
+            return EngineChoice(given.name, "it was given")
+        if options.renderer == "embedded":
+            return EngineChoice("embedded", "as asked for")
+        missing = missing_parts(RENDERER_NETWORKS, self.weights)
+        cannot = f"the neural renderer cannot run: {missing}"
+        if options.renderer == "neural":
+            if missing:
+                raise WeightsError(f"{cannot}.")
+            return EngineChoice("neural", "as asked for")
+        return EngineChoice("embedded", cannot) if missing else EngineChoice("neural", "its weights are installed")
+
+    def choose_driver(self, options: TalkOptions, renderer: str) -> EngineChoice:
+        """Return the choice of driver for a renderer's name, and its reason. Raises as `choose_renderer` does."""
+        if self._given_driver is not None:
+            if options.driver != "auto":
+                raise OptionError(f"--driver {options.driver} and a driver that was given contradict each other.")
+            return EngineChoice(type(self._given_driver).__name__, "it was given")
+        if options.driver == "signal":
+            return EngineChoice("signal", "as asked for")
+        missing = missing_parts(LIP_NETWORKS, self.weights_for(options))
+        cannot = f"the learned driver cannot run: {missing}"
+        if options.driver == "learned":
+            if missing:
+                raise WeightsError(f"{cannot}.")
+            return EngineChoice("learned", "as asked for")
+        if renderer != "neural":
+            return EngineChoice("signal", f"it was made for the {renderer} renderer")
+        return EngineChoice("signal", cannot) if missing else EngineChoice("learned", "its weights are installed")
+
+    def reads_driving(self, choice: EngineChoice) -> bool:
+        """Return whether the renderer of a choice reads driving clips by its own networks; it need not be loaded."""
+        if self._given_renderer is not None:
+            return isinstance(self._given_renderer, DrivenRenderer)
+        return choice.name == "neural"
+
+    def renderer(
+        self, choice: EngineChoice, options: RendererOptions, settings: Mapping[str, Any] | None = None
+    ) -> Renderer:
+        """Return the renderer of a choice, its networks loaded: a bad file is found before any work.
+
+        Args:
+            choice: see `choose_renderer`.
+            options: device and number format of the networks.
+            settings: of the neural renderer, besides stitching; see `NeuralSettings`.
 
         Raises:
             OptionError: the device is not here.
-            WeightsError: a network's file is missing, or not as it should be.
+            WeightsError: a network's file is missing or damaged.
         """
+        if self._given_renderer is not None:
+            return self._given_renderer
         if choice.name == "embedded":
             from ..render.embedded.renderer import EmbeddedRenderer
 
@@ -159,21 +175,13 @@ class Equipment:
             )
             self._liveportrait = {key: networks}  # one set in memory
         return NeuralRenderer(
-            self._liveportrait[key].load(),
-            NeuralSettings(
-                stitching=not options.no_stitching,
-                normalize_lip=not options.no_normalize_lip,
-                driving_multiplier=options.driving_multiplier,
-                crop_scale=options.crop_scale,
-                crop_vx=options.crop_vx,
-                crop_vy=options.crop_vy,
-                whole_frame=options.no_crop,
-                batch_size=options.batch_size,
-            ),
+            self._liveportrait[key].load(), NeuralSettings(stitching=options.stitching, **(settings or {}))
         )
 
-    def driver(self, choice: Choice, options: TalkOptions) -> MouthDriver:
-        """The driver of a choice, its networks loaded. Raises as `renderer` does."""
+    def driver(self, choice: EngineChoice, options: TalkOptions) -> MouthDriver:
+        """Return the driver of a choice, its networks loaded. Raises as `renderer` does."""
+        if self._given_driver is not None:
+            return self._given_driver
         if choice.name == "signal":
             from ..driving.signal.driver import SignalDriver
 
@@ -181,17 +189,27 @@ class Equipment:
         from ..driving.sadtalker.driver import LearnedDriver
 
         return LearnedDriver(
-            self.sadtalker(options).load(SPEAKING),
+            self.sadtalker(options).load(LIP_NETWORKS),
             neutral_mouth=options.neutral_mouth,
             window_rows=options.window_rows,
             smooth_variance=options.driving_smooth_observation_variance,
         )
 
     def sadtalker(self, options: TalkOptions) -> SadTalker:
-        """The networks of learned lips and of the head made from the voice. Raises OptionError as `renderer` does."""
+        """Return the networks of learned lips and of audio-driven heads. Raises OptionError as `renderer` does."""
         from ..driving.sadtalker.networks import SadTalker
 
         key = (options.device, options.mapping)
         if key not in self._sadtalker:
             self._sadtalker = {key: SadTalker(weights=self.weights_for(options), device=options.device)}  # one set
         return self._sadtalker[key]
+
+
+def note_choice(options: RendererOptions, renderer: EngineChoice, driver: EngineChoice | None = None) -> None:
+    """Log which engines were chosen and why, and warn of options that have no effect with them."""
+    if flags := flags_without_effect(options, renderer.name, driver.name if driver else None):
+        engines = f"the {renderer.name} renderer" + (f" and the {driver.name} driver" if driver else "")
+        log.warning("%s: no effect with %s.", ", ".join(flags), engines)
+    log.info("drawn by the %s renderer: %s.", renderer.name, renderer.reason)
+    if driver is not None and (renderer.name == "neural" or driver.name == "learned"):  # else there was no choice
+        log.info("spoken by the %s driver: %s.", driver.name, driver.reason)

@@ -1,4 +1,4 @@
-"""From the options, a voice and a mouth to the whole motion of a face: head, blinks and gaze join the mouth."""
+"""Motion of a talking face: the mouth, joined by head, blinks and gaze as the options ask."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..motion.head import natural_head_pose
 from ..motion.keyframes import keyframe_angles
 from ..motion.lips import mouth_controls
 from ..options.talk import PUPIL_RANGE, TalkOptions
-from ..progress import OnProgress
+from ..progress import OnProgress, steps_of
 
 if TYPE_CHECKING:
     from ..driving.sadtalker.networks import SadTalker
@@ -36,7 +36,7 @@ _CLOSELY = 25.0  # frames a second
 _SEEN_TO_MOVE = 0.02  # IOD, of the lips' opening
 
 
-def planned_motion(
+def plan_motion(
     source: TrackedSource,
     voice: Waveform,
     mouth: Mouth,
@@ -44,18 +44,18 @@ def planned_motion(
     options: TalkOptions,
     *,
     sadtalker: Callable[[TalkOptions], SadTalker],
-    tell: OnProgress,
+    on_progress: OnProgress,
 ) -> MotionTrack:
-    """Everything that moves while `mouth` speaks.
+    """Return the motion track of a face that speaks.
 
     Args:
-        source: whose face it is.
-        voice: what is said: heads and blinks follow its pauses.
-        mouth: the driver's answer, one row a frame.
+        source: the tracked face.
+        voice: the sound; heads and blinks follow its pauses.
+        mouth: from the driver, one row a frame.
         fps: frames a second.
         options: see TalkOptions.
-        sadtalker: options → networks; asked only where the head is made from the voice.
-        tell: progress of what takes long.
+        sadtalker: options → networks; called only for a head driven by the voice.
+        on_progress: called during long steps.
 
     Raises:
         TalkerError: a reference cannot be read or shows nobody; the options make no sense for this source.
@@ -87,7 +87,7 @@ def planned_motion(
     elif head_pose == "synthetic":
         head = HeadTrack.turning(natural_head_pose(loudness, voiced, fps, rng(_HEAD)))
     elif head_pose == "reference":
-        head = _reference_head(source, frames, fps, options, rng(_HEAD), tell)
+        head = _reference_head(source, frames, fps, options, rng(_HEAD), on_progress)
     elif head_pose == "audio":
         from ..driving.sadtalker.head import audio_head  # brings torch
 
@@ -98,7 +98,7 @@ def planned_motion(
     blinking = source.is_still if options.blink is None else options.blink
     if options.ref_blink is not None:
         seen = reference_motion(
-            options.ref_blink, max_seconds=options.max_seconds, on_frame=_told(tell, "following the blinks")
+            options.ref_blink, max_seconds=options.max_seconds, on_frame=steps_of("following the blinks", on_progress)
         )
         # Chance of the head: blinks and poses of one video start together.
         start = rng(_HEAD)
@@ -114,12 +114,16 @@ def planned_motion(
 
 
 def _reference_head(
-    source: TrackedSource, frames: int, fps: float, options: TalkOptions, rng: np.random.Generator, tell: OnProgress
+    source: TrackedSource,
+    frames: int,
+    fps: float,
+    options: TalkOptions,
+    rng: np.random.Generator,
+    on_progress: OnProgress,
 ) -> HeadTrack:
-    assert options.ref_head_pose is not None  # TalkOptions saw to it
-    seen = reference_motion(
-        options.ref_head_pose, max_seconds=options.max_seconds, on_frame=_told(tell, "following the reference")
-    )
+    assert options.ref_head_pose is not None  # TalkOptions checks it
+    on_frame = steps_of("following the reference", on_progress)
+    seen = reference_motion(options.ref_head_pose, max_seconds=options.max_seconds, on_frame=on_frame)
     own = np.stack([source.faces[i].rotation_deg for i in source.frame_indices(frames, fps)])
     turn = reference_head(seen.rotation_deg, seen.fps, own, fps, rng, from_zero=options.ref_frames_from_zero)
     return HeadTrack.turning(turn)
@@ -148,7 +152,3 @@ def _scaled(mouth: Mouth, source: TrackedSource, fps: float, scale: float) -> Mo
     if isinstance(mouth, LipKeypoints):
         return LipKeypoints(scale * mouth.offsets)
     return relative_to_source(scale * (mouth.values + own_mouth(source, len(mouth), fps)), source, fps)
-
-
-def _told(tell: OnProgress, stage: str) -> Callable[[int, int], None]:
-    return lambda done, total: tell(stage, done, total)

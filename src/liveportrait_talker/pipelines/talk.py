@@ -1,101 +1,58 @@
-"""`Talker`: joins the steps, nothing else.
+"""`Talker`: a portrait (or a video) and a voice → a talking video.
 
-portrait → Footage → TrackedSource → PreparedFace ┐
+source → Footage → TrackedSource → PreparedFace ──┐
 voice → Waveform → MouthDriver → mouth ───────────┤ MotionTrack → FaceFrame → composite → VideoWriter
 head (synthetic, reference, audio, source, still), blink, gaze ┘
 """
 
 from __future__ import annotations
 
-import dataclasses
-import logging
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from .. import __version__
 from ..arrays import Image
 from ..driving.protocol import MouthDriver
-from ..errors import MediaError, OptionError, WeightsError
-from ..face.cropped import cropped
+from ..errors import WeightsError
 from ..face.tracked import TrackedSource
-from ..face.tracker import track
-from ..media import Footage, VideoWriter, Waveform, check_encoder, check_output, open_footage, read_waveform
+from ..media import Footage, Waveform, open_footage, read_waveform
 from ..motion import MotionTrack
 from ..options.talk import TalkOptions
-from ..progress import OnProgress
-from ..render.composite import paste
+from ..progress import OnProgress, ignore_progress
 from ..render.protocol import PreparedFace, Renderer
-from .engines import NODDING, Choice, Equipment, Weights, choose_driver, choose_renderer, lacking, without_effect
-from .motion import planned_motion
-
-log = logging.getLogger(__name__)
+from .engines import HEAD_POSE_NETWORKS, EngineChoice, Engines, Weights, missing_parts, note_choice
+from .motion import plan_motion
+from .run import Output, Report, composed, find_face, made_with, open_source
 
 DEFAULT_FPS = 25.0
 
 
 @dataclass(frozen=True)
-class TalkReport:
+class TalkReport(Report):
     """What was made, and how."""
 
-    path: Path
-    renderer: str
-    renderer_reason: str
-    """Why this one drew."""
     driver: str
     driver_reason: str
-    """Why this one moved the mouth."""
-    frames: int
-    fps: float
-    size: tuple[int, int]
-    """Width and height of the video, px."""
-    video_seconds: float
-    elapsed_seconds: float
+    """Why this driver was chosen."""
     seed: int
     options: TalkOptions
 
-    @property
-    def speed(self) -> float:
-        """Frames a second of the whole run."""
-        return self.frames / max(self.elapsed_seconds, 1e-9)
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, for `--json`."""
-        plain = dataclasses.asdict(self) | {"speed_fps": round(self.speed, 2), "version": __version__}
-        plain["options"] = {k: str(v) if isinstance(v, Path) else v for k, v in plain["options"].items()}
-        return plain | {"path": str(self.path)}
-
 
 @dataclass(frozen=True, eq=False)
-class Scene:
-    """A prepared source and the motion it will make: all that is left is to draw it."""
+class _Scene:
+    """A prepared source, its motion and the engines that made them."""
 
     source: TrackedSource
     face: PreparedFace
     track: MotionTrack
+    renderer: EngineChoice
+    driver: EngineChoice
 
-    def __len__(self) -> int:
-        return len(self.track)
-
-    def frames(self) -> Iterator[Image]:
-        """Full pictures (H, W, 3) uint8 RGB, one a frame, drawn as they are asked for."""
-        for drawn in self.face.frames(self.track):
-            picture = self.source.footage[drawn.source_index] if drawn.picture is None else drawn.picture
-            yield paste(picture, drawn)
-
-
-@dataclass(frozen=True, eq=False)
-class _Crew:
-    """Who draws and who moves the mouth, and why."""
-
-    renderer: Renderer
-    drawing: Choice
-    driver: MouthDriver
-    speaking: Choice
+    def images(self) -> Iterator[Image]:
+        return composed(self.source, self.face.frames(self.track))
 
 
 class Talker:
@@ -104,8 +61,8 @@ class Talker:
     Keep one for many videos: networks stay loaded.
 
     Args:
-        renderer: what draws the face; by default what `TalkOptions.renderer` says.
-        driver: what moves the mouth; by default what `TalkOptions.driver` says.
+        renderer: draws the face; by default what `TalkOptions.renderer` names.
+        driver: moves the mouth; by default what `TalkOptions.driver` names.
         weights: network → checkpoint file, in place of the installed weights.
     """
 
@@ -116,8 +73,7 @@ class Talker:
         *,
         weights: Weights | None = None,
     ) -> None:
-        self._renderer, self._driver = renderer, driver
-        self._equipment = Equipment(weights)
+        self._engines = Engines(weights, renderer=renderer, driver=driver)
 
     def save(
         self,
@@ -132,7 +88,7 @@ class Talker:
         """Write a talking video.
 
         Args:
-            source: picture or video with a face.
+            source: image or video with a face.
             voice: sound file, or a video whose sound is used.
             out: the MP4 to write; it appears when it is complete, or not at all.
             options: see TalkOptions.
@@ -140,52 +96,37 @@ class Talker:
             on_progress: called as the work goes on.
 
         Raises:
-            TalkerError: anything the user can mend, told in one sentence.
+            TalkerError: anything the user can fix, in one sentence.
         """
-        options, out = options or TalkOptions(), Path(out)
+        options, source, voice = options or TalkOptions(), Path(source), Path(voice)
+        on_progress = on_progress or ignore_progress
         started = time.monotonic()
-        check_output(out, overwrite)
-        check_encoder(options.encoder)
-        _protect_inputs(out, (Path(source), Path(voice), options.ref_head_pose, options.ref_blink))
-        tell = on_progress or _silent
-        with self._open(Path(source), options) as footage:
-            waveform = read_waveform(Path(voice), max_seconds=options.max_seconds)
-            crew = self._crew(options)  # loads networks: after the inputs were seen to be good, before any long work
-            scene = self._scene(crew, footage, waveform, options, tell)
-            del waveform  # heard: an hour of it is 230 MB
-            frames = len(scene)
-            size = scene.source.footage.size
-            with VideoWriter(
-                out,
-                size=size,
-                fps=scene.track.fps,
-                voice=Path(voice),
-                frame_count=frames,
-                crf=options.quality,
-                encoder=options.encoder,
-                pixel_aspect=footage.pixel_aspect,
-                overwrite=overwrite,
+        output = Output(Path(out), overwrite, options, kind="video")
+        output.check((source, voice, options.ref_head_pose, options.ref_blink))
+        with ExitStack() as opened:
+            scene = self._prepare(opened, source, voice, options, on_progress)
+            footage, frames, fps = scene.source.footage, len(scene.track), scene.track.fps
+            size = output.write(
+                scene.images(),
+                size=footage.size,
+                fps=fps,
+                frames=frames,
                 title="AI-generated talking portrait",
-                comment=(
-                    "AI-generated: the motion of this face is synthetic. "
-                    f"Made with LivePortraitTalker {__version__} ({crew.renderer.name} renderer)."
-                ),
-            ) as writer:
-                tell("drawing", 0, frames)
-                for k, frame in enumerate(scene.frames()):
-                    writer.write(frame)
-                    tell("drawing", k + 1, frames)
+                comment=f"the motion of this face is synthetic. {made_with(scene.renderer.name)}",
+                sound=voice,
+                pixel_aspect=footage.pixel_aspect,
+                on_progress=on_progress,
+            )
         return TalkReport(
-            path=out,
-            renderer=crew.drawing.name,
-            renderer_reason=crew.drawing.reason,
-            driver=crew.speaking.name,
-            driver_reason=crew.speaking.reason,
+            path=output.path,
+            renderer=scene.renderer.name,
+            renderer_reason=scene.renderer.reason,
             frames=frames,
-            fps=scene.track.fps,
-            size=(size[0] + size[0] % 2, size[1] + size[1] % 2),
-            video_seconds=frames / scene.track.fps,
+            fps=fps,
+            size=size,
             elapsed_seconds=time.monotonic() - started,
+            driver=scene.driver.name,
+            driver_reason=scene.driver.reason,
             seed=options.seed,
             options=options,
         )
@@ -198,92 +139,67 @@ class Talker:
         *,
         on_progress: OnProgress | None = None,
     ) -> Iterator[Image]:
-        """The same video as a stream of (H, W, 3) uint8 RGB pictures at the options' frame rate.
+        """Yield the same video as (H, W, 3) uint8 RGB images at the options' frame rate.
 
-        Nothing is held: memory does not grow with the voice. Raises TalkerError as `save` does.
+        Frames are not kept: memory does not grow with the voice. Raises TalkerError as `save` does.
         """
         options = options or TalkOptions()
-        with self._open(Path(source), options) as footage:
-            waveform = read_waveform(Path(voice), max_seconds=options.max_seconds)
-            crew = self._crew(options)
-            scene = self._scene(crew, footage, waveform, options, on_progress or _silent)
-            del waveform
-            yield from scene.frames()
+        with ExitStack() as opened:
+            scene = self._prepare(opened, Path(source), Path(voice), options, on_progress or ignore_progress)
+            yield from scene.images()
 
-    def _crew(self, options: TalkOptions) -> _Crew:
-        """Raises TalkerError where what was asked for cannot run here."""
-        weights = self._equipment.weights_for(options)
-        if self._renderer is not None:
-            if options.renderer not in ("auto", self._renderer.name):
-                raise OptionError(
-                    f"--renderer {options.renderer} and a Talker with the {self._renderer.name} renderer contradict "
-                    "each other: give one of them."
-                )
-            renderer, drawing = self._renderer, Choice(self._renderer.name, "it was given")
-        else:
-            drawing = choose_renderer(options, weights)
-            renderer = self._equipment.renderer(drawing, options)
-        if self._driver is not None:
-            if options.driver != "auto":
-                raise OptionError(
-                    f"--driver {options.driver} and a Talker with a driver of its own contradict each other."
-                )
-            driver, speaking = self._driver, Choice(type(self._driver).__name__, "it was given")
-        else:
-            speaking = choose_driver(options, drawing.name, weights)
-            driver = self._equipment.driver(speaking, options)
-        if options.head_pose == "audio":
-            if lack := lacking(NODDING, weights):
-                raise WeightsError(f"--head-pose audio cannot run: {lack}.")
-            self._equipment.sadtalker(options).load(NODDING)
-        if idle := without_effect(options, drawing.name, speaking.name):
-            log.warning(
-                "%s: no effect with the %s renderer and the %s driver.", ", ".join(idle), drawing.name, speaking.name
-            )
-        log.info("drawn by the %s renderer: %s.", drawing.name, drawing.reason)
-        if drawing.name == "neural" or speaking.name == "learned":  # else there was nothing to choose
-            log.info("spoken by the %s driver: %s.", speaking.name, speaking.reason)
-        return _Crew(renderer, drawing, driver, speaking)
-
-    def _open(self, source: Path, options: TalkOptions) -> Footage:
+    def _prepare(
+        self, opened: ExitStack, source: Path, voice: Path, options: TalkOptions, on_progress: OnProgress
+    ) -> _Scene:
         for reference in (options.ref_head_pose, options.ref_blink):
-            if reference is not None:  # it is followed late: a mistake in it should not cost the work before
+            if reference is not None:  # it is read late: a mistake in it should not cost the work before
                 open_footage(reference, max_seconds=options.max_seconds).close()
-        footage = open_footage(
-            source,
-            max_side=options.max_size,
-            max_pixels=int(options.max_megapixels * 1e6),
-            max_seconds=options.max_seconds,
-        )
-        try:
-            options.head_pose_for(footage.is_still)  # refuses what makes no sense before any work
-        except OptionError:
-            footage.close()
-            raise
-        return footage
+        footage = opened.enter_context(open_source(source, options, options.max_seconds))
+        options.head_pose_for(footage.is_still)  # refuses what makes no sense before any work
+        waveform = read_waveform(voice, max_seconds=options.max_seconds)
+        engines = self._engines
+        chosen = engines.choose_renderer(options)
+        renderer = engines.renderer(chosen, options, _neural_settings(options))  # loads networks: before any long work
+        speaking = engines.choose_driver(options, chosen.name)
+        driver = engines.driver(speaking, options)
+        if options.head_pose == "audio":
+            if missing := missing_parts(HEAD_POSE_NETWORKS, engines.weights_for(options)):
+                raise WeightsError(f"--head-pose audio cannot run: {missing}.")
+            engines.sadtalker(options).load(HEAD_POSE_NETWORKS)
+        note_choice(options, chosen, speaking)
+        tracked, track = self._move(footage, waveform, driver, options, on_progress)
+        return _Scene(tracked, renderer.prepare(tracked), track, chosen, speaking)
 
-    def _scene(self, crew: _Crew, footage: Footage, voice: Waveform, options: TalkOptions, tell: OnProgress) -> Scene:
+    def _move(
+        self, footage: Footage, voice: Waveform, driver: MouthDriver, options: TalkOptions, on_progress: OnProgress
+    ) -> tuple[TrackedSource, MotionTrack]:
+        """Track the source and plan its motion."""
         fps = options.fps or footage.fps or DEFAULT_FPS
-        needed = int(np.ceil(voice.frame_count(fps) * (footage.fps or fps) / fps))
-        source = track(
-            footage.first(needed),
-            face=options.face,
-            second_look=not options.no_crop,
-            on_frame=lambda done, total: tell("finding the face", done, total),
+        source = find_face(
+            footage,
+            options,
+            duration=(voice.frame_count(fps), fps),
+            second_look=options.crop_source,
+            on_progress=on_progress,
+            scale=options.crop_scale,
+            shift_x=options.crop_vx,
+            shift_y=options.crop_vy,
         )
-        if options.crop:
-            source = cropped(source, scale=options.crop_scale, shift_x=options.crop_vx, shift_y=options.crop_vy)
-        mouth = crew.driver.drive(voice, source, fps)
-        motion = planned_motion(source, voice, mouth, fps, options, sadtalker=self._equipment.sadtalker, tell=tell)
-        return Scene(source, crew.renderer.prepare(source), motion)
+        mouth = driver.drive(voice, source, fps)
+        track = plan_motion(
+            source, voice, mouth, fps, options, sadtalker=self._engines.sadtalker, on_progress=on_progress
+        )
+        return source, track
 
 
-def _protect_inputs(out: Path, inputs: tuple[Path | None, ...]) -> None:
-    """Raise MediaError where `out` is one of the inputs, which would be lost."""
-    for path in inputs:
-        if path is not None and out.exists() and path.exists() and out.samefile(path):
-            raise MediaError(f"{out} is one of the inputs and would be lost; name another output")
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """No progress wanted."""
+def _neural_settings(options: TalkOptions) -> dict[str, Any]:
+    """Return the settings of the neural renderer besides stitching."""
+    return {
+        "normalize_lip": options.normalize_lip,
+        "driving_multiplier": options.driving_multiplier,
+        "crop_scale": options.crop_scale,
+        "crop_vx": options.crop_vx,
+        "crop_vy": options.crop_vy,
+        "whole_frame": not options.crop_source,
+        "batch_size": options.batch_size,
+    }

@@ -9,7 +9,7 @@ import gradio as gr
 
 from .. import __version__
 from ..options.talk import TalkOptions
-from ..pipelines.engines import choose_driver, choose_renderer
+from ..pipelines.engines import Engines
 from . import view
 from .result import PRIVATE
 
@@ -59,8 +59,8 @@ def build() -> gr.HTML:
 
 def who() -> str:
     """Which renderer and driver would be taken, why, and the versions."""
-    drawing = choose_renderer(TalkOptions(), {})
-    speaking = choose_driver(TalkOptions(), drawing.name, {})
+    drawing = Engines().choose_renderer(TalkOptions())
+    speaking = Engines().choose_driver(TalkOptions(), drawing.name)
     rows = [
         ("Renderer", f"{drawing.name}: {drawing.reason}"),
         ("Voice driver", f"{speaking.name}: {speaking.reason}"),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError
-from ..options.animate import NEURAL_ONLY, AnimateOptions
+from ..options.animate import AnimateOptions
 from .desk import Desk
 from .fields import command_flags, fields_of
 from .worker import Order
@@ -46,7 +46,7 @@ def wish(source: Any, driving: Any, options: Mapping[str, Any], *, keep_motion: 
 
 def irrelevant(given: Mapping[str, Any], renderer: str) -> set[str]:
     """The settings that change nothing, given the deciding ones and who would draw."""
-    idle = set() if renderer == "neural" else {*NEURAL_ONLY, "device"}
+    idle = set() if renderer == "neural" else {*"device"}
     return idle | (set() if given["relative_motion"] else {"normalize_lip"})
 
 

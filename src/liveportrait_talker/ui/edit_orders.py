@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError
-from ..options.edit import COPYING, NEURAL_ONLY, EditOptions, EditSetup
+from ..options.edit import COPYING, EditOptions, EditSetup
 from .desk import Desk
 from .fields import command_flags, fields_of
 from .worker import Order
@@ -53,7 +53,7 @@ def irrelevant_sliders(sample: Any) -> set[str]:
 
 def irrelevant_setup(renderer: str, *, clip: bool) -> set[str]:
     """The settings that change nothing for this renderer, or for a picture."""
-    idle = set() if renderer == "neural" else {*NEURAL_ONLY, "device"}
+    idle = set() if renderer == "neural" else {*"device"}
     return idle | (set() if clip else set(_OF_A_CLIP))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from ..errors import OptionError
-from ..options.fields import flag_of
+from ..options import fields as options_fields
 
 AUTOMATIC = "automatic"
 SWITCH, THREE_WAY, CHOICE, SLIDER, NUMBER, NUMBERS, FILE, TEXT = (
@@ -71,49 +71,45 @@ class Field:
 def fields_of(options: type) -> tuple[Field, ...]:
     """The fields of an options dataclass, in order."""
     found: list[Field] = []
-    group = ""
-    for option in dataclasses.fields(options):
-        notes = option.metadata
-        group = notes.get("group") or group
-        kind, written = _kind(option), str(option.type)
+    for option in options_fields.fields_of(options):
+        notes, typed = option.metadata, options_fields.kind_of(option)
+        inverted = typed.type is bool and option.default is True
         found.append(
             Field(
                 name=option.name,
-                kind=kind,
+                kind=_kind(option, typed),
                 default=option.default,
-                help=notes.get("help", ""),
-                group=group or "settings",
-                low=notes.get("low"),
-                high=notes.get("high"),
-                choices=notes.get("choices"),
-                unit=notes.get("unit") or "",
-                whole="int" in written,
-                optional="None" in written,
-                flag=flag_of(option),
-                inverted=written == "bool" and option.default is True,
+                help=notes["flag_help"] if inverted else notes["help"],
+                group=notes["group"],
+                low=notes["low"],
+                high=notes["high"],
+                choices=notes["choices"],
+                unit=notes["unit"] or "",
+                whole=typed.type is int,
+                optional=typed.optional,
+                flag=options_fields.flag_of(option),
+                inverted=inverted,
             )
         )
     return tuple(found)
 
 
-def _kind(option: dataclasses.Field[Any]) -> str:
-    written, notes = str(option.type), option.metadata
-    if written == "bool":
-        return SWITCH
-    if written == "bool | None":
-        return THREE_WAY
-    if isinstance(notes.get("choices"), tuple):
+def _kind(option: dataclasses.Field[Any], typed: options_fields.Kind) -> str:
+    notes = option.metadata
+    if typed.type is bool:
+        return THREE_WAY if typed.optional else SWITCH
+    if notes["choices"]:
         return CHOICE
-    if "Degrees" in written or "tuple" in written:
+    if typed.many:
         return NUMBERS
-    if "Path" in written:
+    if typed.type is Path:
         return FILE
-    if "int" in written or "float" in written:
-        low, high = notes.get("low"), notes.get("high")
+    if typed.type in (int, float):
+        low, high = notes["low"], notes["high"]
         narrow = low is not None and high is not None and high - low <= _WIDEST_SLIDER
         default: Any = option.default
         fine = default is None or not 0 < abs(default) < 1e-3
-        return SLIDER if narrow and fine and "None" not in written else NUMBER
+        return SLIDER if narrow and fine and not typed.optional else NUMBER
     return TEXT
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import TalkerError
-from ..options.talk import CROP_WINDOW, HEAD_POSES, LEARNED_ONLY, NEURAL_ONLY, SMOOTHED, TalkOptions
-from ..pipelines.engines import choose_driver, choose_renderer
+from ..options.applicability import conditions_from, without_effect
+from ..options.talk import CROP_WINDOW, HEAD_POSES, TalkOptions
+from ..pipelines.engines import Engines
 
-DECIDING = ("renderer", "driver", "head_pose", "still", "head_style", "blink", "ref_blink", "crop", "no_crop")
+DECIDING = ("renderer", "driver", "head_pose", "still", "head_style", "blink", "ref_blink", "crop", "crop_source")
 """The settings that decide about others."""
 
 
@@ -25,11 +26,11 @@ class Crew:
 def crew(renderer: str, driver: str) -> Crew:
     """What a choice comes to on this machine; what was asked for by name where it cannot run."""
     try:
-        drawing = choose_renderer(TalkOptions(renderer=renderer), {}).name
+        drawing = Engines().choose_renderer(TalkOptions(renderer=renderer)).name
     except TalkerError:
         drawing = renderer
     try:
-        speaking = choose_driver(TalkOptions(driver=driver), drawing, {}).name
+        speaking = Engines().choose_driver(TalkOptions(driver=driver), drawing).name
     except TalkerError:
         speaking = driver
     return Crew(drawing, speaking)
@@ -43,7 +44,7 @@ def head_poses(is_still: bool) -> list[str]:
 
 def irrelevant(given: Mapping[str, Any], *, crew: Crew, is_still: bool) -> set[str]:
     """The names of the settings that change nothing, given the deciding ones (as options, not as widgets)."""
-    return _of_head(given, is_still) | _of_eyes(given, is_still) | _of_networks(given, crew) | _of_picture(given, crew)
+    return _of_head(given, is_still) | _of_eyes(given, is_still) | _of_engines(given, crew)
 
 
 def _of_head(given: Mapping[str, Any], is_still: bool) -> set[str]:
@@ -78,19 +79,8 @@ def _of_eyes(given: Mapping[str, Any], is_still: bool) -> set[str]:
     return idle
 
 
-def _of_networks(given: Mapping[str, Any], crew: Crew) -> set[str]:
-    idle: set[str] = set()
-    if crew.renderer != "neural":
-        idle |= set(NEURAL_ONLY)
-    if crew.driver != "learned":
-        idle |= set(LEARNED_ONLY) | (set() if given["head_style"] == "classic" else {SMOOTHED})
-    if crew.renderer != "neural" and crew.driver != "learned" and given["head_pose"] != "audio":
-        idle |= {"device"}
-    return idle
-
-
-def _of_picture(given: Mapping[str, Any], crew: Crew) -> set[str]:
-    if given["no_crop"]:
-        return {"crop", *CROP_WINDOW}
-    idle = {"no_crop"} if given["crop"] else set()
-    return idle | (set(CROP_WINDOW) if crew.renderer != "neural" and not given["crop"] else set())
+def _of_engines(given: Mapping[str, Any], crew: Crew) -> set[str]:
+    idle = without_effect(TalkOptions, conditions_from(given, crew.renderer, crew.driver))
+    if not given["crop_source"]:
+        idle |= {"crop", *CROP_WINDOW}
+    return idle | ({"crop_source"} if given["crop"] else set())

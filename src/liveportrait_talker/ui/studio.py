@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..arrays import Image
-from ..options.edit import NEURAL_ONLY, EditOptions, EditSetup
+from ..options.edit import EditOptions, EditSetup
+from ..options.shared import ImageOptions, RendererOptions
 
 if TYPE_CHECKING:
     from ..pipelines.edit import Editor, EditSession
@@ -18,17 +19,14 @@ _MOST = 8
 """Pages whose portrait stays in memory; the one that was quiet for longest goes first."""
 
 
-_SEEN = ("crop", "face", "max_size", "max_megapixels")
-_NETWORKS = ("renderer", "device", *NEURAL_ONLY)
-
-
 def live_setup(setup: EditSetup) -> EditSetup:
     """How a slider's move is drawn: by the embedded renderer, unless the neural one was chosen by name.
 
     On a processor the networks take seconds a picture, here in the server's own process.
     """
-    kept = _SEEN + (_NETWORKS if setup.renderer == "neural" else ())
-    return dataclasses.replace(EditSetup(renderer="embedded"), **{name: getattr(setup, name) for name in kept})
+    shared = (ImageOptions, RendererOptions) if setup.renderer == "neural" else (ImageOptions,)
+    kept = {each.name: getattr(setup, each.name) for options in shared for each in dataclasses.fields(options)}
+    return dataclasses.replace(EditSetup(renderer="embedded"), **kept)
 
 
 class Studio:

@@ -1,4 +1,4 @@
-"""The two expression editors: the released ones slider by slider, what is mended, and what must hold of any face."""
+"""The expression editor: the released one slider by slider, what differs, and what must hold of any face."""
 
 from __future__ import annotations
 
@@ -11,32 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liveportrait_talker.errors import OptionError
-from liveportrait_talker.face.ratios import eye_ratios, lip_ratio
 from liveportrait_talker.motion.rotation import matrix_from_degrees
+from liveportrait_talker.options.sliders import SAMPLE_PARTS, ExpressionEdit, sliders
 from liveportrait_talker.render.neural.animation import PointNetworks
-from liveportrait_talker.render.neural.editor import (
-    ExpressionEdit,
-    PortraitEdit,
-    edit_expression,
-    edit_portrait,
-    sliders,
-)
+from liveportrait_talker.render.neural.editor import edit_expression
 from liveportrait_talker.render.neural.keypoints import FaceMotion, look
 
 AXES = ("pitch", "yaw", "roll")
-PORTRAIT_NAMES = {
-    "eyeball_direction_x": "gaze_x",
-    "eyeball_direction_y": "gaze_y",
-    "lip_variation_zero": "pout",
-    "lip_variation_one": "purse",
-    "lip_variation_two": "grin",
-    "lip_variation_three": "part_lips",
-    "mov_x": "move_x",
-    "mov_y": "move_y",
-    "mov_z": "zoom",
-    "eye_ratio": "open_eyes",
-    "lip_ratio": "open_lips",
-}
 
 
 def motion_of(part) -> FaceMotion:
@@ -55,27 +36,6 @@ def networks(network):
         return PointNetworks.of(**{name: network(name, salt) for name in ("stitching", "retarget_eye", "retarget_lip")})
 
     return of
-
-
-def test_every_setting_of_the_portrait_editor(golden, networks, close):
-    z = golden("liveportrait_editor")
-    source, landmarks = motion_of(z.input("source")), z.input("source_lmk")[None]
-    assert len(z.cases) >= 54
-    for case in z.cases:
-        edit = PortraitEdit(**{PORTRAIT_NAMES.get(name, name): value for name, value in case["sliders"].items()})
-        x_d = edit_portrait(
-            source,
-            edit,
-            networks(z.salt),
-            eye_ratios=eye_ratios(landmarks),
-            lip_ratio=lip_ratio(landmarks),
-            stitching=case["stitching"],
-            as_released=True,
-        )
-        try:
-            close(x_d, z[f"x_d_{case['id']}"], 1e-5)
-        except AssertionError as error:
-            raise AssertionError(f"case {case}") from error
 
 
 def test_every_setting_of_the_expression_editor(golden, networks, close):
@@ -111,22 +71,19 @@ QUIET = PointNetworks(lambda start, x: x, lambda start, r: np.zeros_like(start),
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4))
 def test_sliders_at_rest_give_the_source(seed, frames):
     source = random_motion(np.random.default_rng(seed), frames)
-    np.testing.assert_allclose(edit_portrait(source, PortraitEdit(), QUIET), source.points, atol=1e-12)
     np.testing.assert_allclose(edit_expression(source, ExpressionEdit(), QUIET), source.points, atol=1e-12)
-    released = edit_portrait(source, PortraitEdit(), QUIET, as_released=True) - source.points
-    np.testing.assert_allclose(released - source.translation[:, None] * (0, 0, 1), 0, atol=1e-12)
+    released = edit_expression(source, ExpressionEdit(), QUIET, as_released=True)[:, 5] - source.points[:, 5]
+    assert np.abs(released).max() > 1e-6, "the released editor moves a face in depth"
 
 
 @st.composite
-def edits(draw, kind):
-    numbers = {
-        s.name: draw(st.floats(s.low, s.high)) for s in sliders(kind) if s.choices is None and draw(st.booleans())
-    }
-    return kind(**numbers)
+def edits(draw):
+    ranges = {each.name: (each.metadata["low"], each.metadata["high"]) for each in sliders(ExpressionEdit)}
+    return ExpressionEdit(**{name: draw(st.floats(*limits)) for name, limits in ranges.items() if draw(st.booleans())})
 
 
 @settings(deadline=None)
-@given(edits(ExpressionEdit), st.integers(0, 2**32 - 1))
+@given(edits(), st.integers(0, 2**32 - 1))
 def test_a_clip_is_edited_frame_by_frame(edit, seed):
     source = random_motion(np.random.default_rng(seed), 3)
     sample = random_motion(np.random.default_rng(seed + 1), 1)
@@ -137,20 +94,20 @@ def test_a_clip_is_edited_frame_by_frame(edit, seed):
 
 
 @settings(deadline=None)
-@given(edits(PortraitEdit))
+@given(edits())
 def test_sliders_add_up(edit):
     """Each does its own, whatever the others do."""
     alone = np.zeros((21, 3))
-    for slider in sliders(PortraitEdit):
-        alone += PortraitEdit(**{slider.name: getattr(edit, slider.name)}).expression()
+    for slider in sliders(ExpressionEdit):
+        alone += ExpressionEdit(**{slider.name: getattr(edit, slider.name)}).expression()
     np.testing.assert_allclose(edit.expression(), alone, atol=1e-12)
-    np.testing.assert_allclose(edit.turn_deg(), (edit.pitch, edit.yaw, edit.roll), atol=1e-12)
 
 
-def test_gaze_is_that_of_the_predecessor():
-    """§15.3 and §15.1 turn irises sideways alike."""
+def test_irises_turn_sideways_as_under_generate():
     for x in (-9.0, 0.0, 4.0):
-        np.testing.assert_allclose(PortraitEdit(gaze_x=x).expression(), look(np.zeros((1, 21, 3)), x, 0)[0], atol=1e-15)
+        np.testing.assert_allclose(
+            ExpressionEdit(pupil_x=x).expression(), look(np.zeros((1, 21, 3)), x, 0)[0], atol=1e-15
+        )
 
 
 def test_the_table_by_hand():
@@ -163,7 +120,7 @@ def test_the_table_by_hand():
     np.testing.assert_allclose(pupil, lids, atol=1e-15)
     np.testing.assert_allclose(ExpressionEdit(wink=10).turn_deg(), (0, -1, -1))
     np.testing.assert_allclose(ExpressionEdit(aaa=20, rotate_yaw=5).turn_deg(), (-1, -5, 0))
-    brow = PortraitEdit(eyebrow=-10).expression()
+    brow = ExpressionEdit(eyebrow=-10).expression()
     assert brow[1].tolist() == pytest.approx([0.01, -0.003, 0]) and brow[2].tolist() == pytest.approx([-0.01, 0.003, 0])
 
 
@@ -194,35 +151,21 @@ def test_the_sources_expression_is_scaled_but_for_its_place():
     np.testing.assert_allclose(half[0], source.scale[0, 0] * turned + source.translation[0] * (1, 1, 0), atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [PortraitEdit, ExpressionEdit])
-def test_doors_can_be_made_from_the_sliders(kind):
-    shown = sliders(kind)
-    assert len({s.name for s in shown}) == len(shown) and all(s.help for s in shown)
-    for slider in shown:
-        if slider.choices is not None:
-            assert slider.default in slider.choices
-            with pytest.raises(OptionError, match="choose one of"):
-                kind(**{slider.name: "nose"})
-            continue
-        assert slider.default is None or slider.low <= slider.default <= slider.high
-        assert getattr(kind(**{slider.name: slider.high}), slider.name) == slider.high
+def test_sliders_know_their_ranges():
+    for slider in sliders(ExpressionEdit):
+        low, high = slider.metadata["low"], slider.metadata["high"]
+        assert slider.metadata["help"] and low <= slider.default <= high
+        assert getattr(ExpressionEdit(**{slider.name: high}), slider.name) == high
         flag = "--" + slider.name.replace("_", "-")
-        for wrong in (slider.high + 0.01, slider.low - 0.01, float("nan")):
+        for wrong in (high + 0.01, low - 0.01, float("nan")):
             with pytest.raises(OptionError, match=f"{flag} .* is out of range: give"):
-                kind(**{slider.name: wrong})
-        for wrong in ("1", True, (1.0,)):
+                ExpressionEdit(**{slider.name: wrong})
+        for wrong in ("1", True, (1.0,), None):
             with pytest.raises(OptionError, match=f"{flag} .* is not a number"):
-                kind(**{slider.name: wrong})
-    with pytest.raises(OptionError, match="not a number"):
-        ExpressionEdit(smile=None)
-
-
-def test_opening_needs_the_sources_ratios():
-    source = random_motion(np.random.default_rng(3), 2)
-    with pytest.raises(ValueError, match=r"\(2, 2\), got None"):
-        edit_portrait(source, PortraitEdit(open_eyes=0.3), QUIET)
-    with pytest.raises(ValueError, match=r"\(2, 1\), got \(1, 1\)"):
-        edit_portrait(source, PortraitEdit(open_lips=0.3), QUIET, lip_ratio=np.zeros((1, 1)))
+                ExpressionEdit(**{slider.name: wrong})
+    assert ExpressionEdit().sample_parts in SAMPLE_PARTS
+    with pytest.raises(OptionError, match="choose one of"):
+        ExpressionEdit(sample_parts="nose")
 
 
 def test_the_sliders_need_no_torch():

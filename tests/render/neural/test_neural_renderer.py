@@ -25,7 +25,7 @@ from liveportrait_talker.face.tracker import track  # noqa: E402
 from liveportrait_talker.media import Footage, open_footage  # noqa: E402
 from liveportrait_talker.motion import HeadTrack, LipKeypoints, MotionTrack, MouthControls  # noqa: E402
 from liveportrait_talker.options.talk import TalkOptions  # noqa: E402
-from liveportrait_talker.pipelines.engines import Choice, Equipment  # noqa: E402
+from liveportrait_talker.pipelines.engines import EngineChoice, Engines  # noqa: E402
 from liveportrait_talker.render.composite import paste  # noqa: E402
 from liveportrait_talker.render.neural.keypoints import LIPS, FaceMotion  # noqa: E402
 from liveportrait_talker.render.neural.liveportrait import LivePortrait  # noqa: E402
@@ -461,10 +461,10 @@ def test_the_parts_have_the_options_defaults(monkeypatch):
     """LivePortrait's library and its command line differ."""
     monkeypatch.setattr(LivePortrait, "load", lambda networks: networks)
     monkeypatch.setattr(SadTalker, "load", lambda networks, names: networks)
-    options, equipment = TalkOptions(device="cpu"), Equipment()
-    renderer = equipment.renderer(Choice("neural", ""), options)
+    options, engines = TalkOptions(device="cpu"), Engines()
+    renderer = engines.renderer(EngineChoice("neural", ""), options)
     assert renderer.settings == NeuralSettings()
-    by_options, plain = equipment.driver(Choice("learned", ""), options), LearnedDriver(equipment.sadtalker(options))
+    by_options, plain = engines.driver(EngineChoice("learned", ""), options), LearnedDriver(engines.sadtalker(options))
     assert vars(by_options) == vars(plain)
 
 
@@ -486,7 +486,7 @@ def test_a_wrong_file_is_told_before_a_network_is_loaded(capsys, tmp_path, monke
     def no_network(*given, **more):
         raise AssertionError("a network was loaded")
 
-    monkeypatch.setattr("liveportrait_talker.pipelines.engines.missing", lambda networks: ())
+    monkeypatch.setattr("liveportrait_talker.pipelines.engines.missing_networks", lambda networks: ())
     monkeypatch.setattr("liveportrait_talker.weights.importing.loaded", no_network)
     monkeypatch.setattr("liveportrait_talker.render.neural.liveportrait.loaded", no_network)
     voice = write_wav(tmp_path / "voice.wav", syllables(0.3))

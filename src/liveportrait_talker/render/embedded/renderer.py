@@ -17,7 +17,7 @@ from ...face.relative import relative_to_source
 from ...face.tracked import TrackedFace, TrackedSource
 from ...motion.lips import mouth_controls
 from ...motion.smoothing import smoothstep
-from ...motion.track import LipKeypoints, MotionTrack
+from ...motion.track import LipKeypoints, MotionTrack, MouthControls
 from ..protocol import FaceFrame
 from .eyes import Eye
 from .limits import Limits
@@ -57,6 +57,7 @@ class EmbeddedFace:
     def __init__(self, source: TrackedSource) -> None:
         self._source = source
         self._portrait: tuple[int, Portrait] | None = None
+        self._warned_of_turn = self._warned_of_mouth = False
 
     def _at(self, index: int) -> Portrait:
         if self._portrait is None or self._portrait[0] != index:
@@ -87,16 +88,21 @@ class EmbeddedFace:
         light = skin_light(self._source.footage[index], self._source.faces[index])
         return light < _DARK * self._reference.light
 
-    def frames(self, track: MotionTrack, *, notes: bool = True) -> Iterator[FaceFrame]:
-        """One drawn face a track frame; a source video shorter than the track plays forth and back.
+    def warn_of_limits(self, rotation_deg: Floats, track: MotionTrack) -> None:
+        """Log, once for each limit, where the turn asked for or the track's mouth goes beyond it. See `LimitedFace`."""
+        limits, mouth = Limits.of(self._source.faces[0]), track.mouth
+        drawn = limits.rotation(track.head.rotation_deg[0])
+        self._warned_of_turn = self._warned_of_turn or limits.warn_of_turns(rotation_deg[None], drawn)
+        if isinstance(mouth, MouthControls):
+            self._warned_of_mouth = self._warned_of_mouth or limits.warn_of_opening(mouth.values[0])
 
-        `notes`: say where the head is asked to turn further than it can.
-        """
+    def frames(self, track: MotionTrack) -> Iterator[FaceFrame]:
+        """Yield one drawn face for each track frame; a source video shorter than the track plays forth and back."""
         mouth = track.mouth
         if isinstance(mouth, LipKeypoints):  # told from a mouth with its lips shut
             mouth = relative_to_source(mouth_controls(mouth).values, self._source, track.fps)
-        if notes:
-            Limits.of(self._source.faces[0]).warn_of_turns(track.head.rotation_deg)
+        if not self._warned_of_turn:
+            self._warned_of_turn = Limits.of(self._source.faces[0]).warn_of_turns(track.head.rotation_deg)
         crop_width = self._source.faces[0].crop.scale * self._source.faces[0].crop.size[0]
         for k, index in enumerate(self._source.frame_indices(len(track), track.fps)):
             if not self._source.shows_face(int(index)) or self._is_dark(int(index)):

@@ -1,27 +1,27 @@
-"""A source drawn as it follows a driving clip: `Animation`'s points through the networks.
+"""A source that follows a driving clip: `Animation`'s keypoints drawn by the networks.
 
-A video is looked at twice: by the motion extractor for the whole clip, which the smoothing over time needs, and again
+A video is read twice: by the motion extractor for the whole clip, which the smoothing over time needs, and again
 frame by frame as it is drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ...arrays import Indices
-from ...face.tracked import TrackedSource
+from ...arrays import Floats64, Indices
+from ...motion.template import MotionTemplate
+from ...options.animate import AnimateOptions
+from ...progress import OnStep
 from ..protocol import FaceFrame
 from .animation import Animation
-from .animation_inputs import AnimationSettings, DrivingMotion, PointNetworks
+from .animation_inputs import AnimationSettings, DrivingMotion
 from .keypoints import FaceMotion
-from .liveportrait import LivePortrait
 from .renderer import NeuralFace
 
-_AT_ONCE = 8
+_AT_ONCE = 8  # source frames
 
 
 class AnimatedFace:
@@ -30,63 +30,75 @@ class AnimatedFace:
     def __init__(
         self,
         face: NeuralFace,
-        source: TrackedSource,
-        driving: DrivingMotion,
-        settings: AnimationSettings,
-        networks: PointNetworks,
+        motion: MotionTemplate,
+        options: AnimateOptions,
         *,
         frames: int,
         fps: float,
-        on_frame: Callable[[int, int], None] | None = None,
+        on_step: OnStep,
     ) -> None:
-        """Look at the source's motion.
+        """Read the source's motion.
 
         Args:
-            face: `source`, prepared.
-            source: picture or video.
-            driving: one frame, or one for each of `frames`.
-            settings: how it is followed.
-            networks: see `point_networks`.
+            face: the prepared source.
+            motion: of the driving clip; one frame holds for all.
+            options: how it is followed.
             frames: of the output.
             fps: of the output.
-            on_frame: called with (source frames looked at, in all).
+            on_step: called with (source frames read, in all).
         """
         self._face = face
+        driving = DrivingMotion.from_template(motion)
+        if len(driving) > 1:
+            at = np.minimum(np.floor(np.arange(frames) * (driving.fps / fps) + 1e-6).astype(np.intp), len(driving) - 1)
+            driving = driving.take(at, fps)
+        source = face.source
         self._indices = source.frame_indices(frames, fps)
         wanted = np.zeros(1, np.intp) if source.is_still else np.arange(int(self._indices.max()) + 1)
-        motion, eyes, lips = _looked_at(face, wanted, on_frame)
+        own, eyes, lips = _read_motion(face, wanted, on_step)
         rows = np.zeros(1, np.intp) if source.is_still else self._indices
         self.animation = Animation(
-            motion.take(rows), driving, settings, networks, eye_ratios=eyes[rows], lip_ratio=lips[rows]
+            own.take(rows),
+            driving,
+            _settings(options),
+            face.point_networks,
+            eye_ratios=eyes[rows],
+            lip_ratio=lips[rows],
         )
-        if len(self.animation) not in (1, frames):
-            raise ValueError(f"{len(driving)} driving frames for {frames} frames")
 
     def frames(self) -> Iterator[FaceFrame]:
-        """One drawn face an output frame, made as they are asked for."""
+        """Yield one drawn face for each output frame, drawn on demand."""
         still = len(self.animation) == 1
         return self._face.followed(
             self._indices, lambda at, seen: self.animation.points(np.zeros_like(at) if still else at)
         )
 
 
-def point_networks(networks: LivePortrait) -> PointNetworks:
-    """The three small networks as functions of points."""
-    names = ("stitching", "retarget_eye", "retarget_lip")
-    return PointNetworks.of(**{name: networks.network(name) for name in names})
+def _settings(options: AnimateOptions) -> AnimationSettings:
+    return AnimationSettings(
+        relative_motion=options.relative_motion,
+        animation_region=options.animation_region,
+        driving_option=options.driving_option,
+        driving_multiplier=options.driving_multiplier,
+        stitching=options.stitching,
+        normalize_lip=options.normalize_lip,
+        eye_retargeting=options.eye_retargeting,
+        lip_retargeting=options.lip_retargeting,
+        source_video_eye_retargeting=options.source_video_eye_retargeting,
+        smooth_observation_variance=options.driving_smooth_observation_variance,
+    )
 
 
-def _looked_at(
-    face: NeuralFace, indices: Indices, on_frame: Callable[[int, int], None] | None
-) -> tuple[FaceMotion, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _read_motion(face: NeuralFace, indices: Indices, on_step: OnStep) -> tuple[FaceMotion, Floats64, Floats64]:
+    """Return the motion of source frames, their eye ratios (n, 2) and their lip ratios (n, 1)."""
     motions: list[FaceMotion] = []
     ratios: list[tuple[Any, Any]] = []
     for first in range(0, len(indices), _AT_ONCE):
         motion, eyes, lips = face.motion_of([int(i) for i in indices[first : first + _AT_ONCE]])
         motions.append(motion)
         ratios.append((eyes, lips))
-        if on_frame and len(indices) > 1:
-            on_frame(min(first + _AT_ONCE, len(indices)), len(indices))
+        if len(indices) > 1:
+            on_step(min(first + _AT_ONCE, len(indices)), len(indices))
     names = ("keypoints", "expression", "scale", "translation", "rotation_deg")
     whole = FaceMotion(**{name: np.concatenate([getattr(m, name) for m in motions]) for name in names})
     return whole, np.concatenate([eyes for eyes, _ in ratios]), np.concatenate([lips for _, lips in ratios])

@@ -27,8 +27,13 @@ from ...face.tracked import TrackedFace, TrackedSource
 from ...motion.lips import LIP_KEYPOINTS as LIPS
 from ...motion.lips import lip_keypoints
 from ...motion.rotation import matrix_from_degrees, swap_convention
+from ...motion.template import MotionTemplate
 from ...motion.track import LipKeypoints, MotionTrack, MouthControls
+from ...options.animate import AnimateOptions
+from ...options.sliders import ExpressionEdit
+from ...progress import OnStep
 from ..protocol import FaceFrame
+from .animation_inputs import PointNetworks
 from .keypoints import FaceMotion, retarget, talking_points
 from .liveportrait import LivePortrait
 from .pasteback import crop_mask
@@ -80,8 +85,14 @@ class NeuralRenderer:
         return f"NeuralRenderer({self.networks})"
 
     def prepare(self, source: TrackedSource) -> NeuralFace:
-        """Load the networks; look at a picture now, at a video frame by frame as it is drawn."""
+        """Load the networks; extract the features of an image now, those of a video frame by frame."""
         return NeuralFace(self.networks.load(), self.settings, source)
+
+    def read_driving(self, driving: TrackedSource, *, fps: float, crop: bool, on_step: OnStep) -> MotionTemplate:
+        """Return the motion of a driving clip, as the motion extractor finds it; see `DrivenRenderer`."""
+        from .driving import driving_template
+
+        return driving_template(self.networks, driving, fps=fps, crop=crop, on_frame=on_step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +150,43 @@ class NeuralFace:
         work = (partial(self._drawn, points, piece, indices) for piece in pieces)
         for drawn in _ahead(work, _AHEAD.get(self._networks.device.type, 0)):
             yield from drawn
+
+    def reenact(
+        self, motion: MotionTemplate, options: AnimateOptions, *, frames: int, fps: float, on_step: OnStep
+    ) -> Callable[[], Iterator[FaceFrame]]:
+        """Read the source's own motion; return the function that draws. See `DrivenFace`."""
+        from .animated import AnimatedFace
+
+        return AnimatedFace(self, motion, options, frames=frames, fps=fps, on_step=on_step).frames
+
+    def edit(self, edit: ExpressionEdit, sample: NeuralFace | None) -> FaceFrame:
+        """Return the first frame with the sliders applied. See `DrivenFace`."""
+        from .editor import edit_expression
+
+        copied = None if sample is None else sample.first_motion
+
+        def points(at: Indices, seen: _Seen) -> Floats64:
+            return edit_expression(
+                seen.motion, edit, self.point_networks, sample=copied, stitching=self._settings.stitching
+            )
+
+        return next(self.followed(np.zeros(1, np.intp), points))
+
+    @cached_property
+    def first_motion(self) -> FaceMotion:
+        """Motion of the first source frame."""
+        return self.motion_of([0])[0]
+
+    @property
+    def point_networks(self) -> PointNetworks:
+        """The three small networks as functions of keypoints."""
+        names = ("stitching", "retarget_eye", "retarget_lip")
+        return PointNetworks.of(**{name: self._networks.network(name) for name in names})
+
+    @property
+    def source(self) -> TrackedSource:
+        """The source that was prepared."""
+        return self._source
 
     def _drawn(self, points: Callable[[Indices, _Seen], Floats64], piece: Indices, indices: Indices) -> list[FaceFrame]:
         """The frames `piece`, made from source frames `indices[piece]`."""

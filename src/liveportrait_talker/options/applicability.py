@@ -1,0 +1,54 @@
+"""Which options have an effect with which renderer, driver and other options."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import OptionError
+from .fields import flag_of
+
+
+def has_effect(option: dataclasses.Field[Any], conditions: set[str]) -> bool:
+    """Return whether an option has an effect where `conditions` hold; see `option(needs=…)`."""
+    alternatives = option.metadata["needs"]
+    return not alternatives or any(set(each.split("+")) <= conditions for each in alternatives)
+
+
+def conditions_from(values: Mapping[str, Any], renderer: str, driver: str | None = None) -> set[str]:
+    """Return the conditions that hold with these values of options, a renderer and a driver by name."""
+    conditions = {name for name in (renderer, driver) if name}
+    if values.get("head_pose") == "audio":
+        conditions.add("audio head")
+    if values.get("head_style") == "classic":
+        conditions.add("classic head")
+    if values.get("crop"):
+        conditions.add("crop")
+    return conditions
+
+
+def without_effect(options: type[Any], conditions: set[str]) -> set[str]:
+    """Return the names of the fields of an options dataclass that have no effect under these conditions."""
+    return {each.name for each in dataclasses.fields(options) if not has_effect(each, conditions)}
+
+
+def flags_without_effect(options: Any, renderer: str, driver: str | None = None) -> list[str]:
+    """Return the flags of options that were changed and have no effect with this renderer and driver."""
+    conditions = conditions_from(vars(options), renderer, driver)
+    return [flag_of(each) for each in _changed(options) if not has_effect(each, conditions)]
+
+
+def check_engines(options: Any) -> None:
+    """Raise OptionError for an option that only another renderer or driver has than the one asked for by name."""
+    renderer, driver = options.renderer, getattr(options, "driver", None)
+    for each in _changed(options):
+        alternatives = [set(part.split("+")) for part in each.metadata["needs"]]
+        if renderer == "embedded" and alternatives and all("neural" in part for part in alternatives):
+            raise OptionError(f"{flag_of(each)} is about the neural renderer: leave it out with --renderer embedded.")
+        if driver == "signal" and alternatives and all("learned" in part for part in alternatives):
+            raise OptionError(f"{flag_of(each)} is about the learned driver: leave it out with --driver signal.")
+
+
+def _changed(options: Any) -> list[dataclasses.Field[Any]]:
+    return [each for each in dataclasses.fields(options) if getattr(options, each.name) != each.default]

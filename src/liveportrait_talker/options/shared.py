@@ -1,0 +1,105 @@
+"""Options that several commands share, each defined once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..system.devices import COMPILE, DEVICES, PRECISIONS
+from .fields import option
+
+RENDERERS = ("auto", "neural", "embedded")
+ENCODERS = ("x264", "nvenc")
+
+
+@dataclass(frozen=True)
+class RendererOptions:
+    """The renderer and the device of its networks."""
+
+    renderer: str = option(
+        "auto",
+        "renderer of the face: neural (LivePortrait's networks), embedded (a face mesh, nothing to download) or auto "
+        "(neural where its weights are installed)",
+        "engines",
+        choices=RENDERERS,
+    )
+    stitching: bool = option(
+        True,
+        "neural renderer: keep neck and shoulders in place",
+        "networks",
+        flag_help="neural renderer: let neck and shoulders move along",
+        needs=("neural",),
+    )
+    device: str = option(
+        "auto",
+        "device of the networks",
+        "networks",
+        choices=DEVICES,
+        needs=("neural", "learned", "audio head"),
+    )
+    precision: str = option(
+        "auto",
+        "number format of the neural renderer; auto is fp16 on CUDA, bf16 on a CPU that supports it, fp32 elsewhere",
+        "networks",
+        choices=PRECISIONS,
+        needs=("neural",),
+    )
+    compile: str = option(
+        "auto",
+        "neural renderer: torch.compile for the networks on an NVIDIA GPU, half a minute once: on, off, or auto "
+        "(where Triton is installed)",
+        "networks",
+        choices=COMPILE,
+        needs=("neural",),
+    )
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """The face in the source, and limits of the source's size."""
+
+    crop: bool = option(False, "write 512×512 pixels of head and shoulders instead of the full image", "image")
+    face: int | None = option(None, "number of the face, 1 = the largest (the default)", "image", low=1, high=20)
+    max_size: int = option(
+        2560,
+        "longest side of the output; a larger source is scaled down",
+        "output",
+        low=64,
+        high=8192,
+        unit="px",
+    )
+    max_megapixels: float = option(
+        120.0, "largest image that is opened at all", "output", low=0.1, high=170, unit="Mpx"
+    )
+
+
+@dataclass(frozen=True)
+class EncoderOptions:
+    """How video is encoded."""
+
+    encoder: str = option(
+        "x264", "encoder of the video: x264 or nvenc (H.264 on an NVIDIA GPU)", "output", choices=ENCODERS
+    )
+    quality: int = option(14, "H.264 quality (CRF), smaller is better and larger", "output", low=0, high=51)
+
+
+def batch_size() -> Any:
+    """Return the field for the number of frames that are rendered at once."""
+    return option(
+        None,
+        "frames that the neural renderer renders at once; by default what suits the device",
+        "networks",
+        low=1,
+        high=64,
+        needs=("neural",),
+    )
+
+
+def fps(default: float | None, help: str) -> Any:
+    """Return the field for the frame rate of the output."""
+    return option(default, help, "output", low=1, high=120, unit="frames/s")
+
+
+def max_seconds(help: str) -> Any:
+    """Return the field for the longest input."""
+    return option(3600.0, help, "output", low=0.2, high=86400, unit="s")

@@ -1,0 +1,190 @@
+"""Steps that all pipelines share: check the output, open the source, find its face, draw, write, report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from .. import __version__
+from ..arrays import Image
+from ..errors import MediaError
+from ..face.cropped import cropped
+from ..face.tracked import TrackedSource
+from ..face.tracker import track
+from ..media import Footage, VideoWriter, check_encoder, check_output, open_footage
+from ..media.picture import check_picture_output, is_picture_name, write_picture
+from ..options.shared import EncoderOptions, ImageOptions
+from ..progress import OnProgress, ignore_progress, steps_of
+from ..render.composite import paste
+from ..render.protocol import FaceFrame
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was made, and how."""
+
+    path: Path
+    renderer: str
+    renderer_reason: str
+    """Why this renderer was chosen."""
+    frames: int
+    """1 for an image."""
+    fps: float
+    size: tuple[int, int]
+    """Width and height, px."""
+    elapsed_seconds: float
+
+    @property
+    def video_seconds(self) -> float:
+        """Length of the video."""
+        return self.frames / self.fps
+
+    @property
+    def speed(self) -> float:
+        """Frames a second of the whole run."""
+        return self.frames / max(self.elapsed_seconds, 1e-9)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values, for `--json`."""
+        more = {"video_seconds": self.video_seconds, "speed_fps": round(self.speed, 2), "version": __version__}
+        plain: dict[str, Any] = _plain(dataclasses.asdict(self) | more)
+        return plain
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file to be written."""
+
+    path: Path
+    overwrite: bool
+    options: EncoderOptions
+    kind: Literal["image", "video"] | None = None
+    """None: an image where the name has an image's suffix, else a video."""
+
+    def check(self, inputs: Iterable[Path | None], also: Path | None = None) -> None:
+        """Raise MediaError where the file can't be written, or if it, or `also`, is one of the inputs."""
+        (check_picture_output if self.is_image else check_output)(self.path, self.overwrite)
+        if not self.is_image:
+            check_encoder(self.options.encoder)
+        for out in (self.path, also):
+            for path in inputs:
+                if out is not None and path is not None and out.exists() and path.exists() and out.samefile(path):
+                    raise MediaError(f"{out} is one of the inputs and would be lost; name another output")
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the file is an image."""
+        return self.kind == "image" if self.kind else is_picture_name(self.path)
+
+    def write(
+        self,
+        images: Iterator[Image],
+        *,
+        size: tuple[int, int],
+        fps: float,
+        frames: int,
+        title: str,
+        comment: str,
+        sound: Path | None = None,
+        pixel_aspect: Fraction = Fraction(1),
+        on_progress: OnProgress = ignore_progress,
+    ) -> tuple[int, int]:
+        """Write the images and return the (width, height) of the file; it appears when it is complete, or not at all.
+
+        Args:
+            images: (H, W, 3) uint8 RGB, `frames` of them.
+            size: their width and height.
+            fps: frames a second.
+            frames: number of images.
+            title: of the file.
+            comment: of the file; the package's name and version are added.
+            sound: file whose sound is added.
+            pixel_aspect: width of a pixel / its height.
+            on_progress: called after each image.
+        """
+        comment = f"AI-generated: {comment}"
+        if self.is_image:
+            write_picture(self.path, next(images), overwrite=self.overwrite, title=title, comment=comment)
+            return size
+        with VideoWriter(
+            self.path,
+            size=size,
+            fps=fps,
+            voice=sound,
+            frame_count=frames,
+            crf=self.options.quality,
+            encoder=self.options.encoder,
+            pixel_aspect=pixel_aspect,
+            overwrite=self.overwrite,
+            title=title,
+            comment=comment,
+        ) as writer:
+            on_progress("drawing", 0, frames)
+            for k, image in enumerate(images):
+                writer.write(image)
+                on_progress("drawing", k + 1, frames)
+        return size[0] + size[0] % 2, size[1] + size[1] % 2
+
+
+def made_with(renderer: str) -> str:
+    """Return the end of a file's comment."""
+    return f"Made with LivePortraitTalker {__version__} ({renderer} renderer)."
+
+
+def open_source(path: Path, options: ImageOptions, max_seconds: float = 3600.0) -> Footage:
+    """Open the source within the limits of its options. Raises MediaError."""
+    return open_footage(
+        path,
+        max_side=options.max_size,
+        max_pixels=int(options.max_megapixels * 1e6),
+        max_seconds=max_seconds,
+    )
+
+
+def find_face(
+    footage: Footage,
+    options: ImageOptions,
+    *,
+    duration: tuple[int, float] | None = None,
+    second_look: bool = True,
+    on_progress: OnProgress = ignore_progress,
+    **window: float,
+) -> TrackedSource:
+    """Find the face in the source, cut to head and shoulders where the options say so.
+
+    Args:
+        footage: the source.
+        options: which face, and whether to crop.
+        duration: (frames, frames a second) of the output, of a video no more is read; None: all of it.
+        second_look: search an image once more for small faces where the first search finds none.
+        on_progress: called after each frame.
+        window: of the crop: `scale`, `shift_x`, `shift_y`.
+
+    Raises:
+        NoFaceError: there is none, or not the one asked for.
+    """
+    if duration is not None:
+        frames, fps = duration
+        footage = footage.first(int(np.ceil(frames * (footage.fps or fps) / fps)))
+    source = track(
+        footage, face=options.face, second_look=second_look, on_frame=steps_of("finding the face", on_progress)
+    )
+    return cropped(source, **window) if options.crop else source
+
+
+def composed(source: TrackedSource, faces: Iterable[FaceFrame]) -> Iterator[Image]:
+    """Yield the source frames (H, W, 3) with the drawn faces pasted in, on demand."""
+    for face in faces:
+        yield paste(source.footage[face.source_index] if face.picture is None else face.picture, face)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return str(value) if isinstance(value, Path) else value

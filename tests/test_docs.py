@@ -1,0 +1,71 @@
+"""Documents are self-contained: links, citations and the tests they name exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SOURCES = [path for folder in ("src", "tests", "scripts") for path in sorted((ROOT / folder).rglob("*.py"))]
+CITATION = re.compile(r"(docs/[\w/]+\.md)(?:, ([A-Z][\w -]*\w))?")
+NOT_HELD = re.compile(
+    r"(?<![\w/])(?:talker|liveportrait|embedded)\.md|\bspec/|\bspec §|specification §|field notes|\bthe (?:shared )?meter\b|§ ?\d"
+)
+
+
+@cache
+def sections(page: Path) -> set[str]:
+    return set(re.findall(r"^#+ (.+?)\s*$", page.read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in target or target.startswith(("#", "mailto:")):
+            continue
+        assert (page.parent / target.split("#")[0]).exists(), f"{page.name} links to {target}"
+
+
+def test_citations_lead_somewhere():
+    wrong = []
+    for path in [*SOURCES, *PAGES]:
+        if path == Path(__file__):
+            continue
+        text = re.sub(r"\s*\n\s*#?\s*", " ", path.read_text())
+        for page, section in CITATION.findall(text):
+            if not (ROOT / page).is_file():
+                wrong.append(f"{path.relative_to(ROOT)}: {page}")
+            elif section and not any(section.startswith(known) for known in sections(ROOT / page)):
+                wrong.append(f"{path.relative_to(ROOT)}: {page}, {section}")
+    assert not wrong
+
+
+def test_nothing_cites_what_the_repository_does_not_hold():
+    wrong = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in SOURCES
+        if path != Path(__file__)
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if NOT_HELD.search(line)
+    ]
+    assert not wrong
+
+
+def test_the_tests_that_documents_name_exist():
+    wrong = []
+    for page in PAGES:
+        for name, test in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?", page.read_text()):
+            path = ROOT / name
+            if not path.is_file() or (test and test not in functions(path)):
+                wrong.append(f"{page.name}: {name}::{test}")
+    assert not wrong
+
+
+@cache
+def functions(path: Path) -> set[str]:
+    return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}

@@ -98,12 +98,12 @@ def test_errors_are_shown_in_one_sentence(serve: Any, visit: Any):
     server = serve(broken_work)
     page = visit(server)
     ready(page)
-    told = page.locator("#talk-status [role=alert]")
+    alert = page.locator("#talk-status [role=alert]")
     for seed, sentence in enumerate(SENTENCES):
         page.locator("#talk-seed input").fill(str(seed))
         page.locator("#talk-run").click()
         page.wait_for_function(f"document.querySelector('#talk-status').innerText.startsWith({sentence!r})")
-        assert told.count() and "Traceback" not in page.content()
+        assert alert.count() and "Traceback" not in page.content()
         assert not job_files(server)
         page.locator("#talk-run:enabled").wait_for()
 

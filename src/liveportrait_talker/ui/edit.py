@@ -54,7 +54,7 @@ def build(backend: Backend) -> None:
         try:
             checked = _check(sliders, setup, picture, None, values)
             image, renderer = backend.edits.draw(owner_of(request), checked.portrait, checked.edit, checked.setup)
-            # A file of ours is removed with the session; one written by Gradio would stay.
+            # This file is removed with the session; one that Gradio writes would stay.
             path = backend.uploads.new_served_path("live.jpg", owner_of(request))
             write_jpeg(image, path)
         except TalkerError as error:

@@ -67,7 +67,7 @@ def fields_of(options: type) -> tuple[Field, ...]:
     for option in dataclasses.fields(options):
         metadata = option.metadata
         group = metadata.get("group") or group
-        kind, annotation = _kind(option), str(option.type)
+        kind, annotation = _widget_kind(option), str(option.type)
         fields.append(
             Field(
                 name=option.name,
@@ -88,7 +88,7 @@ def fields_of(options: type) -> tuple[Field, ...]:
     return tuple(fields)
 
 
-def _kind(option: dataclasses.Field[Any]) -> str:
+def _widget_kind(option: dataclasses.Field[Any]) -> str:
     annotation, metadata = str(option.type), option.metadata
     if annotation == "bool":
         return SWITCH
@@ -104,8 +104,8 @@ def _kind(option: dataclasses.Field[Any]) -> str:
         low, high = metadata.get("low"), metadata.get("high")
         narrow = low is not None and high is not None and high - low <= _WIDEST_SLIDER
         default: Any = option.default
-        fine = default is None or not 0 < abs(default) < 1e-3
-        return SLIDER if narrow and fine and "None" not in annotation else NUMBER
+        tiny = default is not None and 0 < abs(default) < 1e-3
+        return SLIDER if narrow and not tiny and "None" not in annotation else NUMBER
     return TEXT
 
 
@@ -126,16 +126,16 @@ def build_widget(field: Field, *, prefix: str, value: Any = None, high: float | 
         return gr.Dropdown(choices, value=AUTOMATIC if start is None else start, info=field.info, **shared)
     if field.kind == SLIDER:
         assert field.low is not None and high is not None
-        step = 1 if field.whole else _step(high - field.low)
+        step = 1 if field.whole else _slider_step(high - field.low)
         return gr.Slider(field.low, high, value=start, step=step, info=field.info, **shared)
     if field.kind == NUMBER and not field.optional:  # the options check the range, with a better message
         precision = 0 if field.whole else None
-        return gr.Number(value=start, info=f"{field.info}{_range(field, high)}", precision=precision, **shared)
+        return gr.Number(value=start, info=f"{field.info}{_limits(field, high)}", precision=precision, **shared)
     if field.kind == FILE:
         shared["label"] = f"{field.label}: {field.help}"
         return gr.File(file_count="single", file_types=list(SUFFIXES.get(field.name, ())) or None, height=168, **shared)
     hint = {NUMBERS: "one number, or several with spaces between", NUMBER: AUTOMATIC}.get(field.kind)
-    return gr.Textbox(value="", info=f"{field.info}{_range(field, high)}", placeholder=hint, max_lines=1, **shared)
+    return gr.Textbox(value="", info=f"{field.info}{_limits(field, high)}", placeholder=hint, max_lines=1, **shared)
 
 
 def parse_value(field: Field, given: Any) -> Any:
@@ -151,9 +151,9 @@ def parse_value(field: Field, given: Any) -> Any:
     if field.kind == FILE:
         return Path(str(given))
     if field.kind == NUMBERS:
-        return _numbers(field, given)
+        return _parse_numbers(field, given)
     if field.kind in (SLIDER, NUMBER):
-        return _number(field, given)
+        return _parse_number(field, given)
     return given
 
 
@@ -181,7 +181,7 @@ def command_flags(fields: Sequence[Field], options: Any) -> list[str]:
     return words
 
 
-def _number(field: Field, given: Any) -> float | int:
+def _parse_number(field: Field, given: Any) -> float | int:
     try:
         return int(given) if field.whole else float(given)
     except (TypeError, ValueError):
@@ -189,7 +189,7 @@ def _number(field: Field, given: Any) -> float | int:
         raise OptionError(f"{field.label}: {given!r} is not {kind}.") from None
 
 
-def _numbers(field: Field, given: Any) -> tuple[float, ...]:
+def _parse_numbers(field: Field, given: Any) -> tuple[float, ...]:
     words = given if isinstance(given, (list, tuple)) else re.split(r"[\s,;]+", str(given).strip())
     try:
         return tuple(float(word) for word in words)
@@ -197,11 +197,11 @@ def _numbers(field: Field, given: Any) -> tuple[float, ...]:
         raise OptionError(f"{field.label}: {given!r} is not a number of degrees, or several.") from None
 
 
-def _step(span: float) -> float:
+def _slider_step(span: float) -> float:
     return next(step for step in (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0) if span / step <= 200 or step == 1.0)
 
 
-def _range(field: Field, high: float | None) -> str:
+def _limits(field: Field, high: float | None) -> str:
     if field.low is None or high is None or high > 1e6:
         return ""
     return f" {field.low:g} … {high:g}."

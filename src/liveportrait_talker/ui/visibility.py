@@ -43,12 +43,29 @@ def head_poses(is_still: bool) -> list[str]:
 
 def hidden_talk_options(controls: Mapping[str, Any], engines: Engines, *, is_still: bool) -> set[str]:
     """Return the options without effect, given the values of TALK_CONTROLS."""
-    return (
-        _hidden_head(controls, is_still)
-        | _hidden_eyes(controls, is_still)
-        | _hidden_networks(controls, engines)
-        | _hidden_crop(controls, engines)
-    )
+    still, crop, no_crop, ref_blink = (controls[name] for name in ("still", "crop", "no_crop", "ref_blink"))
+    pose = "still" if still else controls["head_pose"] or ("synthetic" if is_still else "source")
+    blinks = controls["blink"] is True or (controls["blink"] is None and is_still)
+    neural, learned = engines.renderer == "neural", engines.driver == "learned"
+    without_effect = {
+        "head_pose": still,
+        "still": not still and controls["head_pose"] is not None,
+        "ref_head_pose": pose != "reference",
+        "ref_frames_from_zero": pose != "reference" and not ref_blink,
+        "head_style": pose != "synthetic",
+        "head_motion": pose in ("still", "source"),
+        "pose_style": pose != "audio",
+        **dict.fromkeys(("yaw", "pitch", "roll"), not is_still),
+        "blink_rate": not blinks or ref_blink,
+        "ref_blink": controls["blink"] is False,
+        "device": not neural and not learned and controls["head_pose"] != "audio",
+        SMOOTHED: not learned and controls["head_style"] != "classic",
+        "crop": no_crop,
+        "no_crop": crop and not no_crop,
+        **dict.fromkeys(CROP_WINDOW, no_crop or not (neural or crop)),
+    }
+    hidden = {name for name, is_hidden in without_effect.items() if is_hidden}
+    return hidden.union(() if neural else NEURAL_ONLY, () if learned else LEARNED_ONLY)
 
 
 def hidden_animate_options(controls: Mapping[str, Any], renderer: str) -> set[str]:
@@ -66,53 +83,3 @@ def hidden_edit_setup(renderer: str, *, is_clip: bool) -> set[str]:
     """Return the fields of `EditSetup` without effect."""
     hidden = set() if renderer == "neural" else {*edit.NEURAL_ONLY, "device"}
     return hidden | (set() if is_clip else set(_CLIP_ONLY))
-
-
-def _hidden_head(controls: Mapping[str, Any], is_still: bool) -> set[str]:
-    pose = "still" if controls["still"] else controls["head_pose"] or ("synthetic" if is_still else "source")
-    hidden: set[str] = set()
-    if controls["still"]:
-        hidden |= {"head_pose"}
-    elif controls["head_pose"] is not None:
-        hidden |= {"still"}
-    if pose != "reference":
-        hidden |= {"ref_head_pose"}
-    if pose != "reference" and not controls["ref_blink"]:
-        hidden |= {"ref_frames_from_zero"}
-    if pose != "synthetic":
-        hidden |= {"head_style"}
-    if pose in ("still", "source"):
-        hidden |= {"head_motion"}
-    if pose != "audio":
-        hidden |= {"pose_style"}
-    if not is_still:
-        hidden |= {"yaw", "pitch", "roll"}
-    return hidden
-
-
-def _hidden_eyes(controls: Mapping[str, Any], is_still: bool) -> set[str]:
-    blinks = controls["blink"] is True or (controls["blink"] is None and is_still)
-    hidden: set[str] = set()
-    if not blinks or controls["ref_blink"]:
-        hidden |= {"blink_rate"}
-    if controls["blink"] is False:
-        hidden |= {"ref_blink"}
-    return hidden
-
-
-def _hidden_networks(controls: Mapping[str, Any], engines: Engines) -> set[str]:
-    hidden: set[str] = set()
-    if engines.renderer != "neural":
-        hidden |= set(NEURAL_ONLY)
-    if engines.driver != "learned":
-        hidden |= set(LEARNED_ONLY) | (set() if controls["head_style"] == "classic" else {SMOOTHED})
-    if engines.renderer != "neural" and engines.driver != "learned" and controls["head_pose"] != "audio":
-        hidden |= {"device"}
-    return hidden
-
-
-def _hidden_crop(controls: Mapping[str, Any], engines: Engines) -> set[str]:
-    if controls["no_crop"]:
-        return {"crop", *CROP_WINDOW}
-    hidden = {"no_crop"} if controls["crop"] else set()
-    return hidden | (set(CROP_WINDOW) if engines.renderer != "neural" and not controls["crop"] else set())

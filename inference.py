@@ -1,6 +1,6 @@
 """The command of the 2024 original: `python inference.py --config_path … --source_path … --audio_path …`.
 
-`liveportrait-talker generate` does the same and more; this door is for scripts that call the original.
+For scripts that call the original; `liveportrait-talker generate` has more options.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """The training command of the 2024 original: `python train.py --config_path … --mode download|threedmm|train`.
 
-`liveportrait-talker dataset` and `train` do the same and more; this door is for scripts that call the original.
+For scripts that call the original; `liveportrait-talker dataset` and `train` have more options.
 """
 
 import sys

@@ -61,8 +61,18 @@ def test_mistakes(tmp_path: Path, text: str, more: dict[str, object], sentence: 
 
 
 @needs_it
-def test_odd_characters_do_no_harm(tmp_path: Path):
-    speech.speak("Hello \0 \ud800 <voice xml:lang='x'> [[k@'t]] 你好", tmp_path / "voice.wav")
+@pytest.mark.parametrize(
+    ("inserted", "is_spoken"),
+    [("\0", False), ("<break time='0s'/>", True), ("[[k@'t]]", True), ("\ud800", False), ("你好", True)],
+)
+def test_special_characters(tmp_path: Path, inserted: str, is_spoken: bool):
+    """A null character does not end the text; markup and phonemes are read as text, not interpreted."""
+
+    def duration(text: str) -> float:
+        return read_waveform(speech.speak(text, tmp_path / "voice.wav")).duration_seconds
+
+    extra = duration(f"Hello there. {inserted} I am a portrait.") - duration("Hello there. I am a portrait.")
+    assert (extra > 0.3) if is_spoken else (abs(extra) < 0.05)
 
 
 @needs_it

@@ -1,4 +1,4 @@
-"""A config.yaml of the 2024 original: every key honoured or refused by name (spec talker.md §14.1)."""
+"""The 2024 original's config.yaml: every key is honoured, ignored or refused (docs/method/original.md, Config keys)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from liveportrait_talker.errors import OptionError, TalkerError, WeightsError
 from liveportrait_talker.original.config import INFERENCE, WEIGHT_FILES, InferenceConfig, read_inference
-from liveportrait_talker.original.schema import Fate
+from liveportrait_talker.original.schema import Support
 from liveportrait_talker.weights.registry import NETWORKS
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "config.yaml"
@@ -21,7 +21,7 @@ CVAE = "audio2coeff.audio2pose_cfg.cvae_cfg"
 HEAD = "lp_render.synthetic_headpose_generation_cfg"
 DETECTORS = "preprocess.sadtalker_preprocesser_cfg"
 
-# key, as it may stand in a file → what is found: (field of InferenceConfig, value).
+# Key, value in the file, field of InferenceConfig, its value.
 HONOURED = [
     ("device", "cuda", "device", "cuda"),
     ("fps", 30, "fps", 30.0),
@@ -33,7 +33,7 @@ HONOURED = [
     ("lp_render.driving_multiplier", 1.2, "driving_multiplier", 1.2),
     ("lp_render.flag_use_half_precision", True, "half_precision", True),
 ]
-# key, its one value, another one.
+# Key, the accepted value, a refused value.
 FIXED = [
     ("preprocess.speech_rate", 16000, 8000),
     ("preprocess.syncnet_mel_step_size", 16, 5),
@@ -65,7 +65,7 @@ WITHOUT_EFFECT = [
 
 
 def write(folder: Path, values: dict[str, Any], **sections: Any) -> Path:
-    """A config.yaml with these keys of its inference section."""
+    """Write a config.yaml with these keys in its section `inference`."""
     tree = OmegaConf.create({"inference": {}, **sections})
     for key, value in values.items():
         OmegaConf.update(tree, f"inference.{key}", value, force_add=True)
@@ -75,26 +75,27 @@ def write(folder: Path, values: dict[str, Any], **sections: Any) -> Path:
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(TalkerError) as told:
+    """Return the error message for a file."""
+    with pytest.raises(TalkerError) as caught:
         read_inference(path)
-    text = str(told.value)
+    text = str(caught.value)
     assert text.endswith((".", "?")) and "\n" not in text
     return text
 
 
-def text_file(folder: Path, text: str | bytes) -> Path:
+def write_text(folder: Path, text: str | bytes) -> Path:
     path = folder / "config.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
 
 
-def test_every_key_has_its_row_here():
+def test_every_key_is_tested():
     rows = [row[0] for row in HONOURED + FIXED] + WITHOUT_EFFECT + list(WEIGHT_FILES)
     assert sorted(rows) == sorted(key.path for key in INFERENCE.keys)
-    fates = {key.path: key.fate for key in INFERENCE.keys}
-    assert {fates[row[0]] for row in HONOURED} | {fates[key] for key in WEIGHT_FILES} == {Fate.HONOURED}
-    assert {fates[row[0]] for row in FIXED} == {Fate.FIXED}
-    assert {fates[key] for key in WITHOUT_EFFECT} == {Fate.WITHOUT_EFFECT}
+    support = {key.path: key.support for key in INFERENCE.keys}
+    assert {support[row[0]] for row in HONOURED} | {support[key] for key in WEIGHT_FILES} == {Support.HONOURED}
+    assert {support[row[0]] for row in FIXED} == {Support.FIXED}
+    assert {support[key] for key in WITHOUT_EFFECT} == {Support.WITHOUT_EFFECT}
 
 
 @pytest.mark.parametrize(("key", "value", "field", "found"), HONOURED)
@@ -119,7 +120,7 @@ def test_without_effect(key, tmp_path, caplog):
     assert [key in record.getMessage() for record in caplog.records] == [True]
 
 
-def test_all_keys_without_effect_in_one_note(tmp_path, caplog):
+def test_one_warning_for_all_keys_without_effect(tmp_path, caplog):
     read_inference(write(tmp_path, dict.fromkeys(WITHOUT_EFFECT, 1)))
     assert len(caplog.records) == 1 and caplog.records[0].levelno == logging.WARNING
     assert all(key in caplog.text for key in WITHOUT_EFFECT)
@@ -134,32 +135,32 @@ def test_weight_files(key, tmp_path, monkeypatch):
     assert dict(found) == dict.fromkeys(WEIGHT_FILES[key], Path("own/weights.pt"))
     assert read_inference(write(tmp_path, {key: None})).weights == {}
     for absent in ("./own/nothing.pt", "./own"):
-        with pytest.raises(WeightsError) as told:
+        with pytest.raises(WeightsError) as caught:
             read_inference(write(tmp_path, {key: absent}))
-        for word in (key, Path(absent).name, "set the key to null", "models download --all", "models import DIR"):
-            assert word in str(told.value)
+        for word in (key, Path(absent).name, "set the keys to null", "models download --all", "models import DIR"):
+            assert word in str(caught.value)
 
 
-def test_the_weight_files_hold_all_networks():
+def test_every_network_has_a_weight_file():
     assert sorted(sum(WEIGHT_FILES.values(), ())) == sorted(NETWORKS)
 
 
-def test_all_missing_weight_files_are_named_at_once(tmp_path):
+def test_all_missing_weight_files_are_listed(tmp_path):
     text = refusal(write(tmp_path, dict.fromkeys(WEIGHT_FILES, "./nowhere.pt")))
     assert all(key in text for key in WEIGHT_FILES)
 
 
 @pytest.mark.parametrize("key", [k.path for k in INFERENCE.keys if k.path.startswith("lp_render.")])
-def test_the_renderers_keys_may_stand_under_liveportrait_cfg(key, tmp_path):
-    """The specification's dots leave open on which of two levels they stand."""
+def test_keys_in_the_optional_group(key, tmp_path):
+    """The keys of `lp_render` may also stand under `liveportrait_cfg`, but not in both places."""
     deeper = key.replace("lp_render.", "lp_render.liveportrait_cfg.")
     row = next((row for row in HONOURED + FIXED if row[0] == key), (key, None))
     assert read_inference(write(tmp_path, {deeper: row[1]})) == read_inference(write(tmp_path, {key: row[1]}))
-    assert "one key" in refusal(write(tmp_path, {key: row[1], deeper: row[1]}))
+    assert "the same key" in refusal(write(tmp_path, {key: row[1], deeper: row[1]}))
 
 
 def test_defaults(tmp_path):
-    assert read_inference(text_file(tmp_path, "inference: {fps: null, preprocess: null}")) == InferenceConfig(
+    assert read_inference(write_text(tmp_path, "inference: {fps: null, preprocess: null}")) == InferenceConfig(
         device="auto",
         fps=25.0,
         batch_size=2,
@@ -173,7 +174,7 @@ def test_defaults(tmp_path):
     )
 
 
-def test_the_example_has_every_key_that_counts_with_its_default(tmp_path, caplog):
+def test_the_example_has_the_defaults(tmp_path, caplog):
     assert read_inference(EXAMPLE) == read_inference(write(tmp_path, {}))
     assert not caplog.records
     text = EXAMPLE.read_text()
@@ -181,7 +182,7 @@ def test_the_example_has_every_key_that_counts_with_its_default(tmp_path, caplog
         assert key.path.rpartition(".")[2] in text
 
 
-def test_other_sections_are_not_looked_at(tmp_path):
+def test_other_sections_are_not_checked(tmp_path):
     others = {"train": {"model_cfg": {"anything": "${nowhere}"}}, "download": None, "threedmm": {"fps": "???"}}
     assert read_inference(write(tmp_path, {"fps": 24}, **others)).fps == 24
 
@@ -189,7 +190,7 @@ def test_other_sections_are_not_looked_at(tmp_path):
 @pytest.mark.parametrize("number", ["3e-7", "'3e-7'", "0.0000003", "3.0e-7", "3E-7", "'0.3e-6'"])
 def test_numbers_in_any_notation(number, tmp_path):
     text = f"inference: {{lp_render: {{driving_smooth_observation_variance: {number}}}}}"
-    assert read_inference(text_file(tmp_path, text)).observation_variance == 3e-7
+    assert read_inference(write_text(tmp_path, text)).observation_variance == 3e-7
 
 
 def test_interpolations(tmp_path, monkeypatch):
@@ -202,7 +203,7 @@ def test_interpolations(tmp_path, monkeypatch):
         "  preprocess: {use_blink: '${oc.env:LPT_TEST_BLINK}'}\n"
         "  map2lp: {mappingnet_model_path: '${train.folder}/a.pt'}\n"
     )
-    found = read_inference(text_file(tmp_path, text))
+    found = read_inference(write_text(tmp_path, text))
     assert (found.device, found.batch_size, found.blink) == ("cpu", 3, False)
     assert found.weights == {"mappingnet": tmp_path / "a.pt"}
 
@@ -227,7 +228,7 @@ def test_interpolations(tmp_path, monkeypatch):
         ("preprocess", 3, "keys of its own"),
     ],
 )
-def test_a_wrong_type_is_refused_by_name(key, value, wanted, tmp_path):
+def test_wrong_types(key, value, wanted, tmp_path):
     text = refusal(write(tmp_path, {key: value}))
     assert f"inference.{key} in config.yaml must " in text and wanted in text
 
@@ -244,19 +245,19 @@ def test_a_wrong_type_is_refused_by_name(key, value, wanted, tmp_path):
         ("zzz", None),
     ],
 )
-def test_an_unknown_key_is_refused_by_name(key, meant, tmp_path):
+def test_unknown_keys(key, meant, tmp_path):
     text = refusal(write(tmp_path, {key: 1}))
     assert "unknown key" in text and f"inference.{key.removesuffix('.coeff_nc')}" in text
     assert (f"did you mean {meant}?" in text) if meant else "did you mean" not in text
 
 
-def test_an_unknown_section_is_refused_by_name(tmp_path):
-    assert "inferance; did you mean inference?" in refusal(text_file(tmp_path, "inferance: {fps: 25}"))
-    assert "unknown section, 3" in refusal(text_file(tmp_path, "3: {fps: 25}"))
+def test_unknown_sections(tmp_path):
+    assert "inferance; did you mean inference?" in refusal(write_text(tmp_path, "inferance: {fps: 25}"))
+    assert "unknown section, 3" in refusal(write_text(tmp_path, "3: {fps: 25}"))
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "no section inference"),
         ("train: {}", "no section inference"),
@@ -265,31 +266,31 @@ def test_an_unknown_section_is_refused_by_name(tmp_path):
         ("inference: [fps]", "must be a section"),
         ("[1, 2]", "no configuration"),
         ("25", "no configuration"),
-        ("inference: {fps: 25", "not proper YAML, line"),
+        ("inference: {fps: 25", "not valid YAML, line"),
         ("inference: {fps: 25, fps: 30}", "duplicate key fps"),
-        ("inference: !!python/object/apply:os.system [ls]", "not proper YAML, line 1"),
+        ("inference: !!python/object/apply:os.system [ls]", "not valid YAML, line 1"),
         ("inference: {fps: '${nowhere.fps}'}", "inference.fps: Interpolation key 'nowhere.fps' not found"),
         ("inference: {fps: '???'}", "inference.fps: Missing mandatory value"),
         ("inference: {fps: '${'}", "inference.fps"),
         ("inference: {1: 2}", "unknown key, inference.1"),
         (b"inference: \xff\xfe", "UTF-8"),
-        ("inference: \x00", "not proper YAML"),
+        ("inference: \x00", "not valid YAML"),
     ],
 )
-def test_a_file_that_is_no_configuration(text, told, tmp_path):
-    assert told in refusal(text_file(tmp_path, text))
+def test_invalid_files(text, message, tmp_path):
+    assert message in refusal(write_text(tmp_path, text))
 
 
-def test_a_file_that_cannot_be_read(tmp_path):
+def test_unreadable_files(tmp_path):
     assert f"there is no file {tmp_path / 'nothing.yaml'}" in refusal(tmp_path / "nothing.yaml")
     assert "cannot be read" in refusal(tmp_path)
 
 
-def test_a_byte_order_mark_does_no_harm(tmp_path):
-    assert read_inference(text_file(tmp_path, "\ufeffinference: {fps: 24}")).fps == 24
+def test_byte_order_mark(tmp_path):
+    assert read_inference(write_text(tmp_path, "\ufeffinference: {fps: 24}")).fps == 24
 
 
-def test_without_omegaconf(monkeypatch):
+def test_missing_omegaconf(monkeypatch):
     real = builtins.__import__
 
     def without(name: str, *rest: Any) -> Any:

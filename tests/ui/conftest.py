@@ -1,4 +1,4 @@
-"""A running page, a browser, and somewhere to put pictures of it."""
+"""Fixtures: a running page, a browser, and a folder for screenshots."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from fakes import fake_work
 
 from liveportrait_talker.ui.server import Server, Settings
-from liveportrait_talker.ui.worker import Work
+from liveportrait_talker.ui.worker import RunTask
 
-collect_ignore_glob = [] if find_spec("gradio") else ["test_page_*.py"]  # test_ui_extra.py says so
+collect_ignore_glob = [] if find_spec("gradio") else ["test_page_*.py"]
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = [
     "--no-sandbox",
@@ -33,7 +33,7 @@ FLAGS = [
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Debian's Chromium."""
+    """The system's Chromium."""
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     if not Path(CHROMIUM).exists():
         pytest.skip("Chromium is not installed: apt-get install chromium")
@@ -45,29 +45,29 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def serve() -> Iterator[Callable[..., Server]]:
-    """Starts servers and ends them after the module; of several in a module the last one takes uploads."""
+    """Start servers and close them after the module; if there are several, the last one receives uploads."""
     servers: list[Server] = []
 
-    def start(work: Work | None = None, **settings: Any) -> Server:
-        extra = {} if work is None else {"work": work}
+    def start(run_task: RunTask | None = None, **settings: Any) -> Server:
+        extra = {} if run_task is None else {"run_task": run_task}
         servers.append(Server(Settings(**settings), **extra))
         return servers[-1]
 
     yield start
     for server in servers:
         server.close()
-        assert not server.desk.uploads.root.exists()
+        assert not server.backend.uploads.root.exists()
 
 
 @pytest.fixture(scope="module")
 def fake(serve: Callable[..., Server]) -> Server:
-    """A page whose jobs are fast and do nothing."""
+    """A page whose jobs end at once."""
     return serve(fake_work)
 
 
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Opens a page as a new user."""
+    """Open a page as a new user."""
     contexts = []
 
     def open_page(server: Server, width: int = 1280, height: int = 900) -> Any:
@@ -86,7 +86,7 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture(scope="session")
 def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where pictures of the page go: $LPT_ARTIFACTS, else pytest's temporary folder."""
+    """Folder for screenshots: $LPT_ARTIFACTS, or pytest's temporary folder."""
     named = os.environ.get("LPT_ARTIFACTS")
     folder = Path(named) if named else tmp_path_factory.mktemp("page")
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The page's API, and what it does not let through."""
+"""The page's API and its access restrictions."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def client(fake: Server, tmp_path_factory: Any) -> Any:
     return gradio_client.Client(fake.url, verbose=False, download_files=str(tmp_path_factory.mktemp("api")))
 
 
-def test_the_snippet_of_the_docstring_runs(serve: Any, monkeypatch: pytest.MonkeyPatch):
-    """With the real renderer, on a shorter voice: a text of two words."""
+def test_the_example_of_the_docstring(serve: Any, monkeypatch: pytest.MonkeyPatch):
+    """With the real renderer, on a short text."""
     server = serve()
     code = textwrap.dedent("\n".join(line for line in (ui.__doc__ or "").splitlines() if line.startswith("    ")))
     code = code.replace("http://127.0.0.1:7860", server.url)
@@ -55,7 +55,7 @@ def test_options_by_name(client: Any):
     assert "/lpt-ui-" not in json.dumps(report)
 
 
-def test_no_path_of_the_server_is_told(client: Any, tmp_path: Path):
+def test_reports_hold_no_path_of_the_server(client: Any, tmp_path: Path):
     handle = gradio_client.handle_file
     (tmp_path / "frames.json").write_text('[{"time": 0}]')
     _, report = client.predict(
@@ -79,14 +79,14 @@ def test_no_path_of_the_server_is_told(client: Any, tmp_path: Path):
         ({"voice": None, "text": "x" * 6000}, "the text has 6,000 characters, the limit is 5,000"),
     ],
 )
-def test_mistakes_are_the_sentence(client: Any, given: dict[str, Any], sentence: str):
+def test_error_messages(client: Any, given: dict[str, Any], sentence: str):
     handle = gradio_client.handle_file
     inputs = {"source": handle(EXAMPLES / "portrait.png"), "voice": handle(EXAMPLES / "voice.wav")} | given
     with pytest.raises(gradio_client.exceptions.AppError, match=sentence):
         client.predict(**{key: value for key, value in inputs.items() if value is not None}, api_name="/talk")
 
 
-def test_a_client_that_cancels_stops_its_job(serve: Any):
+def test_cancel_stops_the_job(serve: Any):
     server = serve(long_work)
     client = gradio_client.Client(server.url, verbose=False)
     handle = gradio_client.handle_file
@@ -96,18 +96,18 @@ def test_a_client_that_cancels_stops_its_job(serve: Any):
     import time
 
     until = time.monotonic() + 15
-    while not any(server.desk.uploads.jobs.rglob("*.part.mp4")) and time.monotonic() < until:
+    while not any(server.backend.uploads.jobs.rglob("*.part.mp4")) and time.monotonic() < until:
         time.sleep(0.05)
     job.cancel()
     until = time.monotonic() + 5
-    while any(server.desk.uploads.jobs.rglob("*.part.mp4")) and time.monotonic() < until:
+    while any(server.backend.uploads.jobs.rglob("*.part.mp4")) and time.monotonic() < until:
         time.sleep(0.05)
-    assert not any(path.is_file() for path in server.desk.uploads.jobs.rglob("*"))
+    assert not any(path.is_file() for path in server.backend.uploads.jobs.rglob("*"))
     client.close()
 
 
 class TestUploads:
-    """Files and names that mean harm."""
+    """Malicious files and names."""
 
     def post(self, server: Server, path: str, **kwargs: Any) -> Any:
         import httpx
@@ -115,15 +115,15 @@ class TestUploads:
         return httpx.post(f"{server.url}gradio_api/{path}", timeout=20, **kwargs)
 
     @pytest.mark.parametrize("name", ["../../../evil.png", "/etc/cron.d/evil", "..\\..\\evil.png", "a\x00b.png", "~/x"])
-    def test_path_tricks_in_names_stay_inside(self, fake: Server, name: str):
-        before = set(Path("/etc/cron.d").glob("*")) | set(fake.desk.uploads.root.parent.glob("evil*"))
+    def test_path_traversal_in_names(self, fake: Server, name: str):
+        before = set(Path("/etc/cron.d").glob("*")) | set(fake.backend.uploads.root.parent.glob("evil*"))
         answer = self.post(fake, "upload", files={"files": (name, b"not a picture", "image/png")})
         if answer.status_code == 200:
-            assert Path(answer.json()[0]).resolve().is_relative_to(fake.desk.uploads.served.resolve())
-        after = set(Path("/etc/cron.d").glob("*")) | set(fake.desk.uploads.root.parent.glob("evil*"))
+            assert Path(answer.json()[0]).resolve().is_relative_to(fake.backend.uploads.served.resolve())
+        after = set(Path("/etc/cron.d").glob("*")) | set(fake.backend.uploads.root.parent.glob("evil*"))
         assert before == after
 
-    def test_a_path_of_this_machine_is_no_upload(self, fake: Server):
+    def test_server_paths_are_not_uploads(self, fake: Server):
         data = [
             {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}},
             None,
@@ -139,29 +139,29 @@ class TestUploads:
         assert answer.status_code == 200
         import httpx
 
-        told = httpx.get(f"{fake.url}gradio_api/call/talk/{answer.json()['event_id']}", timeout=20).text
-        assert "event: error" in told and "root:" not in told
+        events = httpx.get(f"{fake.url}gradio_api/call/talk/{answer.json()['event_id']}", timeout=20).text
+        assert "event: error" in events and "root:" not in events
 
     @pytest.mark.parametrize("path", ["/etc/passwd", "../../../../etc/passwd", "%2e%2e/%2e%2e/etc/passwd"])
-    def test_nothing_else_is_served(self, fake: Server, path: str):
+    def test_other_files_are_not_served(self, fake: Server, path: str):
         import httpx
 
         assert httpx.get(f"{fake.url}gradio_api/file={path}", timeout=20).status_code in (403, 404)
 
-    def test_a_large_file_is_refused(self, serve: Any):
+    def test_large_files_are_refused(self, serve: Any):
         server = serve(max_upload_mb=1)
         answer = self.post(server, "upload", files={"files": ("big.png", os.urandom(1_200_000), "image/png")})
         assert answer.status_code == 413
 
     def test_the_folder_is_private(self, fake: Server):
-        assert fake.desk.uploads.root.stat().st_mode & 0o777 == 0o700
+        assert fake.backend.uploads.root.stat().st_mode & 0o777 == 0o700
 
 
-def test_nothing_comes_from_elsewhere(fake: Server, browser: Any):
+def test_the_page_loads_nothing_from_other_hosts(fake: Server, browser: Any):
     page = browser.new_page()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    urls: list[str] = []
+    page.on("request", lambda request: urls.append(request.url))
     page.goto(fake.url)
     page.locator("#talk-run").wait_for()
-    assert not [url for url in asked if not url.startswith((fake.url, "data:", "blob:"))]
+    assert not [url for url in urls if not url.startswith((fake.url, "data:", "blob:"))]
     page.close()

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_page_modes import clip, put_in  # noqa: F401
+from test_page_options import clip, put_in  # noqa: F401
 
 from liveportrait_talker.examples import FOLDER as EXAMPLES
 from liveportrait_talker.options.animate import AnimateOptions
 from liveportrait_talker.options.edit import EditOptions, EditSetup
-from liveportrait_talker.ui import animate_orders, edit_orders
+from liveportrait_talker.ui import requests
+from liveportrait_talker.ui.edit_cache import EditCache
 from liveportrait_talker.ui.server import Server
-from liveportrait_talker.ui.studio import Studio
 
 CLIP = "clip"
 ANIMATE: dict[str, dict[str, Any]] = {
@@ -55,25 +55,25 @@ def tab(page: Any, name: str) -> None:
     page.get_by_role("tab", name=name).click()
 
 
-def test_a_slider_is_answered_at_once(tmp_path: Path):
-    """512 px, the embedded renderer: 95 of 100 moves within 150 ms."""
+def test_preview_latency(tmp_path: Path):
+    """512 px, embedded renderer: the 95th percentile is at most 150 ms."""
     import cv2
 
     picture = tmp_path / "portrait.png"
     cv2.imwrite(str(picture), cv2.resize(cv2.imread(str(EXAMPLES / "portrait.png")), (512, 512)))
-    studio, spent = Studio(), []
-    studio.draw("me", picture, EditOptions(smile=0.1), EditSetup())
+    cache, spent = EditCache(), []
+    cache.draw("me", picture, EditOptions(smile=0.1), EditSetup())
     for k in range(30):
         edit = EditOptions(rotate_yaw=-15 + k, smile=k / 40, blink=-k / 3, aaa=float(k), pupil_x=k / 3)
-        began = time.perf_counter()
-        studio.draw("me", picture, edit, EditSetup())
-        spent.append(time.perf_counter() - began)
+        start = time.perf_counter()
+        cache.draw("me", picture, edit, EditSetup())
+        spent.append(time.perf_counter() - start)
     assert statistics.quantiles(spent, n=20)[-1] <= 0.15
 
 
-def test_the_live_preview_is_embedded_unless_neural_is_named(monkeypatch: pytest.MonkeyPatch):
-    """Whatever is installed: networks would keep the page waiting for seconds a move."""
-    asked: list[EditSetup] = []
+def test_the_preview_uses_the_neural_renderer_only_if_selected(monkeypatch: pytest.MonkeyPatch):
+    """Independent of the installed weights: networks take seconds a change."""
+    setups: list[EditSetup] = []
 
     class Session:
         renderer = "embedded"
@@ -81,17 +81,17 @@ def test_the_live_preview_is_embedded_unless_neural_is_named(monkeypatch: pytest
         def draw(self, edit: EditOptions) -> None:
             return None
 
-    def opened(self: Studio, portrait: Path, setup: EditSetup) -> Session:
-        asked.append(setup)
+    def open_session(self: EditCache, portrait: Path, setup: EditSetup) -> Session:
+        setups.append(setup)
         return Session()
 
-    monkeypatch.setattr(Studio, "_open", opened)
-    studio = Studio()
-    automatic = EditSetup(crop=True, compile="on", stitching=False, device="cpu")
-    named = EditSetup("neural", crop=True, compile="on", stitching=False, device="cpu")
-    for setup in (automatic, named, EditSetup("neural", quality=20)):
-        studio.draw("me", EXAMPLES / "portrait.png", EditOptions(), setup)
-    assert asked == [EditSetup("embedded", crop=True), named, EditSetup("neural")]
+    monkeypatch.setattr(EditCache, "_open", open_session)
+    cache = EditCache()
+    default = EditSetup(crop=True, compile="on", stitching=False, device="cpu")
+    neural = EditSetup("neural", crop=True, compile="on", stitching=False, device="cpu")
+    for setup in (default, neural, EditSetup("neural", quality=20)):
+        cache.draw("me", EXAMPLES / "portrait.png", EditOptions(), setup)
+    assert setups == [EditSetup("embedded", crop=True), neural, EditSetup("neural")]
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +103,10 @@ def page(fake: Server, browser: Any) -> Any:
     context.close()
 
 
-def answer(page: Any, prefix: str, button: str) -> str:
-    """What the fake job was asked for."""
+def command_line(page: Any, prefix: str, button: str) -> str:
+    """Click a button and return the command line."""
     page.locator(f"#{prefix}-{button}").click()
-    page.locator(f"#{prefix}-status [data-state=done], #{prefix}-status [data-state=mistake]").wait_for()
+    page.locator(f"#{prefix}-status [data-state=done], #{prefix}-status [data-state=error]").wait_for()
     assert page.locator(f"#{prefix}-status [data-state=done]").count(), page.locator(f"#{prefix}-status").inner_text()
     return page.locator(f"#{prefix}-command textarea").input_value()
 
@@ -119,15 +119,15 @@ def test_every_option_of_animate(name: str, fake: Server, page: Any, clip: Path)
     page.locator("#animate-driving input[type=file]").set_input_files(clip)
     page.get_by_text("Seen as: video").wait_for()
     for option, value in ANIMATE[name].items():
-        put_in(page, "animate", animate_orders.FIELDS, option, value, clip)
-    answer(page, "animate", "run")
+        put_in(page, "animate", requests.ANIMATE, option, value, clip)
+    command_line(page, "animate", "run")
     link = page.locator("#animate-history a[download]").get_attribute("href")
     wanted = AnimateOptions(**({"max_seconds": 600.0} | ANIMATE[name]))
     assert page.request.get(f"{fake.url}{link}").text() == repr(wanted)
 
 
-def test_every_option_of_animate_was_set():
-    assert {name for one in ANIMATE.values() for name in one} == {field.name for field in animate_orders.FIELDS}
+def test_every_option_of_animate_is_tested():
+    assert {name for one in ANIMATE.values() for name in one} == {field.name for field in requests.ANIMATE}
 
 
 def test_every_slider_of_edit(fake: Server, page: Any, clip: Path, tmp_path: Path):  # noqa: F811
@@ -136,23 +136,23 @@ def test_every_slider_of_edit(fake: Server, page: Any, clip: Path, tmp_path: Pat
     page.locator("#edit-portrait input[type=file]").set_input_files(EXAMPLES / "portrait.png")
     page.locator("#edit-live img").wait_for()
     values: dict[str, Any] = {"sample": EXAMPLES / "portrait.png", "sample_parts": "eyes", "sample_ratio": 0.5}
-    for field in edit_orders.SLIDERS:
+    for field in requests.EDIT:
         if field.name not in values:
             values[field.name] = 0.25 if field.name in ("smile", "source_ratio") else 3.0
     for name, value in values.items():
-        put_in(page, "edit", edit_orders.SLIDERS, name, value, EXAMPLES / "portrait.png")
+        put_in(page, "edit", requests.EDIT, name, value, EXAMPLES / "portrait.png")
     frames = tmp_path / "frames.json"
     frames.write_text(json.dumps([{"time": 0, "smile": 0}, {"time": 1, "smile": 1}]))
     page.locator("#edit-keyframes input[type=file]").set_input_files(frames)
     setup = {"fps": 30.0, "encoder": "nvenc", "quality": 20, "crop": True, "face": 1, "max_size": 512}
     setup |= {"max_megapixels": 50.0, "renderer": "neural", "stitching": False, "device": "cpu", "precision": "fp32"}
     setup |= {"compile": "off"}
-    assert set(setup) == {field.name for field in edit_orders.SETUP}
+    assert set(setup) == {field.name for field in requests.SETUP}
     for name in ("renderer", *(name for name in setup if name != "renderer")):
-        put_in(page, "edit-setup", edit_orders.SETUP, name, setup[name], clip)
-    line = answer(page, "edit", "clip")
+        put_in(page, "edit-setup", requests.SETUP, name, setup[name], clip)
+    line = command_line(page, "edit", "clip")
     link = page.locator("#edit-history a[download]").get_attribute("href")
-    told = page.request.get(f"{fake.url}{link}").text()
+    text = page.request.get(f"{fake.url}{link}").text()
     for name, value in (values | setup).items():
-        assert ("sample=PosixPath(" if name == "sample" else f"{name}={value!r}") in told
+        assert ("sample=PosixPath(" if name == "sample" else f"{name}={value!r}") in text
     assert "--keyframes frames.json" in line

@@ -1,4 +1,4 @@
-"""Waiting, stopping and failing, as a user sees them."""
+"""Waiting, cancelled and failing jobs on the page."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from liveportrait_talker.examples import FOLDER as EXAMPLES
 from liveportrait_talker.options.talk import TalkOptions
 from liveportrait_talker.ui.jobs import FAILED, STOPPED, Jobs
 from liveportrait_talker.ui.server import Server
-from liveportrait_talker.ui.worker import Order
+from liveportrait_talker.ui.worker import Task
 
 SENTENCES = (  # by the seed of `broken_work`
-    "This is a mistake that you can mend.",
-    "Something went wrong that should not have (ValueError: a defect of ours).",
-    "The work broke off",
+    "This is an error that you can correct.",
+    "Internal error (ValueError: a defect).",
+    "The worker process ended",
 )
 
 
 @pytest.fixture(scope="module")
 def slow(serve: Any) -> Server:
     server = serve(long_work, max_queue=2)
-    server.desk.jobs.warm()
+    server.backend.jobs.start_worker()
     return server
 
 
@@ -39,15 +39,15 @@ def ready(page: Any, seed: int = 0) -> None:
 
 
 def job_files(server: Server) -> list[Path]:
-    return [path for path in server.desk.uploads.jobs.rglob("*") if path.is_file()]
+    return [path for path in server.backend.uploads.jobs.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("seed", [0, 1], ids=["progress is told", "a stage that tells nothing"])
+@pytest.mark.parametrize("seed", [0, 1], ids=["with progress", "without progress"])
 def test_cancel_stops_within_a_second(slow: Server, visit: Any, seed: int, monkeypatch: pytest.MonkeyPatch):
-    """From the moment that the server hears of it: how long a browser takes to click and to look is its own affair."""
-    jobs, moments = slow.desk.jobs, {}
+    """Timed on the server, without the time that the browser takes."""
+    jobs, moments = slow.backend.jobs, {}
 
-    def noted(name: str) -> None:
+    def record(name: str) -> None:
         real = getattr(jobs, name)
 
         def call(*given: Any) -> None:
@@ -61,22 +61,22 @@ def test_cancel_stops_within_a_second(slow: Server, visit: Any, seed: int, monke
     page.locator("#talk-run").click()
     page.locator("#talk-status [data-state=running]").wait_for()
     time.sleep(1.5)
-    worker = slow.desk.jobs.worker_pid()
+    worker = slow.backend.jobs.worker_pid()
     assert worker is not None and job_files(slow)
     if seed == 0:
-        page.get_by_text("left").wait_for()  # the time that is left
-    noted("stop")
-    noted("_finish")
+        page.get_by_text("left").wait_for()  # the remaining time
+    record("stop")
+    record("_finish")
     page.locator("#talk-cancel").click()
     page.get_by_text("Stopped; nothing was kept.").wait_for()
     assert moments["_finish"] - moments["stop"] <= 1.0
     assert not job_files(slow)
-    if seed == 1:  # it could not be asked, so its process was ended
+    if seed == 1:  # the process was killed, as the task reports no progress
         assert not Path(f"/proc/{worker}").exists()
     assert page.locator("#talk-run").is_enabled()
 
 
-def test_two_users_one_job_at_a_time(slow: Server, visit: Any, artefacts: Path):
+def test_one_job_runs_at_a_time(slow: Server, visit: Any, artefacts: Path):
     first, second = visit(slow), visit(slow)
     for page in (first, second):
         ready(page)
@@ -87,23 +87,23 @@ def test_two_users_one_job_at_a_time(slow: Server, visit: Any, artefacts: Path):
     second.screenshot(path=artefacts / "waiting-1280.png", full_page=True)
     first.locator("#talk-cancel").click()
     second.locator("#talk-status [data-state=running]").wait_for()
-    second.context.close()  # leaving stops the job
+    second.context.close()  # closing the page stops the job
     until = time.monotonic() + 10
     while job_files(slow) and time.monotonic() < until:
         time.sleep(0.2)
     assert not job_files(slow)
 
 
-def test_what_goes_wrong_is_one_sentence(serve: Any, visit: Any):
+def test_errors_are_shown_in_one_sentence(serve: Any, visit: Any):
     server = serve(broken_work)
     page = visit(server)
     ready(page)
-    told = page.locator("#talk-status [role=alert]")
+    alert = page.locator("#talk-status [role=alert]")
     for seed, sentence in enumerate(SENTENCES):
         page.locator("#talk-seed input").fill(str(seed))
         page.locator("#talk-run").click()
         page.wait_for_function(f"document.querySelector('#talk-status').innerText.startsWith({sentence!r})")
-        assert told.count() and "Traceback" not in page.content()
+        assert alert.count() and "Traceback" not in page.content()
         assert not job_files(server)
         page.locator("#talk-run:enabled").wait_for()
 
@@ -112,16 +112,16 @@ def test_jobs_without_a_page(tmp_path: Path):
     jobs = Jobs(tmp_path, long_work, max_waiting=1)
     try:
 
-        def order() -> Order:
-            return Order("talk", jobs.new_folder(), {"options": TalkOptions(seed=1)})
+        def task() -> Task:
+            return Task("talk", jobs.new_folder(), {"options": TalkOptions(seed=1)})
 
-        running = jobs.submit(order(), "a")
+        running = jobs.submit(task(), "a")
         while running.stage != "starting":
             time.sleep(0.01)
-        waiting = jobs.submit(order(), "b")
+        waiting = jobs.submit(task(), "b")
         assert waiting.ahead == 1
         with pytest.raises(TalkerError, match="jobs are waiting already"):
-            jobs.submit(order(), "c")
+            jobs.submit(task(), "c")
         jobs.stop(waiting)
         assert waiting.state == STOPPED
         began = time.monotonic()
@@ -135,25 +135,25 @@ def test_jobs_without_a_page(tmp_path: Path):
     assert jobs.worker_pid() is None
 
 
-def test_a_worker_that_died_is_replaced(tmp_path: Path):
+def test_a_dead_worker_is_replaced(tmp_path: Path):
     jobs = Jobs(tmp_path, broken_work)
     try:
         for seed, state in ((2, FAILED), (1, FAILED)):
-            ticket = jobs.submit(Order("talk", jobs.new_folder(), {"options": TalkOptions(seed=seed)}), "a")
-            while not ticket.ended:
+            job = jobs.submit(Task("talk", jobs.new_folder(), {"options": TalkOptions(seed=seed)}), "a")
+            while not job.ended:
                 time.sleep(0.01)
-            assert ticket.state == state
+            assert job.state == state
     finally:
         jobs.close()
 
 
-def test_what_cannot_be_sent_does_not_block_the_next(tmp_path: Path):
+def test_a_task_that_cannot_be_pickled_does_not_block_the_next(tmp_path: Path):
     jobs = Jobs(tmp_path, broken_work)
     try:
-        for options, words in ((lambda: None, "should not have"), (TalkOptions(), "that you can mend")):
-            ticket = jobs.submit(Order("talk", jobs.new_folder(), {"options": options}), "a")
-            while not ticket.ended:
+        for options, words in ((lambda: None, "internal error"), (TalkOptions(), "that you can correct")):
+            job = jobs.submit(Task("talk", jobs.new_folder(), {"options": options}), "a")
+            while not job.ended:
                 time.sleep(0.01)
-            assert ticket.state == FAILED and words in ticket.error
+            assert job.state == FAILED and words in job.error
     finally:
         jobs.close()

@@ -1,4 +1,4 @@
-"""Every tab with the real renderer, in a real browser."""
+"""Every tab with the real renderer, in a browser."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from folds import open_fold
+from accordions import open_accordion
 
 from liveportrait_talker.audio import speech
 from liveportrait_talker.examples import FOLDER as EXAMPLES
 from liveportrait_talker.ui.server import Server
 
-_BEYOND_THE_EDGE = """() => [...document.querySelectorAll('main *')].filter(
+_OVERFLOWING = """() => [...document.querySelectorAll('main *')].filter(
   e => e.checkVisibility() && e.getBoundingClientRect().width && e.getBoundingClientRect().right > 391
 ).map(e => e.tagName + '#' + e.id)"""
-_NAMELESS = """() => [...document.querySelectorAll('input, textarea, select, button')].filter(
+_UNLABELLED = """() => [...document.querySelectorAll('input, textarea, select, button')].filter(
   e => e.checkVisibility() && e.type !== 'file' && !(e.labels && e.labels.length) && !e.ariaLabel && !e.title
     && !e.getAttribute('aria-labelledby') && !e.innerText?.trim()
 ).map(e => e.outerHTML.slice(0, 160))"""
@@ -26,7 +26,7 @@ _NAMELESS = """() => [...document.querySelectorAll('input, textarea, select, but
 @pytest.fixture(scope="module")
 def real(serve: Any) -> Server:
     server = serve()
-    server.desk.jobs.warm()
+    server.backend.jobs.start_worker()
     return server
 
 
@@ -38,14 +38,14 @@ def status(page: Any, tab: str = "talk") -> Any:
     return page.locator(f"#{tab}-status .lpt-status")
 
 
-def test_from_upload_to_download(real: Server, visit: Any, artefacts: Any, tmp_path: Any):
+def test_talk(real: Server, visit: Any, artefacts: Any, tmp_path: Any):
     page = visit(real)
     page.screenshot(path=artefacts / "talk-empty-1280.png", full_page=True)
     upload(page, "talk-source", EXAMPLES / "portrait.png")
     page.get_by_text("Seen as: picture").wait_for()
     upload(page, "talk-voice", EXAMPLES / "voice.wav")
     page.get_by_text("Heard as: voice").wait_for()
-    open_fold(page, page.locator("#talk-group-output"))
+    open_accordion(page, page.locator("#talk-group-output"))
     page.locator("#talk-max_size input").fill("320")
     page.locator("#talk-seed input").fill("7")
     page.locator("#talk-preview").click()
@@ -80,11 +80,11 @@ def tab(page: Any, name: str) -> None:
 
 
 def live(page: Any) -> Any:
-    """The live picture as it is shown now, as an address that changes with it."""
+    """The URL of the live preview, which changes with the image."""
     return page.locator("#edit-live img").get_attribute("src")
 
 
-def test_sliders_change_the_picture(real: Server, visit: Any, artefacts: Path, tmp_path: Path):
+def test_edit(real: Server, visit: Any, artefacts: Path, tmp_path: Path):
     page = visit(real)
     tab(page, "Edit")
     page.locator("#edit-portrait input[type=file]").set_input_files(EXAMPLES / "portrait.png")
@@ -92,7 +92,7 @@ def test_sliders_change_the_picture(real: Server, visit: Any, artefacts: Path, t
     before = live(page)
     page.locator("#edit-rotate_yaw input[type=range]").focus()
     for _ in range(8):
-        page.keyboard.press("ArrowRight")  # a slider is moved by keys, too
+        page.keyboard.press("ArrowRight")
     page.wait_for_function(f"document.querySelector('#edit-live img').getAttribute('src') !== {before!r}")
     page.get_by_text("Embedded renderer,").wait_for()
     page.screenshot(path=artefacts / "edit-1280.png", full_page=True)
@@ -109,8 +109,8 @@ def test_sliders_change_the_picture(real: Server, visit: Any, artefacts: Path, t
     assert page.locator("#edit-rotate_yaw input[type=number]").input_value() == "0"
 
 
-def test_animate_for_real(real: Server, visit: Any, artefacts: Path, tmp_path: Path):
-    """A picture follows a picture at once; a template is kept and followed again."""
+def test_animate(real: Server, visit: Any, artefacts: Path, tmp_path: Path):
+    """A picture follows a picture; the motion template is saved and used again."""
     page = visit(real)
     tab(page, "Animate")
     for field in ("source", "driving"):
@@ -129,11 +129,11 @@ def test_animate_for_real(real: Server, visit: Any, artefacts: Path, tmp_path: P
     page.screenshot(path=artefacts / "animate-1280.png", full_page=True)
 
 
-def test_a_typed_text(real: Server, visit: Any):
+def test_typed_text(real: Server, visit: Any):
     if not speech.is_installed():
         pytest.skip("the extra `speech` is not installed")
     page = visit(real)
-    page.locator("#talk-examples td").nth(2).click()  # the second example fills in a text
+    page.locator("#talk-examples td").nth(2).click()  # the example with a text
     page.get_by_text("Seen as: picture").wait_for()
     page.locator("#talk-text textarea").fill("Hello there.")
     page.locator("#talk-preview").click()
@@ -141,8 +141,8 @@ def test_a_typed_text(real: Server, visit: Any):
     assert "--text 'Hello there.'" in page.locator("#talk-command textarea").input_value()
 
 
-def test_the_microphone(real: Server, visit: Any):
-    """Chromium's own test sound is recorded."""
+def test_microphone(real: Server, visit: Any):
+    """Record Chromium's test sound."""
     page = visit(real)
     upload(page, "talk-source", EXAMPLES / "portrait.png")
     page.get_by_label("Microphone").check()
@@ -154,22 +154,22 @@ def test_the_microphone(real: Server, visit: Any):
     page.locator("#talk-status [data-state=done]").wait_for(timeout=60_000)
 
 
-def test_what_is_no_picture_is_said_in_a_sentence(real: Server, visit: Any, tmp_path: Path):
+def test_an_invalid_picture_is_reported(real: Server, visit: Any, tmp_path: Path):
     (tmp_path / "text.jpg").write_bytes(b"These are words, not a picture.\n" * 40)
     page = visit(real)
     upload(page, "talk-source", tmp_path / "text.jpg")
-    told = page.locator("#talk-source-note [role=alert]")
-    told.wait_for()
-    assert told.inner_text().startswith("The portrait is not a picture, video or sound")
+    note = page.locator("#talk-source-note [role=alert]")
+    note.wait_for()
+    assert note.inner_text().startswith("The portrait is not a picture, video or sound")
     upload(page, "talk-voice", EXAMPLES / "voice.wav")
     page.get_by_text("Heard as: voice").wait_for()
     page.locator("#talk-run").click()
     status = page.locator("#talk-status [role=alert]")
     status.wait_for()
-    assert status.inner_text() == told.inner_text() and "Traceback" not in page.content()
+    assert status.inner_text() == note.inner_text() and "Traceback" not in page.content()
 
 
-def test_nobody_in_the_picture(real: Server, visit: Any, tmp_path: Path, artefacts: Path):
+def test_a_picture_without_a_face(real: Server, visit: Any, tmp_path: Path, artefacts: Path):
     import cv2
 
     cv2.imwrite(str(tmp_path / "wall.png"), np.full((300, 300, 3), 128, np.uint8))
@@ -191,36 +191,36 @@ def test_models_and_about(real: Server, visit: Any, artefacts: Path, monkeypatch
     page.locator("#models-table td").first.wait_for()
     assert "warping_module" in page.locator("#models-table").inner_text()
     page.locator("#models-download").click()
-    page.get_by_text("Say which weights: tick some of them first.").wait_for()
+    page.get_by_text("No weights are selected: tick some of them first.").wait_for()
     monkeypatch.setenv("LPT_OFFLINE", "1")
     page.locator("#models-download").click()
     page.get_by_text("Offline: LPT_OFFLINE forbids the network").wait_for()
     page.screenshot(path=artefacts / "models-1280.png", full_page=True)
     tab(page, "About")
     page.get_by_text("Everything made here is AI-generated", exact=True).wait_for()
-    page.locator("#about-who td").first.wait_for()
-    assert "embedded" in page.locator("#about-who").inner_text()
+    page.locator("#about-versions td").first.wait_for()
+    assert "embedded" in page.locator("#about-versions").inner_text()
     page.locator("#about-check").click()
     page.wait_for_function("document.querySelector('#about-doctor textarea')?.value.includes('renderer embedded')")
     page.screenshot(path=artefacts / "about-1280.png", full_page=True)
 
 
-def test_a_phone(real: Server, visit: Any, artefacts: Path):
+def test_narrow_screen(real: Server, visit: Any, artefacts: Path):
     page = visit(real, width=390, height=844)
     for name in ("Talk", "Animate", "Edit", "Models", "About"):
         tab(page, name)
         page.wait_for_timeout(300)
         page.screenshot(path=artefacts / f"{name.lower()}-390.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        assert not page.evaluate(_BEYOND_THE_EDGE)
+        assert not page.evaluate(_OVERFLOWING)
 
 
-def test_every_input_has_a_label_and_the_keyboard_reaches_it(real: Server, visit: Any):
+def test_labels_and_keyboard_navigation(real: Server, visit: Any):
     page = visit(real)
     for name in ("Talk", "Animate", "Edit", "Models"):
         tab(page, name)
         page.wait_for_timeout(300)
-        assert page.evaluate(_NAMELESS) == []
+        assert page.evaluate(_UNLABELLED) == []
     tab(page, "Talk")
     page.locator("#talk-kind input").first.focus()
     reached = set()
@@ -230,14 +230,14 @@ def test_every_input_has_a_label_and_the_keyboard_reaches_it(real: Server, visit
     assert {"talk-voice", "talk-seed", "talk-seed-random", "talk-preview", "talk-run"} <= reached
 
 
-def test_the_page_is_there_within_four_seconds(real: Server, browser: Any):
+def test_load_time(real: Server, browser: Any):
     spent = []
-    for _ in range(2):  # the better of two: the computer may be busy with something else
+    for _ in range(2):  # the better of two, as the computer may be busy
         page = browser.new_context().new_page()
-        began = time.monotonic()
+        start = time.monotonic()
         page.goto(real.url)
         page.get_by_role("button", name="Random seed").click()
         page.wait_for_function("document.querySelector('#talk-seed input').value != '0'")
-        spent.append(time.monotonic() - began)
+        spent.append(time.monotonic() - start)
         page.context.close()
     assert min(spent) <= 4

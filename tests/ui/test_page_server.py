@@ -29,7 +29,7 @@ def started(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_leaves_nothing_behind(started: subprocess.Popen[str], tmp_path: Path, stop: signal.Signals):
+def test_stopping_removes_files_and_processes(started: subprocess.Popen[str], tmp_path: Path, stop: signal.Signals):
     assert started.stderr is not None
     url = started.stderr.readline().split(" ")[0]
     (folder,) = tmp_path.glob("lpt-ui-*")
@@ -39,37 +39,37 @@ def test_a_stop_leaves_nothing_behind(started: subprocess.Popen[str], tmp_path: 
     time.sleep(0.3)
     children = _children(started.pid)
     started.send_signal(stop)
-    assert started.wait(timeout=20) == 0  # the jobs alone may take 5 s to end
-    assert "nothing was left behind" in started.stderr.read()
+    assert started.wait(timeout=20) == 0  # the job queue alone may take 5 s
+    assert "all uploads were removed" in started.stderr.read()
     assert not any(tmp_path.iterdir())
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
 
 
-def test_another_address_is_warned_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Nothing listens there in a test."""
+def test_a_public_address_gives_a_warning(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """With a fake server."""
 
-    class Silent:
+    class FakeServer:
         url = "http://0.0.0.0:7860/"
 
         def __init__(self, settings: Settings) -> None:
             assert settings.host == "0.0.0.0"
 
-        def __enter__(self) -> Silent:
+        def __enter__(self) -> FakeServer:
             return self
 
         def __exit__(self, *_: object) -> None:
             pass
 
-    def interrupted(self: threading.Event) -> None:
+    def interrupt(self: threading.Event) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("liveportrait_talker.ui.server.Server", Silent)
-    monkeypatch.setattr(threading.Event, "wait", interrupted)
+    monkeypatch.setattr("liveportrait_talker.ui.server.Server", FakeServer)
+    monkeypatch.setattr(threading.Event, "wait", interrupt)
     assert main(["ui", "--no-open", "--host", "0.0.0.0"]) == 0
-    assert "warning: it listens on 0.0.0.0" in capsys.readouterr().err
+    assert "warning: the server listens on 0.0.0.0" in capsys.readouterr().err
 
 
-def test_a_taken_port_is_a_sentence(capsys: pytest.CaptureFixture[str]):
+def test_a_port_in_use_is_reported(capsys: pytest.CaptureFixture[str]):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -79,15 +79,9 @@ def test_a_taken_port_is_a_sentence(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.parametrize("words", [["--port", "0"], ["--max-upload-mb", "0"], ["--max-queue", "-1"]])
-def test_limits_of_the_settings(words: list[str], capsys: pytest.CaptureFixture[str]):
+def test_settings_out_of_range(words: list[str], capsys: pytest.CaptureFixture[str]):
     assert main(["ui", "--no-open", *words]) == 2
     assert "is out of range" in capsys.readouterr().err
-
-
-def test_a_missing_extra_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    monkeypatch.setattr("liveportrait_talker.cli.ui.find_spec", lambda name: None)
-    assert main(["ui"]) == 2
-    assert "pip install 'liveportrait-talker[ui]'" in capsys.readouterr().err
 
 
 def _children(parent: int) -> list[int]:

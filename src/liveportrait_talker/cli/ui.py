@@ -1,4 +1,4 @@
-"""`liveportrait-talker ui`: starts the page and waits for Ctrl-C."""
+"""`liveportrait-talker ui`: serve the page until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MISSING = "the page needs Gradio, which is not installed: pip install 'liveportr
 
 def add_ui_parser(verbs: Any, common: argparse.ArgumentParser) -> None:
     """Add `ui` to the command line."""
-    text = "open a page to make talking videos in, on this computer only"
+    text = "open the browser page, for this computer only by default"
     ui = verbs.add_parser("ui", parents=[common], help=text, description=f"{text[0].upper()}{text[1:]}.")
-    ui.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where it listens (default 127.0.0.1)")
-    ui.add_argument("--port", type=int, metavar="N", help="its port (default 7860, or the next that is free)")
+    ui.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (default 127.0.0.1)")
+    ui.add_argument("--port", type=int, metavar="N", help="port (default 7860, or the next free one)")
     ui.add_argument(
         "--open", action=argparse.BooleanOptionalAction, default=True, help="open the page in a browser (default)"
     )
@@ -26,12 +26,12 @@ def add_ui_parser(verbs: Any, common: argparse.ArgumentParser) -> None:
     ui.add_argument(
         "--max-seconds", type=float, default=600, metavar="N", help="longest voice or video (default 600 s)"
     )
-    ui.add_argument("--max-queue", type=int, default=8, metavar="N", help="how many jobs may wait (default 8)")
+    ui.add_argument("--max-queue", type=int, default=8, metavar="N", help="largest number of waiting jobs (default 8)")
     ui.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until Ctrl-C. Raises OptionError where the extra is missing or the address cannot be used."""
+    """Serve until Ctrl-C. Raises OptionError if Gradio is missing or the address cannot be used."""
     if find_spec("gradio") is None:
         raise OptionError(MISSING)
     from ..ui.server import LOOPBACK, Server, Settings
@@ -46,13 +46,13 @@ def run(arguments: argparse.Namespace) -> int:
     )
     try:
         with Server(settings) as server:
-            say(f"{server.url} is the page; Ctrl-C ends it and removes what was uploaded.")
+            say(f"{server.url} is the page; Ctrl-C ends it and removes all uploads.")
             if settings.host not in LOOPBACK:
                 say(
-                    f"warning: it listens on {settings.host}, so everyone who reaches this computer can use it: "
-                    "there is no password."
+                    f"warning: the server listens on {settings.host}, so everyone who can reach this computer can use "
+                    "it: there is no password."
                 )
             threading.Event().wait()
     except KeyboardInterrupt:
-        say("the page is closed; nothing was left behind.")
+        say("the page is closed; all uploads were removed.")
     return 0

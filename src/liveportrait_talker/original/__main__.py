@@ -1,4 +1,4 @@
-"""`python -m liveportrait_talker.original`: the same as `inference.py` in a checkout."""
+"""`python -m liveportrait_talker.original`: the same as `inference.py` at the root of the repository."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`inference.py` as the 2024 original had it: its flags and its config.yaml, onto `Talker` (spec talker.md §14)."""
+"""The 2024 original's `inference.py` on top of `Talker` (docs/method/original.md, Commands)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from itertools import count
 from pathlib import Path
 
 from ..cli.console import Bars
-from ..cli.main import Parser, guarded
 from ..cli.generate import describe
+from ..cli.main import Parser, guarded
 from ..cli.report import print_report
 from ..errors import MediaError, TalkerError
 from ..options.talk import PUPIL_RANGE, TalkOptions
@@ -21,8 +21,8 @@ from .config import InferenceConfig, read_inference
 
 log = logging.getLogger(__name__)
 
-# How our options are called here, where a sentence speaks of them.
-_THEIR_NAMES = {
+# Replaces flags of `liveportrait-talker generate` in error messages.
+_ORIGINAL_NAMES = {
     "--ref-head-pose": "--ref_head_pose_path",
     "--ref-frames-from-zero": "--ref_frames_from_zero",
     "--no-crop": "--no_crop",
@@ -39,25 +39,25 @@ _THEIR_NAMES = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make one video. Returns the exit code: 0 done, 2 a mistake the user can mend, 1 our failure, 130 Ctrl-C."""
+    """Make one video. Returns the exit code: 0 success, 1 internal error, 2 user error, 130 Ctrl-C."""
     arguments = _parser().parse_args(argv)
     return guarded(lambda: _run(arguments), debug=arguments.debug, quiet=arguments.quiet)
 
 
 def talk_options(config: InferenceConfig, arguments: argparse.Namespace, *, still_source: bool) -> TalkOptions:
-    """What the configuration and the flags ask for, in our terms.
+    """Translate the configuration and the flags.
 
     Args:
         config: the section `inference`.
         arguments: still, ref_head_pose_path, ref_frames_from_zero, pupil_x, pupil_y, no_crop.
-        still_source: whether the source is a picture; a video moves its own head and blinks by itself.
+        still_source: whether the source is a picture; a video keeps its own head motion and blinks.
 
     Raises:
-        OptionError: a value out of range, or two that contradict each other.
+        OptionError: a value is out of range, or two contradict each other.
     """
     free_head = still_source and not arguments.still and arguments.ref_head_pose_path is None
     if config.head_from_voice and not free_head:
-        log.warning("inference.audio2coeff.flag_pose is for a picture without --still and --ref_head_pose_path.")
+        log.warning("inference.audio2coeff.flag_pose needs a picture, without --still or --ref_head_pose_path.")
     from_voice = free_head and config.head_from_voice
     return TalkOptions(
         renderer="neural",
@@ -68,16 +68,16 @@ def talk_options(config: InferenceConfig, arguments: argparse.Namespace, *, stil
         ref_frames_from_zero=arguments.ref_frames_from_zero and arguments.ref_head_pose_path is not None,
         head_style="classic" if free_head and not from_voice else "natural",
         blink=(True if still_source else None) if config.blink else False,
-        gaze="still",  # the original's eyes glance nowhere by themselves
+        gaze="still",  # the original adds no gaze motion
         pupil_x=arguments.pupil_x,
         pupil_y=arguments.pupil_y,
         window_rows=None if config.semantic_radius is None else 2 * config.semantic_radius,
         driving_smooth_observation_variance=config.observation_variance,
-        normalize_lip=False,  # it moved a picture's lips from where they are
+        normalize_lip=False,  # the original does not close parted lips
         driving_multiplier=config.driving_multiplier,
         crop_source=not arguments.no_crop,
         device=config.device,
-        # Its half precision was for graphics processors; a processor has bf16 at best, and `auto` knows.
+        # The original's half precision is for GPUs; `auto` selects a format for the device.
         precision="auto" if config.half_precision else "fp32",
         batch_size=config.batch_size,
         fps=config.fps,
@@ -94,14 +94,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--config_path", type=Path, required=True, metavar="YAML", help="such as examples/config.yaml")
     add("--source_path", type=Path, required=True, metavar="SOURCE", help="picture or video with a face")
     add("--audio_path", type=Path, required=True, metavar="VOICE", help="sound, or a video whose sound is used")
-    add("--save_path", type=Path, default=Path("outputs"), metavar="DIR", help="where results go (default ./outputs)")
-    add("--ref_head_pose_path", type=Path, metavar="VIDEO", help="video whose head motion is followed")
-    add("--ref_frames_from_zero", action="store_true", help="from its first frame, not from a random one")
+    add("--save_path", type=Path, default=Path("outputs"), metavar="DIR", help="folder for results (default ./outputs)")
+    add("--ref_head_pose_path", type=Path, metavar="VIDEO", help="video whose head motion is used")
+    add("--ref_frames_from_zero", action="store_true", help="start at its first frame, not at a random one")
     add("--still", action="store_true", help="add no head motion")
     pupils = f"−{PUPIL_RANGE:g}…{PUPIL_RANGE:g} (default 0)"
     add("--pupil_x", type=float, default=0.0, metavar="N", help=f"turn the irises, + to the picture's right, {pupils}")
     add("--pupil_y", type=float, default=0.0, metavar="N", help=f"turn the irises, + up, {pupils}")
-    add("--no_crop", action="store_true", help="the picture is cut to a face already: take the whole frame as the face")
+    add("--no_crop", action="store_true", help="the picture is a face crop already: use the whole frame as the face")
     add("--debug", action="store_true", help="show the traceback of an error")
     add("--quiet", action="store_true", help="no progress, no notes, only errors")
     return parser
@@ -111,7 +111,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from ..pipelines.talk import Talker
 
     source, voice = arguments.source_path, arguments.audio_path
-    with _in_their_words():
+    with _translate_flags():
         config = read_inference(arguments.config_path)
         options = talk_options(config, arguments, still_source=_is_still(source))
         with _output(arguments.save_path, source, voice) as out, Bars(quiet=arguments.quiet) as bars:
@@ -129,34 +129,32 @@ def _is_still(source: Path) -> bool:
 
 @contextmanager
 def _output(save_path: Path, source: Path, voice: Path) -> Iterator[Path]:
-    """`save_path`/SOURCE/VOICE_ddmmyyyy-HHMMSS.mp4, its folder made; folders that stay empty go again.
+    """Yield `save_path`/SOURCE/VOICE_ddmmyyyy-HHMMSS.mp4; create its folder, and remove it if it stays empty.
 
-    Names keep all their dots but the last (defect 55). A name that is taken, or that a run beside this one has just
-    chosen, gets a number (defect 52).
+    Only the last suffix of a name is removed, and a name in use, also by a concurrent run, gets a number
+    (docs/earlier_systems.md, defects 55 and 52).
     """
-    # Path("...png").stem is "..", which would lead out of save_path.
+    # Path("...png").stem is "..", the parent of save_path.
     folder = save_path / (source.name if source.stem in (".", "..") else source.stem)
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             out, marker = _reserve(folder, f"{voice.stem}_{datetime.now():%d%m%Y-%H%M%S}")
         except OSError as error:
-            raise MediaError(
-                f"nothing can be written in {folder} ({error.strerror}); give another --save_path"
-            ) from error
+            raise MediaError(f"cannot write to {folder} ({error.strerror}); give another --save_path") from error
         try:
             yield out
         finally:
             marker.unlink(missing_ok=True)
     finally:
-        for place in made:
-            with suppress(OSError):  # it holds the video
-                place.rmdir()
+        for path in created:
+            with suppress(OSError):  # not empty
+                path.rmdir()
 
 
 def _reserve(folder: Path, name: str) -> tuple[Path, Path]:
-    """A file name that is free, and the hidden file that keeps it ours."""
+    """Return a free file name, and a hidden file that reserves it for this run."""
     for number in count(1):
         out = folder / (f"{name}.mp4" if number == 1 else f"{name}_{number}.mp4")
         marker = out.with_name(f".{out.name}.reserved")
@@ -167,14 +165,14 @@ def _reserve(folder: Path, name: str) -> tuple[Path, Path]:
         if not out.exists():
             return out, marker
         marker.unlink()
-    raise AssertionError("numbers do not end")
+    raise AssertionError
 
 
 @contextmanager
-def _in_their_words() -> Iterator[None]:
-    """Sentences about our options speak of this command's flags and of config.yaml's keys."""
+def _translate_flags() -> Iterator[None]:
+    """Replace our flags in error messages by this command's flags and keys of config.yaml."""
     try:
         yield
     except TalkerError as error:
-        text = re.sub(r"--[a-z]+(?:-[a-z]+)*", lambda flag: _THEIR_NAMES.get(flag[0], flag[0]), str(error))
+        text = re.sub(r"--[a-z]+(?:-[a-z]+)*", lambda flag: _ORIGINAL_NAMES.get(flag[0], flag[0]), str(error))
         raise type(error)(text) from error

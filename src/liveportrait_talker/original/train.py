@@ -1,4 +1,4 @@
-"""`train.py` as the 2024 original had it: its modes and its config.yaml, onto our verbs (spec talker.md §14.2)."""
+"""The 2024 original's `train.py` on top of the training package (docs/method/original.md, Commands)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from ..cli.console import Bars, print_out
 from ..cli.main import Parser, guarded
 from ..errors import OptionError, WeightsError
 from ..system.devices import require_torch
-from .config import SECTIONS
+from .config import DOWNLOAD, SECTIONS, THREEDMM, TRAIN
 from .schema import read_section
-from .train_config import DOWNLOAD, THREEDMM, TRAIN
 
 MODES = ("download", "threedmm", "thredmm", "train")
-"""The original's code and its README spell the second one differently."""
+"""The original's code and README spell the second one differently."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one mode. Returns the exit code: 0 done, 2 a mistake the user can mend, 1 our failure, 130 Ctrl-C."""
+    """Run one mode. Returns the exit code: 0 success, 1 internal error, 2 user error, 130 Ctrl-C."""
     arguments = _parser().parse_args(argv)
     return guarded(lambda: _run(arguments), debug=arguments.debug, quiet=arguments.quiet)
 
@@ -29,19 +28,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="train.py", description="The 2024 original's command: download, extract (threedmm), train.")
     add = parser.add_argument
     add("--config_path", type=Path, required=True, metavar="YAML", help="such as examples/config.yaml")
-    add("--mode", "--model", choices=MODES, required=True, help="what to do; --model is the same")
-    add("--experiment_name", metavar="NAME", help="train: the folder of this run below checkpoint_save_path")
+    add("--mode", "--model", choices=MODES, required=True, help="step to run; --model is an alias")
+    add("--experiment_name", metavar="NAME", help="train: folder of this run in checkpoint_save_path")
     add("--debug", action="store_true", help="show the traceback of an error")
     add("--quiet", action="store_true", help="no progress, no notes, only errors")
     return parser
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    verb: Callable[[argparse.Namespace, Bars], Any] = {"download": _download, "train": _train}.get(
+    run: Callable[[argparse.Namespace, Bars], Any] = {"download": _download, "train": _train}.get(
         arguments.mode, _extract
     )
     with Bars(quiet=arguments.quiet) as bars:
-        report = verb(arguments, bars)
+        report = run(arguments, bars)
     if report is not None and not arguments.quiet:
         print_out(str(report))
     return 0
@@ -67,7 +66,7 @@ def _extract(arguments: argparse.Namespace, bars: Bars) -> Any:
     ):
         if values[key] is not None:
             if not Path(values[key]).is_file():
-                raise WeightsError(f"{arguments.config_path.name} names a file that does not exist: {values[key]}.")
+                raise WeightsError(f"{key} in {arguments.config_path.name} does not exist: {values[key]}.")
             weights.append((network, values[key]))
     options = ExtractOptions(device=values["device"], batch_size=values["batch_size"])
     raw = Path(values["raw_folder_path"])
@@ -83,8 +82,8 @@ def _extract(arguments: argparse.Namespace, bars: Bars) -> Any:
 def _train(arguments: argparse.Namespace, bars: Bars) -> Any:
     from ..cli.training import require_training
 
-    if not arguments.experiment_name:  # the original printed a line and left with 0
-        raise OptionError("--mode train needs a name for the run: add --experiment_name NAME.")
+    if not arguments.experiment_name:
+        raise OptionError("--mode train needs a name for the run: give --experiment_name NAME.")
     if Path(arguments.experiment_name).name != arguments.experiment_name:
         raise OptionError(f"--experiment_name {arguments.experiment_name} is a path: give a plain name.")
     require_training("train.py --mode train")
@@ -94,7 +93,7 @@ def _train(arguments: argparse.Namespace, bars: Bars) -> Any:
     values = read_section(arguments.config_path, TRAIN, SECTIONS)
     options = TrainOptions(
         problem=Problem(radius=values["dataset_cfg.semantic_radius"], learning_rate=values["learning_rate"]),
-        run_frames=1,  # its samples were single frames
+        run_frames=1,  # the original's samples are single frames
         batch_size=values["batch_size"],
         workers=values["num_workers"],
         device=values["device"],

@@ -1,6 +1,6 @@
-"""The page: a second thin door on the library, made with Gradio (extra `ui`).
+"""The browser page, built with Gradio (extra `ui`), and its API.
 
-`liveportrait-talker ui` starts it. What it can do, a program can do, too:
+`liveportrait-talker ui` starts the server. Programs use it through `gradio_client`:
 
     from gradio_client import Client, handle_file
 
@@ -22,7 +22,7 @@
 
 The options are the fields of `TalkOptions`, `AnimateOptions`, `EditOptions` and `EditSetup`. `/talk` takes
 `text="Hello!"` (with `speech_voice` and `pace`) in place of `voice`, and videos to follow as
-`ref_head_pose=handle_file(…)` and `ref_blink=…`; `/edit` a picture to copy as `sample=…`, and keyframes as
-`keyframes=…`. `client.submit(…)` tells the stage and how many jobs are ahead, and its `.cancel()` stops the job.
-Mistakes raise `gradio_client.exceptions.AppError` with the library's sentence.
+`ref_head_pose=handle_file(…)` and `ref_blink=…`; `/edit` takes a picture whose expression is copied as `sample=…`,
+and keyframes as `keyframes=…`. `client.submit(…)` returns a job whose outputs report the stage and the number of jobs
+ahead, and whose `.cancel()` stops it. Errors raise `gradio_client.exceptions.AppError` with the library's message.
 """

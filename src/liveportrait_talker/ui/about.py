@@ -1,4 +1,4 @@
-"""The About tab: who would draw and why, versions, and how to use this honestly."""
+"""The About tab: the selected renderer and driver, versions, and terms of use."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ import gradio as gr
 from .. import __version__
 from ..options.talk import TalkOptions
 from ..pipelines.engines import Engines
-from . import view
+from . import markup
 from .result import PRIVATE
 
-_HONESTY = """\
+_TERMS = """\
 ### Use it honestly
 
 **Everything made here is AI-generated**, and every video says so in its title and comment: leave it there, and say so
-where you show it. Animate only people who agreed to it; by making a video you say that they did.
+where you show it. Animate only people who agreed to it; by making a video you confirm that they did.
 """
 _MORE = """\
-### How fast is it here?
+### Speed
 
 `liveportrait-talker bench PICTURE` times every stage of the embedded renderer; `liveportrait-talker bench --renderer
-neural` times the networks. The preview of two seconds is the quickest test of all.
+neural` times the networks. For a quick test, make a preview of two seconds.
 
-### From a program
+### API
 
 The page has an API: see `python -m pydoc liveportrait_talker.ui`. MIT licence; the voice for typed text is eSpeak NG
-(GPL-3.0-or-later), an extra of its own.
+(GPL-3.0-or-later), an optional extra.
 """
 
 
 def build() -> gr.HTML:
-    """Draw the tab; returns what is to be filled when the tab is opened."""
-    who = gr.HTML("", elem_id="about-who")
-    gr.Markdown(_HONESTY)
+    """Build the tab; returns the table of versions, which is filled when the tab is opened."""
+    versions = gr.HTML("", elem_id="about-versions")
+    gr.Markdown(_TERMS)
     gr.Markdown(_MORE)
     check = gr.Button("Check this computer", elem_id="about-check")
-    found = gr.Textbox(
+    output = gr.Textbox(
         label="What is installed and what can run",
         elem_id="about-doctor",
         lines=12,
@@ -48,24 +48,24 @@ def build() -> gr.HTML:
         buttons=["copy"],
     )
 
-    def examine() -> object:
+    def run_doctor() -> object:
         from ..pipelines.doctor import report
 
         return gr.update(value="\n".join(report()[0]), visible=True)
 
-    check.click(examine, None, found, **PRIVATE)
-    return who
+    check.click(run_doctor, None, output, **PRIVATE)
+    return versions
 
 
-def who() -> str:
-    """Which renderer and driver would be taken, why, and the versions."""
-    drawing = Engines().choose_renderer(TalkOptions())
-    speaking = Engines().choose_driver(TalkOptions(), drawing.name)
+def versions_table() -> str:
+    """Return the default renderer and driver with the reasons, and the versions, as HTML."""
+    renderer = Engines().choose_renderer(TalkOptions())
+    driver = Engines().choose_driver(TalkOptions(), renderer.name)
     rows = [
-        ("Renderer", f"{drawing.name}: {drawing.reason}"),
-        ("Voice driver", f"{speaking.name}: {speaking.reason}"),
+        ("Renderer", f"{renderer.name}: {renderer.reason}"),
+        ("Voice driver", f"{driver.name}: {driver.reason}"),
         ("LivePortraitTalker", __version__),
         ("Python", platform.python_version()),
         ("Gradio", metadata.version("gradio")),
     ]
-    return view.table(("What", "Which"), rows)
+    return markup.table(("Component", "In use"), rows)

@@ -1,4 +1,4 @@
-"""The Animate tab: a portrait (or a video) does what the face in another video does."""
+"""The Animate tab: a portrait (or a video) follows the motion of another video."""
 
 from __future__ import annotations
 
@@ -8,89 +8,86 @@ from typing import Any
 
 import gradio as gr
 
-from . import animate_orders as orders
-from .desk import Desk
-from .fields import chosen
-from .inputs import hold_uploads, picture_input
-from .panel import Panel, panel
-from .relevance import crew
-from .result import PRIVATE, Plan, follow, result
+from .backend import Backend
+from .fields import parse_values
+from .inputs import retain_uploads, source_input
+from .requests import ANIMATE, TEMPLATE_SUFFIXES, AnimateRequest
+from .result import PRIVATE, Plan, build_result, run_job
+from .settings_panel import SettingsPanel, build_settings
+from .visibility import ANIMATE_CONTROLS, hidden_animate_options, resolve_engines
 
 _TITLES = {"networks": "Networks (neural renderer)", "picture": "Picture and crop"}
 
 
-def build(desk: Desk) -> None:
-    """Draw the tab and wire it."""
+def build(backend: Backend) -> None:
+    """Build the tab."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=320):
-            source = picture_input("animate", "source", "Portrait, or a video with a face", desk, "the portrait")
-            driving = picture_input(
+            source = source_input("animate", "source", "Portrait, or a video with a face", backend, "the portrait")
+            driving = source_input(
                 "animate",
                 "driving",
                 "Video, picture or template to follow",
-                desk,
+                backend,
                 "the driving video",
-                other=lambda path: _template(desk, path),
+                describe_other=lambda path: _describe_template(path, backend.uploads.max_seconds),
             )
             keep = gr.Checkbox(
                 label="Keep the motion",
                 info="As a motion template, which can be followed again without the video.",
                 elem_id="animate-keep",
             )
-            start = {field.name: field.default for field in orders.FIELDS}
-            settings = panel(
-                orders.FIELDS,
+            settings = build_settings(
+                ANIMATE,
                 prefix="animate",
-                hidden=orders.irrelevant(start, crew("auto", "auto").renderer),
-                highs={"max_seconds": desk.uploads.max_seconds},
+                hidden=hidden_animate_options({f.name: f.default for f in ANIMATE}, resolve_engines("auto").renderer),
+                limits={"max_seconds": backend.uploads.max_seconds},
                 titles=_TITLES,
             )
-            hold_uploads(desk, *settings.files)
+            retain_uploads(backend, *settings.files)
         with gr.Column(scale=1, min_width=320, elem_classes="lpt-still"):
-            out = result(
-                "animate", desk, [("run", "Animate")], "Choose a portrait and a video to follow, then Animate."
-            )
+            hint = "Choose a portrait and a video to follow, then Animate."
+            out = build_result("animate", backend, [("run", "Animate")], hint)
 
-    async def begin(
-        request: gr.Request, made: list[Any], picture: Any, followed: Any, keep_motion: bool, *values: Any
+    async def run(
+        request: gr.Request, items: list[Any], source: Any, driving: Any, keep_motion: bool, *values: Any
     ) -> AsyncIterator[dict[Any, Any]]:
-        def plan() -> Plan:
-            options = settings.given(values)
-            if (options["max_seconds"] or 0) >= desk.uploads.max_seconds:  # the page's own limit holds anyway
-                del options["max_seconds"]
-            hidden = _hidden(settings, [options[name] for name in orders.DECIDING])
-            wanted = orders.wish(
-                picture, followed, chosen(orders.FIELDS, options, hidden), keep_motion=bool(keep_motion)
-            )
-            return Plan(orders.order(desk, wanted), "animated", "Video", lambda suffix: orders.command(wanted, suffix))
+        options = settings.by_name(values)
 
-        async for updates in follow(desk, request, out, plan, made):
+        def plan() -> Plan:
+            hidden = _hidden(settings, [options[name] for name in ANIMATE_CONTROLS])
+            animate = AnimateRequest.check(
+                source, driving, parse_values(ANIMATE, options, hidden), keep_motion=bool(keep_motion)
+            )
+            return Plan(animate.task(backend), "animated", "Video", animate.command)
+
+        async for updates in run_job(backend, request, out, plan, items):
             yield updates
 
-    given = [out.made, source.file, driving.file, keep, *settings.components]
-    out.buttons[0].click(begin, given, out.outputs, concurrency_limit=None, **PRIVATE)
-    deciding = [settings.widgets[name] for name in orders.DECIDING]
+    inputs = [out.items, source.file, driving.file, keep, *settings.components]
+    out.buttons[0].click(run, inputs, out.outputs, concurrency_limit=None, **PRIVATE)
+    controls = [settings.widgets[name] for name in ANIMATE_CONTROLS]
     gr.on(
-        [component.change for component in deciding],
-        lambda *values: settings.shown(_hidden(settings, values)),
-        deciding,
-        settings.everything,
+        [component.change for component in controls],
+        lambda *values: settings.update_visibility(_hidden(settings, values)),
+        controls,
+        settings.outputs,
         queue=False,
         **PRIVATE,
     )
 
 
-def _hidden(settings: Panel, values: Any) -> set[str]:
-    deciding = settings.read(orders.DECIDING, values)
-    return orders.irrelevant(deciding, crew(deciding["renderer"], "auto").renderer)
+def _hidden(settings: SettingsPanel, values: Any) -> set[str]:
+    controls = settings.parse(ANIMATE_CONTROLS, values)
+    return hidden_animate_options(controls, resolve_engines(controls["renderer"]).renderer)
 
 
-def _template(desk: Desk, path: Path) -> str | None:
-    """What a motion template is, in a few words; None for anything else. Raises MediaError for a bad one."""
-    if path.suffix.lower() not in orders.TEMPLATES:
+def _describe_template(path: Path, max_seconds: float) -> str | None:
+    """Describe a motion template; None for other files. Raises MediaError for an invalid template."""
+    if path.suffix.lower() not in TEMPLATE_SUFFIXES:
         return None
     from ..pipelines.driving_clip import open_driving
 
-    with open_driving(path, max_pixels=1, max_seconds=desk.uploads.max_seconds) as clip:
+    with open_driving(path, max_pixels=1, max_seconds=max_seconds) as clip:
         length = "1 frame" if len(clip) == 1 else f"{len(clip)} frames, {len(clip) / clip.fps:.1f} s"
         return f"motion template, {length}"

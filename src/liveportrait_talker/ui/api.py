@@ -1,4 +1,4 @@
-"""What `gradio_client` can call: `/talk`, `/animate`, `/edit`, options by name; `liveportrait_talker.ui` shows how."""
+"""The API of the page: `/talk`, `/animate` and `/edit` for `gradio_client`; see `liveportrait_talker.ui`."""
 
 from __future__ import annotations
 
@@ -14,32 +14,27 @@ from typing import Any
 import gradio as gr
 
 from ..errors import OptionError, TalkerError
-from . import animate_orders, edit_orders, talk_orders
-from .desk import Desk, owner
+from .backend import Backend, owner_of
 from .jobs import DONE, FAILED
-from .talk_orders import FILES
+from .requests import TALK_FILES, AnimateRequest, EditRequest, TalkRequest
 from .uploads import Uploads
-from .worker import Order
+from .worker import Task, internal_error
 
 _log = logging.getLogger(__name__)
-_FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^/\s'\"]+/)+")
-"""Of an absolute path, but not of an address."""
-_UPLOAD = "{0} is a file: upload it as `{0}=handle_file(…)`, not in the options."
+_FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^/\s'\"]+/)+")  # of absolute paths, but not of URLs
+_SERVER_KEYS = ("path", "output", "extra", "template")
+"""Keys of reports whose values are files of the server."""
+_Steps = AsyncIterator[tuple[str | None, dict[str, Any]]]
 
 
-def build(desk: Desk) -> None:
-    """The endpoints, which have no widgets on the page."""
-    _build_talk(desk)
-    _build_animate(desk)
-    _build_edit(desk)
+def build(backend: Backend) -> None:
+    """Build the endpoints; their components are not visible on the page."""
+    _build_talk(backend)
+    _build_animate(backend)
+    _build_edit(backend)
 
 
-def _build_talk(desk: Desk) -> None:
-    files = [gr.File(label=label, visible=False) for label in ("source", "voice", *FILES)]
-    text = gr.Textbox(label="text", visible=False, value="")
-    options = gr.JSON(label="options", visible=False, value={})
-    video, report = gr.File(label="video", visible=False), gr.JSON(label="report", visible=False)
-
+def _build_talk(backend: Backend) -> None:
     async def talk(
         request: gr.Request,
         source: str,
@@ -51,49 +46,43 @@ def _build_talk(desk: Desk) -> None:
         mapping: str | None = None,
         speech_voice: str = "",
         pace: float = 0,
-    ) -> AsyncIterator[tuple[str | None, dict[str, Any]]]:
+    ) -> _Steps:
         """A talking video from a portrait and a voice or a text, and its report. `options` are TalkOptions by name."""
 
-        def ordered() -> Order:
-            given = _own_files(options, {"ref_head_pose": ref_head_pose, "ref_blink": ref_blink, "mapping": mapping})
-            said = None if voice or not text else text
-            return talk_orders.order(
-                desk, talk_orders.wish(source, voice, said, given, speech_voice=speech_voice, pace=pace)
-            )
+        def make_task() -> Task:
+            files = {"ref_head_pose": ref_head_pose, "ref_blink": ref_blink, "mapping": mapping}
+            given = _with_files(options, files)
+            typed = None if voice or not text else text
+            return TalkRequest.check(source, voice, typed, given, speech_voice=speech_voice, pace=pace).task(backend)
 
-        held = [Path(path) for path in (source, voice, ref_head_pose, ref_blink, mapping) if path]
-        async for step in run(desk, request, ordered, held, "talk"):
+        async for step in _run(backend, request, make_task, [source, voice, ref_head_pose, ref_blink, mapping], "talk"):
             yield step
 
-    said = [gr.Textbox(label="speech voice", visible=False, value=""), gr.Number(label="pace", visible=False, value=0)]
-    _endpoint("talk", talk, [files[0], files[1], text, options, *files[2:], *said], [video, report])
+    inputs = [
+        *_files("source", "voice"),
+        gr.Textbox(label="text", visible=False, value=""),
+        _json("options"),
+        *_files(*TALK_FILES),
+        gr.Textbox(label="speech voice", visible=False, value=""),
+        gr.Number(label="pace", visible=False, value=0),
+    ]
+    _endpoint("talk", talk, inputs, "video")
 
 
-def _build_animate(desk: Desk) -> None:
-    source, driving = gr.File(label="source", visible=False), gr.File(label="driving", visible=False)
-    options = gr.JSON(label="options", visible=False, value={})
-    video, report = gr.File(label="video", visible=False), gr.JSON(label="report", visible=False)
-
-    async def animate(
-        request: gr.Request, source: str, driving: str, options: dict[str, Any] | None = None
-    ) -> AsyncIterator[tuple[str | None, dict[str, Any]]]:
+def _build_animate(backend: Backend) -> None:
+    async def animate(request: gr.Request, source: str, driving: str, options: dict[str, Any] | None = None) -> _Steps:
         """A portrait that follows a video, a picture or a template, and the report. `options` are AnimateOptions."""
 
-        def ordered() -> Order:
-            return animate_orders.order(desk, animate_orders.wish(source, driving, options or {}))
+        def make_task() -> Task:
+            return AnimateRequest.check(source, driving, options or {}).task(backend)
 
-        async for step in run(desk, request, ordered, [Path(path) for path in (source, driving) if path], "animated"):
+        async for step in _run(backend, request, make_task, [source, driving], "animated"):
             yield step
 
-    _endpoint("animate", animate, [source, driving, options], [video, report])
+    _endpoint("animate", animate, [*_files("source", "driving"), _json("options")], "video")
 
 
-def _build_edit(desk: Desk) -> None:
-    files = [gr.File(label=label, visible=False) for label in ("portrait", "sample", "keyframes")]
-    edit = gr.JSON(label="edit", visible=False, value={})
-    setup = gr.JSON(label="setup", visible=False, value={})
-    made, report = gr.File(label="picture", visible=False), gr.JSON(label="report", visible=False)
-
+def _build_edit(backend: Backend) -> None:
     async def change(
         request: gr.Request,
         portrait: str,
@@ -101,81 +90,95 @@ def _build_edit(desk: Desk) -> None:
         setup: dict[str, Any] | None = None,
         sample: str | None = None,
         keyframes: str | None = None,
-    ) -> AsyncIterator[tuple[str | None, dict[str, Any]]]:
+    ) -> _Steps:
         """A portrait with another expression (or a clip), and the report. `edit` are EditOptions, `setup` EditSetup."""
 
-        def ordered() -> Order:
-            given = dict(edit or {})
-            if "sample" in given:
-                raise OptionError(_UPLOAD.format("sample"))
-            if sample:
-                given["sample"] = Path(sample)
-            return edit_orders.order(desk, edit_orders.wish(portrait, given, setup or {}, keyframes))
+        def make_task() -> Task:
+            given = _with_files(edit, {"sample": sample})
+            return EditRequest.check(portrait, given, setup or {}, keyframes).task(backend)
 
-        held = [Path(path) for path in (portrait, sample, keyframes) if path]
-        async for step in run(desk, request, ordered, held, "edited"):
+        async for step in _run(backend, request, make_task, [portrait, sample, keyframes], "edited"):
             yield step
 
-    _endpoint("edit", change, [files[0], edit, setup, files[1], files[2]], [made, report])
+    inputs = [*_files("portrait"), _json("edit"), _json("setup"), *_files("sample", "keyframes")]
+    _endpoint("edit", change, inputs, "picture")
 
 
-def _endpoint(name: str, function: Callable[..., Any], inputs: list[Any], outputs: list[Any]) -> None:
-    trigger = gr.Button(visible=False)
-    trigger.click(function, inputs, outputs, api_name=name, concurrency_limit=None)
+def _files(*labels: str) -> list[gr.File]:
+    return [gr.File(label=label, visible=False) for label in labels]
 
 
-async def run(
-    desk: Desk, request: gr.Request, ordered: Callable[[], Order], held: list[Path], name: str
-) -> AsyncIterator[tuple[str | None, dict[str, Any]]]:
-    """(None, where the job stands) until (the video, its report). Raises gr.Error in one sentence."""
-    caller = f"api-{secrets.token_hex(8)}"
-    for path in held:
-        desk.uploads.hold(path, caller)
+def _json(label: str) -> gr.JSON:
+    return gr.JSON(label=label, visible=False, value={})
+
+
+def _endpoint(name: str, function: Callable[..., Any], inputs: list[Any], output: str) -> None:
+    outputs = [*_files(output), gr.JSON(label="report", visible=False)]
+    gr.Button(visible=False).click(function, inputs, outputs, api_name=name, concurrency_limit=None)
+
+
+async def _run(
+    backend: Backend, request: gr.Request, make_task: Callable[[], Task], files: list[str | None], name: str
+) -> _Steps:
+    """Run a job: yield (None, progress) until (path of the output, report).
+
+    Args:
+        backend: the server's state.
+        request: the call.
+        make_task: called in a thread; may raise TalkerError.
+        files: the uploads of this call, kept until its end.
+        name: name of the output, without its suffix.
+
+    Raises:
+        gr.Error: an error, with its message.
+    """
+    uploads, call_id = backend.uploads, f"api-{secrets.token_hex(8)}"
+    for file in files:
+        if file:
+            uploads.retain(Path(file), call_id)
     try:
-        ticket = await desk.hand_in(ordered, owner(request), "api")
-        async with aclosing(desk.follow(ticket)) as steps:
+        job = await backend.submit(make_task, owner_of(request), "api")
+        async with aclosing(backend.watch(job)) as steps:
             async for _ in steps:
-                yield None, {"stage": ticket.stage, "done": ticket.done, "total": ticket.total, "ahead": ticket.ahead}
-        if ticket.state == FAILED:
-            raise TalkerError(ticket.error)
-        if ticket.state != DONE:
+                yield None, {"stage": job.stage, "done": job.done, "total": job.total, "ahead": job.ahead}
+        if job.state == FAILED:
+            raise TalkerError(job.error)
+        if job.state != DONE:
             raise TalkerError("stopped; nothing was kept.")
-        produced = ticket.order.folder / str(ticket.result["made"])
+        output = job.task.folder / str(job.result["output"])
         try:
-            made = desk.uploads.keep(produced, name + produced.suffix, owner(request))
+            path = uploads.serve_result(output, name + output.suffix, owner_of(request))
         finally:
-            shutil.rmtree(ticket.order.folder, ignore_errors=True)
-        yield str(made), _plain(ticket.result, desk.uploads)
+            shutil.rmtree(job.task.folder, ignore_errors=True)
+        yield str(path), _public_report(job.result, uploads)
     except TalkerError as error:
-        raise gr.Error(desk.uploads.names_only(str(error)), print_exception=False) from None
+        raise gr.Error(uploads.hide_folders(str(error)), print_exception=False) from None
     except Exception as error:
-        _log.exception("a call could not be answered")
-        told = f"something went wrong that should not have ({type(error).__name__}: {error})."
-        raise gr.Error(desk.uploads.names_only(told), print_exception=False) from None
+        _log.exception("an API call failed")
+        raise gr.Error(uploads.hide_folders(internal_error(error)), print_exception=False) from None
     finally:
-        desk.uploads.release(caller)
+        uploads.release(call_id)
 
 
-def _own_files(options: dict[str, Any] | None, files: dict[str, str | None]) -> dict[str, Any]:
-    """Options with the uploaded files; a path of this machine in `options` is refused. Raises OptionError."""
+def _with_files(options: dict[str, Any] | None, files: dict[str, str | None]) -> dict[str, Any]:
+    """Add uploaded files to options. Raises OptionError for a path in the options, which could be any of the server."""
     given = dict(options or {})
-    for name in FILES:
+    for name in files:
         if name in given:
-            raise OptionError(_UPLOAD.format(name))
+            raise OptionError(f"{name} is a file: upload it as `{name}=handle_file(…)`, not in the options.")
     return given | {name: Path(path) for name, path in files.items() if path}
 
 
-def _plain(report: Mapping[str, Any], uploads: Uploads) -> dict[str, Any]:
-    """Without folders of this machine: of files in it, at any depth, the names are left."""
+def _public_report(report: Mapping[str, Any], uploads: Uploads) -> dict[str, Any]:
+    """Return a report without folders of the server: of paths, at any depth, only the file names."""
 
-    def named(value: Any) -> Any:
+    def strip(value: Any) -> Any:
         if isinstance(value, Path):
             return value.name
         if isinstance(value, str):
-            return _FOLDERS.sub("", uploads.names_only(value))
+            return _FOLDERS.sub("", uploads.hide_folders(value))
         if isinstance(value, Mapping):
-            return {key: named(item) for key, item in value.items()}
-        return [named(item) for item in value] if isinstance(value, (list, tuple)) else value
+            return {key: strip(item) for key, item in value.items()}
+        return [strip(item) for item in value] if isinstance(value, (list, tuple)) else value
 
-    hidden = ("path", "made", "extra", "template")
-    return {key: named(value) for key, value in report.items() if key not in hidden}
+    return {key: strip(value) for key, value in report.items() if key not in _SERVER_KEYS}

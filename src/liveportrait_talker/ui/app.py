@@ -1,42 +1,43 @@
-"""The page: five tabs on one desk."""
+"""The page with its five tabs."""
 
 from __future__ import annotations
 
 import gradio as gr
 
 from . import about, animate, api, edit, models, talk
-from .desk import Desk
-from .look import TITLE
+from .backend import Backend
+from .result import PRIVATE
+from .theme import TITLE
 
 _HEAD = f"<h1>{TITLE}</h1><p>A portrait and a voice go in, a talking video comes out.</p>"
 _FOOT = (
     "Everything made here is AI-generated and says so in its metadata. Animate only people who agreed to it. "
     "Your files stay in a private folder of this server and are removed when you leave the page."
 )
-_FORGET_EVERY_S, _FORGET_AFTER_S = 600, 6 * 3600
+_CACHE_CHECK_S, _CACHE_AGE_S = 600, 6 * 3600  # Gradio removes older files
 
 
-def build(desk: Desk) -> gr.Blocks:
-    """The whole page."""
+def build(backend: Backend) -> gr.Blocks:
+    """Build the page."""
     page: gr.Blocks
     with gr.Blocks(
-        title=TITLE, analytics_enabled=False, delete_cache=(_FORGET_EVERY_S, _FORGET_AFTER_S), fill_width=False
+        title=TITLE, analytics_enabled=False, delete_cache=(_CACHE_CHECK_S, _CACHE_AGE_S), fill_width=False
     ) as page:
         gr.HTML(_HEAD, elem_id="lpt-head")
         with gr.Tabs(elem_id="lpt-tabs"):
             with gr.Tab("Talk", id="talk"):
-                talk.build(desk)
+                talk.build(backend)
             with gr.Tab("Animate", id="animate"):
-                animate.build(desk)
+                animate.build(backend)
             with gr.Tab("Edit", id="edit"):
-                edit.build(desk)
-            with gr.Tab("Models", id="models") as weights:
-                table = models.build(desk)
-            with gr.Tab("About", id="about") as notes:
-                who = about.build()
+                edit.build(backend)
+            with gr.Tab("Models", id="models") as models_tab:
+                weights = models.build(backend)
+            with gr.Tab("About", id="about") as about_tab:
+                versions = about.build()
         gr.HTML(_FOOT, elem_id="lpt-foot")
-        api.build(desk)
-        weights.select(models.installed, None, table, queue=False, api_visibility="private", show_progress="hidden")
-        notes.select(about.who, None, who, queue=False, api_visibility="private", show_progress="hidden")
-        page.unload(desk.leave)
+        api.build(backend)
+        models_tab.select(models.installed_table, None, weights, queue=False, **PRIVATE)
+        about_tab.select(about.versions_table, None, versions, queue=False, **PRIVATE)
+        page.unload(backend.end_session)
     return page

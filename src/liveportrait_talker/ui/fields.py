@@ -1,10 +1,10 @@
-"""Widgets made from the options' own metadata: what the library knows of a choice is what the page shows."""
+"""Widgets, option values and command lines, derived from the metadata of the options."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,25 +15,17 @@ from ..errors import OptionError
 from ..options import fields as options_fields
 
 AUTOMATIC = "automatic"
-SWITCH, THREE_WAY, CHOICE, SLIDER, NUMBER, NUMBERS, FILE, TEXT = (
-    "switch",
-    "three-way",
-    "choice",
-    "slider",
-    "number",
-    "numbers",
-    "file",
-    "text",
-)
+SWITCH, THREE_WAY, CHOICE, SLIDER = "switch", "three-way", "choice", "slider"
+NUMBER, NUMBERS, FILE, TEXT = "number", "numbers", "file", "text"
 SUFFIXES = {"mapping": (".safetensors",)}
-"""Of files that are told by their name; all others are judged by their content."""
-_WIDEST_SLIDER = 200  # a wider range is typed
-_SHORT = {"fps": "Frame rate", "no_crop": "Whole frame is the face"}
+"""Required suffixes; other files are recognised by their content."""
+_WIDEST_SLIDER = 200  # wider ranges get a text box
+_LABELS = {"fps": "Frame rate", "no_crop": "Whole frame is the face"}
 
 
 @dataclass(frozen=True)
 class Field:
-    """One option as the page shows it."""
+    """One option and how the page presents it."""
 
     name: str
     kind: str
@@ -45,67 +37,67 @@ class Field:
     choices: tuple[str, ...] | None = None
     unit: str = ""
     whole: bool = False
-    """Whole numbers only."""
+    """Integers only."""
     optional: bool = False
-    """May be left empty: automatic."""
+    """None, an empty widget, means automatic."""
     flag: str = ""
-    """On the command line."""
+    """Flag of the command line."""
     inverted: bool = False
-    """A switch that is on by default: the page, as the command line, offers to turn it off."""
+    """A switch that is on by default; its flag and its checkbox turn it off."""
 
     @property
     def label(self) -> str:
-        """The name as people write it, with its unit."""
+        """The name in words, with its unit."""
         name = self.flag.removeprefix("--").replace("-", "_") if self.inverted else self.name
-        words = _SHORT.get(name) or name.replace("_", " ").capitalize()
+        words = _LABELS.get(name) or name.replace("_", " ").capitalize()
         words = re.sub(r"\b(Ref|ref)\b", lambda found: {"Ref": "Reference", "ref": "reference"}[found[1]], words)
         return f"{words} ({self.unit})" if self.unit and self.kind != FILE else words
 
     @property
     def info(self) -> str:
-        """The help line, in which flags have become labels."""
+        """The help text, with flags replaced by labels."""
         words = re.sub(r"--([a-z][a-z-]*[a-z])( [A-Z]+)?", lambda found: f"“{found[1].replace('-', ' ')}”", self.help)
         return words[:1].upper() + words[1:] + "."
 
 
 def fields_of(options: type) -> tuple[Field, ...]:
-    """The fields of an options dataclass, in order."""
-    found: list[Field] = []
+    """Return the fields of an options dataclass, by group."""
+    fields: list[Field] = []
     for option in options_fields.fields_of(options):
-        notes, typed = option.metadata, options_fields.kind_of(option)
+        metadata, typed = option.metadata, options_fields.kind_of(option)
         inverted = typed.type is bool and option.default is True
-        found.append(
+        fields.append(
             Field(
                 name=option.name,
-                kind=_kind(option, typed),
+                kind=_widget_kind(option, typed),
                 default=option.default,
-                help=notes["flag_help"] if inverted else notes["help"],
-                group=notes["group"],
-                low=notes["low"],
-                high=notes["high"],
-                choices=notes["choices"],
-                unit=notes["unit"] or "",
+                help=metadata["flag_help"] if inverted else metadata["help"],
+                group=metadata["group"],
+                low=metadata["low"],
+                high=metadata["high"],
+                choices=metadata["choices"],
+                unit=metadata["unit"] or "",
                 whole=typed.type is int,
                 optional=typed.optional,
                 flag=options_fields.flag_of(option),
                 inverted=inverted,
             )
         )
-    return tuple(found)
+    return tuple(fields)
 
 
-def _kind(option: dataclasses.Field[Any], typed: options_fields.Kind) -> str:
-    notes = option.metadata
+def _widget_kind(option: dataclasses.Field[Any], typed: options_fields.Kind) -> str:
+    metadata = option.metadata
     if typed.type is bool:
         return THREE_WAY if typed.optional else SWITCH
-    if notes["choices"]:
+    if metadata["choices"]:
         return CHOICE
     if typed.many:
         return NUMBERS
     if typed.type is Path:
         return FILE
     if typed.type in (int, float):
-        low, high = notes["low"], notes["high"]
+        low, high = metadata["low"], metadata["high"]
         narrow = low is not None and high is not None and high - low <= _WIDEST_SLIDER
         default: Any = option.default
         fine = default is None or not 0 < abs(default) < 1e-3
@@ -113,8 +105,11 @@ def _kind(option: dataclasses.Field[Any], typed: options_fields.Kind) -> str:
     return TEXT
 
 
-def widget(field: Field, *, prefix: str, value: Any = None, high: float | None = None) -> gr.components.Component:
-    """The component of a field; its elem_id is `prefix-name`."""
+def build_widget(field: Field, *, prefix: str, value: Any = None, high: float | None = None) -> gr.components.Component:
+    """Build the component of a field, with the elem_id `prefix-name`.
+
+    `value` and `high` replace the default and the upper limit.
+    """
     shared: dict[str, Any] = {"label": field.label, "elem_id": f"{prefix}-{field.name}", "interactive": True}
     start = field.default if value is None else value
     high = field.high if high is None else high
@@ -127,20 +122,20 @@ def widget(field: Field, *, prefix: str, value: Any = None, high: float | None =
         return gr.Dropdown(choices, value=AUTOMATIC if start is None else start, info=field.info, **shared)
     if field.kind == SLIDER:
         assert field.low is not None and high is not None
-        step = 1 if field.whole else _step(high - field.low)
+        step = 1 if field.whole else _slider_step(high - field.low)
         return gr.Slider(field.low, high, value=start, step=step, info=field.info, **shared)
-    if field.kind == NUMBER and not field.optional:  # the range is checked by the options, in a better sentence
+    if field.kind == NUMBER and not field.optional:  # the options check the range, with a better message
         precision = 0 if field.whole else None
-        return gr.Number(value=start, info=f"{field.info}{_range(field, high)}", precision=precision, **shared)
+        return gr.Number(value=start, info=f"{field.info}{_limits(field, high)}", precision=precision, **shared)
     if field.kind == FILE:
-        about = shared | {"label": f"{field.label}: {field.help}"}
-        return gr.File(file_count="single", file_types=list(SUFFIXES.get(field.name, ())) or None, height=168, **about)
+        shared["label"] = f"{field.label}: {field.help}"
+        return gr.File(file_count="single", file_types=list(SUFFIXES.get(field.name, ())) or None, height=168, **shared)
     hint = {NUMBERS: "one number, or several with spaces between", NUMBER: AUTOMATIC}.get(field.kind)
-    return gr.Textbox(value="", info=f"{field.info}{_range(field, high)}", placeholder=hint, max_lines=1, **shared)
+    return gr.Textbox(value="", info=f"{field.info}{_limits(field, high)}", placeholder=hint, max_lines=1, **shared)
 
 
-def value_of(field: Field, given: Any) -> Any:
-    """What a widget holds, as the option wants it. Raises OptionError for what is not a number."""
+def parse_value(field: Field, given: Any) -> Any:
+    """Convert a widget's value to an option's. Raises OptionError for an invalid number."""
     if field.kind == SWITCH:
         return bool(given) != field.inverted
     if field.kind == THREE_WAY:
@@ -152,19 +147,19 @@ def value_of(field: Field, given: Any) -> Any:
     if field.kind == FILE:
         return Path(str(given))
     if field.kind == NUMBERS:
-        return _numbers(field, given)
+        return _parse_numbers(field, given)
     if field.kind in (SLIDER, NUMBER):
-        return _number(field, given)
+        return _parse_number(field, given)
     return given
 
 
-def chosen(fields: Sequence[Field], given: Mapping[str, Any], hidden: set[str]) -> dict[str, Any]:
-    """The options that were set; hidden ones keep their defaults. Raises OptionError."""
-    return {f.name: value_of(f, given[f.name]) for f in fields if f.name in given and f.name not in hidden}
+def parse_values(fields: Sequence[Field], given: Mapping[str, Any], hidden: set[str]) -> dict[str, Any]:
+    """Convert the widgets' values by name, without those in `hidden`. Raises OptionError as `parse_value` does."""
+    return {f.name: parse_value(f, given[f.name]) for f in fields if f.name in given and f.name not in hidden}
 
 
-def command_flags(fields: Sequence[Field], options: Any, show: Callable[[Path], str]) -> list[str]:
-    """The flags of all options that are not at their defaults; `show` names an uploaded file."""
+def command_flags(fields: Sequence[Field], options: Any) -> list[str]:
+    """Return command-line flags for all options that differ from their defaults; of paths, the file name."""
     words: list[str] = []
     for field in fields:
         value, flag = getattr(options, field.name), field.flag
@@ -177,15 +172,12 @@ def command_flags(fields: Sequence[Field], options: Any, show: Callable[[Path], 
         elif isinstance(value, tuple):
             words += [flag, *(f"{number:g}" for number in value)]
         else:
-            words += [flag, show(value) if isinstance(value, Path) else f"{value:g}" if _is_real(value) else str(value)]
+            text = f"{value:g}" if isinstance(value, float) else str(value.name if isinstance(value, Path) else value)
+            words += [flag, text]
     return words
 
 
-def _is_real(value: Any) -> bool:
-    return isinstance(value, float)
-
-
-def _number(field: Field, given: Any) -> float | int:
+def _parse_number(field: Field, given: Any) -> float | int:
     try:
         return int(given) if field.whole else float(given)
     except (TypeError, ValueError):
@@ -193,7 +185,7 @@ def _number(field: Field, given: Any) -> float | int:
         raise OptionError(f"{field.label}: {given!r} is not {kind}.") from None
 
 
-def _numbers(field: Field, given: Any) -> tuple[float, ...]:
+def _parse_numbers(field: Field, given: Any) -> tuple[float, ...]:
     words = given if isinstance(given, (list, tuple)) else re.split(r"[\s,;]+", str(given).strip())
     try:
         return tuple(float(word) for word in words)
@@ -201,11 +193,11 @@ def _numbers(field: Field, given: Any) -> tuple[float, ...]:
         raise OptionError(f"{field.label}: {given!r} is not a number of degrees, or several.") from None
 
 
-def _step(span: float) -> float:
+def _slider_step(span: float) -> float:
     return next(step for step in (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0) if span / step <= 200 or step == 1.0)
 
 
-def _range(field: Field, high: float | None) -> str:
+def _limits(field: Field, high: float | None) -> str:
     if field.low is None or high is None or high > 1e6:
         return ""
     return f" {field.low:g} … {high:g}."

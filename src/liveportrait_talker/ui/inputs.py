@@ -1,4 +1,4 @@
-"""The half of a tab where things go in: a picture or video with a look at it, and a voice in one of three ways."""
+"""Input widgets: a picture or video with a preview, and a voice from a file, the microphone or a text."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import gradio as gr
 
 from ..audio import speech
 from ..errors import TalkerError
-from . import view
-from .desk import Desk, owner
+from . import markup
+from .backend import Backend, owner_of
 from .result import PRIVATE
 
 FROM_FILE, FROM_MICROPHONE, FROM_TEXT = "File", "Microphone", "Text"
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A picture or video: the upload, and whether it is a still (a `gr.State`; True before there is one)."""
+class SourceInput:
+    """An upload, and whether it is a still image (a `gr.State`; True without an upload)."""
 
     file: gr.File
     is_still: gr.State
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A voice: where it comes from, and the widgets of each way."""
+class VoiceInput:
+    """The kind of voice input, and the widgets of each kind."""
 
     kind: gr.Radio
     file: gr.File
@@ -39,59 +39,60 @@ class Heard:
 
     @property
     def components(self) -> list[Any]:
-        """In the order of `voice_of`'s arguments."""
+        """The widgets, in the order of the parameters of `selected_voice`."""
         return [self.kind, self.file, self.microphone, self.text, self.language, self.pace]
 
 
-def picture_input(
+def source_input(
     prefix: str,
     name: str,
     label: str,
-    desk: Desk,
-    called: str,
+    backend: Backend,
+    role: str,
     *,
     poster: bool = True,
-    other: Callable[[Path], str | None] = lambda path: None,
-) -> Seen:
-    """An upload for a picture or a video, judged as it comes.
+    describe_other: Callable[[Path], str | None] = lambda path: None,
+) -> SourceInput:
+    """Build an upload for a picture or a video, which is checked when it arrives.
 
     Args:
-        prefix, name: of the elem_id.
-        label: what the user reads.
-        desk: whose uploads they are.
-        called: its name in messages: “the portrait”.
-        poster: show its first frame.
-        other: what else it may be: says so in a few words, raises TalkerError, or gives None.
+        prefix, name: parts of the elem_id.
+        label: label of the upload.
+        backend: the server's state.
+        role: name in messages: “the portrait”.
+        poster: whether to show the first frame.
+        describe_other: description of a file of another accepted kind, or None; may raise TalkerError.
     """
     file = gr.File(label=label, elem_id=f"{prefix}-{name}", height=168)
     note = gr.HTML("", elem_id=f"{prefix}-{name}-note", visible=False)
     first = gr.Image(elem_id=f"{prefix}-{name}-poster", interactive=False, height=200, visible=False, buttons=[])
     is_still = gr.State(True)
+    uploads = backend.uploads
 
-    def look(path: str | None, request: gr.Request) -> list[Any]:
-        gone = gr.update(value=None, visible=False)
+    def inspect(path: str | None, request: gr.Request) -> list[Any]:
+        no_poster = gr.update(value=None, visible=False)
         if not path:
-            return [gr.update(visible=False), gone, True]
-        desk.jobs.warm()
-        desk.uploads.hold(Path(path), owner(request))
+            return [gr.update(visible=False), no_poster, True]
+        backend.jobs.start_worker()
+        uploads.retain(Path(path), owner_of(request))
         try:
-            if words := other(Path(path)):
-                return [gr.update(value=_remark(words), visible=True), gone, False]
-            seen = desk.uploads.look(Path(path), owner(request), called)
+            if description := describe_other(Path(path)):
+                return [_seen_as(description), no_poster, False]
+            info = uploads.inspect_source(Path(path), owner_of(request), role)
         except TalkerError as error:
-            told = view.mistake(desk.uploads.names_only(str(error)))
-            return [gr.update(value=told, visible=True), gone, True]
+            message = markup.error(uploads.hide_folders(str(error)))
+            return [gr.update(value=message, visible=True), no_poster, True]
         if not poster:
-            return [gr.update(value=_remark(seen.summary), visible=True), gone, seen.is_still]
-        shown = gr.update(value=str(seen.poster), visible=True, label=f"Seen as: {seen.summary}")
-        return [gr.update(visible=False), shown, seen.is_still]
+            return [_seen_as(info.summary), no_poster, info.is_still]
+        shown = gr.update(value=str(info.poster), visible=True, label=f"Seen as: {info.summary}")
+        return [gr.update(visible=False), shown, info.is_still]
 
-    file.change(look, file, [note, first, is_still], concurrency_limit=4, **PRIVATE)
-    return Seen(file, is_still)
+    file.change(inspect, file, [note, first, is_still], concurrency_limit=4, **PRIVATE)
+    return SourceInput(file, is_still)
 
 
-def voice_input(prefix: str, desk: Desk) -> Heard:
-    """A voice from a file, the microphone or a text."""
+def voice_input(prefix: str, backend: Backend) -> VoiceInput:
+    """Build the widgets for a voice from a file, the microphone or a text."""
     kinds = [FROM_FILE, FROM_MICROPHONE, FROM_TEXT]
     kind = gr.Radio(kinds, value=FROM_FILE, label="Voice from", elem_id=f"{prefix}-kind")
     file = gr.File(label="Sound, or a video with sound", elem_id=f"{prefix}-voice", height=168)
@@ -102,39 +103,36 @@ def voice_input(prefix: str, desk: Desk) -> Heard:
     with gr.Group(visible=False) as group:
         text, language, pace = _text_input(prefix)
 
-    def switch(chosen: str) -> list[Any]:
-        return [gr.update(visible=chosen == name) for name in (FROM_FILE, FROM_MICROPHONE, FROM_TEXT)] + [
-            gr.update(visible=False)
-        ]
+    def switch(selected: str) -> list[Any]:
+        return [*(gr.update(visible=selected == name) for name in kinds), gr.update(visible=False)]
 
-    def listen(path: str | None, request: gr.Request) -> Any:
+    def inspect(path: str | None, request: gr.Request) -> Any:
         if not path:
             return gr.update(visible=False)
         try:
-            heard = desk.uploads.listen(Path(path), owner(request))
+            return _seen_as(backend.uploads.inspect_voice(Path(path), owner_of(request)), "Heard")
         except TalkerError as error:
-            return gr.update(value=view.mistake(str(error)), visible=True)
-        return gr.update(value=_remark(heard, "Heard"), visible=True)
+            return gr.update(value=markup.error(str(error)), visible=True)
 
     kind.change(switch, kind, [file, microphone, group, note], queue=False, **PRIVATE)
-    file.change(listen, file, note, concurrency_limit=4, **PRIVATE)
-    hold_uploads(desk, microphone)
-    return Heard(kind, file, microphone, text, language, pace)
+    file.change(inspect, file, note, concurrency_limit=4, **PRIVATE)
+    retain_uploads(backend, microphone)
+    return VoiceInput(kind, file, microphone, text, language, pace)
 
 
-def hold_uploads(desk: Desk, *widgets: Any) -> None:
-    """What comes in by these widgets belongs to the page's session, and goes with it."""
+def retain_uploads(backend: Backend, *widgets: Any) -> None:
+    """Remove the uploads of these widgets with the page's session."""
 
-    def hold(path: str | None, request: gr.Request) -> None:
+    def retain(path: str | None, request: gr.Request) -> None:
         if path:
-            desk.uploads.hold(Path(path), owner(request))
+            backend.uploads.retain(Path(path), owner_of(request))
 
     for widget in widgets:
-        widget.change(hold, widget, None, queue=False, **PRIVATE)
+        widget.change(retain, widget, None, queue=False, **PRIVATE)
 
 
-def voice_of(kind: str, file: Any, microphone: Any, text: str | None, language: Any, pace: Any) -> dict[str, Any]:
-    """The voice, or the text and how it is said, whichever way was chosen."""
+def selected_voice(kind: str, file: Any, microphone: Any, text: str | None, language: Any, pace: Any) -> dict[str, Any]:
+    """Return the voice or the text as arguments of `TalkRequest.check`."""
     return {
         "voice": {FROM_FILE: file, FROM_MICROPHONE: microphone}.get(kind),
         "text": (text or "") if kind == FROM_TEXT else None,
@@ -143,8 +141,8 @@ def voice_of(kind: str, file: Any, microphone: Any, text: str | None, language: 
     }
 
 
-def _remark(words: str, how: str = "Seen") -> str:
-    return f'<p class="lpt-empty">{how} as: {view.Text(words)}</p>'
+def _seen_as(description: str, verb: str = "Seen") -> Any:
+    return gr.update(value=markup.remark(f"{verb} as: {description}"), visible=True)
 
 
 def _text_input(prefix: str) -> tuple[gr.Textbox, gr.Dropdown, gr.Slider]:
@@ -160,7 +158,7 @@ def _text_input(prefix: str) -> tuple[gr.Textbox, gr.Dropdown, gr.Slider]:
     if speech.is_installed():
         codes = [(f"{voice.language} [{voice.code}]", voice.code) for voice in speech.voices()]
     else:
-        gr.HTML(view.mistake(f"{speech.MISSING}."))
+        gr.HTML(markup.error(f"{speech.MISSING}."))
     language = gr.Dropdown(codes, value=speech.DEFAULT_VOICE, label="Language", elem_id=f"{prefix}-speech-voice")
     pace = gr.Slider(
         speech.SLOWEST,

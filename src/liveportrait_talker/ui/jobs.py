@@ -1,4 +1,4 @@
-"""One heavy job at a time: the others wait and know their place; every job can be stopped within a second."""
+"""The job queue: one job runs at a time, the others wait; every job can be stopped within a second."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TalkerError
-from .worker import Order, Work, Worker
+from .worker import RunTask, Task, Worker, internal_error
 
 WAITING, RUNNING, DONE, FAILED, STOPPED = "waiting", "running", "done", "failed", "stopped"
 _log = logging.getLogger(__name__)
-_GRACE_S = 0.4  # how long a job may take to stop by itself
-_LOOKS_EVERY_S = 0.05
+_GRACE_S = 0.4  # time for a job to stop by itself before the worker is killed
+_POLL_S = 0.05
 
 
 @dataclass(eq=False)
-class Ticket:
-    """A job that was handed in. `ahead` counts the jobs that come before it."""
+class Job:
+    """A submitted task and its state. `ahead` is the number of jobs that run before it."""
 
     owner: str
-    order: Order
+    task: Task
     state: str = WAITING
     ahead: int = 0
     stage: str = ""
@@ -36,48 +36,48 @@ class Ticket:
     notes: list[str] = field(default_factory=list)
     result: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
-    stop_asked: bool = False
-    stage_began: float = 0.0
+    stop_requested: bool = False
+    stage_start: float = 0.0
 
     @property
     def ended(self) -> bool:
-        """Is it over, for better or worse?"""
+        """Whether the job is done, failed or stopped."""
         return self.state in (DONE, FAILED, STOPPED)
 
     @property
     def seconds_left(self) -> float | None:
-        """Of this stage, as far as it can be told."""
-        spent = time.monotonic() - self.stage_began
+        """Estimated time to the end of the stage, in seconds; None if unknown."""
+        spent = time.monotonic() - self.stage_start
         if self.state != RUNNING or self.done < 3 or spent < 1:
             return None
         return spent / self.done * (self.total - self.done)
 
 
 @dataclass(eq=False)
-class Intent:
-    """A job whose files are still being put together: it can be stopped before it is handed in."""
+class PendingJob:
+    """A job whose files are still being prepared; it can be stopped before it is submitted."""
 
     owner: str
     kind: str
-    stop_asked: bool = False
-    ticket: Ticket | None = None
-    """Once it is handed in."""
+    stop_requested: bool = False
+    job: Job | None = None
+    """Set on submission."""
 
 
 class Jobs:
-    """The queue and the one worker behind it.
+    """A queue of jobs and the worker process that runs them.
 
     Args:
-        folder: where each job gets a folder of its own, removed when the job's ticket is released.
-        work: what the worker does.
-        max_waiting: how many may wait.
+        folder: parent of the jobs' folders.
+        run_task: function that the worker runs for each task.
+        max_waiting: largest number of waiting jobs.
     """
 
-    def __init__(self, folder: Path, work: Work, *, max_waiting: int = 8) -> None:
-        self._folder, self._work, self._max_waiting = folder, work, max_waiting
-        self._waiting: deque[Ticket] = deque()
-        self._intents: set[Intent] = set()
-        self._running: Ticket | None = None
+    def __init__(self, folder: Path, run_task: RunTask, *, max_waiting: int = 8) -> None:
+        self._folder, self._run_task, self._max_waiting = folder, run_task, max_waiting
+        self._waiting: deque[Job] = deque()
+        self._pending: set[PendingJob] = set()
+        self._running: Job | None = None
         self._worker: Worker | None = None
         self._change = threading.Condition()
         self._closed = False
@@ -85,91 +85,94 @@ class Jobs:
         self._thread.start()
 
     def new_folder(self) -> Path:
-        """A private folder for a job's files."""
+        """Create a private folder for a job's files."""
         folder = self._folder / secrets.token_hex(8)
         folder.mkdir(parents=True, mode=0o700)
         return folder
 
-    def intend(self, owner: str, kind: str) -> Intent:
-        """A job is coming: whoever stops the session's jobs stops this one, too."""
-        intent = Intent(owner, kind)
+    def announce(self, owner: str, kind: str) -> PendingJob:
+        """Register a job that is being prepared, so that `stop_all` can stop it."""
+        pending = PendingJob(owner, kind)
         with self._change:
-            self._intents.add(intent)
-        return intent
+            self._pending.add(pending)
+        return pending
 
-    def call_off(self, intent: Intent) -> None:
-        """Nobody waits for it any more, wherever it is by now."""
+    def cancel(self, pending: PendingJob) -> None:
+        """Cancel a job that may not have been submitted yet."""
         with self._change:
-            intent.stop_asked = True
-            self._intents.discard(intent)
-            if intent.ticket is not None:
-                self.abandon(intent.ticket)
+            pending.stop_requested = True
+            self._pending.discard(pending)
+            if pending.job is not None:
+                self.discard(pending.job)
 
-    def abandon(self, ticket: Ticket) -> None:
-        """Nobody takes what this job makes: stop it, or remove what it made."""
+    def discard(self, job: Job) -> None:
+        """Stop a job, or remove its files if it has ended."""
         with self._change:
-            if ticket.ended:
-                shutil.rmtree(ticket.order.folder, ignore_errors=True)
-            self.stop(ticket)
+            if job.ended:
+                shutil.rmtree(job.task.folder, ignore_errors=True)
+            self.stop(job)
 
-    def submit(self, order: Order, owner: str, intent: Intent | None = None) -> Ticket:
-        """Hand in a job; one that was stopped meanwhile is over at once. Raises TalkerError where too many wait."""
-        ticket = Ticket(owner, order)
+    def submit(self, task: Task, owner: str, pending: PendingJob | None = None) -> Job:
+        """Queue a task; if `pending` has been stopped meanwhile, the job is stopped at once.
+
+        Raises:
+            TalkerError: the queue is full.
+        """
+        job = Job(owner, task)
         with self._change:
-            if intent is not None:
-                self._intents.discard(intent)
-                intent.ticket = ticket
-            if self._closed or (intent is not None and intent.stop_asked):
-                self._finish(ticket, STOPPED)
-                return ticket
+            if pending is not None:
+                self._pending.discard(pending)
+                pending.job = job
+            if self._closed or (pending is not None and pending.stop_requested):
+                self._finish(job, STOPPED)
+                return job
             if len(self._waiting) >= self._max_waiting:
-                shutil.rmtree(order.folder, ignore_errors=True)
+                shutil.rmtree(task.folder, ignore_errors=True)
                 raise TalkerError(f"{len(self._waiting)} jobs are waiting already: try again in a while.")
-            self._waiting.append(ticket)
+            self._waiting.append(job)
             self._count_ahead()
             self._change.notify_all()
-        return ticket
+        return job
 
-    def stop(self, ticket: Ticket) -> None:
+    def stop(self, job: Job) -> None:
         """Stop a job, or take it out of the queue; returns at once."""
         with self._change:
-            ticket.stop_asked = True
-            if ticket in self._waiting:
-                self._waiting.remove(ticket)
-                self._finish(ticket, STOPPED)
+            job.stop_requested = True
+            if job in self._waiting:
+                self._waiting.remove(job)
+                self._finish(job, STOPPED)
             self._count_ahead()
 
     def stop_all(self, owner: str, kind: str = "") -> None:
-        """Stop every job of a session, or those of one kind."""
+        """Stop every job of an owner, or those of one kind."""
         with self._change:
-            mine = [t for t in (*self._waiting, self._running) if t and t.owner == owner]
-            for intent in self._intents:
-                if intent.owner == owner and kind in ("", intent.kind):
-                    intent.stop_asked = True
-        for ticket in mine:
-            if kind in ("", ticket.order.kind):
-                self.stop(ticket)
+            for pending in self._pending:
+                if pending.owner == owner and kind in ("", pending.kind):
+                    pending.stop_requested = True
+            for job in (*self._waiting, self._running):
+                if job is not None and job.owner == owner and kind in ("", job.task.kind):
+                    self.stop(job)
 
-    def warm(self) -> None:
-        """Have the worker ready before it is needed."""
+    def start_worker(self) -> None:
+        """Start the worker process before the first job needs it."""
         with self._change:
             if self._running is None and not self._closed:
-                self._ready_worker()
+                self._live_worker()
 
     def worker_pid(self) -> int | None:
-        """The worker's process number; None where there is none."""
+        """Return the worker's process ID, or None if there is no worker."""
         worker = self._worker
         return worker.pid if worker is not None and worker.is_alive() else None
 
     def close(self) -> None:
-        """Stop everything and end the worker."""
+        """Stop all jobs and end the worker."""
         with self._change:
             self._closed = True
-            for ticket in self._waiting:
-                self._finish(ticket, STOPPED)
+            for job in self._waiting:
+                self._finish(job, STOPPED)
             self._waiting.clear()
             if self._running is not None:
-                self._running.stop_asked = True
+                self._running.stop_requested = True
             self._change.notify_all()
         self._thread.join(timeout=5)
         if self._worker is not None:
@@ -182,72 +185,73 @@ class Jobs:
                     self._change.wait()
                 if self._closed:
                     return
-                ticket = self._running = self._waiting.popleft()
-                ticket.state, ticket.stage, ticket.stage_began = RUNNING, "starting", time.monotonic()
-                ticket.ahead = 0
+                job = self._running = self._waiting.popleft()
+                job.state, job.stage, job.stage_start = RUNNING, "starting", time.monotonic()
+                job.ahead = 0
                 self._count_ahead()
             try:
                 with self._change:
-                    worker = self._ready_worker()
-                self._watch(ticket, worker)
-            except Exception as error:  # whatever happens, the next job gets its turn
+                    worker = self._live_worker()
+                self._supervise(job, worker)
+            except Exception as error:  # the queue must go on
                 _log.exception("a job could not be run")
-                ticket.error = f"something went wrong that should not have ({type(error).__name__}: {error})."
-                self._finish(ticket, FAILED)
+                job.error = internal_error(error)
+                self._finish(job, FAILED)
             finally:
                 with self._change:
                     self._running = None
                     self._count_ahead()
 
-    def _ready_worker(self) -> Worker:
+    def _live_worker(self) -> Worker:
         if self._worker is None or not self._worker.is_alive():
-            self._worker = Worker(self._work)
+            self._worker = Worker(self._run_task)
         return self._worker
 
-    def _watch(self, ticket: Ticket, worker: Worker) -> None:
-        """Run one job to its end."""
-        asked = 0.0
+    def _supervise(self, job: Job, worker: Worker) -> None:
+        """Run a job to its end."""
+        stop_time = 0.0
         try:
-            worker.start(ticket.order)
-            while not ticket.ended:
-                if ticket.stop_asked and not asked:
-                    worker.ask_to_stop()
-                    asked = time.monotonic()
-                if asked and time.monotonic() - asked > _GRACE_S:
+            worker.start(job.task)
+            while not job.ended:
+                if job.stop_requested and not stop_time:
+                    worker.request_stop()
+                    stop_time = time.monotonic()
+                if stop_time and time.monotonic() - stop_time > _GRACE_S:
                     worker.kill()
                     self._worker = None
-                    self._finish(ticket, STOPPED)
-                elif worker.messages.poll(_LOOKS_EVERY_S):
-                    news = worker.messages.recv()
-                    with self._change:  # whoever abandons it sees it done or has it stopped
-                        self._hear(ticket, *news)
+                    self._finish(job, STOPPED)
+                elif worker.messages.poll(_POLL_S):
+                    message = worker.messages.recv()
+                    with self._change:  # so that `discard` cannot miss the change of state
+                        self._handle(job, *message)
         except (EOFError, OSError):
             worker.kill()
             self._worker = None
-            ticket.error = "the work broke off: the computer may have run out of memory; try a smaller picture."
-            self._finish(ticket, STOPPED if ticket.stop_asked else FAILED)
+            job.error = "the worker process ended: the computer may have run out of memory; try a smaller picture."
+            self._finish(job, STOPPED if job.stop_requested else FAILED)
 
-    def _hear(self, ticket: Ticket, what: str, news: Any) -> None:
-        if what == "progress":
-            stage, ticket.done, ticket.total = news
-            if stage != ticket.stage:
-                ticket.stage, ticket.stage_began = stage, time.monotonic()
-        elif what == "note":
-            ticket.notes.append(news)
-        elif what == "stopped" or (what == "done" and ticket.stop_asked):
-            self._finish(ticket, STOPPED)
-        elif what == "done":
-            ticket.result = news
-            self._finish(ticket, DONE)
+    def _handle(self, job: Job, kind: str, content: Any) -> None:
+        """Apply a message of the worker."""
+        if kind == "progress":
+            stage, job.done, job.total = content
+            if stage != job.stage:
+                job.stage, job.stage_start = stage, time.monotonic()
+        elif kind == "note":
+            job.notes.append(content)
+        elif kind == "stopped" or (kind == "done" and job.stop_requested):
+            self._finish(job, STOPPED)
+        elif kind == "done":
+            job.result = content
+            self._finish(job, DONE)
         else:
-            ticket.error = news
-            self._finish(ticket, FAILED)
+            job.error = content
+            self._finish(job, FAILED)
 
-    def _finish(self, ticket: Ticket, state: str) -> None:
-        if state != DONE:  # else its owner takes what was made
-            shutil.rmtree(ticket.order.folder, ignore_errors=True)
-        ticket.ahead, ticket.state = 0, state
+    def _finish(self, job: Job, state: str) -> None:
+        if state != DONE:  # the files of a finished job are published first
+            shutil.rmtree(job.task.folder, ignore_errors=True)
+        job.ahead, job.state = 0, state
 
     def _count_ahead(self) -> None:
-        for ahead, ticket in enumerate(self._waiting, start=0 if self._running is None else 1):
-            ticket.ahead = ahead
+        for ahead, job in enumerate(self._waiting, start=0 if self._running is None else 1):
+            job.ahead = ahead

@@ -11,89 +11,85 @@ import gradio as gr
 
 from ..errors import TalkerError
 from ..weights import registry, store
-from . import view
-from .desk import Desk, owner
+from . import markup
+from .backend import Backend, owner_of
 from .jobs import DONE, FAILED
-from .result import PRIVATE
-from .worker import Order
+from .result import PRIVATE, connect_cancel
+from .worker import Task
 
 _HEADS = ("Weights", "Networks", "Size", "State", "Licence")
 
 
-def build(desk: Desk) -> gr.HTML:
-    """Draw the tab and wire it; returns the table, to be filled when the tab is opened."""
+def build(backend: Backend) -> gr.HTML:
+    """Build the tab; returns the table, which is filled when the tab is opened."""
     gr.HTML(
-        '<p class="lpt-empty">Nothing is needed for the embedded renderer. With LivePortrait’s weights its networks '
-        "draw; with SadTalker’s and the MappingNet they also move the lips. Downloads are checked, and go on where "
-        "they broke off.</p>"
+        markup.remark(
+            "The embedded renderer needs no weights. LivePortrait’s weights are for the neural renderer; SadTalker’s "
+            "and the MappingNet are for learned lip motion. Downloads are verified, and resume where they stopped."
+        )
     )
-    table = gr.HTML(installed(), elem_id="models-table")
+    table = gr.HTML(installed_table(), elem_id="models-table")
     with gr.Row(equal_height=True):
         names = gr.CheckboxGroup(_choices(), label="Download", elem_id="models-names", value=[])
     with gr.Row():
-        fetch = gr.Button("Download", variant="primary", elem_id="models-download", min_width=110)
+        start = gr.Button("Download", variant="primary", elem_id="models-download", min_width=110)
         cancel = gr.Button("Cancel", variant="stop", elem_id="models-cancel", interactive=False, min_width=90)
-    status = gr.HTML(_offline_notice() or view.notice("Choose weights, then Download."), elem_id="models-status")
+    status = gr.HTML(_offline_error() or markup.notice("Choose weights, then Download."), elem_id="models-status")
 
-    async def download(chosen: list[str], request: gr.Request) -> AsyncIterator[dict[Any, Any]]:
-        def busy(on: bool) -> dict[Any, Any]:
-            return {fetch: gr.update(interactive=not on), cancel: gr.update(interactive=on)}
+    async def download(selected: list[str], request: gr.Request) -> AsyncIterator[dict[Any, Any]]:
+        def set_busy(busy: bool) -> dict[Any, Any]:
+            return {start: gr.update(interactive=not busy), cancel: gr.update(interactive=busy)}
 
-        if notice := _offline_notice():
-            yield {status: notice}
+        if error_box := _offline_error():
+            yield {status: error_box}
             return
-        if not chosen:
-            yield {status: view.mistake("say which weights: tick some of them first.")}
+        if not selected:
+            yield {status: markup.error("no weights are selected: tick some of them first.")}
             return
-        yield {status: view.notice("Starting."), **busy(True)}
+        yield {status: markup.notice("Starting."), **set_busy(True)}
         try:
-            folder = desk.jobs.new_folder()
-            ticket = desk.jobs.submit(Order("models", folder, {"names": list(chosen)}), owner(request))
+            folder = backend.jobs.new_folder()
+            job = backend.jobs.submit(Task("models", folder, {"names": list(selected)}), owner_of(request))
         except (TalkerError, OSError) as error:
-            yield {status: view.mistake(str(error)), **busy(False)}
+            yield {status: markup.error(str(error)), **set_busy(False)}
             return
-        async for text in desk.follow(ticket):
+        async for text in backend.watch(job):
             yield {status: text}
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        if ticket.state == FAILED:
-            words = view.mistake(ticket.error)
-        elif ticket.state == DONE:
-            words = view.done("Done: " + ", ".join(ticket.result["downloaded"]) + " can be used", ticket.notes)
+        if job.state == FAILED:
+            message = markup.error(job.error)
+        elif job.state == DONE:
+            message = markup.success("Done: " + ", ".join(job.result["downloaded"]) + " can be used", job.notes)
         else:
-            words = view.notice("Stopped; what has come so far is kept, and the next download goes on from there.")
-        yield {status: words, table: installed(), **busy(False)}
+            message = markup.notice("Stopped; the downloaded part is kept, and the next download resumes there.")
+        yield {status: message, table: installed_table(), **set_busy(False)}
 
-    def stop(request: gr.Request) -> str:
-        desk.jobs.stop_all(owner(request), "models")
-        return view.notice("Stopping.")
-
-    fetch.click(download, names, [status, table, fetch, cancel], concurrency_limit=None, **PRIVATE)
-    cancel.click(stop, None, status, queue=False, **PRIVATE)
+    start.click(download, names, [status, table, start, cancel], concurrency_limit=None, **PRIVATE)
+    connect_cancel(cancel, status, backend, "models")
     return table
 
 
-def installed() -> str:
-    """The table of all released files."""
+def installed_table() -> str:
+    """Return the table of all released files as HTML."""
     rows = []
     for item in store.installed():
         size = f"{item.file.size / 1e6:,.0f} MB" if item.file.size else "not published"
         state = "installed" if item.ready else "in part" if item.converted else "not installed"
         rows.append((item.file.name, ", ".join(item.file.networks), size, state, item.file.licence))
-    return view.table(_HEADS, rows) + f'<p class="lpt-empty">In {view.Text(str(store.root()))}</p>'
+    return markup.table(_HEADS, rows) + markup.remark(f"In {store.root()}")
 
 
 def _choices() -> list[tuple[str, str]]:
-    groups = list(dict.fromkeys(file.group for file in registry.FILES))
-    found = []
-    for group in groups:
-        files = [file for file in registry.FILES if file.group == group]
-        size = sum(file.size or 0 for file in files)
-        found.append((f"{group} ({size / 1e6:,.0f} MB)" if size else group, group))
-    return found
+    """Return (label with the size, name) of each group of weights."""
+    choices = []
+    for group in dict.fromkeys(file.group for file in registry.FILES):
+        size = sum(file.size or 0 for file in registry.FILES if file.group == group)
+        choices.append((f"{group} ({size / 1e6:,.0f} MB)" if size else group, group))
+    return choices
 
 
-def _offline_notice() -> str | None:
+def _offline_error() -> str | None:
     variable = store.offline()
     if variable is None:
         return None
-    return view.mistake(f"offline: {variable} forbids the network, so nothing can be downloaded here.")
+    return markup.error(f"offline: {variable} forbids the network, so nothing can be downloaded here.")

@@ -1,4 +1,4 @@
-"""The half of a tab where a video comes out: buttons, progress, the video, its download, command and history."""
+"""The result column of a tab: buttons, progress, the video, its download, command line and history."""
 
 from __future__ import annotations
 
@@ -12,32 +12,34 @@ from typing import Any
 import gradio as gr
 
 from ..errors import TalkerError
-from . import view
-from .desk import Desk, owner
-from .jobs import DONE, FAILED, Ticket
-from .view import Made
-from .worker import Order
+from . import markup
+from .backend import Backend, owner_of
+from .jobs import DONE, FAILED, Job
+from .markup import HistoryItem
+from .worker import Task, internal_error
 
 _log = logging.getLogger(__name__)
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-"""For events that are the page's own business."""
+"""Arguments of events that are not part of the API."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A job to be done, and what its result is called."""
+    """A task and the presentation of its result.
 
-    order: Order
+    `name` is the name of the downloaded file, without its suffix; `command` returns the equivalent command line,
+    given the suffix of the output.
+    """
+
+    task: Task
     name: str
-    """Of the file that is downloaded, without its suffix."""
     title: str
     command: Callable[[str], str]
-    """The command line that makes the same, given the suffix of what was made."""
 
 
 @dataclass(frozen=True)
-class Result:
-    """The widgets; `buttons` start jobs of the kind `kind`."""
+class ResultColumn:
+    """The widgets; `buttons` start jobs of the kind `kind`, `extra` downloads a second file, such as the motion."""
 
     kind: str
     buttons: tuple[gr.Button, ...]
@@ -46,134 +48,152 @@ class Result:
     video: gr.Video
     picture: gr.Image
     extra: gr.DownloadButton
-    """A second file, such as the motion."""
     download: gr.DownloadButton
-    line: gr.Textbox
+    command: gr.Textbox
     history: gr.HTML
-    made: gr.State
+    items: gr.State
+    """The history, a list of HistoryItem."""
 
     @property
     def outputs(self) -> list[Any]:
-        """What `follow` updates."""
-        shown = [self.video, self.picture, self.download, self.extra, self.line, self.history]
-        return [*self.buttons, self.cancel, self.status, *shown, self.made]
+        """The components that `run_job` updates."""
+        shown = [self.video, self.picture, self.download, self.extra, self.command, self.history]
+        return [*self.buttons, self.cancel, self.status, *shown, self.items]
 
-    def busy(self, busy: bool) -> dict[Any, Any]:
-        """While a job runs it can be stopped, and no other started."""
+    def set_busy(self, busy: bool) -> dict[Any, Any]:
+        """Return updates for the buttons: while a job runs, it can be cancelled and no other started."""
         return {button: gr.update(interactive=not busy) for button in self.buttons} | {
             self.cancel: gr.update(interactive=busy)
         }
 
 
-def result(prefix: str, desk: Desk, labels: Sequence[tuple[str, str]], hint: str, *, empty: bool = True) -> Result:
-    """Draw the column. Jobs are of the kind `prefix`.
+def build_result(
+    kind: str, backend: Backend, labels: Sequence[tuple[str, str]], hint: str, *, placeholder: bool = True
+) -> ResultColumn:
+    """Build the column.
 
-    `labels` are the buttons: (name in elem_id, text), the main one last; `empty` shows where the video will be.
+    Args:
+        kind: kind of the jobs, and start of every elem_id.
+        backend: the server's state.
+        labels: (name in the elem_id, text) of each button, the main one last.
+        hint: first status message.
+        placeholder: whether an empty video is shown at first.
     """
     with gr.Row():
         buttons = tuple(
             gr.Button(
                 text,
                 variant="primary" if name == labels[-1][0] else "secondary",
-                elem_id=f"{prefix}-{name}",
+                elem_id=f"{kind}-{name}",
                 min_width=110,
             )
             for name, text in labels
         )
-        cancel = gr.Button("Cancel", variant="stop", elem_id=f"{prefix}-cancel", interactive=False, min_width=90)
-    status = gr.HTML(view.notice(hint), elem_id=f"{prefix}-status")
+        cancel = gr.Button("Cancel", variant="stop", elem_id=f"{kind}-cancel", interactive=False, min_width=90)
+    status = gr.HTML(markup.notice(hint), elem_id=f"{kind}-status")
     video = gr.Video(
-        label="Result", elem_id=f"{prefix}-video", interactive=False, height=420, buttons=[], visible=empty
+        label="Result", elem_id=f"{kind}-video", interactive=False, height=420, buttons=[], visible=placeholder
     )
     picture = gr.Image(
-        label="Result", elem_id=f"{prefix}-picture", interactive=False, height=420, visible=False, buttons=[]
+        label="Result", elem_id=f"{kind}-picture", interactive=False, height=420, visible=False, buttons=[]
     )
-    download = gr.DownloadButton("Download", elem_id=f"{prefix}-download", visible=False)
-    extra = gr.DownloadButton("Download the motion", elem_id=f"{prefix}-extra", visible=False)
-    line = gr.Textbox(
+    download = gr.DownloadButton("Download", elem_id=f"{kind}-download", visible=False)
+    extra = gr.DownloadButton("Download the motion", elem_id=f"{kind}-extra", visible=False)
+    command = gr.Textbox(
         label="The same on the command line",
-        elem_id=f"{prefix}-command",
+        elem_id=f"{kind}-command",
         interactive=False,
         lines=3,
         buttons=["copy"],
         visible=False,
     )
     with gr.Accordion("History of this session", open=True):
-        history = gr.HTML(view.history([]), elem_id=f"{prefix}-history")
+        history = gr.HTML(markup.history([]), elem_id=f"{kind}-history")
+    connect_cancel(cancel, status, backend, kind)
+    return ResultColumn(kind, buttons, cancel, status, video, picture, extra, download, command, history, gr.State([]))
+
+
+def connect_cancel(button: gr.Button, status: gr.HTML, backend: Backend, kind: str) -> None:
+    """Let a button stop the session's jobs of one kind."""
 
     def stop(request: gr.Request) -> str:
-        desk.jobs.stop_all(owner(request), prefix)
-        return view.notice("Stopping.")
+        backend.jobs.stop_all(owner_of(request), kind)
+        return markup.notice("Stopping.")
 
-    cancel.click(stop, None, status, queue=False, **PRIVATE)
-    return Result(prefix, buttons, cancel, status, video, picture, extra, download, line, history, gr.State([]))
+    button.click(stop, None, status, queue=False, **PRIVATE)
 
 
-async def follow(
-    desk: Desk, request: gr.Request, at: Result, plan: Callable[[], Plan], made: Sequence[Made]
+async def run_job(
+    backend: Backend, request: gr.Request, column: ResultColumn, plan: Callable[[], Plan], items: Sequence[HistoryItem]
 ) -> AsyncIterator[dict[Any, Any]]:
-    """Updates of the page from the click to the video, or to the sentence that says what went wrong."""
-    yield {at.status: view.notice("Starting."), **at.busy(True)}
+    """Run a job and yield updates of the column, from the click to the result or the error message.
+
+    `plan` is called in a thread, and may raise TalkerError; `items` are the history so far.
+    """
+    yield {column.status: markup.notice("Starting."), **column.set_busy(True)}
     try:
-        async with aclosing(_done(desk, owner(request), at, plan, made)) as steps:
+        async with aclosing(_run(backend, owner_of(request), column, plan, items)) as steps:
             async for updates in steps:
                 yield updates
         return
     except TalkerError as error:
-        told = str(error)
-    except Exception as error:  # whatever it is, the page goes on
-        _log.exception("a job could not be followed")
-        told = f"something went wrong that should not have ({type(error).__name__}: {error})."
-    yield {at.status: view.mistake(desk.uploads.names_only(told)), **at.busy(False)}
+        message = str(error)
+    except Exception as error:
+        _log.exception("a job could not be run")
+        message = internal_error(error)
+    yield {column.status: markup.error(backend.uploads.hide_folders(message)), **column.set_busy(False)}
 
 
-async def _done(
-    desk: Desk, who: str, at: Result, plan: Callable[[], Plan], made: Sequence[Made]
+async def _run(
+    backend: Backend, owner: str, column: ResultColumn, plan: Callable[[], Plan], items: Sequence[HistoryItem]
 ) -> AsyncGenerator[dict[Any, Any], None]:
-    """Updates up to the last. Raises TalkerError for what the user can mend."""
+    """Yield the updates of a job that does not fail. Raises TalkerError for errors that the user can correct."""
     plans: list[Plan] = []
 
-    def ordered() -> Order:
+    def make_task() -> Task:
         plans.append(plan())
-        return plans[0].order
+        return plans[0].task
 
-    ticket = await desk.hand_in(ordered, who, at.kind)
-    async with aclosing(desk.follow(ticket)) as steps:
+    job = await backend.submit(make_task, owner, column.kind)
+    async with aclosing(backend.watch(job)) as steps:
         async for text in steps:
-            yield {at.status: text}
-    if ticket.state == FAILED:
-        raise TalkerError(ticket.error)
-    if ticket.state != DONE:
-        yield {at.status: view.notice("Stopped; nothing was kept."), **at.busy(False)}
+            yield {column.status: text}
+    if job.state == FAILED:
+        raise TalkerError(job.error)
+    if job.state != DONE:
+        yield {column.status: markup.notice("Stopped; nothing was kept."), **column.set_busy(False)}
     else:
-        yield _finished(desk, who, at, plans[0], ticket, made) | at.busy(False)
+        yield _show(backend, owner, column, plans[0], job, items) | column.set_busy(False)
 
 
-def _finished(desk: Desk, who: str, at: Result, planned: Plan, ticket: Ticket, made: Sequence[Made]) -> dict[Any, Any]:
-    """Move what was made to where the page may fetch it, and show it."""
-    folder, produced, second = ticket.order.folder, str(ticket.result["made"]), ticket.result.get("extra")
+def _show(
+    backend: Backend, owner: str, column: ResultColumn, plan: Plan, job: Job, items: Sequence[HistoryItem]
+) -> dict[Any, Any]:
+    """Move the outputs of a job to where the page may download them, and return updates that show them."""
+    uploads, folder, second = backend.uploads, job.task.folder, job.result.get("extra")
+    output = folder / str(job.result["output"])
     try:
-        path = desk.uploads.keep(folder / produced, planned.name + folder.joinpath(produced).suffix, who)
-        extra = None if second is None else desk.uploads.keep(folder / str(second), str(second), who)
+        path = uploads.serve_result(output, plan.name + output.suffix, owner)
+        extra = None if second is None else uploads.serve_result(folder / str(second), str(second), owner)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    detail, is_video = describe(ticket.result), path.suffix == ".mp4"
-    title = planned.title if is_video else "Picture"
-    everything = [*made, Made(path, f"{title} {len(made) + 1}", detail)]
+    detail, is_video = describe(job.result), path.suffix == ".mp4"
+    title = plan.title if is_video else "Picture"
+    items = [*items, HistoryItem(path, f"{title} {len(items) + 1}", detail)]
     return {
-        at.status: view.done(f"Done: {detail}.", map(desk.uploads.names_only, ticket.notes)),
-        at.video: gr.update(value=str(path) if is_video else None, visible=is_video),
-        at.picture: gr.update(value=None if is_video else str(path), visible=not is_video),
-        at.download: gr.update(value=str(path), visible=True),
-        at.extra: gr.update(value=None if extra is None else str(extra), visible=extra is not None),
-        at.line: gr.update(value=planned.command(path.suffix), visible=True),
-        at.history: view.history(everything),
-        at.made: everything,
+        column.status: markup.success(f"Done: {detail}.", map(uploads.hide_folders, job.notes)),
+        column.video: gr.update(value=str(path) if is_video else None, visible=is_video),
+        column.picture: gr.update(value=None if is_video else str(path), visible=not is_video),
+        column.download: gr.update(value=str(path), visible=True),
+        column.extra: gr.update(value=None if extra is None else str(extra), visible=extra is not None),
+        column.command: gr.update(value=plan.command(path.suffix), visible=True),
+        column.history: markup.history(items),
+        column.items: items,
     }
 
 
 def describe(report: Mapping[str, Any]) -> str:
-    """A report's numbers in a line."""
+    """Return duration, size, renderer, seed and elapsed time of a report in one line."""
     words = []
     if report.get("frames", 0) > 1 and "video_seconds" in report:
         words.append(f"{report['video_seconds']:.1f} s")

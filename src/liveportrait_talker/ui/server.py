@@ -1,4 +1,4 @@
-"""The server: one private folder, one desk, one page; everything goes when it ends."""
+"""The server of the page; its files and processes are removed when it ends."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import OptionError
 from .jobs import Jobs
+from .tasks import run_task
 from .uploads import MB, Uploads
-from .work import perform
-from .worker import Work
+from .worker import RunTask
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -22,7 +22,7 @@ FIRST_PORT, PORTS = 7860, 100
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the page is, and what it accepts. `port` None takes the next free one from FIRST_PORT on."""
+    """Address and limits. `port` None selects the first free port from FIRST_PORT on."""
 
     host: str = "127.0.0.1"
     port: int | None = None
@@ -40,23 +40,25 @@ class Settings:
 
 
 class Server:
-    """A running page. Use it in a `with`; afterwards no file and no process is left. One a process: Gradio reads the
-    folder of its uploads from the environment.
+    """A running page, as a context manager that leaves no file and no process.
 
-    Raises OptionError where the port is taken or the address is none of this machine.
+    Only one can run in a process: Gradio reads its upload folder from the environment.
+
+    Raises:
+        OptionError: the port is in use, or the address does not belong to this machine.
     """
 
-    def __init__(self, settings: Settings, work: Work = perform) -> None:
+    def __init__(self, settings: Settings, run_task: RunTask = run_task) -> None:
         uploads = Uploads(max_mb=settings.max_upload_mb, max_seconds=settings.max_seconds)
-        os.environ["GRADIO_TEMP_DIR"] = str(uploads.served)  # read when Gradio is loaded and when a page is made
+        os.environ["GRADIO_TEMP_DIR"] = str(uploads.served)  # read by Gradio at import and by gr.Blocks
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         from .app import build
-        from .desk import Desk
+        from .backend import Backend
 
-        self.desk = Desk(uploads, Jobs(uploads.jobs, work, max_waiting=settings.max_queue))
+        self.backend = Backend(uploads, Jobs(uploads.jobs, run_task, max_waiting=settings.max_queue))
         try:
-            self.page = build(self.desk)
-            uploads.hold_all("the page itself")
+            self.page = build(self.backend)
+            uploads.retain_all("server")
             self.url = _launch(self.page, settings)
         except BaseException:
             self.close()
@@ -69,15 +71,15 @@ class Server:
         self.close()
 
     def close(self) -> None:
-        """Stop the jobs, end the worker, close the page, remove every file."""
-        self.desk.jobs.close()
+        """Stop the jobs, end the worker, close the page and remove all files."""
+        self.backend.jobs.close()
         if hasattr(self, "page") and self.page.is_running:
             self.page.close(verbose=False)
-        self.desk.uploads.close()
+        self.backend.uploads.close()
 
 
 def _launch(page: gr.Blocks, settings: Settings) -> str:
-    from . import look
+    from .theme import CSS, build_theme
 
     ports = [settings.port] if settings.port else range(FIRST_PORT, FIRST_PORT + PORTS)
     for port in ports:
@@ -97,12 +99,12 @@ def _launch(page: gr.Blocks, settings: Settings) -> str:
                 enable_monitoring=False,
                 run_history=False,
                 footer_links=["api"],
-                theme=look.theme(),
-                css=look.CSS,
+                theme=build_theme(),
+                css=CSS,
             )
         except OSError as error:
             if len(ports) > 1:
                 continue
-            raise OptionError(f"port {port} of {settings.host} cannot be used: name another with --port.") from error
+            raise OptionError(f"port {port} of {settings.host} cannot be used: give another --port.") from error
         return str(url)
-    raise OptionError(f"no port from {FIRST_PORT} on is free on {settings.host}: name one with --port.")
+    raise OptionError(f"no port from {FIRST_PORT} on is free on {settings.host}: give another --port.")

@@ -1,4 +1,4 @@
-"""The Talk tab: a portrait (or a video) and a voice go in, a talking video comes out."""
+"""The Talk tab: a talking video from a portrait (or a video) and a voice."""
 
 from __future__ import annotations
 
@@ -9,50 +9,57 @@ from typing import Any
 import gradio as gr
 
 from ..examples import PORTRAIT, VOICE
-from .desk import Desk, owner
-from .fields import AUTOMATIC, chosen, widget
-from .inputs import FROM_FILE, FROM_TEXT, Heard, hold_uploads, picture_input, voice_input, voice_of
-from .panel import Panel, panel
-from .relevance import DECIDING, crew, head_poses, irrelevant
-from .result import PRIVATE, Plan, follow, result
-from .talk_orders import FIELDS, Wish, command, order, wish
+from .backend import Backend, owner_of
+from .fields import AUTOMATIC, build_widget, parse_values
+from .inputs import FROM_FILE, FROM_TEXT, VoiceInput, retain_uploads, selected_voice, source_input, voice_input
+from .requests import TALK, TalkRequest
+from .result import PRIVATE, Plan, build_result, run_job
+from .settings_panel import SettingsPanel, build_settings
+from .visibility import TALK_CONTROLS, head_poses, hidden_talk_options, resolve_engines
 
 _TITLES = {"networks": "Networks (neural renderer, learned lips)", "picture": "Picture and crop"}
 _EXAMPLE_TEXT = "Hello! I am a portrait, and I can say whatever you type."
-_SEEDS = 1_000_000  # of the random ones: short enough to be read aloud
+_MAX_RANDOM_SEED = 1_000_000
 
 
-def build(desk: Desk) -> None:
-    """Draw the tab and wire it."""
+def build(backend: Backend) -> None:
+    """Build the tab."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=320):
-            source = picture_input("talk", "source", "Portrait, or a video with a face", desk, "the portrait")
-            voice = voice_input("talk", desk)
-            _examples(desk, source.file, voice)
-            seed, random, reuse = _seed()
-            settings = _settings(desk, seed)
-            hold_uploads(desk, *settings.files)
-        with gr.Column(scale=1, min_width=320, elem_classes="lpt-still"):
-            out = result(
-                "talk",
-                desk,
-                [("preview", "Preview 2 s"), ("run", "Generate")],
-                "Choose a portrait and a voice, then Generate.",
+            source = source_input("talk", "source", "Portrait, or a video with a face", backend, "the portrait")
+            voice = voice_input("talk", backend)
+            _build_examples(backend, source.file, voice)
+            seed, random, reuse = _build_seed()
+            settings = build_settings(
+                TALK,
+                prefix="talk",
+                hidden=hidden_talk_options({f.name: f.default for f in TALK}, resolve_engines("auto"), is_still=True),
+                placed={"seed": seed},
+                limits={"max_seconds": backend.uploads.max_seconds},
+                titles=_TITLES,
             )
+            retain_uploads(backend, *settings.files)
+        with gr.Column(scale=1, min_width=320, elem_classes="lpt-still"):
+            labels = [("preview", "Preview 2 s"), ("run", "Generate")]
+            out = build_result("talk", backend, labels, "Choose a portrait and a voice, then Generate.")
     last_seed = gr.State(0)
 
     async def make(preview: bool, request: gr.Request, values: tuple[Any, ...]) -> AsyncIterator[dict[Any, Any]]:
-        given, still, made, *voiced = *values[:3], *values[3:9]
-        options = settings.given(values[9:])
+        path, is_still, items, *voice_values = *values[:3], *values[3:9]
+        options = settings.by_name(values[9:])
 
         def plan() -> Plan:
-            if (options["max_seconds"] or 0) >= desk.uploads.max_seconds:  # the page's own limit holds anyway
-                del options["max_seconds"]
-            wanted = _wish(given, voice_of(*voiced), options, is_still=still, settings=settings, preview=preview)
-            name = f"{'preview' if preview else 'talk'}-seed{wanted.options.seed}"
-            return Plan(order(desk, wanted), name, "Preview" if preview else "Video", lambda suffix: command(wanted))
+            hidden = _hidden(settings, [options[name] for name in TALK_CONTROLS], is_still)
+            talk = TalkRequest.check(
+                path,
+                options=parse_values(TALK, options, hidden),
+                preview=preview,
+                **selected_voice(*voice_values),
+            )
+            name = f"{'preview' if preview else 'talk'}-seed{talk.options.seed}"
+            return Plan(talk.task(backend), name, "Preview" if preview else "Video", talk.command)
 
-        async for updates in follow(desk, request, out, plan, made):
+        async for updates in run_job(backend, request, out, plan, items):
             yield updates | ({last_seed: options["seed"]} if out.video in updates else {})
 
     async def generate(request: gr.Request, *values: Any) -> AsyncIterator[dict[Any, Any]]:
@@ -63,74 +70,54 @@ def build(desk: Desk) -> None:
         async for updates in make(True, request, values):
             yield updates
 
-    given = [source.file, source.is_still, out.made, *voice.components, *settings.components]
+    inputs = [source.file, source.is_still, out.items, *voice.components, *settings.components]
     for button, run in zip(out.buttons, (preview, generate), strict=True):
-        button.click(run, given, [*out.outputs, last_seed], concurrency_limit=None, **PRIVATE)
-    random.click(lambda: secrets.randbelow(_SEEDS), None, seed, queue=False, **PRIVATE)
+        button.click(run, inputs, [*out.outputs, last_seed], concurrency_limit=None, **PRIVATE)
+    random.click(lambda: secrets.randbelow(_MAX_RANDOM_SEED), None, seed, queue=False, **PRIVATE)
     reuse.click(lambda seed: seed, last_seed, seed, queue=False, **PRIVATE)
-    _keep_relevant(settings, source.is_still)
+    _connect_visibility(settings, source.is_still)
 
 
-def _seed() -> tuple[Any, gr.Button, gr.Button]:
-    field = next(field for field in FIELDS if field.name == "seed")
+def _build_seed() -> tuple[Any, gr.Button, gr.Button]:
+    field = next(field for field in TALK if field.name == "seed")
     with gr.Row(equal_height=True):
-        seed = widget(field, prefix="talk")
+        seed = build_widget(field, prefix="talk")
         with gr.Column(min_width=150, scale=0):
             random = gr.Button("Random seed", size="sm", elem_id="talk-seed-random")
             reuse = gr.Button("Reuse last seed", size="sm", elem_id="talk-seed-last")
     return seed, random, reuse
 
 
-def _settings(desk: Desk, seed: Any) -> Panel:
-    start = {field.name: field.default for field in FIELDS}
-    return panel(
-        FIELDS,
-        prefix="talk",
-        hidden=irrelevant(start, crew=crew("auto", "auto"), is_still=True),
-        placed={"seed": seed},
-        highs={"max_seconds": desk.uploads.max_seconds},
-        titles=_TITLES,
-    )
+def _hidden(settings: SettingsPanel, values: Any, is_still: bool) -> set[str]:
+    controls = settings.parse(TALK_CONTROLS, values)
+    if controls["head_pose"] not in (None, *head_poses(is_still)):
+        controls["head_pose"] = None
+    return hidden_talk_options(controls, resolve_engines(controls["renderer"], controls["driver"]), is_still=is_still)
 
 
-def _wish(
-    source: Any, voice: dict[str, Any], options: dict[str, Any], *, is_still: bool, settings: Panel, preview: bool
-) -> Wish:
-    """Raises OptionError."""
-    hidden = _hidden(settings, [options[name] for name in DECIDING], is_still)
-    return wish(source, options=chosen(FIELDS, options, hidden), preview=preview, **voice)
+def _connect_visibility(settings: SettingsPanel, is_still: gr.State) -> None:
+    """Update the visible settings on a change of a controlling setting or of the kind of source."""
+    controls = [settings.widgets[name] for name in TALK_CONTROLS]
 
-
-def _hidden(settings: Panel, values: Any, is_still: bool) -> set[str]:
-    deciding = settings.read(DECIDING, values)
-    if deciding["head_pose"] not in (None, *head_poses(is_still)):
-        deciding["head_pose"] = None
-    return irrelevant(deciding, crew=crew(deciding["renderer"], deciding["driver"]), is_still=is_still)
-
-
-def _keep_relevant(settings: Panel, is_still: gr.State) -> None:
-    """Show what applies whenever one of the deciding settings, or the kind of source, changes."""
-    deciding = [settings.widgets[name] for name in DECIDING]
-
-    def relevant(still: bool, *values: Any) -> list[Any]:
-        offered = [AUTOMATIC, *head_poses(still)]
-        change: dict[str, Any] = {"choices": offered}
-        if values[DECIDING.index("head_pose")] not in offered:
+    def update(still: bool, *values: Any) -> list[Any]:
+        choices = [AUTOMATIC, *head_poses(still)]
+        change: dict[str, Any] = {"choices": choices}
+        if values[TALK_CONTROLS.index("head_pose")] not in choices:
             change["value"] = AUTOMATIC
-        return settings.shown(_hidden(settings, values, still), {"head_pose": change})
+        return settings.update_visibility(_hidden(settings, values, still), {"head_pose": change})
 
     gr.on(
-        [is_still.change, *(component.change for component in deciding)],
-        relevant,
-        [is_still, *deciding],
-        settings.everything,
+        [is_still.change, *(component.change for component in controls)],
+        update,
+        [is_still, *controls],
+        settings.outputs,
         queue=False,
         **PRIVATE,
     )
 
 
-def _examples(desk: Desk, source: gr.File, voice: Heard) -> None:
-    """A gallery of what we made ourselves; a click fills the tab."""
+def _build_examples(backend: Backend, source: gr.File, voice: VoiceInput) -> None:
+    """Build a gallery of examples; a click fills the tab."""
     gallery = gr.Dataset(
         label="Examples",
         components=[gr.Image(visible=False, label="Portrait"), gr.Textbox(visible=False, label="Voice")],
@@ -141,9 +128,9 @@ def _examples(desk: Desk, source: gr.File, voice: Heard) -> None:
     )
 
     def fill(index: int, request: gr.Request) -> list[Any]:
-        picture = desk.uploads.copy(PORTRAIT, owner(request))
+        picture = backend.uploads.serve_copy(PORTRAIT, owner_of(request))
         if index == 1:
             return [str(picture), FROM_TEXT, gr.update(), _EXAMPLE_TEXT]
-        return [str(picture), FROM_FILE, str(desk.uploads.copy(VOICE, owner(request))), gr.update()]
+        return [str(picture), FROM_FILE, str(backend.uploads.serve_copy(VOICE, owner_of(request))), gr.update()]
 
     gallery.click(fill, gallery, [source, voice.kind, voice.file, voice.text], **PRIVATE)

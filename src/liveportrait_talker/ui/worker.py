@@ -1,7 +1,7 @@
-"""The process that does the heavy jobs, one at a time.
+"""The worker process, which runs one task at a time.
 
-It is a process of its own so that a job stops at once, whatever it is doing, and so that a crash in it (no memory, a
-broken driver) leaves the page alive. It keeps its networks loaded from job to job.
+A separate process can be killed at any point, its crash (out of memory, a faulty driver) leaves the server alive, and
+its networks stay loaded from task to task.
 """
 
 from __future__ import annotations
@@ -23,55 +23,56 @@ from typing import Any
 from ..errors import TalkerError
 from ..progress import OnProgress, ignore_progress
 
-_TELLS_EVERY_S = 0.05
-_NICE = 5  # the page is answered first
+_PROGRESS_INTERVAL_S = 0.05
+_NICE = 5  # the server's requests come first
 _log = logging.getLogger("liveportrait_talker")
 
 
 @dataclass(frozen=True)
-class Order:
-    """A job: what to do (`talk`, `animate`, …) with what, and the private folder to do it in."""
+class Task:
+    """The input of the worker: a kind (`talk`, `animate`, …), a private folder for files, and arguments."""
 
     kind: str
     folder: Path
-    details: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
-Work = Callable[[Order, OnProgress], Mapping[str, Any]]
-"""Does a job and gives plain values; raises TalkerError for what the user can mend."""
+RunTask = Callable[[Task, OnProgress], Mapping[str, Any]]
+"""Runs a task and returns plain values; raises TalkerError for errors that the user can correct."""
 
 
 class Stopped(BaseException):
-    """The job was asked to stop. Not an Exception: nothing on the way may swallow it."""
+    """Raised in a task that was asked to stop. A BaseException, so that no `except Exception` swallows it."""
 
 
 class Worker:
-    """A child process that waits for orders."""
+    """A child process that waits for tasks; `messages` receives (type, content) pairs, see `_run`."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, run_task: RunTask) -> None:
         context = multiprocessing.get_context("spawn")  # forking a process that has threads is unsafe
-        self.messages, theirs = context.Pipe()
+        self.messages, child_end = context.Pipe()
         self._stop = context.Event()
-        self._process = context.Process(target=_serve, args=(theirs, self._stop, work), daemon=True, name="lpt-worker")
+        arguments = (child_end, self._stop, run_task)
+        self._process = context.Process(target=_serve, args=arguments, daemon=True, name="lpt-worker")
         self._process.start()
-        theirs.close()
+        child_end.close()
 
     @property
     def pid(self) -> int:
-        """The process's number."""
+        """Process ID."""
         return self._process.pid or 0
 
     def is_alive(self) -> bool:
-        """Can it take an order?"""
+        """Return whether the process runs."""
         return self._process.is_alive()
 
-    def start(self, order: Order) -> None:
-        """Begin a job. Raises OSError where the process is gone."""
+    def start(self, task: Task) -> None:
+        """Send a task. Raises OSError if the process has ended."""
         self._stop.clear()
-        self.messages.send(order)
+        self.messages.send(task)
 
-    def ask_to_stop(self) -> None:
-        """The job ends at its next sign of progress, and says so."""
+    def request_stop(self) -> None:
+        """Stop the task at its next progress report; the worker then sends `stopped`."""
         self._stop.set()
 
     def kill(self) -> None:
@@ -81,54 +82,62 @@ class Worker:
         self.messages.close()
 
 
-def _serve(messages: Connection, stop: Any, work: Work) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's; it ends this process
+def _serve(messages: Connection, stop: Any, run_task: RunTask) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server handles Ctrl-C and ends this process
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with suppress(OSError):
         os.nice(_NICE)
-    _log.handlers, _log.propagate = [_Notes(messages)], False
+    _log.handlers, _log.propagate = [_NotesHandler(messages)], False
     _log.setLevel(logging.INFO)
-    with suppress(Exception):  # what is wrong shows in the first job, in a sentence
-        work(Order("warm", Path()), ignore_progress)
+    with suppress(Exception):  # the first task reports the error
+        run_task(Task("warm up", Path()), ignore_progress)
     while True:
         try:
-            order = messages.recv()
-        except (EOFError, OSError):  # the server is gone
+            task = messages.recv()
+        except (EOFError, OSError):  # the server has ended
             return
         try:
-            messages.send(_outcome(order, messages, stop, work))
+            messages.send(_run(task, messages, stop, run_task))
         except OSError:
             return
 
 
-def _outcome(order: Order, messages: Connection, stop: Any, work: Work) -> tuple[str, Any]:
-    """(`done`, result), (`stopped`, None), (`mistake`, sentence) or (`failure`, sentence)."""
-    told = ("", 0.0)
+def _run(task: Task, messages: Connection, stop: Any, run_task: RunTask) -> tuple[str, Any]:
+    """Run a task. Returns (`done`, result), (`stopped`, None) or (`failed`, error message).
 
-    def tell(stage: str, done: int, total: int) -> None:
-        nonlocal told
+    Meanwhile (`progress`, (stage, done, total)) and (`note`, log message) are sent to `messages`.
+    """
+    last_stage, last_time = "", 0.0
+
+    def report_progress(stage: str, done: int, total: int) -> None:
+        nonlocal last_stage, last_time
         if stop.is_set():
             raise Stopped
         now = time.monotonic()
-        if stage != told[0] or done >= total or now - told[1] > _TELLS_EVERY_S:
-            told = (stage, now)
+        if stage != last_stage or done >= total or now - last_time > _PROGRESS_INTERVAL_S:
+            last_stage, last_time = stage, now
             messages.send(("progress", (stage, done, total)))
 
     try:
-        return "done", dict(work(order, tell))
+        return "done", dict(run_task(task, report_progress))
     except Stopped:
         return "stopped", None
     except TalkerError as error:
-        return "mistake", str(error)
+        return "failed", str(error)
     except MemoryError:
-        return "failure", "the computer ran out of memory: try a smaller picture or a shorter voice."
+        return "failed", "the computer ran out of memory: try a smaller picture or a shorter voice."
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
-        return "failure", f"something went wrong that should not have ({type(error).__name__}: {error})."
+        return "failed", internal_error(error)
 
 
-class _Notes(logging.Handler):
-    """The library's notes, for the page."""
+def internal_error(error: Exception) -> str:
+    """Return the message for an exception that is a defect of this software."""
+    return f"internal error ({type(error).__name__}: {error})."
+
+
+class _NotesHandler(logging.Handler):
+    """Forwards the library's log messages to the page."""
 
     def __init__(self, messages: Connection) -> None:
         super().__init__()

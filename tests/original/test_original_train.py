@@ -1,4 +1,4 @@
-"""`train.py` with the original's flags and config.yaml: three modes, both spellings."""
+"""`train.py` of the 2024 original: three modes, both spellings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def config(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("flag", ["--mode", "--model"])
-def test_download_asks_for_the_metadata(config, flag, capsys):
+def test_download_needs_a_folder(config, flag, capsys):
     assert main(["--config_path", str(config), flag, "download"]) == 2
     assert "raw is not a folder" in capsys.readouterr().err
 
@@ -47,13 +47,13 @@ def test_both_spellings_extract(config, mode, capsys, monkeypatch, store):
 
 
 def test_train_needs_a_name(config, capsys):
-    """The original printed a line and left with 0 (defect 77)."""
+    """The original exits with 0 (docs/earlier_systems.md, defect 77)."""
     assert main(["--config_path", str(config), "--mode", "train"]) == 2
     assert "--experiment_name" in capsys.readouterr().err
     assert main(["--config_path", str(config), "--mode", "train", "--experiment_name", "../x"]) == 2
 
 
-def test_train_is_the_originals_problem(config, tmp_path, monkeypatch):
+def test_train_uses_the_originals_settings(config, tmp_path, monkeypatch):
     from liveportrait_talker.training import fit
 
     make_dataset(tmp_path / "data", speakers=40, videos=1, lengths=(40,))
@@ -72,7 +72,7 @@ def test_train_is_the_originals_problem(config, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "expected"),
     [
         ("download.target_fps", 30, "25"),
         ("train.mappingnet_cfg.num_kp", 21, "6"),
@@ -80,11 +80,11 @@ def test_train_is_the_originals_problem(config, tmp_path, monkeypatch):
         ("train.speed", 1, "unknown"),
     ],
 )
-def test_keys_that_this_software_lacks_are_refused_by_name(config, key, value, said, capsys):
+def test_unsupported_keys(config, key, value, expected, capsys):
     content = OmegaConf.load(config)
     OmegaConf.update(content, key, value, force_add=True)
     OmegaConf.save(content, config)
     mode = {"download": "download", "train": "train", "threedmm": "threedmm"}[key.partition(".")[0]]
     assert main(["--config_path", str(config), "--mode", mode, "--experiment_name", "x"]) == 2
     text = capsys.readouterr().err
-    assert key in text and said in text
+    assert key in text and expected in text

@@ -1,4 +1,4 @@
-"""How the page looks: system fonts only, so that it needs no network, and one column on a phone."""
+"""Theme and style sheet: system fonts only, so that no network is needed, and one column on a phone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CSS = """
 .lpt-status progress::-moz-progress-bar { background: var(--color-accent); }
 .lpt-status summary { cursor: pointer; font-size: 0.9em; margin-top: 6px; color: var(--body-text-color-subdued); }
 .lpt-status ul { margin: 6px 0 0; padding-left: 1.2em; font-size: 0.9em; color: var(--body-text-color-subdued); }
-.lpt-mistake { border-left-color: #dc2626; }
+.lpt-error { border-left-color: #dc2626; }
 .lpt-done { border-left-color: #16a34a; }
 .lpt-waiting { border-left-color: #d97706; }
 .lpt-empty { color: var(--body-text-color-subdued); margin: 4px 2px; }
@@ -63,20 +63,20 @@ button.lg { white-space: nowrap; }
   .lpt-table td { display: grid; grid-template-columns: 7em 1fr; gap: 8px;
     padding: 3px 6px !important; overflow-wrap: anywhere; }
   #lpt-tabs .tab-container button { padding: 0 8px; font-size: 0.92rem; }
-  #edit-look { display: contents !important; }
-  #edit-look > * { flex: 1 1 100%; }
+  #edit-preview { display: contents !important; }
+  #edit-preview > * { flex: 1 1 100%; }
   #edit-live { position: sticky !important; top: 0; z-index: 60; height: 250px !important; }
   .lpt-table td::before { content: attr(data-label); color: var(--body-text-color-subdued); }
 }
 """
 
 
-def theme() -> gr.themes.Base:
-    """Calm, with the fonts that a system has."""
+def build_theme() -> gr.themes.Base:
+    """Return a Gradio theme with system fonts and text contrast of at least 4.5 : 1."""
     base = gr.themes.Soft(
         primary_hue="teal", secondary_hue="teal", neutral_hue="slate", font=list(FONTS), font_mono=list(MONO)
     )
-    readable = {  # contrast of at least 4.5 : 1
+    colours = {
         "body_text_color_subdued": "*neutral_600",
         "body_text_color_subdued_dark": "*neutral_300",
         "block_info_text_color": "*neutral_600",
@@ -98,4 +98,4 @@ def theme() -> gr.themes.Base:
         "input_border_width": "1px",
         "input_border_color": "*neutral_300",
     }
-    return base.set(**readable)
+    return base.set(**colours)

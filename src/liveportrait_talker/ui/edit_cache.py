@@ -1,4 +1,4 @@
-"""Portraits that are ready to be edited, one a page: what makes a slider's move quick."""
+"""Cached edit sessions, one a page, for the live preview of the Edit tab."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ from ..options.shared import ImageOptions, RendererOptions
 if TYPE_CHECKING:
     from ..pipelines.edit import Editor, EditSession
 
-_MOST = 8
-"""Pages whose portrait stays in memory; the one that was quiet for longest goes first."""
+_MAX_SESSIONS = 8
 
 
-def live_setup(setup: EditSetup) -> EditSetup:
-    """How a slider's move is drawn: by the embedded renderer, unless the neural one was chosen by name.
+def preview_setup(setup: EditSetup) -> EditSetup:
+    """Return the setup of the live preview: the embedded renderer, unless the neural one is selected by name.
 
-    On a processor the networks take seconds a picture, here in the server's own process.
+    On a CPU the networks take seconds an image, and the preview runs in the server's own process.
     """
     shared = (ImageOptions, RendererOptions) if setup.renderer == "neural" else (ImageOptions,)
     kept = {each.name: getattr(setup, each.name) for options in shared for each in dataclasses.fields(options)}
     return dataclasses.replace(EditSetup(renderer="embedded"), **kept)
 
 
-class Studio:
-    """The sessions of all pages. One portrait is drawn at a time: a face's session is not for several threads."""
+class EditCache:
+    """The most recently used edit sessions. One image is drawn at a time: edit sessions are not thread-safe."""
 
     def __init__(self) -> None:
         self._sessions: OrderedDict[str, tuple[tuple[Path, EditSetup], EditSession]] = OrderedDict()
@@ -38,22 +37,21 @@ class Studio:
         self._editor: Editor | None = None
 
     def draw(self, owner: str, portrait: Path, edit: EditOptions, setup: EditSetup) -> tuple[Image, str]:
-        """The portrait with this expression, (H, W, 3) uint8 RGB, and who drew it: see `live_setup`.
+        """Return the edited portrait, (H, W, 3) uint8 RGB, and the renderer's name; see `preview_setup`.
 
-        Raises TalkerError. The first picture of a portrait takes a second or a few, the next ones tens of milliseconds.
+        The first image of a portrait takes seconds, further ones tens of milliseconds. Raises TalkerError.
         """
-        setup = live_setup(setup)
+        key = portrait, preview_setup(setup)
         with self._lock:
-            wanted = (portrait, setup)
-            known = self._sessions.pop(owner, None)
-            session = known[1] if known is not None and known[0] == wanted else self._open(portrait, setup)
-            self._sessions[owner] = (wanted, session)
-            while len(self._sessions) > _MOST:
+            cached = self._sessions.pop(owner, None)
+            session = cached[1] if cached is not None and cached[0] == key else self._open(*key)
+            self._sessions[owner] = (key, session)
+            while len(self._sessions) > _MAX_SESSIONS:
                 self._sessions.popitem(last=False)
             return session.draw(edit), session.renderer
 
-    def leave(self, owner: str) -> None:
-        """A page was closed."""
+    def drop(self, owner: str) -> None:
+        """Remove the session of a page that was closed."""
         with self._lock:
             self._sessions.pop(owner, None)
 

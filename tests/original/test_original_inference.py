@@ -1,4 +1,4 @@
-"""`python inference.py` as users of the 2024 original call it; a recording fake stands in for `Talker`."""
+"""`inference.py` of the 2024 original, with a fake `Talker`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ AS_ORIGINAL = TalkOptions(
 
 
 class Recorder:
-    """Stands in for `Talker`: keeps what it is given and writes a stand-in for the video."""
+    """A fake `Talker` that records its arguments and writes a placeholder for the video."""
 
     def __init__(self) -> None:
         self.runs: list[dict[str, Any]] = []
@@ -82,8 +82,8 @@ def talker(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with a picture, a voice and a video."""
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a picture, a voice and a video."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "examples" / "portrait.png", "face.png")
     write_wav(tmp_path / "voice.wav", syllables(0.4))
@@ -104,26 +104,26 @@ def call(*words: object, config: Path = CONFIG, source: object = "face.png", aud
     return inference.main([str(word) for word in (*inputs, *words)])
 
 
-def config_with(place: Path, text: str) -> Path:
-    path = place / "config.yaml"
+def config_with(workdir: Path, text: str) -> Path:
+    path = workdir / "config.yaml"
     path.write_text(f"inference: {text}\n")
     return path
 
 
 def changed(**values: Any) -> TalkOptions:
-    """What the original's defaults mean here, but for `values`."""
+    """Return the options of the original's defaults, changed by `values`."""
     return TalkOptions(**{name: getattr(AS_ORIGINAL, name) for name in AS_ORIGINAL.__dataclass_fields__} | values)
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> str:
-    """The one error sentence."""
+def error_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the single error line of standard error."""
     lines = capsys.readouterr().err.splitlines()
     errors = [line for line in lines if line.startswith("error:")]
     assert len(errors) == 1 and "Traceback" not in "".join(lines)
     return errors[0]
 
 
-def test_a_picture(talker, place, capsys):
+def test_a_picture(talker, workdir, capsys):
     assert call("--save_path", "results") == 0
     assert talker.options == AS_ORIGINAL
     assert talker.weights == {}
@@ -133,7 +133,7 @@ def test_a_picture(talker, place, capsys):
     assert str(run["out"]) in printed.out and "error" not in printed.err
 
 
-def test_a_video_keeps_its_own_head_and_blinks(talker, place):
+def test_a_video_keeps_its_head_motion_and_blinks(talker, workdir):
     assert call(source="clip.mp4") == 0
     assert talker.options == changed(head_style="natural", blink=None)
 
@@ -163,7 +163,7 @@ def test_a_video_keeps_its_own_head_and_blinks(talker, place):
         (["--no_crop"], "face.png", {"no_crop": True}),
     ],
 )
-def test_flags(words, source, expected, talker, place):
+def test_flags(words, source, expected, talker, workdir):
     assert call(*words, source=source) == 0
     assert talker.options == changed(**expected)
 
@@ -188,13 +188,13 @@ def test_flags(words, source, expected, talker, place):
         ("{lp_render: {liveportrait_cfg: {flag_use_half_precision: true}}}", {"precision": "auto"}),
     ],
 )
-def test_configuration(text, expected, talker, place):
-    assert call(config=config_with(place, text)) == 0
+def test_configuration(text, expected, talker, workdir):
+    assert call(config=config_with(workdir, text)) == 0
     assert talker.options == changed(**expected)
 
 
-def test_a_video_has_the_configured_frame_rate_and_may_not_blink(talker, place):
-    assert call(config=config_with(place, "{fps: 30, preprocess: {use_blink: false}}"), source="clip.mp4") == 0
+def test_frame_rate_and_blinks_of_a_video(talker, workdir):
+    assert call(config=config_with(workdir, "{fps: 30, preprocess: {use_blink: false}}"), source="clip.mp4") == 0
     assert (talker.options.fps, talker.options.blink) == (30.0, False)
 
 
@@ -202,16 +202,16 @@ def test_a_video_has_the_configured_frame_rate_and_may_not_blink(talker, place):
     ("words", "source"),
     [(["--still"], "face.png"), (["--ref_head_pose_path", "clip.mp4"], "face.png"), ([], "clip.mp4")],
 )
-def test_flag_pose_where_it_has_no_say_is_noted(words, source, talker, place, capsys):
-    assert call(*words, config=config_with(place, "{audio2coeff: {flag_pose: true}}"), source=source) == 0
+def test_flag_pose_without_effect_gives_a_note(words, source, talker, workdir, capsys):
+    assert call(*words, config=config_with(workdir, "{audio2coeff: {flag_pose: true}}"), source=source) == 0
     assert talker.options.head_pose is None
     assert "note: inference.audio2coeff.flag_pose" in capsys.readouterr().err
 
 
-def test_weights_reach_the_talker(talker, place):
-    (place / "own.pt").touch()
+def test_weights_reach_the_talker(talker, workdir):
+    (workdir / "own.pt").touch()
     text = "{sadtalker_checkpoint_path: own.pt, lp_render: {checkpoint_S: ./own.pt}}"
-    assert call(config=config_with(place, text)) == 0
+    assert call(config=config_with(workdir, text)) == 0
     networks = "sadtalker_audio2exp sadtalker_audio2pose sadtalker_face_3drecon stitching retarget_eye retarget_lip"
     assert talker.weights == dict.fromkeys(networks.split(), Path("own.pt"))
 
@@ -227,9 +227,9 @@ def test_weights_reach_the_talker(talker, place):
         ("...png", "voice.wav", "...png", "voice"),
     ],
 )
-def test_the_names_of_the_output(source, audio, folder, start, talker, place):
-    Path(place / "face.png").rename(place / source)
-    Path(place / "voice.wav").rename(place / audio)
+def test_output_names(source, audio, folder, start, talker, workdir):
+    Path(workdir / "face.png").rename(workdir / source)
+    Path(workdir / "voice.wav").rename(workdir / audio)
     before = datetime.now().replace(microsecond=0)
     assert call("--save_path", "my results/deep", source=source, audio=audio) == 0
     out = talker.runs[0]["out"]
@@ -239,7 +239,7 @@ def test_the_names_of_the_output(source, audio, folder, start, talker, place):
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 
 
-def test_results_go_to_outputs_by_default(talker, place):
+def test_results_go_to_outputs_by_default(talker, workdir):
     assert call() == 0
     assert talker.runs[0]["out"].parent == Path("outputs/face")
 
@@ -253,23 +253,23 @@ def freeze(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "datetime", Frozen)
 
 
-def test_a_name_that_exists_gets_a_number(talker, place, monkeypatch):
+def test_existing_names_get_a_number(talker, workdir, monkeypatch):
     freeze(monkeypatch)
     assert [call() for _ in range(3)] == [0, 0, 0]
     names = [run["out"].name for run in talker.runs]
     assert names == [f"voice_31122024-235901{end}.mp4" for end in ("", "_2", "_3")]
-    assert sorted(path.name for path in (place / "outputs" / "face").iterdir()) == sorted(names)
+    assert sorted(path.name for path in (workdir / "outputs" / "face").iterdir()) == sorted(names)
 
 
-def test_runs_side_by_side_do_not_take_one_name(place, monkeypatch):
+def test_concurrent_runs_use_different_names(workdir, monkeypatch):
     freeze(monkeypatch)
-    meeting, names = threading.Barrier(4), []
+    barrier, names = threading.Barrier(4), []
 
     def one() -> None:
         with inference._output(Path("outputs"), Path("face.png"), Path("voice.wav")) as out:
-            meeting.wait(timeout=20)
+            barrier.wait(timeout=20)
             names.append(out)
-            meeting.wait(timeout=20)
+            barrier.wait(timeout=20)
 
     threads = [threading.Thread(target=one) for _ in range(4)]
     for thread in threads:
@@ -280,35 +280,35 @@ def test_runs_side_by_side_do_not_take_one_name(place, monkeypatch):
 
 
 @pytest.mark.parametrize("error", [OptionError("no"), KeyboardInterrupt(), RuntimeError("no")])
-def test_a_run_that_fails_leaves_nothing(error, talker, place, capsys):
+def test_a_failed_run_leaves_no_files(error, talker, workdir, capsys):
     talker.error = error
-    before = sorted(place.iterdir())
+    before = sorted(workdir.iterdir())
     code = call("--save_path", "results/deep")
     assert code == {OptionError: 2, KeyboardInterrupt: 130, RuntimeError: 1}[type(error)]
-    assert sorted(place.iterdir()) == before
+    assert sorted(workdir.iterdir()) == before
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_a_run_that_fails_keeps_what_was_there(talker, place):
-    (place / "outputs" / "face").mkdir(parents=True)
+def test_a_failed_run_keeps_existing_folders(talker, workdir):
+    (workdir / "outputs" / "face").mkdir(parents=True)
     talker.error = OptionError("no")
     assert call() == 2
-    assert (place / "outputs" / "face").is_dir()
+    assert (workdir / "outputs" / "face").is_dir()
 
 
-def test_debug_shows_the_traceback(talker, place, capsys):
+def test_debug_shows_the_traceback(talker, workdir, capsys):
     talker.error = RuntimeError("no")
     assert call("--debug") == 1
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_quiet(talker, place, capsys):
-    assert call("--quiet", config=config_with(place, "{preprocess: {liveportrait_input_shape: 256}}")) == 0
+def test_quiet(talker, workdir, capsys):
+    assert call("--quiet", config=config_with(workdir, "{preprocess: {liveportrait_input_shape: 256}}")) == 0
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_key_without_effect_is_noted(talker, place, capsys):
-    assert call(config=config_with(place, "{preprocess: {liveportrait_input_shape: 256}}")) == 0
+def test_a_key_without_effect_gives_a_note(talker, workdir, capsys):
+    assert call(config=config_with(workdir, "{preprocess: {liveportrait_input_shape: 256}}")) == 0
     assert "note: without effect in config.yaml" in capsys.readouterr().err
 
 
@@ -329,9 +329,9 @@ def test_a_key_without_effect_is_noted(talker, place, capsys):
         (["--save_path", "face.png"], "{}", "give another --save_path"),
     ],
 )
-def test_mistakes_are_told_in_the_words_of_this_command(words, text, sentence, talker, place, capsys):
-    assert call(*words, config=config_with(place, text)) == 2
-    assert sentence in told(capsys)
+def test_errors_use_the_names_of_this_command(words, text, sentence, talker, workdir, capsys):
+    assert call(*words, config=config_with(workdir, text)) == 2
+    assert sentence in error_line(capsys)
     assert not talker.runs
 
 
@@ -343,43 +343,43 @@ def test_mistakes_are_told_in_the_words_of_this_command(words, text, sentence, t
         ({"config": Path("nothing.yaml")}, "there is no file nothing.yaml"),
     ],
 )
-def test_inputs_that_are_not_there(inputs, sentence, talker, place, capsys):
-    before = sorted(place.iterdir())
+def test_missing_inputs(inputs, sentence, talker, workdir, capsys):
+    before = sorted(workdir.iterdir())
     assert call(**inputs) == 2
-    assert sentence in told(capsys)
-    assert not talker.runs and sorted(place.iterdir()) == before
+    assert sentence in error_line(capsys)
+    assert not talker.runs and sorted(workdir.iterdir()) == before
 
 
-def test_options_of_ours_are_called_as_here(talker, place, capsys):
+def test_flags_in_errors_are_translated(talker, workdir, capsys):
     talker.error = OptionError("device cuda is not here: give --device auto.")
     assert call() == 2
-    assert "give inference.device auto." in told(capsys)
+    assert "give inference.device auto." in error_line(capsys)
 
 
 @pytest.mark.parametrize("flag", ["--config_path", "--source_path", "--audio_path"])
-def test_the_three_inputs_are_required(flag, talker, capsys):
+def test_required_flags(flag, talker, capsys):
     words = ["--config_path", "c", "--source_path", "s", "--audio_path", "a"]
     at = words.index(flag)
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as caught:
         inference.main(words[:at] + words[at + 2 :])
-    assert left.value.code == 2
-    assert flag in told(capsys)
+    assert caught.value.code == 2
+    assert flag in error_line(capsys)
 
 
 @pytest.mark.parametrize("words", [["--pupil_x", "left"], ["--pupil_x"], ["--stil_l"], ["face.png"]])
-def test_flags_that_are_not_understood(words, talker, place, capsys):
-    with pytest.raises(SystemExit) as left:
+def test_invalid_flags(words, talker, workdir, capsys):
+    with pytest.raises(SystemExit) as caught:
         call(*words)
-    assert left.value.code == 2
-    told(capsys)
+    assert caught.value.code == 2
+    error_line(capsys)
 
 
-def test_help_is_quick_and_names_every_flag_of_the_original():
+def test_help():
     code = (
         "import runpy, sys\n"
         "sys.argv = ['inference.py', '--help']\n"
         "try: runpy.run_path('inference.py', run_name='__main__')\n"
-        "except SystemExit as left: assert not left.code\n"
+        "except SystemExit as caught: assert not caught.code\n"
         "heavy = {'cv2', 'numba', 'av', 'torch', 'tqdm', 'omegaconf'} & set(sys.modules)\n"
         "sys.exit(f'loaded {heavy}' if heavy else 0)"
     )
@@ -393,7 +393,7 @@ def test_help_is_quick_and_names_every_flag_of_the_original():
         assert f"--{flag}" in done.stdout
 
 
-def test_the_script_at_the_root_tells_a_mistake(tmp_path):
+def test_the_script_reports_an_error(tmp_path):
     done = subprocess.run(
         [
             sys.executable,

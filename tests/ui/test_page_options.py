@@ -1,4 +1,4 @@
-"""Every option of `generate` is on the page: what is set there is what the job gets."""
+"""Every option of `generate` is on the page and reaches the job."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from folds import open_fold
+from accordions import open_accordion
 
 from liveportrait_talker.examples import FOLDER as EXAMPLES
 from liveportrait_talker.options.talk import TalkOptions
-from liveportrait_talker.ui.fields import fields_of, widget
-from liveportrait_talker.ui.relevance import Crew, irrelevant
+from liveportrait_talker.ui.fields import build_widget, fields_of
 from liveportrait_talker.ui.server import Server
+from liveportrait_talker.ui.visibility import EngineNames, hidden_talk_options
 
 FIELDS = {field.name: field for field in fields_of(TalkOptions)}
 NEURAL = {"renderer": "neural", "driver": "learned"}
-CLIP = "clip"  # stands for an uploaded video
-WEIGHTS = "weights"  # for an uploaded .safetensors file
-# Options that go together; a value in a tuple of one is only a step on the way.
+CLIP = "clip"  # an uploaded video
+WEIGHTS = "weights"  # an uploaded .safetensors file
+# Options that can be combined, by name of the test case.
 SCENARIOS: dict[str, dict[str, Any]] = {
     "networks": NEURAL
     | {
@@ -71,12 +71,12 @@ def page(fake: Server, browser: Any) -> Any:
 
 
 def put_in(page: Any, prefix: str, fields: Any, name: str, value: Any, clip: Path) -> None:
-    """Set a widget as a user would."""
+    """Enter a value into a widget."""
     field = next(field for field in fields if field.name == name)
     place = page.locator(f"#{prefix}-{name}")
     group = page.locator(f"#{prefix}-group-{field.group.replace(' ', '-')}")
     if name != "seed":
-        open_fold(page, group)
+        open_accordion(page, group)
     place.wait_for()
     if field.kind == "switch":
         place.locator("input[type=checkbox]").set_checked(value != field.inverted)
@@ -101,7 +101,7 @@ def put_in(page: Any, prefix: str, fields: Any, name: str, value: Any, clip: Pat
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_the_job_gets_what_the_page_says(name: str, fake: Server, page: Any, clip: Path):
+def test_options_reach_the_job(name: str, fake: Server, page: Any, clip: Path):
     page.goto(fake.url)
     page.locator("#talk-source input[type=file]").set_input_files(EXAMPLES / "portrait.png")
     page.locator("#talk-voice input[type=file]").set_input_files(EXAMPLES / "voice.wav")
@@ -109,7 +109,7 @@ def test_the_job_gets_what_the_page_says(name: str, fake: Server, page: Any, cli
     for option, value in SCENARIOS[name].items():
         put_in(page, "talk", FIELDS.values(), option, value, clip)
     page.locator("#talk-run").click()
-    page.locator("#talk-status [data-state=done], #talk-status [data-state=mistake]").wait_for()
+    page.locator("#talk-status [data-state=done], #talk-status [data-state=error]").wait_for()
     assert page.locator("#talk-status [data-state=done]").count(), page.locator("#talk-status").inner_text()
     link = page.locator("#talk-history a[download]").get_attribute("href")
     got = page.request.get(f"{fake.url}{link}").text()
@@ -121,23 +121,23 @@ def test_the_job_gets_what_the_page_says(name: str, fake: Server, page: Any, cli
 
 
 @pytest.mark.parametrize(("driver", "shown"), [("signal", False), ("learned", True)])
-def test_a_mapping_is_for_the_learned_driver(driver: str, shown: bool):
+def test_the_mapping_is_shown_for_the_learned_driver(driver: str, shown: bool):
     start = {field.name: field.default for field in FIELDS.values()}
-    assert ("mapping" in irrelevant(start, crew=Crew("neural", driver), is_still=True)) is not shown
-    assert widget(FIELDS["mapping"], prefix="talk").file_types == [".safetensors"]
-    assert widget(FIELDS["ref_blink"], prefix="talk").file_types is None
+    assert ("mapping" in hidden_talk_options(start, EngineNames("neural", driver), is_still=True)) is not shown
+    assert build_widget(FIELDS["mapping"], prefix="talk").file_types == [".safetensors"]
+    assert build_widget(FIELDS["ref_blink"], prefix="talk").file_types is None
     assert FIELDS["mapping"].label == "Mapping"
 
 
-def test_every_option_was_set():
+def test_every_option_is_tested():
     assert {name for scenario in SCENARIOS.values() for name in scenario} == set(FIELDS)
 
 
-def test_a_video_brings_its_own_settings(fake: Server, page: Any, clip: Path):
+def test_settings_of_a_source_video(fake: Server, page: Any, clip: Path):
     page.goto(fake.url)
     page.locator("#talk-source input[type=file]").set_input_files(clip)
     page.get_by_text("Seen as: video").wait_for()
-    open_fold(page, page.locator("#talk-group-head"))
+    open_accordion(page, page.locator("#talk-group-head"))
     page.locator("#talk-head_pose").wait_for()
     page.wait_for_function("!document.querySelector('#talk-yaw')?.offsetParent")
     assert not page.locator("#talk-head_style").is_visible() and not page.locator("#talk-head_motion").is_visible()

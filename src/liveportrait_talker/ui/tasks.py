@@ -1,0 +1,141 @@
+"""The tasks of the worker process, each a call of the library."""
+
+from __future__ import annotations
+
+import dataclasses
+import wave
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..progress import OnProgress
+from .worker import Task
+
+if TYPE_CHECKING:
+    from ..pipelines.animate import Animator
+    from ..pipelines.edit import Editor
+    from ..pipelines.talk import Talker
+
+PREVIEW_SECONDS = 2.0
+PREVIEW_SIDE = 640
+"""Longest side of a preview, px."""
+VIDEO, PICTURE, MOTION = "result.mp4", "result.png", "motion.npz"
+"""Output files in the task's folder."""
+
+
+def run_task(task: Task, on_progress: OnProgress) -> dict[str, Any]:
+    """Run a task. Raises TalkerError for errors that the user can correct."""
+    return _KINDS[task.kind](task, on_progress)
+
+
+def _warm_up(task: Task, on_progress: OnProgress) -> dict[str, Any]:
+    """Import the embedded renderer and create the talker ahead of the first task."""
+    from ..render.embedded import renderer  # noqa: F401
+
+    _talker()
+    return {}
+
+
+def _talk(task: Task, on_progress: OnProgress) -> dict[str, Any]:
+    """Make a talking video. Arguments: source, voice (or text, speech_voice, pace), options, preview."""
+    given, options = task.arguments, task.arguments["options"]
+    voice = given["voice"]
+    if given.get("text"):
+        from ..audio.speech import speak
+
+        on_progress("speaking the text", 0, 1)
+        voice = speak(given["text"], task.folder / "text.wav", voice=given["speech_voice"], pace=given["pace"])
+    if given.get("preview"):
+        voice = write_start(voice, task.folder / "start.wav", options.max_seconds)
+        options = dataclasses.replace(options, max_size=min(options.max_size, PREVIEW_SIDE))
+    on_progress("opening", 0, 1)
+    report = _talker().save(given["source"], voice, task.folder / VIDEO, options, on_progress=on_progress)
+    return report.as_json() | {"output": VIDEO}
+
+
+def _animate(task: Task, on_progress: OnProgress) -> dict[str, Any]:
+    """Transfer motion to a portrait. Arguments: source, driving, options, keep_motion."""
+    from ..media import open_footage
+    from ..pipelines.driving_clip import open_driving
+
+    given, options = task.arguments, task.arguments["options"]
+    on_progress("opening", 0, 1)
+    pixels = int(options.max_megapixels * 1e6)
+    with (
+        open_driving(given["driving"], max_pixels=pixels, max_seconds=options.max_seconds) as clip,
+        open_footage(given["source"], max_pixels=pixels, max_seconds=options.max_seconds) as footage,
+    ):
+        output = PICTURE if footage.is_still and len(clip) == 1 else VIDEO
+    report = _animator().save(
+        given["source"],
+        given["driving"],
+        task.folder / output,
+        options,
+        save_template=task.folder / MOTION if given["keep_motion"] else None,
+        on_progress=on_progress,
+    )
+    return report.as_json() | {"output": output} | ({"extra": MOTION} if given["keep_motion"] else {})
+
+
+def _edit(task: Task, on_progress: OnProgress) -> dict[str, Any]:
+    """Edit a portrait, or make a clip of keyframes. Arguments: portrait, edit, setup, keyframes."""
+    given = task.arguments
+    output = PICTURE if given["keyframes"] is None else VIDEO
+    on_progress("opening", 0, 1)
+    report = _editor().save(
+        given["portrait"],
+        task.folder / output,
+        given["edit"],
+        setup=given["setup"],
+        keyframes=given["keyframes"],
+        on_progress=on_progress,
+    )
+    return report.as_json() | {"output": output}
+
+
+def _download(task: Task, on_progress: OnProgress) -> dict[str, Any]:
+    """Download weights. Arguments: names."""
+    from ..weights.download import download_and_convert
+
+    files = [file.name for file, _ in download_and_convert(task.arguments["names"], on_progress=on_progress)]
+    return {"downloaded": files}
+
+
+def write_start(voice: Path, path: Path, max_seconds: float) -> Path:
+    """Write the first PREVIEW_SECONDS of a voice to a 16-bit WAV file. Raises MediaError if it cannot be read."""
+    from ..media import read_waveform
+
+    waveform = read_waveform(voice, max_seconds=max_seconds)
+    samples = waveform.samples[: int(PREVIEW_SECONDS * waveform.sample_rate)]
+    with path.open("wb") as file, wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(waveform.sample_rate)
+        sound.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return path
+
+
+@cache  # so that networks stay loaded
+def _talker() -> Talker:
+    from ..pipelines.talk import Talker
+
+    return Talker()
+
+
+@cache
+def _animator() -> Animator:
+    from ..pipelines.animate import Animator
+
+    return Animator()
+
+
+@cache
+def _editor() -> Editor:
+    from ..pipelines.edit import Editor
+
+    return Editor()
+
+
+_KINDS = {"warm up": _warm_up, "talk": _talk, "animate": _animate, "edit": _edit, "models": _download}

@@ -110,7 +110,7 @@ INPUTS_AND_FACES: dict[int, tuple[str, ...]] = {
 AUDIO_AND_LIPS: dict[int, tuple[str, ...]] = {
     18: (
         "a sound under one frame gives empty tensors",
-        "tests/media/test_sound.py::test_length_limits",
+        "tests/media/test_audio_file.py::test_length_limits",
         "tests/neural/test_learned_driver.py::test_any_length_at_any_rate",
     ),
     19: (

@@ -19,7 +19,7 @@ from liveportrait_talker.face.alignment import (
     face_rectangle,
     five_points,
     ibug68,
-    recon_picture,
+    align_face,
     upwards,
 )
 from parity import find
@@ -81,7 +81,7 @@ def test_the_regressors_face_does_not_depend_on_the_picture_around_it():
     mesh = rng.uniform((90, 90, 0), (200, 200, 1), (478, 3))
     mesh[:, :2] += 0.5  # pixel centres
     large = cv2.resize(small, (640, 600), interpolation=cv2.INTER_LINEAR)
-    first = recon_picture(small, mesh).astype(int)
-    second = recon_picture(large, mesh * 2).astype(int)
+    first = align_face(small, mesh).astype(int)
+    second = align_face(large, mesh * 2).astype(int)
     assert first.shape == (224, 224, 3)
     assert np.abs(first - second).mean() < 2.0

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liveportrait_talker.face.crop import FaceCrop
-from liveportrait_talker.face.cropped import cropped, inside_picture
+from liveportrait_talker.face.source_crop import crop_source, fit_inside_image
 from liveportrait_talker.face.liveportrait_crop import portrait_crop
 from liveportrait_talker.face.tracked import TrackedFace, TrackedSource
 from liveportrait_talker.media import Footage
@@ -60,7 +60,7 @@ def test_a_source_is_cut_to_the_window_asked_for(window, larger, moved):
     face = TrackedFace(mean_face_landmarks(100, centre=(1000, 1000)))
     picture = Footage.from_array("p", np.zeros((2000, 2000, 3), np.uint8))
     plain = face.crop
-    cut = cropped(TrackedSource(picture, (face,)), **window)
+    cut = crop_source(TrackedSource(picture, (face,)), **window)
     assert cut.footage[0].shape == (512, 512, 3)
     assert face.pose.iod / cut.faces[0].pose.iod == pytest.approx(plain.scale * larger, rel=1e-3)
     centre = plain.to_image[:2] @ (256 + 512 * moved[0], 256 + 512 * moved[1], 1)
@@ -85,9 +85,9 @@ def test_a_window_shows_what_is_there_at_the_edge_and_of_a_huge_face(scale, cent
     picture[..., 0] = np.linspace(0, 255, width).round()[None]
     picture[..., 1] = np.linspace(0, 255, height).round()[:, None]
     face = TrackedFace(mean_face_landmarks(scale, centre=centre))
-    cut = cropped(TrackedSource(Footage.from_array("p", picture), (face,)))
+    cut = crop_source(TrackedSource(Footage.from_array("p", picture), (face,)))
     assert cut.footage[0].shape == (512, 512, 3)
-    window = inside_picture(face.crop, size)
+    window = fit_inside_image(face.crop, size)
     corners = window.to_image[:2] @ [[0, 512, 0, 512], [0, 0, 512, 512], [1, 1, 1, 1]]
     assert (corners >= -1).all() and (corners.max(axis=1) <= np.array(size) + 1).all()
     seen, there = cut.faces[0].landmarks[:, :2], face.landmarks[:, :2]

@@ -181,7 +181,7 @@ def test_a_detection_is_turned_back_with_its_image(quarter_turns, height, width,
     (row,), (column,) = np.nonzero(np.rot90(image, quarter_turns))
     pixel = np.array([column, row, column + 1, row + 1], float)
     middle = np.array([[column + 0.5, row + 0.5]])
-    back = Detection(1.0, pixel, middle).turned_back(quarter_turns, height, width)
+    back = Detection(1.0, pixel, middle).rotate_back(quarter_turns, height, width)
     assert back.box.tolist() == [x, y, x + 1, y + 1]
     assert back.keypoints.tolist() == [[x + 0.5, y + 0.5]]
 

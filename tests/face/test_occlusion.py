@@ -53,5 +53,5 @@ def test_black_frames_and_driving_faces_are_not_told_to_be_covered(caplog):
     face = track(Footage.from_array("plain.png", image)).faces[0]
     x, y = np.rint(face.landmarks[13, :2]).astype(int)
     covered[y - 20 : y + 30, x - 50 : x + 50] = (190, 215, 230)
-    track(Footage.from_array("driving.png", covered), drawn=False)
+    track(Footage.from_array("driving.png", covered), warn_covered_mouth=False)
     assert NOTE not in caplog.text

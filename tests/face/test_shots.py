@@ -101,7 +101,7 @@ def test_nothing_is_painted_on_a_landscape(tmp_path):
 def test_a_talk_has_no_cuts(name):
     finder = ShotFinder()
     with open_footage(DATA / "talking" / f"{name}.mp4") as footage:
-        assert not any(finder.is_cut(footage[k]) for k in range(min(len(footage), 150)))
+        assert not any(finder.add_frame(footage[k]) for k in range(min(len(footage), 150)))
 
 
 def test_a_fade_from_black_gets_a_mouth_in_its_light(image):

@@ -11,7 +11,7 @@ from liveportrait_talker.examples import PORTRAIT
 from liveportrait_talker.face.detector import FaceDetector
 from liveportrait_talker.face.finder import FaceFinder
 from liveportrait_talker.face.ratios import eye_ratios
-from liveportrait_talker.face.tracked import TrackedFace, TrackedSource, forth_and_back
+from liveportrait_talker.face.tracked import TrackedFace, TrackedSource, ping_pong_indices
 from liveportrait_talker.face.tracker import track
 from liveportrait_talker.media import Footage, open_footage
 
@@ -19,7 +19,7 @@ from liveportrait_talker.media import Footage, open_footage
 @given(st.integers(1, 400), st.integers(1, 120), st.integers(0, 50))
 def test_forth_and_back_stays_inside_and_never_jumps(frames, available, start):
     start = min(start, available - 1)
-    indices = forth_and_back(frames, available, start)
+    indices = ping_pong_indices(frames, available, start)
     assert len(indices) == frames
     assert indices.min() >= 0 and indices.max() < available
     if available > 1:
@@ -27,12 +27,12 @@ def test_forth_and_back_stays_inside_and_never_jumps(frames, available, start):
 
 
 def test_a_source_that_is_long_enough_is_played_unchanged():
-    assert forth_and_back(50, 50).tolist() == list(range(50))
-    assert forth_and_back(30, 50, start=20).tolist() == list(range(20, 50))
+    assert ping_pong_indices(50, 50).tolist() == list(range(50))
+    assert ping_pong_indices(30, 50, start=20).tolist() == list(range(20, 50))
 
 
 def test_the_turn_is_soft():
-    indices = forth_and_back(240, 100)
+    indices = ping_pong_indices(240, 100)
     speed = np.abs(np.diff(indices.astype(float)))
     around = speed[95:104]
     assert around.mean() < 0.6, "it slows down at the turn"

@@ -46,20 +46,20 @@ VOICES = {
 }
 NO_FOOTAGE = {
     "empty.png": "is empty",
-    "truncated.png": "is damaged or cut short",
-    "text_renamed.jpg": "is not a picture, video or sound",
+    "truncated.png": "is damaged or incomplete",
+    "text_renamed.jpg": "is not a picture, video or audio file",
     "one_pixel.png": r"is too small \(1×1\)",
-    "truncated_no_index.mp4": "is not a picture, video or sound that can be read, or it is damaged",
-    "audio_only.mp4": "has no picture in it",
-    "u8.wav": "has no picture in it",
+    "truncated_no_index.mp4": "is not a picture, video or audio file that can be read, or it is damaged",
+    "audio_only.mp4": "has no picture",
+    "u8.wav": "has no picture",
 }
 NO_VOICE = {
-    "zero_samples.wav": "without a single sample",
-    "20ms.wav": "holds only 20 ms of sound",
-    "no_audio.mp4": "has no sound",
-    "truncated_no_index.mp4": "is not a picture, video or sound that can be read, or it is damaged",
-    "text_renamed.jpg": "is not a picture, video or sound",
-    "gray.png": "has no sound",
+    "zero_samples.wav": "an audio stream without samples",
+    "20ms.wav": "has only 20 ms of audio",
+    "no_audio.mp4": "has no audio",
+    "truncated_no_index.mp4": "is not a picture, video or audio file that can be read, or it is damaged",
+    "text_renamed.jpg": "is not a picture, video or audio file",
+    "gray.png": "has no audio",
     "empty.png": "is empty",
 }
 WARNED = {

@@ -146,14 +146,14 @@ def test_a_sound_track_that_can_be_decoded_is_taken(caplog):
     voice = read_waveform(CASES / "iphone16_apac.mov")
     assert voice.duration_seconds == pytest.approx(2.0, abs=0.05)
     assert np.abs(voice.samples).max() > 0.05
-    assert "sound track 2 of iphone16_apac.mov cannot be decoded; another one is used" in caplog.text
+    assert "audio stream 2 of iphone16_apac.mov cannot be decoded; another one is used" in caplog.text
 
 
 @needs_shared
 def test_channels_that_cancel_each_other_are_heard(caplog):
     voice = read_waveform(CASES / "voice_antiphase_stereo.wav")
     assert np.sqrt(np.mean(voice.samples**2)) > 0.01
-    assert "the channels of voice_antiphase_stereo.wav cancel each other; the louder one is listened to" in caplog.text
+    assert "the channels of voice_antiphase_stereo.wav cancel out; only the loudest one is used" in caplog.text
 
 
 def test_one_wild_stamp_of_the_sound_makes_no_video_too_long(tmp_path):

@@ -44,7 +44,7 @@ def test_any_order_gives_the_same_frames(
         patch.setattr(video, "CACHE_BYTES", room * 3 * 96 * 64)
         with open_footage(numbered_clip(name, **CLIPS[name])) as footage:
             assert [number_in(footage[k]) for k in order] == order
-            assert len(footage._pictures._cache) <= room  # type: ignore[union-attr]
+            assert len(footage._frames._cache) <= room  # type: ignore[union-attr]
 
 
 def test_frames_are_read_only_and_bounds_are_checked(numbered_clip: Callable[..., Path]) -> None:
@@ -139,7 +139,7 @@ def test_a_cut_video_is_used_as_far_as_it_goes(tmp_path: Path, caplog: pytest.Lo
 
 def test_what_is_no_footage(tmp_path: Path, numbered_clip: Callable[..., Path]) -> None:
     sound = write_sound(tmp_path / "voice.wav", tone(1.0, 16_000)[None], 16_000)
-    with pytest.raises(MediaError, match=r"voice.wav has no picture in it; give a photo or a video"):
+    with pytest.raises(MediaError, match=r"voice.wav has no picture; give a photo or a video"):
         open_footage(sound)
     clip = numbered_clip("plain.mp4")
     with pytest.raises(MediaError, match=r"plain.mp4 is 2 seconds long, the limit is 1; cut it"):
@@ -148,18 +148,18 @@ def test_what_is_no_footage(tmp_path: Path, numbered_clip: Callable[..., Path]) 
         open_footage(clip, max_pixels=5000)
     playlist = tmp_path / "list.mp4"
     playlist.write_text(f"ffconcat version 1.0\nfile '{clip}'\n")
-    with pytest.raises(MediaError, match=r"list.mp4 is not a picture, video or sound"):
+    with pytest.raises(MediaError, match=r"list.mp4 is not a picture, video or audio file"):
         open_footage(playlist)
 
 
 def test_unknown_codecs(tmp_path: Path) -> None:
     film = write_clip(tmp_path / "film.mp4", [number_picture(k) for k in range(3)])
     film.write_bytes(film.read_bytes().replace(b"avc1", b"xyz1"))
-    with pytest.raises(MediaError, match=r"film.mp4 holds a picture of a kind that cannot be read"):
+    with pytest.raises(MediaError, match=r"film.mp4 has an unsupported video format"):
         open_footage(film)
     voice = write_sound(tmp_path / "voice.mov", tone(1.0, 16_000)[None], 16_000)
     voice.write_bytes(voice.read_bytes().replace(b"sowt", b"xyz1"))
-    with pytest.raises(MediaError, match=r"voice.mov holds sound of a kind that cannot be read"):
+    with pytest.raises(MediaError, match=r"voice.mov has audio of an unsupported format"):
         read_waveform(voice)
 
 

@@ -63,7 +63,7 @@ def test_a_cut_file_is_refused_in_a_sentence(tmp_path, photo):
     file = write_tiled(tmp_path / "whole.heic", photo)
     cut = tmp_path / "cut.heic"
     cut.write_bytes(Path(file).read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(MediaError, match=r"cut\.heic is cut short"):
+    with pytest.raises(MediaError, match=r"cut\.heic is incomplete"):
         open_footage(cut)
 
 

@@ -154,8 +154,8 @@ def test_damaged_and_wrong_files(tmp_path: Path) -> None:
     whole = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)).save(whole, "JPEG")
     cases = {
-        "cut.jpg": (whole.getvalue()[:9000], "cut.jpg is damaged or cut short"),
-        "text.png": (b"hello\n" * 50, "text.png is not a picture, video or sound"),
+        "cut.jpg": (whole.getvalue()[:9000], "cut.jpg is damaged or incomplete"),
+        "text.png": (b"hello\n" * 50, "text.png is not a picture, video or audio file"),
         "empty.jpg": (b"", r"empty.jpg is empty \(0 bytes\)"),
     }
     for name, (content, message) in cases.items():
@@ -187,14 +187,14 @@ def test_a_jpeg_without_its_last_marker_is_read(tmp_path, caplog, progressive):
     content = (tmp_path / "whole.jpg").read_bytes()
     (tmp_path / "short.jpg").write_bytes(content[:-2])
     assert np.array_equal(read(tmp_path / "short.jpg"), read(tmp_path / "whole.jpg"))
-    assert "short.jpg lacks its last bytes; all rows of the picture are there" in caplog.text
+    assert "short.jpg lacks its last bytes, but no rows of the picture" in caplog.text
 
 
 @pytest.mark.parametrize("missing", [1000, 5000])
 def test_a_jpeg_without_its_last_rows_is_refused(tmp_path, missing):
     noise().save(tmp_path / "whole.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:-missing])
-    with pytest.raises(MediaError, match=r"cut\.jpg is damaged or cut short"):
+    with pytest.raises(MediaError, match=r"cut\.jpg is damaged or incomplete"):
         read(tmp_path / "cut.jpg")
 
 
@@ -241,7 +241,7 @@ def test_a_progressive_jpeg_that_ends_between_two_scans_is_refused(tmp_path):
         cut = tmp_path / f"cut{number}.jpg"
         tables = content.rfind(b"\xff\xc4", 0, scan)  # a scan's tables stand before it
         cut.write_bytes(content[: tables if tables > scans[number] else scan])
-        with pytest.raises(MediaError, match="damaged or cut short"):
+        with pytest.raises(MediaError, match="damaged or incomplete"):
             read(cut)
 
 

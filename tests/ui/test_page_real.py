@@ -160,7 +160,7 @@ def test_what_is_no_picture_is_said_in_a_sentence(real: Server, visit: Any, tmp_
     upload(page, "talk-source", tmp_path / "text.jpg")
     told = page.locator("#talk-source-note [role=alert]")
     told.wait_for()
-    assert told.inner_text().startswith("The portrait is not a picture, video or sound")
+    assert told.inner_text().startswith("The portrait is not a picture, video or audio file")
     upload(page, "talk-voice", EXAMPLES / "voice.wav")
     page.get_by_text("Heard as: voice").wait_for()
     page.locator("#talk-run").click()

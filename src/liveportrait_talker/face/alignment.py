@@ -151,7 +151,7 @@ def aligned_picture(image: Image, align: Alignment) -> Image:
     return _to_uint8(np.einsum("oh,hwc->owc", down, rows, optimize=True))
 
 
-def recon_picture(image: Image, landmarks: Floats) -> Image:
+def align_face(image: Image, landmarks: Floats) -> Image:
     """The aligned face (224, 224, 3) of a picture (H, W, 3) with MediaPipe's landmarks (478, 2 or 3): the regressor's.
 
     Straight from the picture, not by way of a squeezed 256 px face (defect 7) with landmarks found anew (17).

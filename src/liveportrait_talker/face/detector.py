@@ -34,7 +34,7 @@ class Detection:
         """The square that the face mesh looks at."""
         return face_region(self.box[:2], self.box[2:], self.keypoints[RIGHT_EYE], self.keypoints[LEFT_EYE])
 
-    def turned_back(self, quarter_turns: int, height: int, width: int) -> Detection:
+    def rotate_back(self, quarter_turns: int, height: int, width: int) -> Detection:
         """The same face in px of an image (height, width) when it was found in `np.rot90(image, quarter_turns)`."""
         corners: Floats = self.box.reshape(2, 2)
         keypoints = self.keypoints

@@ -15,7 +15,7 @@ from .regions import Region, face_region
 
 LANDMARK_SOURCE = "face mesh 1"
 """Name and version of what finds the landmarks: to be counted up when the same image gives others."""
-MOST_FACES = 20
+MAX_FACES = 20
 
 _LARGEST_SIDE = 1280  # px: the mesh looks at 192 px of a face, so a larger image only costs time
 _OPENCV_SIDE = 32_000  # px: OpenCV samples no larger image
@@ -88,7 +88,7 @@ class FaceFinder:
                 taken = [_region(face) for face in lying]
                 free = [f for f in upright if not any(_region(f).overlap(r) > _SAME_PLACE for r in taken)]
                 upright = lying + (free if best >= _LEAST_TURNED else [])
-        return upright[:MOST_FACES]
+        return upright[:MAX_FACES]
 
     def _mesh_of(self, image: Image, detection: Detection) -> Floats | None:
         """Landmarks of a detection; None where there is no face or its mesh contradicts the detection's key points."""
@@ -131,7 +131,7 @@ def _detect_turned(detector: FaceDetector, image: Image) -> list[Detection]:
     """Detections in the image turned by 90°, 180° and 270°, in px of the image, the surest first, one a place."""
     height, width = image.shape[:2]
     found = [
-        detection.turned_back(quarter_turns, height, width)
+        detection.rotate_back(quarter_turns, height, width)
         for quarter_turns in (1, 2, 3)
         for detection in detector.detect(np.ascontiguousarray(np.rot90(image, quarter_turns)))
     ]

@@ -92,7 +92,7 @@ def oriented_box(
     return OrientedBox((float(centre[0]), float(centre[1])), float(side), angle)
 
 
-def crop_of_box(box: OrientedBox, *, size: int = SIZE, rotate: bool = True) -> FaceCrop:
+def crop_from_box(box: OrientedBox, *, size: int = SIZE, rotate: bool = True) -> FaceCrop:
     """The crop of `size` px that shows a box, upright, or as it lies in the picture where `rotate` is off."""
     angle = box.angle if rotate else 0.0
     step = size / box.side
@@ -110,12 +110,12 @@ def portrait_crop(
     rotate: bool = True,
     use_lip: bool = True,
 ) -> FaceCrop:
-    """The crop about `landmarks` (n, 2): `oriented_box`, then `crop_of_box`. Defaults: a source picture's.
+    """The crop about `landmarks` (n, 2): `oriented_box`, then `crop_from_box`. Defaults: a source picture's.
 
     `shift_x` works here; the original accepted and ignored it (§18).
     """
     box = oriented_box(landmarks, scale=scale, shift_x=shift_x, shift_y=shift_y, use_lip=use_lip)
-    return crop_of_box(box, size=size, rotate=rotate)
+    return crop_from_box(box, size=size, rotate=rotate)
 
 
 def driving_box(tracks: Floats, *, scale: float = DRIVING_SCALE, shift_y: float = DRIVING_SHIFT_Y) -> Floats64:

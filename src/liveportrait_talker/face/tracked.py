@@ -95,11 +95,11 @@ class TrackedSource:
         if self.footage.fps is None:
             return np.zeros(frames, np.intp)
         steps = np.floor(np.arange(frames) * (self.footage.fps / fps) + 1e-6).astype(np.intp)
-        indices: npt.NDArray[np.intp] = forth_and_back(int(steps[-1]) + 1, len(self.faces))[steps]
+        indices: npt.NDArray[np.intp] = ping_pong_indices(int(steps[-1]) + 1, len(self.faces))[steps]
         return indices
 
 
-def forth_and_back(frames: int, available: int, start: int = 0) -> npt.NDArray[np.intp]:
+def ping_pong_indices(frames: int, available: int, start: int = 0) -> npt.NDArray[np.intp]:
     """Frame numbers that play `available` frames forth and back for `frames` frames, from `start`.
 
     Each turn is soft: over the last ten frames it slows to a stop and speeds up again, so that a body does not

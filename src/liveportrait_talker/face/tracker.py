@@ -14,7 +14,7 @@ from ..errors import NoFaceError
 from ..media.footage import Footage
 from .finder import FaceFinder
 from .geometry import interocular_distance
-from .looks import SAME_PERSON, describe, distance
+from .appearance import SAME_PERSON, describe, distance
 from .occlusion import is_mouth_covered
 from .shots import ShotFinder
 from .tracked import TrackedFace, TrackedSource
@@ -33,7 +33,7 @@ def track(
     footage: Footage,
     *,
     face: int | None = None,
-    second_look: bool = True,
+    search_small_faces: bool = True,
     drawn: bool = True,
     on_frame: Callable[[int, int], None] | None = None,
 ) -> TrackedSource:
@@ -42,7 +42,7 @@ def track(
     Args:
         footage: the picture or video.
         face: which face, 1 = the largest of the first frame; None takes the largest and says so if there are more.
-        second_look: search a picture once more for a small face where the first look finds none.
+        search_small_faces: search a picture once more for a small face where the first look finds none.
         drawn: a mouth will be drawn on it: say if something covers the lips.
         on_frame: called with (frames done, frames in all).
 
@@ -51,7 +51,7 @@ def track(
     """
     first = 0  # the first frame that shows the face
     if footage.is_still:
-        faces = _track_still(footage, face, second_look)
+        faces = _track_still(footage, face, search_small_faces)
         visible: tuple[bool, ...] = ()
     else:
         faces, visible, first = _track_video(footage, face, on_frame)
@@ -94,11 +94,11 @@ def _no_face(name: str, image: Image) -> NoFaceError:
     )
 
 
-def _track_still(footage: Footage, face: int | None, second_look: bool) -> list[TrackedFace]:
+def _track_still(footage: Footage, face: int | None, search_small_faces: bool) -> list[TrackedFace]:
     image = footage[0]
     finder = FaceFinder()
     found = finder.find(image)
-    if second_look and (not found or (face or 1) > len(found)):
+    if search_small_faces and (not found or (face or 1) > len(found)):
         small = finder.find_small(image)
         found = small if len(small) > len(found) else found
     if not found:

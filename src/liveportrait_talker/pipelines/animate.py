@@ -20,10 +20,10 @@ import numpy as np
 from .. import __version__
 from ..arrays import Image
 from ..errors import MediaError
-from ..face.cropped import cropped
+from ..face.source_crop import crop_source
 from ..face.tracker import track
 from ..media import Footage, VideoWriter, check_encoder, check_output, open_footage
-from ..media.picture import check_picture_output, is_picture_name, write_picture
+from ..media.image_output import check_image_output, is_image_name, write_image
 from ..motion.template import save_template as write_template
 from ..options.animate import NEURAL_ONLY, AnimateOptions
 from ..options.fields import given
@@ -113,8 +113,8 @@ class Animator:
         options, out, source, driving = options or AnimateOptions(), Path(out), Path(source), Path(driving)
         template = None if save_template is None else Path(save_template)
         started = time.monotonic()
-        as_picture = is_picture_name(out)
-        (check_picture_output if as_picture else check_output)(out, overwrite)
+        as_picture = is_image_name(out)
+        (check_image_output if as_picture else check_output)(out, overwrite)
         check_encoder(options.encoder)
         _check_template(template, overwrite)
         _keep_apart([path for path in (out, template) if path is not None], (source, driving))
@@ -136,7 +136,7 @@ class Animator:
                 f"Made with LivePortraitTalker {__version__} ({performance.drawing.name} renderer).",
             }
             if as_picture:
-                write_picture(out, next(performance.pictures()), overwrite=overwrite, **note)
+                write_image(out, next(performance.pictures()), overwrite=overwrite, **note)
             else:
                 with VideoWriter(
                     out,
@@ -197,7 +197,7 @@ class Animator:
             on_frame=lambda done, total: tell("finding the face", done, total),
         )
         if options.crop:
-            source = cropped(source)
+            source = crop_source(source)
         if drawing.name == "embedded":
             motion = clip.looked_at(None, crop=options.crop_driving, tell=tell)
             draw = by_mesh(renderer, source, motion, fps, frames, options)

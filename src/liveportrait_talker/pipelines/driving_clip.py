@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import MediaError
-from ..face.measurements import face_readings
+from ..face.measurements import measure_faces
 from ..face.tracker import track
 from ..media import Footage, open_footage
-from ..media.hearing import has_sound
+from ..media.audio_file import has_audio
 from ..motion.released_template import read_released_template
 from ..motion.template import Template, load_template
 
@@ -61,7 +61,7 @@ class DrivingClip:
     @property
     def sound(self) -> Path | None:
         """The file whose sound goes with the motion, if it has any."""
-        return self.path if self.footage is not None and not self.footage.is_still and has_sound(self.path) else None
+        return self.path if self.footage is not None and not self.footage.is_still and has_audio(self.path) else None
 
     def suits(self, renderer: str) -> bool:
         """Whether `renderer` (neural, embedded) could follow it."""
@@ -88,9 +88,9 @@ class DrivingClip:
             return self.template
         assert self.footage is not None
         seen = track(
-            self.footage, drawn=False, on_frame=lambda done, total: tell("following the driving face", done, total)
+            self.footage, warn_covered_mouth=False, on_frame=lambda done, total: tell("following the driving face", done, total)
         )
-        landmarks = face_readings(seen)
+        landmarks = measure_faces(seen)
         if networks is None:
             return Template(networks=None, landmarks=landmarks)
         from ..render.neural.driving import driving_template  # brings torch

@@ -21,12 +21,12 @@ from .. import __version__
 from ..arrays import Image
 from ..driving.sliders import asked_turn, bent, edited_track
 from ..errors import MediaError
-from ..face.cropped import cropped
-from ..face.measurements import face_readings
+from ..face.source_crop import crop_source
+from ..face.measurements import measure_faces
 from ..face.tracked import TrackedSource
 from ..face.tracker import track
 from ..media import VideoWriter, check_encoder, check_output, open_footage
-from ..media.picture import check_picture_output, write_picture
+from ..media.image_output import check_image_output, write_image
 from ..motion.track import MouthControls
 from ..options.edit import NEURAL_ONLY, EditOptions, EditSetup
 from ..options.fields import given
@@ -137,7 +137,7 @@ class Editor:
             setup = dataclasses.replace(setup, renderer=renderer)
         source = self._tracked(Path(portrait), setup, face=setup.face)
         if setup.crop:
-            source = cropped(source)
+            source = crop_source(source)
         drawing = choose_renderer(TalkOptions(renderer=setup.renderer), self._equipment.weights)
         if drawing.name == "embedded" and (idle := given(setup, (*NEURAL_ONLY, "device"))):
             log.warning("%s: no effect with the embedded renderer.", ", ".join(idle))
@@ -180,7 +180,7 @@ class Editor:
         edit, setup, out, portrait = edit or EditOptions(), setup or EditSetup(), Path(out), Path(portrait)
         started = time.monotonic()
         frames = read_keyframes(Path(keyframes)) if isinstance(keyframes, (Path, str)) else keyframes
-        (check_picture_output if frames is None else check_output)(out, overwrite)
+        (check_image_output if frames is None else check_output)(out, overwrite)
         for path in (portrait, edit.sample):
             if path is not None and out.exists() and path.exists() and out.samefile(path):
                 raise MediaError(f"{out} is one of the inputs and would be lost; name another output")
@@ -192,7 +192,7 @@ class Editor:
             f"Made with LivePortraitTalker {__version__} ({session.renderer} renderer).",
         }
         if frames is None:
-            write_picture(out, session.draw(edit), overwrite=overwrite, **note)
+            write_image(out, session.draw(edit), overwrite=overwrite, **note)
         else:
             check_encoder(setup.encoder)
             count = frame_count(frames, setup.fps)
@@ -261,7 +261,7 @@ def _by_mesh(
     from ..render.embedded.limits import Limits
     from ..render.embedded.renderer import EmbeddedFace
 
-    face, own, copied = renderer.prepare(source), face_readings(source), _read_once(face_readings)
+    face, own, copied = renderer.prepare(source), measure_faces(source), _read_once(measure_faces)
     assert isinstance(face, EmbeddedFace)
     limits, noted = Limits.of(source.faces[0]), {"turn": False, "mouth": False}
 

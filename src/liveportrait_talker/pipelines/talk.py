@@ -21,7 +21,7 @@ from .. import __version__
 from ..arrays import Image
 from ..driving.protocol import MouthDriver
 from ..errors import MediaError, OptionError, WeightsError
-from ..face.cropped import cropped
+from ..face.source_crop import crop_source
 from ..face.tracked import TrackedSource
 from ..face.tracker import track
 from ..media import Footage, VideoWriter, Waveform, check_encoder, check_output, open_footage, read_waveform
@@ -268,11 +268,11 @@ class Talker:
         source = track(
             footage.first(needed),
             face=options.face,
-            second_look=not options.no_crop,
+            search_small_faces=not options.no_crop,
             on_frame=lambda done, total: tell("finding the face", done, total),
         )
         if options.crop:
-            source = cropped(source, scale=options.crop_scale, shift_x=options.crop_vx, shift_y=options.crop_vy)
+            source = crop_source(source, scale=options.crop_scale, shift_x=options.crop_vx, shift_y=options.crop_vy)
         mouth = crew.driver.drive(voice, source, fps)
         motion = planned_motion(source, voice, mouth, fps, options, sadtalker=self._equipment.sadtalker, tell=tell)
         return Scene(source, crew.renderer.prepare(source), motion)

@@ -10,7 +10,7 @@ from clips import tone, write_clip, write_sound
 
 from liveportrait_talker.errors import MediaError
 from liveportrait_talker.media import read_waveform
-from liveportrait_talker.media.sound import MIN_VOICE_SECONDS
+from liveportrait_talker.media.audio_file import MIN_VOICE_SECONDS
 
 
 def loudest_hertz(samples: np.ndarray, sample_rate: int) -> float:
@@ -65,7 +65,7 @@ def test_not_a_number_becomes_silence(tmp_path: Path, caplog: pytest.LogCaptureF
     voice = read_waveform(path)
     assert np.isfinite(voice.samples).all()
     assert not voice.samples[100:110].any()
-    assert "odd.wav holds 11 samples that are not numbers" in caplog.text
+    assert "odd.wav has 11 samples that are not numbers" in caplog.text
 
 
 def test_too_loud_is_clipped(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_too_loud_is_clipped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "message"),
-    [(0.0, "without a single sample"), (0.1, "holds only 100 ms of sound"), (3.0, "longer than the limit of 2 sec")],
+    [(0.0, "an audio stream without samples"), (0.1, "has only 100 ms of audio"), (3.0, "longer than the limit of 2 sec")],
 )
 def test_length_limits(tmp_path: Path, seconds: float, message: str) -> None:
     path = tmp_path / "short.wav"
@@ -95,7 +95,7 @@ def test_shortest_voice(tmp_path: Path) -> None:
 
 def test_no_sound(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "mute.mp4", [np.zeros((64, 64, 3), np.uint8)] * 3)
-    with pytest.raises(MediaError, match=r"mute.mp4 has no sound; give"):
+    with pytest.raises(MediaError, match=r"mute.mp4 has no audio; give"):
         read_waveform(path)
 
 
@@ -113,5 +113,5 @@ def test_a_playlist_opens_no_other_file(tmp_path: Path) -> None:
     playlist = tmp_path / "voice.wav"
     for content in ("ffconcat version 1.0\nfile secret.wav\n", "#EXTM3U\n#EXTINF:1,\nsecret.wav\n#EXT-X-ENDLIST\n"):
         playlist.write_text(content)
-        with pytest.raises(MediaError, match=r"voice.wav is not a picture, video or sound"):
+        with pytest.raises(MediaError, match=r"voice.wav is not a picture, video or audio file"):
             read_waveform(playlist)

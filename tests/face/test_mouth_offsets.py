@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from liveportrait_talker.face.relative import own_mouth, relative_to_source
+from liveportrait_talker.face.mouth_offsets import measure_source_mouth, subtract_source_mouth
 from liveportrait_talker.face.tracked import TrackedFace, TrackedSource
 from liveportrait_talker.media import Footage
 from liveportrait_talker.render.embedded.model import face_model
@@ -18,7 +18,7 @@ def face(aperture: float, widening: float = 0.0) -> TrackedFace:
 
 def test_a_parted_picture_is_shut_by_its_own_opening():
     parted = TrackedSource(Footage.from_array("p", PICTURE), (face(0.09),))
-    shut = relative_to_source(np.zeros((3, 5)), parted, 25)
+    shut = subtract_source_mouth(np.zeros((3, 5)), parted, 25)
     assert shut.values[:, 0] == pytest.approx(-parted.faces[0].aperture)
     assert not shut.values[:, 1:].any()
 
@@ -27,7 +27,7 @@ def test_a_talking_video_does_what_is_asked_whatever_it_does_itself():
     faces = (face(0.02), face(0.15, 0.05), face(0.02), face(0.05))
     video = TrackedSource(Footage.from_frames("v", [PICTURE] * 4, 25), faces)
     wanted = np.full((4, 5), 0.03)
-    change = relative_to_source(wanted, video, 25)
-    assert own_mouth(video, 4, 25) + change.values == pytest.approx(wanted, abs=1e-6)
-    assert own_mouth(video, 4, 25)[1, 1] > 0.03, "the wide smile is the video's own"
-    assert len(relative_to_source(np.zeros((9, 5)), video, 25)) == 9
+    change = subtract_source_mouth(wanted, video, 25)
+    assert measure_source_mouth(video, 4, 25) + change.values == pytest.approx(wanted, abs=1e-6)
+    assert measure_source_mouth(video, 4, 25)[1, 1] > 0.03, "the wide smile is the video's own"
+    assert len(subtract_source_mouth(np.zeros((9, 5)), video, 25)) == 9

@@ -30,7 +30,8 @@ def make_voice(noise: float = 0.0, gain: float = 1.0) -> Waveform:
 def test_level_of_tones_inside_and_outside_the_band(fps, rate):
     t = np.arange(2 * rate) / rate
     inside, below = (
-        frame_loudness_db(Waveform((0.5 * np.sin(2 * np.pi * hz * t)).astype(np.float32), rate), fps) for hz in (1000, 100)
+        frame_loudness_db(Waveform((0.5 * np.sin(2 * np.pi * hz * t)).astype(np.float32), rate), fps)
+        for hz in (1000, 100)
     )
     assert inside.dtype == np.float32 and len(inside) == round(2 * fps)
     np.testing.assert_allclose(inside[2:-2], 20 * np.log10(0.5 / np.sqrt(2)), atol=0.2)

@@ -40,7 +40,9 @@ def test_speak_writes_a_voice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_voice_codes_are_unique_and_select_voices(tmp_path: Path):
     codes = [voice.code for voice in speech.list_voices()]
     assert {"en-gb", "en-us", "de", "fr-fr", "tr", "cmn"} <= set(codes) and len(codes) == len(set(codes))
-    files = {speech.speak("1 2 3", tmp_path / "voice.wav", voice=code).read_bytes() for code in ("en-gb", "de", "fr-fr")}
+    files = {
+        speech.speak("1 2 3", tmp_path / "voice.wav", voice=code).read_bytes() for code in ("en-gb", "de", "fr-fr")
+    }
     assert len(files) == 3
 
 

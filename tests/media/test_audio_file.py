@@ -75,7 +75,11 @@ def test_too_loud_is_clipped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "message"),
-    [(0.0, "an audio stream without samples"), (0.1, "has only 100 ms of audio"), (3.0, "longer than the limit of 2 sec")],
+    [
+        (0.0, "an audio stream without samples"),
+        (0.1, "has only 100 ms of audio"),
+        (3.0, "longer than the limit of 2 sec"),
+    ],
 )
 def test_length_limits(tmp_path: Path, seconds: float, message: str) -> None:
     path = tmp_path / "short.wav"

@@ -1,7 +1,7 @@
 """Read audio, images and video; write images and video. Only this package uses PyAV and Pillow."""
 
-from .footage import Footage, open_footage
 from .audio_file import read_waveform
+from .footage import Footage, open_footage
 from .waveform import Waveform
 from .writer import VideoWriter, check_encoder, check_output
 

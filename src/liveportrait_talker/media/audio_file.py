@@ -211,7 +211,7 @@ def read_waveform(path: Path, *, sample_rate: int = 16_000, max_seconds: float =
     """Read the audio of an audio or video file as mono, within −1…1.
 
     Mono is the mean of the channels, or the loudest one if they cancel out. Sample 0 is the first sample, or the one at
-    the start of the video. Non-finite samples become 0 and truncated files are read as far as possible; both are logged.
+    the start of the video. Non-finite samples become 0, truncated files are read as far as possible; both are logged.
 
     Args:
         path: the file.

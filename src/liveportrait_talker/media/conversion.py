@@ -54,9 +54,7 @@ class FrameConverter:
             scale = min(Fraction(width, frame.width), Fraction(height, frame.height))
             inner_width, inner_height = (max(1, round(scale * n)) for n in (frame.width, frame.height))
             left, top = (width - inner_width) // 2, (height - inner_height) // 2
-            image[top : top + inner_height, left : left + inner_width] = self._to_rgb(
-                frame, inner_width, inner_height
-            )
+            image[top : top + inner_height, left : left + inner_width] = self._to_rgb(frame, inner_width, inner_height)
         else:
             image = self._to_rgb(frame, width, height)
         upright = np.ascontiguousarray(self._apply_display_matrix(frame, image))

@@ -117,7 +117,7 @@ class MediaFile:
         return audio if audio < video - _SYNC_TOLERANCE_S else video
 
     def packets(self, *streams: Stream) -> Iterator[Packet[Any]]:
-        """Yield the packets of `streams` from the current position, then the empty packets that flush their decoders."""
+        """Yield the packets of `streams` from the current position, then empty packets to flush their decoders."""
         packets = self.container.demux(*streams)
         while True:
             try:

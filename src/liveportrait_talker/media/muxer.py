@@ -12,8 +12,8 @@ import av
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from .colour import BT709, FULL_RANGE, LIMITED_RANGE, TO_YUV
 from .audio_file import AudioFile, audio_frame
+from .colour import BT709, FULL_RANGE, LIMITED_RANGE, TO_YUV
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream

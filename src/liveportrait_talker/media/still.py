@@ -19,14 +19,14 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from ..arrays import Image as ImageArray
 from ..errors import MediaError
-from .limits import Limits, too_many_pixels_error
 from .cicp import read_cicp
+from .limits import Limits, too_many_pixels_error
 from .wide_colour import describe_colours, needs_conversion, to_bt709
 
 log = logging.getLogger(__name__)
 
-# A subset of Pillow's formats: some run other programs (EPS), some are only identified but not decoded (MPEG), some have
-# no signature and match other files (TGA).
+# A subset of Pillow's formats: some run other programs (EPS), some are identified but not decoded (MPEG), some have no
+# signature and match other files (TGA).
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "PSD", "QOI", "TIFF", "WEBP")
 _FRAMES, _SCAN = (0xC0, 0xC1, 0xC2), 0xDA  # JPEG markers
 _END_OF_IMAGE = b"\xff\xd9"

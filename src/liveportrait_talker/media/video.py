@@ -53,11 +53,9 @@ class VideoFrames:
             self._stream = self._find_stream()
             context = self._stream.codec_context
             if context is None or not context.width or not context.height:
-                raise MediaError(
-                    f"{self.name} has an unsupported video format; convert it to H.264 or PNG"
-                )
+                raise MediaError(f"{self.name} has an unsupported video format; convert it to H.264 or PNG")
             limits.check_size(self.name, context.width, context.height)
-            if self._stream.duration is not None and self._stream.time_base is not None:  # before reading the whole file
+            if self._stream.duration is not None and self._stream.time_base is not None:  # before reading all of it
                 limits.check_seconds(self.name, float(self._stream.duration * self._stream.time_base))
             timeline = read_timeline(path)
             if timeline is None:

@@ -136,9 +136,7 @@ class VideoWriter:
         except (FFmpegError, OSError) as error:
             raise self._media_error(error) from error
         if self._format.size != self._size:
-            log.warning(
-                "%s is %d×%d: odd sides are extended by one pixel", self._path.name, *self._format.size
-            )
+            log.warning("%s is %d×%d: odd sides are extended by one pixel", self._path.name, *self._format.size)
         self._thread = threading.Thread(target=self._encode, name="encoder", daemon=True)
         self._thread.start()
         return self

@@ -88,7 +88,9 @@ class DrivingClip:
             return self.template
         assert self.footage is not None
         seen = track(
-            self.footage, warn_covered_mouth=False, on_frame=lambda done, total: tell("following the driving face", done, total)
+            self.footage,
+            warn_covered_mouth=False,
+            on_frame=lambda done, total: tell("following the driving face", done, total),
         )
         landmarks = measure_faces(seen)
         if networks is None:

@@ -21,8 +21,8 @@ from .. import __version__
 from ..arrays import Image
 from ..driving.sliders import asked_turn, bent, edited_track
 from ..errors import MediaError
-from ..face.source_crop import crop_source
 from ..face.measurements import measure_faces
+from ..face.source_crop import crop_source
 from ..face.tracked import TrackedSource
 from ..face.tracker import track
 from ..media import VideoWriter, check_encoder, check_output, open_footage

@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import MediaError
-from ..media.colour import LIMITED_RANGE, TO_YUV
 from ..media.audio_file import audio_frame
+from ..media.colour import LIMITED_RANGE, TO_YUV
 from ..media.media_file import MediaFile
 from ..media.timeline import read_timeline
 from ..system.journal import full_disk

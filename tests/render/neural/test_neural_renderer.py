@@ -17,9 +17,9 @@ from liveportrait_talker.driving.sadtalker.networks import SadTalker  # noqa: E4
 from liveportrait_talker.errors import OptionError, WeightsError  # noqa: E402
 from liveportrait_talker.examples import PORTRAIT  # noqa: E402
 from liveportrait_talker.face.crop import FaceCrop  # noqa: E402
-from liveportrait_talker.face.source_crop import crop_source  # noqa: E402
 from liveportrait_talker.face.liveportrait_crop import crop_pixels, portrait_crop  # noqa: E402
 from liveportrait_talker.face.ratios import eye_ratios, lip_ratio  # noqa: E402
+from liveportrait_talker.face.source_crop import crop_source  # noqa: E402
 from liveportrait_talker.face.tracked import TrackedFace, TrackedSource  # noqa: E402
 from liveportrait_talker.face.tracker import track  # noqa: E402
 from liveportrait_talker.media import Footage, open_footage  # noqa: E402

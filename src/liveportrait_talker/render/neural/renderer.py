@@ -20,9 +20,9 @@ import torch
 
 from ...arrays import Floats64, Image, Indices
 from ...face.crop import FaceCrop
-from ...face.source_crop import shrink_to_crop
 from ...face.liveportrait_crop import SCALE, SHIFT_Y, SIZE, crop_pixels, portrait_crop
 from ...face.ratios import eye_ratios, lip_ratio
+from ...face.source_crop import shrink_to_crop
 from ...face.tracked import TrackedFace, TrackedSource
 from ...motion.lips import LIP_KEYPOINTS as LIPS
 from ...motion.lips import lip_keypoints

@@ -24,44 +24,44 @@ INPUTS_AND_FACES: dict[int, tuple[str, ...]] = {
     1: ("no face: a TypeError about unpacking", "tests/test_cli.py::test_no_face_is_a_sentence_about_the_file"),
     2: (
         "blue and red swapped for the detector",
-        "tests/face/test_tracked.py::test_faces_are_looked_for_in_red_green_blue",
+        "tests/face/test_tracked.py::test_detector_receives_rgb",
     ),
     3: (
         "a box beyond the picture's edge cuts out the wrong region",
-        "tests/face/test_tracked.py::test_a_small_face_cut_by_the_pictures_edge_is_found_where_it_is",
-        "tests/face/test_crop.py::test_a_window_shows_what_is_there_at_the_edge_and_of_a_huge_face",
+        "tests/face/test_tracked.py::test_small_face_at_the_edge_is_located",
+        "tests/face/test_crop.py::test_source_crop_at_edges_and_of_large_faces",
         "tests/render/test_composite.py::test_what_lies_outside_is_cut_off",
     ),
     4: (
         "several faces: another person from frame to frame",
-        "tests/face/test_tracked.py::test_the_face_that_was_largest_at_first_is_kept_when_another_outgrows_it",
+        "tests/face/test_tracked.py::test_tracked_face_is_kept_when_another_becomes_larger",
         "tests/test_cli.py::test_two_faces_can_be_told_apart",
     ),
     5: (
         "one missed frame of a video ends the run",
-        "tests/face/test_tracked.py::test_a_missed_frame_takes_its_face_from_those_around",
+        "tests/face/test_tracked.py::test_face_is_interpolated_in_a_frame_without_one",
         "tests/test_options.py::test_a_face_that_leaves_is_not_painted_on_what_follows",
     ),
     6: (
         "every frame cropped by itself: the face trembles",
-        "tests/face/test_tracked.py::test_a_trembling_face_is_tracked_more_steadily",
+        "tests/face/test_tracked.py::test_landmark_noise_is_smoothed",
     ),
     7: (
         "a crop that is no square is squeezed to one, and measured so",
-        "tests/face/test_crop.py::test_a_skew_is_no_crop",
-        "tests/face/test_tracked.py::test_a_face_is_measured_alike_in_a_picture_of_any_shape",
-        "tests/neural/test_alignment.py::test_the_regressors_face_does_not_depend_on_the_picture_around_it",
+        "tests/face/test_crop.py::test_skewed_matrix_is_rejected",
+        "tests/face/test_tracked.py::test_landmarks_do_not_depend_on_the_aspect_ratio",
+        "tests/neural/test_alignment.py::test_aligned_face_does_not_depend_on_image_size",
     ),
     8: (
         "a huge face needs a constant that Pillow 10 has not",
-        "tests/media/test_still.py::test_scaled_down_with_a_word",
-        "tests/face/test_crop.py::test_a_window_shows_what_is_there_at_the_edge_and_of_a_huge_face",
+        "tests/media/test_still.py::test_scaling_down_is_logged",
+        "tests/face/test_crop.py::test_source_crop_at_edges_and_of_large_faces",
         "tests/neural/test_neural_renderer.py::test_a_large_face_is_averaged_not_skipped",
     ),
     9: (
         "a rectangle of the shrunk picture used in the whole one",
-        "tests/face/test_tracked.py::test_points_are_the_pictures_own_however_large_it_is",
-        "tests/face/test_crop.py::test_a_window_shows_what_is_there_at_the_edge_and_of_a_huge_face",
+        "tests/face/test_tracked.py::test_landmarks_of_large_images_are_in_image_pixels",
+        "tests/face/test_crop.py::test_source_crop_at_edges_and_of_large_faces",
         "tests/neural/test_neural_renderer.py::test_what_is_drawn_comes_back_where_it_was",
     ),
     10: (
@@ -77,7 +77,7 @@ INPUTS_AND_FACES: dict[int, tuple[str, ...]] = {
     12: (
         "a wrong frame count: endless loop or crash",
         "tests/media/test_footage.py::test_every_frame_forward_and_backward",  # bare.h264 states no count
-        "tests/media/test_footage.py::test_a_cut_video_is_used_as_far_as_it_goes",
+        "tests/media/test_footage.py::test_truncated_video_is_read_as_far_as_possible",
     ),
     13: (
         "rotation, alpha, 16 bits and animations left to chance",
@@ -104,7 +104,7 @@ INPUTS_AND_FACES: dict[int, tuple[str, ...]] = {
     17: (
         "landmarks found a second time in the crop, or not",
         "tests/neural/test_learned_driver.py::test_a_video_is_read_where_the_face_first_shows",  # nobody is in its noise
-        "tests/face/test_crop.py::test_a_source_is_cut_to_the_window_asked_for",  # nor in its black picture
+        "tests/face/test_crop.py::test_source_crop_options",  # nor in its black picture
     ),
 }
 AUDIO_AND_LIPS: dict[int, tuple[str, ...]] = {
@@ -175,7 +175,7 @@ AUDIO_AND_LIPS: dict[int, tuple[str, ...]] = {
     ),
     32: (
         "the sound of a video is up to chance; blinks and poses know 25 fps only",
-        "tests/media/test_writer.py::test_sound_ends_with_a_shorter_picture",  # reads the sound of a video
+        "tests/media/test_writer.py::test_audio_ends_with_a_shorter_video",  # reads the sound of a video
         "tests/motion/test_blink.py::test_every_clip_blinks_at_a_human_rate",
         "tests/motion/test_blink.py::test_classic_keeps_its_times_at_other_rates",
         "tests/motion/test_head.py::test_frame_rate_does_not_change_the_motion",
@@ -242,7 +242,7 @@ OUTPUT: dict[int, tuple[str, ...]] = {
     ),
     46: (
         "a video's frame rate ignored: slow motion",
-        "tests/face/test_tracked.py::test_a_video_keeps_its_time_at_any_frame_rate",
+        "tests/face/test_tracked.py::test_video_keeps_its_speed_at_any_frame_rate",
         "tests/test_options.py::test_a_video_keeps_its_head_its_eyes_and_its_rate",
     ),
     47: (
@@ -252,35 +252,35 @@ OUTPUT: dict[int, tuple[str, ...]] = {
     ),
     48: (
         "odd sizes are resized, then resized to multiples of 16",
-        "tests/media/test_writer.py::test_an_odd_size_is_not_resized",
-        "tests/media/test_writer.py::test_odd_sizes_grow_by_one_pixel",
+        "tests/media/test_writer.py::test_odd_sizes_are_not_resampled",
+        "tests/media/test_writer.py::test_odd_sizes_are_extended_by_one_pixel",
     ),
     49: (
         "colours cut off, untagged, of a quality nobody chose",
-        "tests/media/test_writer.py::test_colours_survive",
+        "tests/media/test_writer.py::test_colours_are_preserved",
         "tests/neural/test_pasteback.py::test_a_mixed_pixel_is_rounded",
         "kept: the neural renderer truncates what the generator draws, half a level darker, for parity with "
         "LivePortrait (liveportrait.md §12 step 6)",
     ),
     50: (
         "commands through a shell, with paths in them",
-        "tests/media/test_process.py::test_the_package_starts_no_other_program",
-        "tests/media/test_process.py::test_any_name_is_only_a_name",
+        "tests/media/test_process.py::test_package_starts_no_other_program",
+        "tests/media/test_process.py::test_special_characters_in_file_names",
     ),
     51: (
         "a failed encoder loses the video without a word",
-        "tests/media/test_process.py::test_a_full_disk_is_told_and_leaves_nothing",
-        "tests/media/test_writer.py::test_an_old_file_stays_until_the_new_one_is_complete",
+        "tests/media/test_process.py::test_full_disk_is_reported_and_leaves_no_file",
+        "tests/media/test_writer.py::test_existing_file_is_kept_until_the_new_one_is_complete",
     ),
     52: (
         "an existing output waits for an answer; runs of one second collide",
         "tests/test_cli.py::test_outputs_that_cannot_be_written",
-        "tests/media/test_writer.py::test_a_file_of_that_name_that_came_meanwhile_is_kept",
+        "tests/media/test_writer.py::test_file_created_meanwhile_is_kept",
         "tests/original/test_inference_door.py::test_runs_side_by_side_do_not_take_one_name",
     ),
     53: (
         "the whole video and all drawn frames in memory",
-        "tests/media/test_process.py::test_memory_is_flat",
+        "tests/media/test_process.py::test_memory_does_not_grow_with_length",
         "tests/media/test_footage.py::test_any_order_gives_the_same_frames",  # and a bounded cache
         "tests/neural/test_neural_renderer.py::test_a_video_is_looked_at_and_drawn_a_batch_at_a_time",
     ),
@@ -296,7 +296,7 @@ OUTPUT: dict[int, tuple[str, ...]] = {
     56: (
         "frames that come twice are painted in place",
         "tests/render/test_composite.py::test_a_window_replaces_its_pixels_and_only_them",
-        "tests/media/test_footage.py::test_frames_are_read_only_and_bounds_are_checked",
+        "tests/media/test_footage.py::test_frames_are_read_only_and_indices_are_checked",
     ),
     57: ("checkpoints may run code", "tests/models/test_checkpoints.py::test_pickle_is_refused_and_not_run"),
     58: ("the default device is mps", "tests/neural/test_neural_renderer.py::test_the_device_is_what_is_here"),
@@ -389,7 +389,7 @@ SADTALKER: dict[int, tuple[str, ...]] = {
     78: ("a string is raised, two values for three", "tests/test_cli.py::test_no_face_is_a_sentence_about_the_file"),
     79: (
         "the bottom limited by the width",
-        "tests/face/test_crop.py::test_a_window_shows_what_is_there_at_the_edge_and_of_a_huge_face",
+        "tests/face/test_crop.py::test_source_crop_at_edges_and_of_large_faces",
     ),
     80: (
         "camera angles: equal neighbours, one frame and fractions fail",
@@ -419,12 +419,12 @@ LIVEPORTRAIT: dict[str, tuple[str, ...]] = {
     ),
     "lmk-crop": (
         "landmarks of the crop are the whole picture's",
-        "tests/face/test_crop.py::test_a_source_is_cut_to_the_window_asked_for",
-        "tests/face/test_crop.py::test_a_window_shows_what_is_there_at_the_edge_and_of_a_huge_face",
+        "tests/face/test_crop.py::test_source_crop_options",
+        "tests/face/test_crop.py::test_source_crop_at_edges_and_of_large_faces",
     ),
     "landmark-start": (
         "without a start, the picture is squeezed to a square",
-        "tests/face/test_tracked.py::test_a_face_is_measured_alike_in_a_picture_of_any_shape",
+        "tests/face/test_tracked.py::test_landmarks_do_not_depend_on_the_aspect_ratio",
     ),
     "driving-right-eye": (
         "the driving right eye is ignored",

@@ -172,9 +172,9 @@ def test_surround_audio_with_nan(tmp_path: Path) -> None:
     path = write_numbers(tmp_path / "a.mp4", voice=voice, frame_count=25)
     with av.open(str(path)) as file:
         assert file.streams.audio[0].codec_context.layout.nb_channels == 2
-    heard = read_waveform(path).samples
-    assert np.isfinite(heard).all()
-    assert np.abs(heard[2000:]).max() == pytest.approx(0.5, abs=0.05)
+    samples = read_waveform(path).samples
+    assert np.isfinite(samples).all()
+    assert np.abs(samples[2000:]).max() == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, GeneratorExit])

@@ -15,7 +15,7 @@ LANDMARK_SOURCE = "face mesh 1"
 """Name and version of the landmark model; increment it when landmarks of the same image change."""
 MAX_FACES = 20
 
-_MAX_SIDE = 1280  # px; the mesh sees a face at 192 px, so larger images only cost time
+_MAX_SIDE = 1280  # px; the mesh input is 192 px per face, so larger images only cost time
 _OPENCV_MAX_SIDE = 32_000  # px; OpenCV cannot sample larger images
 _SMALL_FACE_MARGIN = 2.5  # side of the enlarged part / box of a small face
 _ENLARGED_SIDE = 512  # px

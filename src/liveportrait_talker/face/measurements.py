@@ -20,7 +20,7 @@ _STILL_FPS = 25.0
 
 
 def _to_canonical(face: TrackedFace) -> Floats:
-    """Return the landmarks (478, 3) in the canonical frame (docs/method/conventions.md), in IOD."""
+    """Return the landmarks (478, 3) in the canonical frame (docs/method/conventions.md, Canonical frame), in IOD."""
     pose = face.pose
     points: Floats = (face.landmarks * np.array([1.0, -1.0, -1.0]) - pose.origin) @ pose.rotation / pose.iod
     return points

@@ -26,6 +26,8 @@ def measure_source_mouth(source: TrackedSource, frames: int, fps: float) -> Floa
 
 
 def subtract_source_mouth(mouth: Floats, source: TrackedSource, fps: float) -> MouthControls:
-    """Return the offsets that give the source's mouth the controls `mouth` (T, 5), in IOD: absolute aperture, others
-    relative to a mouth at rest."""
+    """Return the offsets that change the source's mouth to `mouth`.
+
+    `mouth` (T, 5) holds the absolute aperture and, for the other controls, offsets from a mouth at rest; in IOD.
+    """
     return MouthControls(mouth - measure_source_mouth(source, len(mouth), fps))

@@ -222,7 +222,7 @@ class _People:
             self._appearances.append(new)
 
     def find_among(self, image: Image, found: list[Floats]) -> Floats | None:
-        """Return the face of the person who was tracked first, or else of a later one; None if nobody is known."""
+        """Return the face of the person who was tracked first, or else of a later one; None if none is found."""
         candidates = [sample_appearance(image, face) for face in found]
         for person in self._appearances:
             distances = [appearance_distance(person, candidate) for candidate in candidates]

@@ -35,8 +35,8 @@ def write_image(path: Path, image: ImageArray, *, title: str, comment: str, over
         MediaError: it cannot be written.
     """
     check_image_output(path, overwrite)
-    part = partial_path(path)
-    suffix = part.suffix.lower()
+    suffix = path.resolve().suffix.lower()
+    part = partial_path(path, suffix)
     try:
         if suffix == ".png":
             text = PngInfo()

@@ -40,10 +40,9 @@ def check_output_file(path: Path, *, suffixes: Sequence[str], kind: str, example
         raise MediaError(f"{path} cannot be written ({error.strerror}); choose another output") from error
 
 
-def partial_path(path: Path) -> Path:
+def partial_path(path: Path, suffix: str) -> Path:
     """Return a hidden, unique path in the folder of `path`, for the file while it is written."""
-    target = path.resolve()
-    return target.parent / f".{target.stem[:40]}.{secrets.token_hex(4)}.part{target.suffix}"
+    return path.resolve().parent / f".{path.stem[:40]}.{secrets.token_hex(4)}.part{suffix}"
 
 
 def publish(part: Path, path: Path, overwrite: bool) -> None:

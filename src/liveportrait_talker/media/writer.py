@@ -124,7 +124,7 @@ class VideoWriter:
         self._error: BaseException | None = None
 
     def __enter__(self) -> VideoWriter:
-        self._part = partial_path(self._path)
+        self._part = partial_path(self._path, ".mp4")
         try:
             self._muxer = Muxer(
                 self._part,

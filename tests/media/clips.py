@@ -1,4 +1,4 @@
-"""Generators of small video and audio files."""
+"""Small video and audio files, and a comparison of colours."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 
 BITS = 8
@@ -77,3 +78,9 @@ def write_sound(
 def tone(seconds: float, sample_rate: int, hertz: float = 440.0, level: float = 0.5) -> np.ndarray:
     """Return a sine (N,)."""
     return level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * sample_rate)) / sample_rate)
+
+
+def colour_difference(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the mean CIE76 ΔE of two sRGB images."""
+    lab = [cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for image in (one, other)]
+    return float(np.linalg.norm(lab[0] - lab[1], axis=-1).mean())

@@ -6,9 +6,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
+from clips import colour_difference
 
 from liveportrait_talker.examples import PORTRAIT
 from liveportrait_talker.media import open_footage
@@ -18,12 +18,6 @@ from shared import DATA, needs_shared
 CASES = DATA / "cases"
 # Linear RGB of BT.709 → of BT.2020.
 TO_BT2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
-
-
-def colour_difference(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the mean CIE76 ΔE of two sRGB images."""
-    lab = [cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for image in (one, other)]
-    return float(np.linalg.norm(lab[0] - lab[1], axis=-1).mean())
 
 
 def hlg(linear: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from clips import colour_difference
 from heic import write_tiled
 
 from liveportrait_talker.errors import MediaError
@@ -19,12 +20,6 @@ from shared import DATA, needs_shared, portrait
 def photo() -> np.ndarray:
     """Return an image whose size is not a multiple of the tile size."""
     return np.array(open_footage(PORTRAIT, max_side=300)[0][:, :230])
-
-
-def colour_difference(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the mean CIE76 ΔE of two sRGB images."""
-    lab = [cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for image in (one, other)]
-    return float(np.linalg.norm(lab[0] - lab[1], axis=-1).mean())
 
 
 @pytest.mark.parametrize("mirror", [None, 0, 1])

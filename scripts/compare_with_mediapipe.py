@@ -1,9 +1,9 @@
-"""Hold our face models against MediaPipe 0.10.21, on the shared media: prints a table of the largest differences.
+"""Compare the face models with MediaPipe 0.10.21 on the shared media and print the largest differences.
 
-    make compare-mediapipe                                      # Python 3.10 to 3.12; makes .venv-mediapipe for it
-    .venv-mediapipe/bin/python scripts/compare_with_mediapipe.py --write    # also writes the tests' goldens anew
+    make compare-mediapipe                                      # Python 3.10 to 3.12; creates .venv-mediapipe
+    .venv-mediapipe/bin/python scripts/compare_with_mediapipe.py --write    # also rewrites the goldens of the tests
 
-Lengths are in percent of the inter-ocular distance (IOD). docs/method/face_models.md quotes the result.
+Differences are in % of the inter-ocular distance (IOD). Results: docs/method/face_models.md, Agreement with MediaPipe.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from liveportrait_talker.media import open_footage
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
 GOLDEN = ROOT / "tests" / "goldens" / "mediapipe_faces.npz"
-FRAMES = 100  # of each clip
-LARGEST_SIDE = 1280  # px: our finder makes larger images smaller before it looks
+FRAMES = 100  # per clip
+MAX_SIDE = 1280  # px; FaceFinder reduces larger images
 GOLDEN_CLIPS = ("andrew_1", "aoc", "debate_woman", "grid_lbbc2a", "head_turns", "old_poet", "vox_jamie", "zh_man")
 GOLDEN_FRAMES = (0, 40, 41, 42)
 STILL_LIMIT, STEP_LIMIT, MASK_LIMIT = 0.05, 0.05, 5e-4  # % IOD, % IOD, of 1
@@ -40,11 +40,11 @@ MASK_STEP = 16
 
 
 def main() -> int:
-    """Compare, print, and write the goldens where asked to; 1 where something differs by more than its limit."""
+    """Compare, print and optionally write the goldens; return 1 if a difference exceeds its limit."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help=f"write {GOLDEN.relative_to(ROOT)}")
     options = parser.parse_args()
-    # MediaPipe writes on the standard error of the process, by no switch to be silenced; Python keeps the terminal's.
+    # MediaPipe's messages on stderr cannot be disabled: only Python keeps the original stderr.
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     golden: dict[str, np.ndarray] = {}
@@ -52,12 +52,12 @@ def main() -> int:
     if options.write:
         np.savez_compressed(GOLDEN, **golden)
         print(f"{GOLDEN}: {GOLDEN.stat().st_size:,} bytes")
-    print("equal within the limits" if all(equal) else "something differs by more than its limit")
+    print("equal within the limits" if all(equal) else "a difference exceeds its limit")
     return int(not all(equal))
 
 
 def compare_stills(golden: dict[str, np.ndarray]) -> bool:
-    """Every shared still that can be read, and the example."""
+    """Compare the faces in all readable shared images and the example."""
     finder, worst, count, equal = FaceFinder(), 0.0, 0, True
     with face_mesh(static_image_mode=True, max_num_faces=20) as mesh:
         for path in stills():
@@ -72,15 +72,15 @@ def compare_stills(golden: dict[str, np.ndarray]) -> bool:
             if path.name in WRONG_IN_MEDIAPIPE:
                 continue
             if len(theirs) != len(ours):
-                print(f"{path.name}: {len(theirs)} faces, {len(ours)} of ours")
+                print(f"{path.name}: {len(theirs)} faces in MediaPipe, {len(ours)} here")
                 equal = False
             worst = max(worst, *differences, 0.0)
-    print(f"stills: {count}, largest difference {worst:.4f} % IOD, {', '.join(WRONG_IN_MEDIAPIPE)} left out")
+    print(f"stills: {count}, largest difference {worst:.4f} % IOD, {', '.join(WRONG_IN_MEDIAPIPE)} excluded")
     return equal and worst <= STILL_LIMIT
 
 
 def compare_clips(golden: dict[str, np.ndarray]) -> bool:
-    """Following: a whole clip on our own, and each step from where MediaPipe was. Only the steps have a limit."""
+    """Compare following: whole clips, and single steps from MediaPipe's landmarks. Only steps have a limit."""
     finder, equal = FaceFinder(), True
     their_seconds = our_seconds = 0.0
     frames = 0
@@ -108,24 +108,22 @@ def compare_clips(golden: dict[str, np.ndarray]) -> bool:
             for k in range(1, len(images))
             if theirs[k] is not None and theirs[k - 1] is not None
         ]
-        print(
-            f"{path.stem:24} frames that differ in having a face: {missed}; mean {mean:.4f}, a step {max(steps):.4f} % IOD"
-        )
+        print(f"{path.stem:24} frames with a face in only one: {missed}; mean {mean:.4f}, steps {max(steps):.4f} % IOD")
         equal = equal and not missed and max(steps) <= STEP_LIMIT
         if path.stem in GOLDEN_CLIPS:
             golden[f"clip.{path.stem}"] = np.stack([theirs[k] for k in GOLDEN_FRAMES])
-    print(f"ms a frame: MediaPipe {1e3 * their_seconds / frames:.2f}, ours {1e3 * our_seconds / frames:.2f}")
+    print(f"ms per frame: MediaPipe {1e3 * their_seconds / frames:.2f}, FaceFinder {1e3 * our_seconds / frames:.2f}")
     return equal
 
 
 def step(finder: FaceFinder, image: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
-    """The largest difference from `after` of what follows `before`, infinite where we lose the face."""
+    """Return the largest difference from `after` when following from `before`; infinite if the face is lost."""
     found = finder.follow(image, before)
     return np.inf if found is None else float(difference(after, found).max())
 
 
 def compare_masks(golden: dict[str, np.ndarray]) -> bool:
-    """Person and background."""
+    """Compare the masks of the person."""
     segmenter, worst = PersonSegmenter(), 0.0
     with mediapipe.solutions.selfie_segmentation.SelfieSegmentation(model_selection=0) as theirs:
         for path in sorted((DATA / "portraits").iterdir()):
@@ -134,12 +132,12 @@ def compare_masks(golden: dict[str, np.ndarray]) -> bool:
             worst = max(worst, float(np.abs(mask - segmenter.segment(image)).max()))
             if path.name in GOLDEN_MASKS:
                 golden[f"mask.{path.name}"] = mask[::MASK_STEP, ::MASK_STEP]
-    print(f"person and background: largest difference {worst:.6f}")
+    print(f"segmentation: largest difference {worst:.6f}")
     return worst <= MASK_LIMIT
 
 
 def stills() -> Iterator[Path]:
-    """Pictures with and without faces."""
+    """Yield images with and without faces."""
     yield PORTRAIT
     for folder in ("portraits", "bad", "cases"):
         for path in sorted((DATA / folder).iterdir()):
@@ -148,7 +146,7 @@ def stills() -> Iterator[Path]:
 
 
 def clips() -> Iterator[Path]:
-    """Videos of one face."""
+    """Yield videos of one face."""
     for folder in ("talking", "talking2", "driving"):
         yield from sorted((DATA / folder).glob("*.mp4"))
     yield DATA / "cases" / "cutaway_to_a_landscape.mp4"
@@ -156,16 +154,16 @@ def clips() -> Iterator[Path]:
 
 
 def face_mesh(**options: Any) -> Any:
-    """MediaPipe's mesh with 478 points."""
+    """Return MediaPipe's face mesh with 478 landmarks."""
     return mediapipe.solutions.face_mesh.FaceMesh(
         refine_landmarks=True, min_detection_confidence=0.5, min_tracking_confidence=0.5, **options
     )
 
 
 def faces(mesh: Any, image: np.ndarray) -> np.ndarray:
-    """(n, 478, 3) float32 landmarks in px of the image."""
+    """Return MediaPipe's landmarks (n, 478, 3) float32, image px."""
     height, width = image.shape[:2]
-    shrink = LARGEST_SIDE / max(height, width)
+    shrink = MAX_SIDE / max(height, width)
     if shrink < 1:
         image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
     found = mesh.process(image).multi_face_landmarks or ()
@@ -174,7 +172,7 @@ def faces(mesh: Any, image: np.ndarray) -> np.ndarray:
 
 
 def difference(face: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(478, 3) absolute differences, % IOD."""
+    """Return the absolute differences (478, 3), % IOD."""
     return 100 * np.abs(face - other) / np.linalg.norm(face[33] - face[263])
 
 

@@ -1,11 +1,11 @@
 """Convert MediaPipe's face models to ONNX: rewrites src/liveportrait_talker/face/models/*.onnx.
 
     pip install onnx tflite
-    python scripts/convert_face_models.py mediapipe-0.10.21-*.whl           # or the installed package's folder
+    python scripts/convert_face_models.py mediapipe-0.10.21-*.whl           # or the folder of the installed package
     python scripts/convert_face_models.py mediapipe-0.10.21-*.whl --check   # compare instead of writing
 
-Users never run this: the package holds its output. The same wheel gives the same bytes. What is changed on the way is
-listed in src/liveportrait_talker/face/models/README.md.
+The package contains the output, so that users need not run this. The output is reproducible byte for byte.
+src/liveportrait_talker/face/models/README.md lists the changes to the models.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _OPERATORS = {number: name for name, number in vars(tflite.BuiltinOperator).item
 _ACTIVATIONS = {None: None, tflite.ActivationFunctionType.NONE: None, tflite.ActivationFunctionType.RELU: "Relu"}
 _OPSET = 14
 
-# ONNX model: its TFLite file, then TFLite tensor → name of the input or output that it becomes, in order.
-# The attention mesh samples its features at places that it finds itself (three custom operations). OpenCV 4 can't run
-# them, so the network is cut there; `face.mesh` does the sampling and the transforms between the halves.
+# ONNX model → (TFLite file, input tensors, output tensors); TFLite tensor name → ONNX name, in order.
+# The attention mesh samples its features at computed positions with custom operations, which OpenCV 4 cannot run. The
+# network is split there; `face.mesh` implements the sampling and the transforms.
 _ATTENTION_MESH = "face_landmark/face_landmark_with_attention.tflite"
 _MODELS: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
     "face_detection_short_range": (
@@ -56,7 +56,7 @@ _MODELS: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
         {"transform_tensor_bilinear_v2": "features"},
         {"conv_lips": "landmarks"},
     ),
-    # The model's left is the image's, ours the subject's.
+    # Left is the image's in the TFLite model, the subject's in the ONNX models.
     "face_mesh_right_eye": (
         _ATTENTION_MESH,
         {"transform_tensor_bilinear_v2_1": "features"},
@@ -76,10 +76,10 @@ _MODELS: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
 
 
 def main() -> int:
-    """Write or compare the models; 1 where they differ."""
+    """Write or compare the models; return 1 if they differ."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("source", type=Path, help="the wheel of mediapipe 0.10.21, or the folder 'mediapipe' of it")
-    parser.add_argument("--check", action="store_true", help="compare with the files of the package, write nothing")
+    parser.add_argument("source", type=Path, help="wheel of mediapipe 0.10.21, or its folder 'mediapipe'")
+    parser.add_argument("--check", action="store_true", help="compare with the files of the package instead of writing")
     options = parser.parse_args()
     differing = []
     for name, content in convert_all(options.source).items():
@@ -91,12 +91,12 @@ def main() -> int:
             path.write_bytes(content)
             print(f"{path}: {len(content):,} bytes")
     if differing:
-        print(f"not what the package holds: {', '.join(differing)}", file=sys.stderr)
+        print(f"different from the package: {', '.join(differing)}", file=sys.stderr)
     return 1 if differing else 0
 
 
 def convert_all(source: Path) -> dict[str, bytes]:
-    """File name → content of every ONNX model, made from the `.tflite` files of a MediaPipe wheel or folder."""
+    """Return file name → content of all ONNX models, converted from a MediaPipe wheel or folder."""
     return {
         f"{name}.onnx": Converter(_read(source, path)).convert(name, inputs, outputs)
         for name, (path, inputs, outputs) in _MODELS.items()
@@ -111,7 +111,7 @@ def _read(source: Path, path: str) -> bytes:
 
 
 class Converter:
-    """One TFLite model, channels last → ONNX, channels first. Only the operations that these models have."""
+    """Converts one TFLite model, channels last, to ONNX, channels first; supports the operations of these models."""
 
     def __init__(self, content: bytes) -> None:
         self._model: Any = tflite.Model.GetRootAs(content, 0)
@@ -120,12 +120,12 @@ class Converter:
         self._nodes: list[Any] = []
         self._weights: dict[str, np.ndarray] = {}
         self._names: dict[int, str] = {}
-        self._pads: dict[int, tuple[int, list[int]]] = {}  # output of a PAD → its input and its spatial pads
+        self._pads: dict[int, tuple[int, list[int]]] = {}  # output of PAD → (input, spatial pads)
 
     def convert(self, name: str, inputs: dict[str, str], outputs: dict[str, str]) -> bytes:
-        """The part of the network between the tensors named, serialised as ONNX.
+        """Return the part of the network between the given tensors as serialised ONNX.
 
-        Tensors with a channel axis come as (1, C, H, W), reshaped ones in their own shape.
+        Tensors with a channel axis become (1, C, H, W); reshaped ones keep their shape.
         """
         graph = self._graph
         by_name = {graph.Tensors(i).Name().decode(): i for i in range(graph.TensorsLength())}
@@ -158,7 +158,7 @@ class Converter:
         return helper.make_tensor_value_info(self._names[tensor], TensorProto.FLOAT, shape)
 
     def _needed(self, operators: list[Any], first: Iterable[int], last: Iterable[int]) -> list[Any]:
-        """The operators between `first` and `last`, in the order of the file, those on constants left out."""
+        """Return the operators between `first` and `last`, in file order, without those on constants."""
         wanted, chosen = set(last), []
         for operator in reversed(operators):
             outputs = [int(t) for t in operator.OutputsAsNumpy()]
@@ -180,7 +180,7 @@ class Converter:
         if tensor not in self._constants:
             info = self._graph.Tensors(tensor)
             data = self._model.Buffers(info.Buffer()).DataAsNumpy()
-            assert not isinstance(data, int), f"{info.Name()} is no constant"
+            assert not isinstance(data, int), f"{info.Name()} is not constant"
             values = np.frombuffer(data.tobytes(), _DTYPES[info.Type()])
             shape = self._shape(tensor)
             self._constants[tensor] = (
@@ -189,7 +189,7 @@ class Converter:
         return self._constants[tensor]
 
     def _fold_constant(self, operator: Any) -> None:
-        """DEQUANTIZE (half floats) and DENSIFY of weights: carried out now. Half floats stay half floats."""
+        """Evaluate DEQUANTIZE (float16) and DENSIFY of weights. float16 values stay float16."""
         if self._operator_name(operator) in ("DEQUANTIZE", "DENSIFY"):
             self._constants[int(operator.Outputs(0))] = self._constant(int(operator.Inputs(0)))
 
@@ -230,8 +230,10 @@ class Converter:
         self._weights[key] = np.ascontiguousarray(values)
         return key
 
-    def _activated(self, kind: str, inputs: list[str], output: int, activation: int | None, **attributes: Any) -> None:
-        """A node and the activation that TFLite has fused into it."""
+    def _node_with_activation(
+        self, kind: str, inputs: list[str], output: int, activation: int | None, **attributes: Any
+    ) -> None:
+        """Add a node and the activation that is fused into it in TFLite."""
         after = _ACTIVATIONS[activation]
         name = self._name(output)
         self._node(kind, inputs, f"{name}.linear" if after else name, **attributes)
@@ -258,7 +260,7 @@ class Converter:
             pads = _same_padding(self._shape(source), self._shape(output), kernel.shape[2:], options)
         name = self._name(output)
         weights = [self._weight(f"{name}.weight", kernel), self._weight(f"{name}.bias", self._constant(inputs[2]))]
-        self._activated(
+        self._node_with_activation(
             "Conv",
             [self._name(source), *weights],
             output,
@@ -270,7 +272,7 @@ class Converter:
         )
 
     def _transposed_convolution(self, operator: Any, inputs: list[int], output: int) -> None:
-        """Kernel 2×2 at stride 2, so that outputs don't overlap and there is no padding to get wrong."""
+        """Convert a transposed convolution with kernel 2×2 and stride 2: outputs do not overlap, no padding."""
         kernel = self._constant(inputs[1])  # (out, height, width, in)
         (_, height, width, _), (_, out_height, out_width, _) = self._shape(inputs[0]), self._shape(output)
         assert kernel.shape[1:3] == (2, 2) and (out_height, out_width) == (2 * height, 2 * width)
@@ -291,12 +293,12 @@ class Converter:
 
     def _pad(self, operator: Any, inputs: list[int], output: int) -> None:
         (_, _), (top, bottom), (left, right), (before, behind) = self._constant(inputs[1]).tolist()
-        if before or behind:  # of the channels
+        if before or behind:  # channels
             pads = self._weight(
                 f"{self._name(output)}.pads", np.array([0, before, top, left, 0, behind, bottom, right], np.int64)
             )
             self._node("Pad", [self._name(inputs[0]), pads], self._name(output), mode="constant")
-        else:  # becomes the padding of the convolutions that follow
+        else:  # merged into the following convolutions
             self._pads[output] = inputs[0], [top, left, bottom, right]
 
     def _pooling(self, kind: str) -> Callable[[Any, list[int], int], None]:
@@ -305,7 +307,7 @@ class Converter:
             kernel = [options.FilterHeight(), options.FilterWidth()]
             pads = _same_padding(self._shape(inputs[0]), self._shape(output), kernel, options)
             assert not any(pads)
-            self._activated(
+            self._node_with_activation(
                 kind,
                 [self._name(inputs[0])],
                 output,
@@ -338,7 +340,7 @@ class Converter:
         self._node("DepthToSpace", [self._name(inputs[0])], self._name(output), blocksize=block, mode="DCR")
 
     def _reshape(self, operator: Any, inputs: list[int], output: int) -> None:
-        """The order of channels-last values is kept: the channels go to the end first."""
+        """Convert a reshape of channels-last values: transpose to channels last first."""
         name = self._name(output)
         self._node("Transpose", [self._name(inputs[0])], f"{name}.nhwc", perm=[0, 2, 3, 1])
         shape = self._weight(f"{name}.shape", np.array(self._shape(output), np.int64))
@@ -346,18 +348,18 @@ class Converter:
 
     def _concatenation(self, operator: Any, inputs: list[int], output: int) -> None:
         options = _options(operator, tflite.ConcatenationOptions)
-        assert len(self._shape(output)) == 3, "only behind a reshape, where the axes are TFLite's own"
+        assert len(self._shape(output)) == 3, "only supported after a reshape, where the axes are those of TFLite"
         self._node("Concat", [self._name(t) for t in inputs], self._name(output), axis=options.Axis())
 
     def _identity(self, operator: Any, inputs: list[int], output: int) -> None:
-        """A slice that takes everything."""
+        """Convert a slice of the whole tensor."""
         assert self._shape(inputs[0]) == self._shape(output)
         self._node("Identity", [self._name(inputs[0])], self._name(output))
 
     def _elementwise(self, kind: str, options: Any = None) -> Callable[[Any, list[int], int], None]:
         def convert(operator: Any, inputs: list[int], output: int) -> None:
             activation = _options(operator, options).FusedActivationFunction() if options else None
-            self._activated(kind, [self._name(t) for t in inputs], output, activation)
+            self._node_with_activation(kind, [self._name(t) for t in inputs], output, activation)
 
         return convert
 
@@ -370,7 +372,7 @@ def _options(operator: Any, kind: Any) -> Any:
 
 
 def _same_padding(source: tuple[int, ...], target: tuple[int, ...], kernel: Iterable[int], options: Any) -> list[int]:
-    """ONNX pads (top, left, bottom, right) of TFLite's SAME or VALID padding: the odd pixel goes to the end."""
+    """Return ONNX pads (top, left, bottom, right) for TFLite's SAME or VALID padding; odd pixels go to the end."""
     if options.Padding() == tflite.Padding.VALID:
         return [0, 0, 0, 0]
     strides = (options.StrideH(), options.StrideW())
@@ -383,17 +385,17 @@ def _same_padding(source: tuple[int, ...], target: tuple[int, ...], kernel: Iter
 
 
 def _densify(values: np.ndarray, sparsity: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """A sparse TFLite constant as a full array.
+    """Convert a sparse TFLite constant to a dense array.
 
-    The dimensions in the order of traversal are either dense (a size) or CSR (where each row's entries begin, and the
-    index of each entry); a block dimension splits one of the array's.
+    Dimensions, in traversal order, are dense (size) or CSR (segments and indices); a block dimension splits a dimension
+    of the array.
     """
     order = [int(n) for n in sparsity.TraversalOrderAsNumpy()]
     blocks = [] if sparsity.BlockMapLength() == 0 else [int(n) for n in sparsity.BlockMapAsNumpy()]
     levels = [sparsity.DimMetadata(k) for k in range(sparsity.DimMetadataLength())]
     block_sizes = {len(shape) + k: levels[order.index(len(shape) + k)].DenseSize() for k in range(len(blocks))}
     dense = np.zeros(shape, values.dtype)
-    entries: list[tuple[tuple[int, ...], int]] = [((), 0)]  # the indices so far, and the place at this level
+    entries: list[tuple[tuple[int, ...], int]] = [((), 0)]  # (indices so far, position at this level)
     for level in levels:
         if level.Format() == tflite.DimensionType.DENSE:
             size = level.DenseSize()

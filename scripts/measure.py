@@ -22,7 +22,7 @@ import numpy as np
 
 from liveportrait_talker import Talker, TalkOptions
 from liveportrait_talker.driving.signal.driver import SignalDriver
-from liveportrait_talker.face.relative import relative_to_source
+from liveportrait_talker.face.mouth_offsets import subtract_source_mouth
 from liveportrait_talker.face.tracked import TrackedSource
 from liveportrait_talker.media import Waveform
 from liveportrait_talker.motion import MouthControls
@@ -55,7 +55,7 @@ class Given:
         frames = voice.frame_count(fps)
         at = np.minimum(np.arange(frames) * 25 / fps, len(self._mouth) - 1)
         mouth = np.stack([np.interp(at, np.arange(len(self._mouth)), c) for c in self._mouth.T], axis=1)
-        return relative_to_source(mouth, source, fps)
+        return subtract_source_mouth(mouth, source, fps)
 
 
 def true_track(clip: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from liveportrait_talker import Talker, TalkOptions
-from liveportrait_talker.face.relative import relative_to_source
+from liveportrait_talker.face.mouth_offsets import subtract_source_mouth
 from liveportrait_talker.media import Waveform
 from liveportrait_talker.motion import MouthControls
 from shared import DATA, meter, needs_shared, portrait
@@ -38,7 +38,7 @@ class Given:
 
     def drive(self, voice: Waveform, source, fps: float) -> MouthControls:
         frames = voice.frame_count(fps)
-        return relative_to_source(self.mouth[np.minimum(np.arange(frames), len(self.mouth) - 1)], source, fps)
+        return subtract_source_mouth(self.mouth[np.minimum(np.arange(frames), len(self.mouth) - 1)], source, fps)
 
 
 def truth(clip: str):

@@ -153,7 +153,7 @@ def test_wrong_lines_are_told_and_stop_no_other(place, capsys):
         7: ({"seed": True}, "seed must be a whole number"),
         8: ({"yaw": [1, "2"]}, "yaw must be a number of degrees"),
         9: ({"source": "grey.png"}, "no face"),
-        10: ({"voice": "noise.wav"}, "noise.wav is not a picture, video or sound"),
+        10: ({"voice": "noise.wav"}, "noise.wav is not a picture, video or audio file"),
         11: ({"out": "same.mp4", "id": 1}, ""),
         12: ({"out": "./sub/../SAME.mp4"}, "out ./sub/../SAME.mp4 is that of line 11 already"),
         13: ({"id": "1"}, "id 1 is that of line 11 already"),

@@ -117,7 +117,7 @@ def test_both_window_lengths(golden, network, voice, close, monkeypatch, rows, e
 
 def test_source_coefficients(chain, network, monkeypatch, close):
     aligned = chain.image(str(chain["image_seed"]), 224, 224)
-    monkeypatch.setattr(module, "recon_picture", lambda image, landmarks: aligned)
+    monkeypatch.setattr(module, "align_face", lambda image, landmarks: aligned)
     close(
         source_coefficients(network("sadtalker_face_3drecon", chain.salt), SOURCE), chain["coeffs70"], of_largest=1e-5
     )

@@ -9,7 +9,7 @@ import pytest
 
 from liveportrait_talker.driving.retargeting import Rest, closure, followed, mouth_controls
 from liveportrait_talker.face.geometry import LANDMARKS
-from liveportrait_talker.face.measurements import face_readings
+from liveportrait_talker.face.measurements import measure_faces
 from liveportrait_talker.face.tracked import TrackedFace, TrackedSource
 from liveportrait_talker.media import Footage
 from liveportrait_talker.motion import MotionTrack
@@ -51,12 +51,12 @@ def source() -> TrackedSource:
 
 def test_controls_are_read_as_they_were_given():
     """The mesh's own mouth basis, measured: each control comes back, and little of the others."""
-    rest = face_readings(TrackedSource(Footage.from_array("a", np.zeros((512, 512, 3), np.uint8)), (mean_face(),)))
+    rest = measure_faces(TrackedSource(Footage.from_array("a", np.zeros((512, 512, 3), np.uint8)), (mean_face(),)))
     for k, size in enumerate((0.12, 0.06, 0.06, 0.04, 0.04)):
         given = np.zeros(5)
         given[k] = size
         picture = Footage.from_array("a", np.zeros((512, 512, 3), np.uint8))
-        seen = face_readings(TrackedSource(picture, (mean_face(given),)))
+        seen = measure_faces(TrackedSource(picture, (mean_face(given),)))
         read = mouth_controls(seen.mouth - rest.mouth)[0]
         assert read[k] == pytest.approx(size, rel=0.35), k
         assert np.abs(np.delete(read, k)).max() < 0.4 * size, k

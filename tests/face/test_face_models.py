@@ -1,4 +1,4 @@
-"""Our runner of the face models, held against what MediaPipe 0.10.21 found (scripts/compare_with_mediapipe.py)."""
+"""The face models, compared with results of MediaPipe 0.10.21 (scripts/compare_with_mediapipe.py)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def shared_file(name: str) -> Path:
 
 
 def largest_difference(theirs: np.ndarray, ours: list[np.ndarray]) -> float:
-    """% of the inter-ocular distance, of each face with the nearest."""
+    """Return the largest difference of each face from the nearest one, in % of the inter-ocular distance."""
     return max((min(100 * np.abs(a - b).max() / interocular(a) for b in ours) for a in theirs), default=0.0)
 
 
@@ -58,7 +58,7 @@ def test_the_bundled_portrait(finder):
 
 @needs_shared
 @pytest.mark.parametrize("name", [n for n in STILLS if n != "portrait.png" and n not in WRONG_IN_MEDIAPIPE])
-def test_a_still_has_the_same_faces(finder, name):
+def test_images_have_the_same_faces(finder, name):
     theirs, ours = MEDIAPIPE[f"still.{name}"], finder.find(open_footage(shared_file(name))[0])
     assert len(ours) == len(theirs)
     assert largest_difference(theirs, ours) <= 0.05
@@ -66,8 +66,8 @@ def test_a_still_has_the_same_faces(finder, name):
 
 @needs_shared
 @pytest.mark.parametrize("name", CLIPS)
-def test_a_face_is_followed_to_the_same_place(finder, name):
-    """Each step starts from MediaPipe's landmarks, as following adds up differences of a rounding step."""
+def test_followed_faces_are_equal(finder, name):
+    """Each step starts from MediaPipe's landmarks, as rounding differences accumulate."""
     theirs = MEDIAPIPE[f"clip.{name}"]
     with open_footage(next(DATA.rglob(f"{name}.mp4"))) as footage:
         assert largest_difference(theirs[:1], finder.find(footage[0])) <= 0.05
@@ -78,7 +78,7 @@ def test_a_face_is_followed_to_the_same_place(finder, name):
 
 
 @needs_shared
-def test_a_face_that_left_is_not_followed(finder):
+def test_absent_face_is_not_followed(finder):
     with open_footage(DATA / "cases" / "cutaway_to_a_landscape.mp4") as footage:
         face = finder.find(footage[0])[0]
         landscape = next(footage[k] for k in range(len(footage)) if not finder.find(footage[k]))
@@ -94,11 +94,11 @@ def test_person_and_background(name):
     np.testing.assert_allclose(person[::16, ::16], MEDIAPIPE[f"mask.{name}"], atol=5e-4)
 
 
-# ------------------------------------------------------------------ turned faces
+# ------------------------------------------------------------------ rotated faces
 
 
-def turned(image: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
-    """The image turned clockwise on a canvas that holds it, and the (2, 3) map of its points."""
+def rotate(image: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the image rotated clockwise on a larger canvas, and the (2, 3) transform of its points."""
     height, width = image.shape[:2]
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     size = np.ceil([abs(width * cos) + abs(height * sin), abs(width * sin) + abs(height * cos)])
@@ -108,10 +108,10 @@ def turned(image: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("degrees", [45, 90, 135, 180, 225, 270, 315])
-def test_a_turned_face_is_found_where_it_is(finder, degrees):
+def test_rotated_face_is_located(finder, degrees):
     image = open_footage(PORTRAIT, max_side=512)[0]
     upright = finder.find(image)[0]
-    canvas, to_canvas = turned(image, degrees)
+    canvas, to_canvas = rotate(image, degrees)
     (found,) = finder.find(canvas)
     expected = upright[:, :2] @ to_canvas[:, :2].T + to_canvas[:, 2]
     assert np.linalg.norm(found[:, :2] - expected, axis=1).mean() < 0.06 * interocular(upright)
@@ -121,7 +121,7 @@ def test_a_turned_face_is_found_where_it_is(finder, degrees):
 @pytest.mark.parametrize(
     "name", ["bright_skin", "dark_skin", "glasses", "tall_painting", "tiny_face", "turned_painting"]
 )
-def test_an_upside_down_face_is_found_where_it_is(finder, name):
+def test_upside_down_face_is_located(finder, name):
     image = open_footage(portrait(name))[0]
     upright = (finder.find(image) or finder.find_small(image))[0]
     canvas = np.ascontiguousarray(np.rot90(image, 2))
@@ -131,8 +131,8 @@ def test_an_upside_down_face_is_found_where_it_is(finder, name):
     assert np.linalg.norm(found[0][:, :2] - expected, axis=1).mean() < 0.05 * interocular(upright)
 
 
-def test_an_upright_face_stays_beside_a_lying_one(finder):
-    """The upright one is blurred, so that it is not sure."""
+def test_upright_and_upside_down_faces_are_both_found(finder):
+    """The upright face is blurred, so that its score is low."""
     image = open_footage(PORTRAIT, max_side=400)[0]
     canvas = np.full((420, 900, 3), 128, np.uint8)
     canvas[10:410, 20:420] = cv2.GaussianBlur(image, (0, 0), 7)
@@ -141,15 +141,15 @@ def test_an_upright_face_stays_beside_a_lying_one(finder):
     assert len(places) == 2 and places[0] < 450 < places[1]
 
 
-def test_extreme_sizes_have_no_face(finder):
+def test_extreme_image_sizes_are_accepted(finder):
     assert finder.find(np.zeros((1, 4000, 3), np.uint8)) == []
     assert finder.find_small(np.zeros((64, 33_000, 3), np.uint8)) == []
 
 
 @needs_shared
-def test_the_case_of_a_mouth_in_the_forehead(finder):
+def test_upside_down_face_has_its_mouth_above_the_eyes(finder):
     (found,) = finder.find(open_footage(DATA / "cases" / "upside_down.jpg")[0])
-    assert found[13, 1] < found[[33, 263], 1].min(), "the mouth is above the eyes"
+    assert found[13, 1] < found[[33, 263], 1].min()
 
 
 # ------------------------------------------------------------------ geometry
@@ -159,14 +159,14 @@ regions = st.builds(Region, coordinates, coordinates, st.floats(1, 2000), st.flo
 
 
 @given(regions, regions)
-def test_overlap_is_a_ratio_and_mutual(one, other):
+def test_overlap_is_symmetric_and_at_most_1(one, other):
     assert one.overlap(one) == pytest.approx(1)
     assert 0 <= one.overlap(other) <= 1
     assert one.overlap(other) == pytest.approx(other.overlap(one))
 
 
 @given(regions, st.tuples(*[st.floats(0, 1)] * 3))
-def test_points_keep_their_distance_from_the_middle(region, point):
+def test_region_to_image_preserves_distances(region, point):
     middle, placed = region.to_image(np.array([[0.5, 0.5, 0], point]))
     assert middle == pytest.approx([region.x, region.y, 0])
     expected = np.linalg.norm(np.array(point) - (0.5, 0.5, 0)) * region.side
@@ -174,27 +174,27 @@ def test_points_keep_their_distance_from_the_middle(region, point):
 
 
 @given(st.integers(1, 3), st.integers(1, 40), st.integers(1, 40), st.data())
-def test_a_detection_is_turned_back_with_its_image(quarter_turns, height, width, data):
+def test_rotate_back_inverts_rot90(quarter_turns, height, width, data):
     x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
     image = np.zeros((height, width))
     image[y, x] = 1
     (row,), (column,) = np.nonzero(np.rot90(image, quarter_turns))
     pixel = np.array([column, row, column + 1, row + 1], float)
     middle = np.array([[column + 0.5, row + 0.5]])
-    back = Detection(1.0, pixel, middle).turned_back(quarter_turns, height, width)
+    back = Detection(1.0, pixel, middle).rotate_back(quarter_turns, height, width)
     assert back.box.tolist() == [x, y, x + 1, y + 1]
     assert back.keypoints.tolist() == [[x + 0.5, y + 0.5]]
 
 
-def test_a_region_lies_along_the_eyes():
+def test_face_region_is_parallel_to_the_eyes():
     region = face_region(np.array([10.0, 20.0]), np.array([30.0, 60.0]), np.array([15.0, 30.0]), np.array([15.0, 50.0]))
     assert (region.x, region.y, region.side, region.angle) == (20, 40, 60, math.pi / 2)
 
 
-# ------------------------------------------------------------------ the models themselves
+# ------------------------------------------------------------------ the model files
 
 
-def test_finding_a_face_says_nothing_on_the_terminal():
+def test_finder_prints_nothing():
     code = (
         "from liveportrait_talker.examples import PORTRAIT\n"
         "from liveportrait_talker.face.finder import FaceFinder\n"
@@ -207,7 +207,7 @@ def test_finding_a_face_says_nothing_on_the_terminal():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_licence_travels_with_the_models():
+def test_licence_of_the_models_is_included():
     folder = ROOT / "src" / "liveportrait_talker" / "face" / "models"
     assert "Apache License" in (folder / "LICENSE").read_text()
     statement = (folder / "README.md").read_text()
@@ -215,8 +215,8 @@ def test_the_licence_travels_with_the_models():
         assert model.name in statement
 
 
-def test_the_conversion_is_reproducible():
-    """Byte for byte, where MediaPipe's wheel (or its folder) is at hand: LPT_MEDIAPIPE names it."""
+def test_conversion_is_reproducible():
+    """Byte for byte; needs MediaPipe's wheel or its folder in LPT_MEDIAPIPE."""
     source = os.environ.get("LPT_MEDIAPIPE")
     if source is None or importlib.util.find_spec("onnx") is None or importlib.util.find_spec("tflite") is None:
         pytest.skip("needs LPT_MEDIAPIPE=the wheel of mediapipe 0.10.21, and pip install -e '.[convert]'")

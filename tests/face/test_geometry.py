@@ -16,24 +16,24 @@ from liveportrait_talker.render.embedded.model import face_model
 ANGLES = st.tuples(st.floats(-30, 30), st.floats(-40, 40), st.floats(-40, 40))
 
 
-def turned(degrees, scale=120.0, shift=(200.0, 300.0, 0.0)):
+def rotated_face(degrees, scale=120.0, shift=(200.0, 300.0, 0.0)):
     points = face_model().mean_face @ rotation_matrix(np.array(degrees)).T
     return points * (1, -1, -1) * scale + shift
 
 
 @given(ANGLES)
-def test_pose_is_read_back(degrees):
-    at_rest = head_pose(turned((0, 0, 0))).rotation
-    pose = head_pose(turned(degrees))
+def test_pose_is_recovered(degrees):
+    at_rest = head_pose(rotated_face((0, 0, 0))).rotation
+    pose = head_pose(rotated_face(degrees))
     assert pose.rotation == pytest.approx(rotation_matrix(np.array(degrees)) @ at_rest, abs=1e-6)
     assert rotation_matrix(pose.rotation_deg) == pytest.approx(pose.rotation, abs=1e-6)
 
 
 @pytest.mark.parametrize(("axis", "moved"), [(0, "up"), (1, "right"), (2, "counter-clockwise")])
-def test_signs_are_the_meters(axis, moved):
+def test_signs_of_angles(axis, moved):
     degrees = np.zeros(3)
     degrees[axis] = 10
-    before, after = turned((0, 0, 0)), turned(degrees)
+    before, after = rotated_face((0, 0, 0)), rotated_face(degrees)
     if moved == "up":
         assert after[4, 1] < before[4, 1]
     elif moved == "right":
@@ -45,7 +45,7 @@ def test_signs_are_the_meters(axis, moved):
 
 @given(ANGLES, st.floats(30, 500))
 def test_the_mouth_does_not_depend_on_pose_or_size(degrees, scale):
-    plain, moved = turned((0, 0, 0)), turned(degrees, scale)
+    plain, moved = rotated_face((0, 0, 0)), rotated_face(degrees, scale)
     assert mouth_aperture(moved) == pytest.approx(mouth_aperture(plain), abs=1e-6)
     assert mouth_width(moved) == pytest.approx(mouth_width(plain), abs=1e-6)
     assert interocular_distance(moved) == pytest.approx(scale, rel=0.02)
@@ -53,6 +53,6 @@ def test_the_mouth_does_not_depend_on_pose_or_size(degrees, scale):
 
 @given(st.floats(-40, 40), st.floats(30, 500))
 def test_eyes_do_not_depend_on_roll_or_size(roll, scale):
-    plain, moved = turned((0, 0, 0)), turned((0, 0, roll), scale)
+    plain, moved = rotated_face((0, 0, 0)), rotated_face((0, 0, roll), scale)
     assert eye_ratios(moved) == pytest.approx(eye_ratios(plain), abs=1e-6)
     assert 0.2 < eye_ratios(plain).min() < 0.45

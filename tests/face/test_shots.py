@@ -1,4 +1,4 @@
-"""Videos with cuts, fades and black frames: nothing crosses a cut, and nothing is drawn where nobody is seen."""
+"""Videos with cuts, fades and black frames."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def canvas(image: np.ndarray, left: int, background: int) -> np.ndarray:
     return frame
 
 
-def test_a_new_face_after_a_cut_is_taken_at_once(image, caplog):
+def test_new_face_after_a_cut_is_tracked_at_once(image, caplog):
     frames = [canvas(image, 0, 30)] * 10 + [canvas(image[:, ::-1], 384, 220)] * 10
     source = track(Footage.from_frames("two.mp4", frames, 25))
     places = [face.landmarks[:, 0].mean() for face in source.faces]
@@ -42,8 +42,8 @@ def test_a_new_face_after_a_cut_is_taken_at_once(image, caplog):
     assert "two.mp4 has 2 shots." in caplog.text
 
 
-def test_each_shot_counts_its_own_faces(image):
-    """The second largest: on the right in the first shot, on the left in the second."""
+def test_face_number_applies_to_each_shot(image):
+    """The second largest face is on the right in the first shot, on the left in the second."""
     small = cv2.resize(image, (236, 236), interpolation=cv2.INTER_AREA)
     left, right = canvas(image, 0, 30), canvas(image, 384, 220)
     left[10:246, 400:636] = small
@@ -54,8 +54,8 @@ def test_each_shot_counts_its_own_faces(image):
 
 
 @needs_shared
-def test_after_a_cut_a_person_is_known_by_looks():
-    """One person alone; then another, larger and where the first was, beside them; the other alone; both again."""
+def test_person_is_recognised_by_appearance_after_a_cut():
+    """Shots: one person; both, the other one larger and in the old position; the other one; both."""
     one, other = (portrait_frame(name) for name in ("aoc", "feifei"))
     small = cv2.resize(one, (220, 220), interpolation=cv2.INTER_AREA)
 
@@ -67,9 +67,9 @@ def test_after_a_cut_a_person_is_known_by_looks():
     frames = [canvas(one, 0, 30)] * 4 + [both(400, 0)] * 4 + [canvas(other, 200, 30)] * 4 + [both(0, 384)] * 4
     source = track(Footage.from_frames("talk.mp4", frames, 25))
     places = [float(face.landmarks[:, 0].mean()) for face in source.faces]
-    assert max(places[:4]) < 256 and min(places[4:8]) > 400, "not who is where the person was, not the largest"
-    assert min(places[8:12]) > 200, "whoever is there, where the person is not"
-    assert max(places[12:]) < 240, "the person who was followed first"
+    assert max(places[:4]) < 256 and min(places[4:8]) > 400, "neither the nearest nor the largest face"
+    assert min(places[8:12]) > 200, "the only face"
+    assert max(places[12:]) < 240, "the first person"
 
 
 def portrait_frame(name: str) -> np.ndarray:
@@ -77,35 +77,35 @@ def portrait_frame(name: str) -> np.ndarray:
         return cv2.resize(footage[0], (256, 256), interpolation=cv2.INTER_AREA)
 
 
-def test_a_shot_without_a_face_stays_as_it_is(image, caplog):
+def test_shot_without_a_face_is_not_changed(image, caplog):
     empty = np.full((256, 640, 3), 120, np.uint8)
     frames = [canvas(image, 100, 30)] * 8 + [empty] * 4 + [canvas(image, 100, 30)] * 8
     source = track(Footage.from_frames("three.mp4", frames, 25))
     assert [source.shows_face(k) for k in range(20)] == [True] * 8 + [False] * 4 + [True] * 8
-    assert "three.mp4 has 3 shots; no face in shot 2, which stays as it is." in caplog.text
+    assert "three.mp4 has 3 shots; no face in shot 2, which is not changed." in caplog.text
 
 
 @needs_shared
-def test_nothing_is_painted_on_a_landscape(tmp_path):
+def test_landscape_is_not_changed(tmp_path):
     path = CASES / "cutaway_to_a_landscape.mp4"
     voice = write_wav(tmp_path / "voice.wav", syllables(3.2))
     with open_footage(path) as footage:
-        drawn = list(Talker().frames(path, voice, TalkOptions(renderer="embedded")))
+        frames = list(Talker().frames(path, voice, TalkOptions(renderer="embedded")))
         for k in range(30, 60):
-            assert np.array_equal(drawn[k], footage[k])
-        assert not np.array_equal(drawn[62], footage[62])
+            assert np.array_equal(frames[k], footage[k])
+        assert not np.array_equal(frames[62], footage[62])
 
 
 @needs_shared
 @pytest.mark.parametrize("name", ["aoc", "feifei", "vox_jamie"])
-def test_a_talk_has_no_cuts(name):
+def test_talking_head_has_no_cuts(name):
     finder = ShotFinder()
     with open_footage(DATA / "talking" / f"{name}.mp4") as footage:
-        assert not any(finder.is_cut(footage[k]) for k in range(min(len(footage), 150)))
+        assert not any(finder.add_frame(footage[k]) for k in range(min(len(footage), 150)))
 
 
-def test_a_fade_from_black_gets_a_mouth_in_its_light(image):
-    """Black at first: the tones are not black afterwards; and in half the light teeth are not white."""
+def test_fade_from_black_has_a_mouth_of_matching_brightness(image):
+    """Black first frames must not give black tones; teeth are not white in dim light."""
     levels = np.concatenate([np.zeros(4), np.linspace(0.1, 1, 10), np.ones(16)])
     frames = [np.rint(image * level).astype(np.uint8) for level in levels]
     footage = Footage.from_frames("fade.mp4", frames, 25)
@@ -113,15 +113,15 @@ def test_a_fade_from_black_gets_a_mouth_in_its_light(image):
     mouth = np.zeros((30, 5), np.float32)
     mouth[:, 0] = 0.15
     motion = dataclasses.replace(MotionTrack.neutral(30), mouth=MouthControls(mouth))
-    drawn = list(EmbeddedRenderer().prepare(source).frames(motion))
-    assert all(face.image.shape[:2] == (1, 1) for face in drawn[:4]), "nothing is drawn on black"
-    bright = [int(face.image.max()) for face in drawn[4:]]
+    rendered = list(EmbeddedRenderer().prepare(source).frames(motion))
+    assert all(face.image.shape[:2] == (1, 1) for face in rendered[:4]), "nothing is drawn on black"
+    bright = [int(face.image.max()) for face in rendered[4:]]
     assert bright[-1] > 100
-    assert bright[0] <= frames[4].max() + 25, "no white dots in the dark"
+    assert bright[0] <= frames[4].max() + 25, "no white teeth in the dark"
 
 
 @needs_shared
-def test_a_picture_without_colour_gets_a_mouth_without(image):
+def test_mouth_of_a_monochrome_image_is_monochrome(image):
     bright = open_footage(portrait("bright_skin"))
     grey = open_footage(CASES / "black_and_white.jpg")
     sepia = np.rint(image.mean(axis=2, keepdims=True) * (1.0, 0.85, 0.65)).astype(np.uint8)
@@ -137,4 +137,4 @@ def test_a_picture_without_colour_gets_a_mouth_without(image):
                 wanted = np.array(expected) / np.array(expected)[1]
                 np.testing.assert_allclose(coded / coded[1], wanted, atol=0.06)
         if expected is None:
-            assert tones.tongue[0] > 1.5 * tones.tongue[1], "in colour it is red"
+            assert tones.tongue[0] > 1.5 * tones.tongue[1], "red in a colour image"

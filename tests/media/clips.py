@@ -1,4 +1,4 @@
-"""Small clips and sounds, made on the spot."""
+"""Small video and audio files, and a comparison of colours."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 
 BITS = 8
 
 
-def number_picture(number: int, size: tuple[int, int] = (96, 64)) -> np.ndarray:
-    """A picture that shows `number` as eight black or white stripes, survives any encoder."""
+def number_image(number: int, size: tuple[int, int] = (96, 64)) -> np.ndarray:
+    """Return an image that encodes `number` as eight black or white stripes, robust to compression."""
     width, height = size
     bits = (number >> np.arange(BITS)) & 1
     row = np.repeat(bits * 200 + 25, -(-width // BITS))[:width]
     return np.broadcast_to(row[None, :, None], (height, width, 3)).astype(np.uint8)
 
 
-def number_in(picture: np.ndarray) -> int:
-    """What `number_picture` wrote."""
-    width = picture.shape[1]
+def number_in(image: np.ndarray) -> int:
+    """Return the number that `number_image` encoded."""
+    width = image.shape[1]
     centres = (np.arange(BITS) + 0.5) * -(-width // BITS)
-    bits = picture[picture.shape[0] // 2, centres.astype(int)].mean(axis=1) > 128
+    bits = image[image.shape[0] // 2, centres.astype(int)].mean(axis=1) > 128
     return int((bits << np.arange(BITS)).sum())
 
 
 def write_clip(
     path: Path,
-    pictures: Iterable[np.ndarray],
+    images: Iterable[np.ndarray],
     *,
     fps: Fraction | int = 25,
     times: Sequence[int] | None = None,
@@ -38,17 +39,17 @@ def write_clip(
     codec: str = "libx264",
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Encode `pictures`; `times` are time stamps in `time_base` for a variable rate."""
+    """Encode `images`; `times` are time stamps in `time_base` for a variable rate."""
     muxing = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
     with av.open(str(path), "w", options=muxing) as container:
         stream = container.add_stream(codec, rate=fps, options=options or {})
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         if time_base is not None:
             stream.codec_context.time_base = time_base
-        for k, picture in enumerate(pictures):
+        for k, image in enumerate(images):
             if not stream.codec_context.is_open:
-                stream.height, stream.width = picture.shape[:2]
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+                stream.height, stream.width = image.shape[:2]
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             frame.time_base = time_base or 1 / Fraction(fps)
             frame.pts = k if times is None else times[k]
             container.mux(stream.encode(frame))
@@ -59,7 +60,7 @@ def write_clip(
 def write_sound(
     path: Path, samples: np.ndarray, sample_rate: int, *, codec: str = "pcm_s16le", layout: str = "mono"
 ) -> Path:
-    """Encode float samples (channels, N) as they are."""
+    """Encode float samples (channels, N)."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=sample_rate, layout=layout)
         format_name = stream.codec_context.format.name if stream.codec_context.format else "s16"
@@ -75,5 +76,11 @@ def write_sound(
 
 
 def tone(seconds: float, sample_rate: int, hertz: float = 440.0, level: float = 0.5) -> np.ndarray:
-    """A sine (N,)."""
+    """Return a sine (N,)."""
     return level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * sample_rate)) / sample_rate)
+
+
+def colour_difference(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the mean CIE76 ΔE of two sRGB images."""
+    lab = [cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for image in (one, other)]
+    return float(np.linalg.norm(lab[0] - lab[1], axis=-1).mean())

@@ -1,4 +1,4 @@
-"""Fixtures of the media room."""
+"""Fixtures of the media tests."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clips import number_picture, write_clip
+from clips import number_image, write_clip
 
 BAD_FILES = Path(__file__).parents[3] / "shared" / "data" / "bad"
 
 
 @pytest.fixture(scope="session")
 def numbered_clip(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Makes a clip whose frame k shows the number k; the same request gives the same file."""
+    """Return a function that writes a clip whose frame k encodes the number k, once per name."""
     folder = tmp_path_factory.mktemp("clips")
-    made: dict[Any, Path] = {}
+    clips: dict[Any, Path] = {}
 
     def make(name: str, count: int = 60, **how: Any) -> Path:
-        if name not in made:
-            made[name] = write_clip(folder / name, (number_picture(k) for k in range(count)), **how)
-        return made[name]
+        if name not in clips:
+            clips[name] = write_clip(folder / name, (number_image(k) for k in range(count)), **how)
+        return clips[name]
 
     return make
 
 
 @pytest.fixture
 def bad_file() -> Callable[[str], Path]:
-    """The path of one of the shared bad files."""
+    """Return a function from the name to the path of a shared bad file."""
 
     def find(name: str) -> Path:
         if not BAD_FILES.is_dir():
-            pytest.skip("the shared development data is not beside this checkout")
+            pytest.skip("the shared development data is missing")
         return BAD_FILES / name
 
     return find

@@ -1,6 +1,6 @@
-"""Writes HEIC pictures as phones do: a grid of HEVC tiles with a colour profile, turned and mirrored by properties.
+"""Write HEIC images as phones do: a grid of HEVC tiles with a colour profile, rotated and mirrored by properties.
 
-Boxes after ISO/IEC 14496-12 and 23008-12.
+Boxes as in ISO/IEC 14496-12 and 23008-12.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ def write_tiled(
     icc: bytes = b"",
     primaries: int = 1,
 ) -> Path:
-    """`image` (H, W, 3) in tiles.
+    """Write `image` (H, W, 3) in tiles.
 
     Args:
         path: the file to write.
-        image: what is stored, before turning and mirroring.
-        tile: px; the last row and column of tiles reach beyond the image.
+        image: as stored, before rotation and mirroring.
+        tile: px; the last row and column of tiles exceed the image.
         quarter_turns: `irot`, counter-clockwise.
-        mirror: `imir`: 0 exchanges top and bottom, 1 left and right.
+        mirror: `imir`; 0 swaps top and bottom, 1 left and right.
         icc: the colour profile.
-        primaries: H.273's number, where there is no profile.
+        primaries: code point of H.273, if there is no profile.
     """
     height, width, _ = image.shape
     rows, columns = -(-height // tile), -(-width // tile)
@@ -91,7 +91,7 @@ def write_tiled(
 
 
 def _encode(image: np.ndarray) -> tuple[list[bytes], bytes]:
-    """Parameter sets, and the slices with their lengths before them."""
+    """Return the parameter sets, and the slices prefixed with their lengths."""
     encoder = av.CodecContext.create("libx265", "w")
     encoder.width, encoder.height, encoder.pix_fmt, encoder.framerate = image.shape[1], image.shape[0], "yuvj444p", 25
     encoder.options = {"x265-params": "log-level=none:info=0:keyint=1:qp=4:range=full:colormatrix=smpte170m"}

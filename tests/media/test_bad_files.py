@@ -1,4 +1,4 @@
-"""What a user meets with every bad file: it works, or one sentence says why not."""
+"""Unusual and damaged files: they can be read, or the error is one clear sentence."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STILLS = {
     "odd_321x241.png": (321, 241),
     "huge_8000x6000.jpg": (2560, 1920),
 }
-VIDEOS = {  # size, frames, frames a second
+VIDEOS = {  # size, frames, fps
     "animated.gif": ((160, 160), 3, 25 / 3),
     "no_audio.mp4": ((320, 320), 75, 25),
     "no_face.mp4": ((320, 240), 50, 25),
@@ -46,20 +46,20 @@ VOICES = {
 }
 NO_FOOTAGE = {
     "empty.png": "is empty",
-    "truncated.png": "is damaged or cut short",
-    "text_renamed.jpg": "is not a picture, video or sound",
+    "truncated.png": "is damaged or incomplete",
+    "text_renamed.jpg": "is not a picture, video or audio file",
     "one_pixel.png": r"is too small \(1×1\)",
-    "truncated_no_index.mp4": "is not a picture, video or sound that can be read, or it is damaged",
-    "audio_only.mp4": "has no picture in it",
-    "u8.wav": "has no picture in it",
+    "truncated_no_index.mp4": "is not a picture, video or audio file that can be read, or it is damaged",
+    "audio_only.mp4": "has no picture",
+    "u8.wav": "has no picture",
 }
 NO_VOICE = {
-    "zero_samples.wav": "without a single sample",
-    "20ms.wav": "holds only 20 ms of sound",
-    "no_audio.mp4": "has no sound",
-    "truncated_no_index.mp4": "is not a picture, video or sound that can be read, or it is damaged",
-    "text_renamed.jpg": "is not a picture, video or sound",
-    "gray.png": "has no sound",
+    "zero_samples.wav": "an audio stream without samples",
+    "20ms.wav": "has only 20 ms of audio",
+    "no_audio.mp4": "has no audio",
+    "truncated_no_index.mp4": "is not a picture, video or audio file that can be read, or it is damaged",
+    "text_renamed.jpg": "is not a picture, video or audio file",
+    "gray.png": "has no audio",
     "empty.png": "is empty",
 }
 WARNED = {
@@ -79,9 +79,9 @@ def test_stills(bad_file: Find, name: str, caplog: pytest.LogCaptureFixture) -> 
 
 
 @pytest.mark.parametrize("name", ["cmyk.jpg", "palette.png", "portrait.webp", "portrait.avif", "portrait.heic"])
-def test_the_same_picture_in_every_format(bad_file: Find, name: str) -> None:
-    wanted = open_footage(bad_file("rgb_16bit.png"))[0].astype(int)
-    assert np.abs(open_footage(bad_file(name))[0] - wanted).mean() < 2
+def test_image_is_the_same_in_every_format(bad_file: Find, name: str) -> None:
+    expected = open_footage(bad_file("rgb_16bit.png"))[0].astype(int)
+    assert np.abs(open_footage(bad_file(name))[0] - expected).mean() < 2
 
 
 @pytest.mark.parametrize("name", VIDEOS)
@@ -96,13 +96,13 @@ def test_videos(bad_file: Find, name: str, caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_rotated_by_metadata_is_upright(bad_file: Find) -> None:
-    with open_footage(bad_file("rotated_by_metadata.mp4")) as turned, open_footage(bad_file("no_audio.mp4")) as plain:
-        woman = plain[0].astype(int)  # the same one, of whom the turned video shows 240 of 320 rows
+    with open_footage(bad_file("rotated_by_metadata.mp4")) as rotated, open_footage(bad_file("no_audio.mp4")) as plain:
+        woman = plain[0].astype(int)  # the rotated video shows 240 of these 320 rows
 
-        def difference(picture: np.ndarray) -> float:
-            return min(float(np.abs(picture - woman[top : top + 240]).mean()) for top in range(81))
+        def difference(image: np.ndarray) -> float:
+            return min(float(np.abs(image - woman[top : top + 240]).mean()) for top in range(81))
 
-        assert difference(turned[0]) < 0.5 * difference(turned[0][::-1, ::-1])
+        assert difference(rotated[0]) < 0.5 * difference(rotated[0][::-1, ::-1])
 
 
 @pytest.mark.parametrize("name", VOICES)
@@ -122,9 +122,9 @@ def test_clear_errors(bad_file: Find, name: str, as_voice: bool, capfd: pytest.C
         (read_waveform if as_voice else open_footage)(bad_file(name))
     text = str(caught.value)
     assert text.startswith(name) and "\n" not in text and not text.endswith(".")
-    assert capfd.readouterr() == ("", "")  # FFmpeg keeps quiet
+    assert capfd.readouterr() == ("", "")  # FFmpeg prints nothing
 
 
-def test_nothing_was_missed(bad_file: Find) -> None:
+def test_all_bad_files_are_tested(bad_file: Find) -> None:
     known = {*STILLS, *VIDEOS, *VOICES, *NO_FOOTAGE, *NO_VOICE}
     assert {path.name for path in bad_file("empty.png").parent.iterdir()} <= known

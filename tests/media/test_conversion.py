@@ -1,4 +1,4 @@
-"""What a viewer shows of a video: colours, orientation, shape, transparency, whole frames."""
+"""Conversion of frames: colours, orientation, aspect ratio, transparency, interlacing."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
+from clips import colour_difference
 
 from liveportrait_talker.examples import PORTRAIT
 from liveportrait_talker.media import open_footage
@@ -20,14 +20,8 @@ CASES = DATA / "cases"
 TO_BT2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
 
 
-def colour_difference(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean CIE76 dE."""
-    lab = [cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for image in (one, other)]
-    return float(np.linalg.norm(lab[0] - lab[1], axis=-1).mean())
-
-
 def hlg(linear: np.ndarray) -> np.ndarray:
-    """Display light, 1 = 203 cd/m², → HLG's signal (BT.2100)."""
+    """Convert display light, 1 = 203 cd/m², to an HLG signal (BT.2100)."""
     display = linear * 203 / 1000
     luma = np.maximum(display @ (0.2627, 0.6780, 0.0593), 1e-9)[..., None]
     scene = np.clip(display * luma ** (1 / 1.2 - 1), 0, 1)
@@ -37,13 +31,13 @@ def hlg(linear: np.ndarray) -> np.ndarray:
 
 
 def pq(linear: np.ndarray) -> np.ndarray:
-    """The same → PQ's signal."""
+    """Convert display light, 1 = 203 cd/m², to a PQ signal (BT.2100)."""
     root = np.clip(linear * 203 / 10_000, 0, 1) ** (2610 / 16384)
     return ((3424 / 4096 + 2413 / 128 * root) / (1 + 2392 / 128 * root)) ** (2523 / 32)
 
 
 def write_wide(path: Path, image: np.ndarray, signal, transfer: int) -> Path:
-    """A 10-bit HEVC video in BT.2020 whose light is that of `image` on a BT.1886 display."""
+    """Write a 10-bit HEVC video in BT.2020 with the display light of `image` on a BT.1886 display."""
     linear = (image / 255.0) ** 2.4 @ TO_BT2020.T
     codes = np.rint(65535 * np.clip(signal(np.clip(linear, 0, 1)), 0, 1)).astype(np.uint16)
     with av.open(str(path), "w") as container:
@@ -61,7 +55,7 @@ def write_wide(path: Path, image: np.ndarray, signal, transfer: int) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("transfer", "signal", "named"),
+    ("transfer", "signal", "description"),
     [
         (18, hlg, "HDR (HLG, BT.2020)"),
         (16, pq, "HDR (PQ, BT.2020)"),
@@ -69,16 +63,16 @@ def write_wide(path: Path, image: np.ndarray, signal, transfer: int) -> Path:
     ],
     ids=["HLG", "PQ", "SDR"],
 )
-def test_wide_colours_are_shown_as_a_viewer_shows_them(tmp_path, caplog, transfer, signal, named):
+def test_hdr_and_wide_gamut_are_converted(tmp_path, caplog, transfer, signal, description):
     image = np.array(open_footage(PORTRAIT, max_side=256)[0])
     got = open_footage(write_wide(tmp_path / "wide.mp4", image, signal, transfer))[1]
     assert colour_difference(got, image) < 3
-    assert f"wide.mp4 is {named} video" in caplog.text
+    assert f"wide.mp4 is {description} video" in caplog.text
 
 
 @needs_shared
-def test_a_phones_hlg_clip():
-    """The clip was made from aoc.mp4; ignoring HLG is 20 to 33 dE off."""
+def test_hlg_clip_of_a_phone():
+    """The clip was made from aoc.mp4; ignoring HLG gives an error of 20 to 33 ΔE."""
     with open_footage(CASES / "iphone_hlg_bt2020.mov") as wide, open_footage(DATA / "talking" / "aoc.mp4") as plain:
         got = wide[10]
         original = min((plain[k] for k in range(60)), key=lambda frame: np.abs(frame.astype(int) - got).mean())
@@ -86,7 +80,7 @@ def test_a_phones_hlg_clip():
 
 
 @needs_shared
-def test_a_display_matrix_that_mirrors(tmp_path):
+def test_mirroring_display_matrix(tmp_path):
     with (
         open_footage(CASES / "front_camera_mirrored_by_matrix.mp4") as footage,
         av.open(str(CASES / "front_camera_mirrored_by_matrix.mp4")) as container,
@@ -96,19 +90,19 @@ def test_a_display_matrix_that_mirrors(tmp_path):
 
 
 MATRICES = {
-    "turned": ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),
-    "turned the other way": ((0, -1, 1, 0), lambda image: np.rot90(image, 1)),
+    "rotated": ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),
+    "rotated the other way": ((0, -1, 1, 0), lambda image: np.rot90(image, 1)),
     "upside down": ((-1, 0, 0, -1), lambda image: np.rot90(image, 2)),
     "mirrored": ((-1, 0, 0, 1), lambda image: image[:, ::-1]),
     "flipped": ((1, 0, 0, -1), lambda image: image[::-1]),
-    "mirrored and turned": ((0, 1, 1, 0), lambda image: image.swapaxes(0, 1)),
-    "mirrored and turned the other way": ((0, -1, -1, 0), lambda image: image.swapaxes(0, 1)[::-1, ::-1]),
+    "mirrored and rotated": ((0, 1, 1, 0), lambda image: image.swapaxes(0, 1)),
+    "mirrored and rotated the other way": ((0, -1, -1, 0), lambda image: image.swapaxes(0, 1)[::-1, ::-1]),
 }
 
 
 @pytest.mark.parametrize("kind", MATRICES)
 def test_every_display_matrix(tmp_path, kind):
-    """Written into the track header of a plain file."""
+    """The matrix is written into the track header of a file without one."""
     image = np.array(open_footage(PORTRAIT, max_side=160)[0][:, :112])
     plain = tmp_path / "plain.mp4"
     with av.open(str(plain), "w") as container:
@@ -125,22 +119,22 @@ def test_every_display_matrix(tmp_path, kind):
     content = plain.read_bytes()
     header = content.index(b"tkhd")
     at = content.index(identity, header)
-    turned = tmp_path / "turned.mp4"
-    turned.write_bytes(content[:at] + matrix + content[at + 36 :])
-    with open_footage(turned) as footage:
-        wanted = expected(image)
-        assert footage.size == (wanted.shape[1], wanted.shape[0])
-        assert np.abs(footage[1].astype(int) - wanted).mean() < 6
+    rotated = tmp_path / "rotated.mp4"
+    rotated.write_bytes(content[:at] + matrix + content[at + 36 :])
+    with open_footage(rotated) as footage:
+        upright = expected(image)
+        assert footage.size == (upright.shape[1], upright.shape[0])
+        assert np.abs(footage[1].astype(int) - upright).mean() < 6
 
 
 @needs_shared
-def test_a_picture_that_changes_its_shape_keeps_its_proportions(caplog):
+def test_changed_aspect_ratio_gets_bars(caplog):
     with open_footage(CASES / "webrtc_rotates.webm") as footage:
         first, last = footage[0], footage[len(footage) - 1]
     assert first.shape == last.shape == (512, 512, 3)
     assert last[:, :100].max() < 20 and last[:, -100:].max() < 20, "bars at the sides"
     assert last[:, 256].mean() > 30
-    assert "bars fill what it leaves free" in caplog.text
+    assert "black bars are added" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -151,7 +145,7 @@ def test_transparent_video_shows_the_backdrop(tmp_path, suffix, codec, format):
     image = np.zeros((128, 128, 4), np.uint8)
     image[32:96, 32:96] = (200, 30, 30, 255)
     image[:, :, :3] = np.maximum(image[:, :, :3], 1)
-    image[:20, :, :3] = (0, 255, 0)  # hidden: its alpha is 0
+    image[:20, :, :3] = (0, 255, 0)  # invisible: alpha is 0
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = 128, 128, format
@@ -168,8 +162,8 @@ def test_transparent_video_shows_the_backdrop(tmp_path, suffix, codec, format):
     assert np.abs(shown[50:80, 50:80] - (200, 30, 30)).mean() < 12
 
 
-def test_interlaced_frames_become_whole(tmp_path):
-    """A bright block that moves 6 px a field: woven fields give combed edges."""
+def test_interlaced_frames_are_deinterlaced(tmp_path):
+    """A bright block moves 6 px per field: without deinterlacing, its edges show combing."""
     path = tmp_path / "fields.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"x264-params": "tff=1:crf=12"})
@@ -185,12 +179,12 @@ def test_interlaced_frames_become_whole(tmp_path):
         assert len(footage) == 10
         shown = footage[4][..., 1].astype(int)
     combing = np.abs(shown[41:87:2] - (shown[40:86:2] + shown[42:88:2]) / 2).mean(axis=0).max()
-    assert combing < 40, "woven fields give 180"
+    assert combing < 40, "180 without deinterlacing"
 
 
 @pytest.mark.parametrize(("suffix", "codec", "format"), [("avi", "huffyuv", "bgra"), ("mov", "qtrle", "argb")])
-def test_an_alpha_channel_that_is_not_used_hides_nothing(tmp_path, caplog, suffix, codec, format):
-    """Screen captures of 32 bits leave it 0."""
+def test_unused_alpha_is_ignored(tmp_path, caplog, suffix, codec, format):
+    """32-bit screen captures have alpha 0."""
     path = tmp_path / f"capture.{suffix}"
     image = np.full((64, 64, 4), (200, 60, 10, 0), np.uint8)
     with av.open(str(path), "w") as container:
@@ -201,4 +195,4 @@ def test_an_alpha_channel_that_is_not_used_hides_nothing(tmp_path, caplog, suffi
         container.mux(stream.encode(None))
     with open_footage(path) as footage:
         assert np.abs(footage[1].astype(int) - (200, 60, 10)).max() < 4
-    assert "its alpha channel is left out" in caplog.text
+    assert "its alpha channel is ignored" in caplog.text

@@ -1,4 +1,4 @@
-"""Phone photos: HEIC in tiles, turned and mirrored by properties, in wide-gamut colours."""
+"""HEIC photos of phones: tiles, rotation and mirroring, wide-gamut colours."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from clips import colour_difference
 from heic import write_tiled
 
 from liveportrait_talker.errors import MediaError
@@ -17,19 +18,13 @@ from shared import DATA, needs_shared, portrait
 
 @pytest.fixture(scope="module")
 def photo() -> np.ndarray:
-    """Of no whole number of tiles, and taller than wide."""
+    """Return an image whose size is not a multiple of the tile size."""
     return np.array(open_footage(PORTRAIT, max_side=300)[0][:, :230])
-
-
-def colour_difference(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean CIE76 dE of two sRGB images."""
-    lab = [cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for image in (one, other)]
-    return float(np.linalg.norm(lab[0] - lab[1], axis=-1).mean())
 
 
 @pytest.mark.parametrize("mirror", [None, 0, 1])
 @pytest.mark.parametrize("quarter_turns", [0, 1, 2, 3])
-def test_tiles_are_put_together_turned_and_mirrored(tmp_path, photo, quarter_turns, mirror):
+def test_tiles_rotation_and_mirroring(tmp_path, photo, quarter_turns, mirror):
     file = write_tiled(tmp_path / "IMG_0001.HEIC", photo, quarter_turns=quarter_turns, mirror=mirror)
     expected = np.rot90(photo, quarter_turns)
     if mirror is not None:
@@ -40,16 +35,16 @@ def test_tiles_are_put_together_turned_and_mirrored(tmp_path, photo, quarter_tur
 
 
 @needs_shared
-def test_the_colour_profile_is_applied():
-    """Display P3: 3.1 dE off on the face when it is ignored."""
+def test_colour_profile_is_applied():
+    """Ignoring Display P3 gives an error of 3.1 ΔE."""
     got = open_footage(DATA / "cases" / "display_p3.heic")[0]
     original = open_footage(portrait("glasses"))[0]
     assert colour_difference(got, cv2.resize(original, got.shape[1::-1], interpolation=cv2.INTER_AREA)) < 1.5
 
 
 @needs_shared
-def test_a_profile_of_tiles_is_applied(tmp_path, photo):
-    """The same numbers mean stronger colours in Display P3."""
+def test_colour_profile_of_tiles_is_applied(tmp_path, photo):
+    """The same values are more saturated in Display P3."""
     from PIL import Image
 
     icc = Image.open(DATA / "cases" / "display_p3.heic").info["icc_profile"]
@@ -59,16 +54,16 @@ def test_a_profile_of_tiles_is_applied(tmp_path, photo):
     assert saturation[1] > 1.03 * saturation[0]
 
 
-def test_a_cut_file_is_refused_in_a_sentence(tmp_path, photo):
+def test_truncated_file_is_rejected(tmp_path, photo):
     file = write_tiled(tmp_path / "whole.heic", photo)
     cut = tmp_path / "cut.heic"
     cut.write_bytes(Path(file).read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(MediaError, match=r"cut\.heic is cut short"):
+    with pytest.raises(MediaError, match=r"cut\.heic is incomplete"):
         open_footage(cut)
 
 
 @pytest.mark.parametrize("trailer", [b"\n", bytes(4), b"SEFT" + bytes(40)])
-def test_a_trailer_is_no_damage(tmp_path, photo, trailer):
+def test_trailer_is_ignored(tmp_path, photo, trailer):
     file = write_tiled(tmp_path / "whole.heic", photo)
     file.write_bytes(file.read_bytes() + trailer)
     assert open_footage(file).size == (230, 300)

@@ -1,4 +1,4 @@
-"""What only shows in a process of its own: signals, a full disk, memory, silence on stderr."""
+"""Tests in a separate process: signals, a full disk, memory, stderr."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from clips import number_in, number_picture, tone, write_sound
+from clips import number_image, number_in, tone, write_sound
 
 import liveportrait_talker
 from liveportrait_talker.media import VideoWriter, open_footage, read_waveform
@@ -45,7 +45,9 @@ print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def start(output: Path, voice: Path, frames: int, *, pause: float = 0.0, limit: int = 0) -> subprocess.Popen[str]:
+def start_writer(
+    output: Path, voice: Path, frames: int, *, pause: float = 0.0, limit: int = 0
+) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", WRITE, str(output), str(voice), str(frames), str(pause), str(limit)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -56,10 +58,10 @@ def voice(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_process_leaves_no_video(tmp_path: Path, voice: Path, sent: signal.Signals) -> None:
+def test_interrupted_process_leaves_no_video(tmp_path: Path, voice: Path, sent: signal.Signals) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
-    process = start(folder / "a.mp4", voice, 100_000, pause=0.01)
+    process = start_writer(folder / "a.mp4", voice, 100_000, pause=0.01)
     assert process.stdout is not None
     while process.stdout.readline().strip() != "30":
         assert process.poll() is None
@@ -70,38 +72,38 @@ def test_a_stopped_process_leaves_no_video(tmp_path: Path, voice: Path, sent: si
     if sent == signal.SIGINT:
         assert (process.returncode, left, errors) == (130, [], "")
         assert "interrupted" in output
-    else:  # nobody can clean up then; but what is left does not pass for a video
+    else:  # the partial file remains, under its hidden name
         assert "a.mp4" not in left
         assert all(name.startswith(".a.") and name.endswith(".part.mp4") for name in left)
 
 
 @pytest.mark.parametrize("limit", [3_000, 100_000, 400_000])
-def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, voice: Path, limit: int) -> None:
+def test_full_disk_is_reported_and_leaves_no_file(tmp_path: Path, voice: Path, limit: int) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
-    process = start(folder / "a.mp4", voice, 50, limit=limit)
+    process = start_writer(folder / "a.mp4", voice, 50, limit=limit)
     output, errors = process.communicate(timeout=30)
     assert f"the disk is full, so {folder / 'a.mp4'} could not be completed; free some space" in output
     assert not list(folder.iterdir())
     assert (process.returncode, errors) == (0, "")
 
 
-def test_memory_is_flat(tmp_path: Path, voice: Path) -> None:
+def test_memory_does_not_grow_with_length(tmp_path: Path, voice: Path) -> None:
     peaks = {}
     for seconds in (5, 60):
         started = time.perf_counter()
-        output, errors = start(tmp_path / f"{seconds}.mp4", voice, 25 * seconds).communicate(timeout=60)
+        output, errors = start_writer(tmp_path / f"{seconds}.mp4", voice, 25 * seconds).communicate(timeout=60)
         assert errors == ""
         peaks[seconds] = int(output.split()[-1]) / 1024
         print(f"{seconds} s: peak {peaks[seconds]:.0f} MB, {time.perf_counter() - started:.1f} s")
     assert peaks[60] < 1.10 * peaks[5]
 
 
-STARTERS = ("system", "popen", "startfile", "exec", "spawn", "posix_spawn", "fork")  # of os, by their first letters
+STARTERS = ("system", "popen", "startfile", "exec", "spawn", "posix_spawn", "fork")  # prefixes of functions of os
 
 
-def test_the_package_starts_no_other_program() -> None:
-    """Defect 50: what is never called through a shell cannot be told what to do by a file's name."""
+def test_package_starts_no_other_program() -> None:
+    """docs/earlier_systems.md, defect 50: no shell, so no injection by file names."""
     files = [*Path(liveportrait_talker.__file__).parent.rglob("*.py"), Path(__file__).parents[2] / "inference.py"]
     assert len(files) > 50
     for file in files:
@@ -115,16 +117,16 @@ def test_the_package_starts_no_other_program() -> None:
                 names = [f"{node.value.id}.{node.attr}"]
             for name in names:
                 first, _, rest = name.partition(".")
-                ours = first == "multiprocessing" and file.name == "worker.py"  # the page's jobs: this Python again
-                assert ours or first not in ("subprocess", "pty", "multiprocessing"), f"{file}: {name}"
+                allowed = first == "multiprocessing" and file.name == "worker.py"  # worker process of the web page
+                assert allowed or first not in ("subprocess", "pty", "multiprocessing"), f"{file}: {name}"
                 assert not (first == "os" and rest.startswith(STARTERS)), f"{file}: {name}"
 
 
 @pytest.mark.parametrize(
     "name", ["a b", "$(touch pwned)", "a;touch pwned;", "'\"`touch pwned`", "-y", "&& touch pwned"]
 )
-def test_any_name_is_only_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Defect 50: spaces, quotes and commands in a path."""
+def test_special_characters_in_file_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """docs/earlier_systems.md, defect 50: spaces, quotes and commands in a path."""
     monkeypatch.chdir(tmp_path)
     folder = Path(name)
     folder.mkdir()
@@ -132,7 +134,7 @@ def test_any_name_is_only_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     out = folder / f"{name}.mp4"
     with VideoWriter(out, size=(96, 64), fps=25, voice=voice, frame_count=12, comment="c", title="t") as video:
         for k in range(12):
-            video.write(number_picture(k))
+            video.write(number_image(k))
     with open_footage(out) as footage:
         assert number_in(footage[11]) == 11
     assert read_waveform(out).duration_seconds == pytest.approx(0.5, abs=0.03)

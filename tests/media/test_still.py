@@ -35,7 +35,7 @@ def read(path: Path, **limits: int) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "WEBP", "JPEG2000", "QOI", "AVIF", "JPEG", "GIF"])
 def test_formats_by_content(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "picture.Mp4"  # the name plays no part
+    path = tmp_path / "picture.Mp4"  # the extension is irrelevant
     how = {"WEBP": {"lossless": True}, "JPEG": {"quality": 98, "subsampling": 0}, "AVIF": {"quality": 98}}
     Image.fromarray(RAMP).save(path, kind, **how.get(kind, {}))
     assert np.abs(read(path) - RAMP).mean() < (6 if kind == "GIF" else 2)
@@ -66,10 +66,10 @@ def test_transparency_shows_the_backdrop(tmp_path: Path) -> None:
     alpha = np.zeros((80, 120), np.uint8)
     alpha[:, 40:80], alpha[:, 80:] = 128, 255
     hidden = RAMP.copy()
-    hidden[:, :40] = (255, 0, 255)  # what lies under full transparency must not show
+    hidden[:, :40] = (255, 0, 255)  # must be invisible
     Image.fromarray(np.dstack([hidden, alpha])).save(tmp_path / "a.png")
-    wanted = RAMP + (np.array(BACKDROP) - RAMP) * (1 - alpha[..., None] / 255)
-    assert np.abs(read(tmp_path / "a.png") - wanted).max() <= 1
+    expected = RAMP + (np.array(BACKDROP) - RAMP) * (1 - alpha[..., None] / 255)
+    assert np.abs(read(tmp_path / "a.png") - expected).max() <= 1
     small = read(tmp_path / "a.png", max_side=64)
     assert np.abs(small[:, :18] - BACKDROP).max() <= 1
 
@@ -105,7 +105,7 @@ def test_deep_grey_is_scaled(tmp_path: Path, values: np.ndarray, kind: str) -> N
     assert np.abs(read(tmp_path / "a") - GREY[..., None]).max() <= 1
 
 
-def test_deep_grey_is_turned_upright(tmp_path: Path) -> None:
+def test_deep_grey_is_rotated_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(GREY.astype(np.uint16) * 257).save(tmp_path / "a.png", exif=exif)
@@ -121,14 +121,14 @@ def test_colour_profile(tmp_path: Path) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     Image.fromarray(RAMP).save(tmp_path / "same.png", icc_profile=profile)
     assert np.abs(read(tmp_path / "same.png") - RAMP).max() <= 1
-    Image.fromarray(GREY).save(tmp_path / "other.png", icc_profile=profile)  # an RGB profile on a grey picture
+    Image.fromarray(GREY).save(tmp_path / "other.png", icc_profile=profile)  # an RGB profile in a grey image
     assert np.abs(read(tmp_path / "other.png") - GREY[..., None]).max() <= 1
     Image.fromarray(RAMP).save(tmp_path / "broken.png", icc_profile=b"nonsense")
     assert np.abs(read(tmp_path / "broken.png") - RAMP).max() <= 1
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_scaled_down_with_a_word(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_scaling_down_is_logged(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     Image.fromarray(RAMP.repeat(20, 0).repeat(20, 1)).save(tmp_path / "big", kind)
     small = read(tmp_path / "big", max_side=300)
     assert small.shape == (200, 300, 3)
@@ -138,15 +138,15 @@ def test_scaled_down_with_a_word(tmp_path: Path, kind: str, caplog: pytest.LogCa
     assert open_footage(tmp_path / "big", max_side=None).size == (2400, 1600)
 
 
-def test_bomb_is_refused_before_decoding(tmp_path: Path) -> None:
+def test_decompression_bomb_is_rejected_before_decoding(tmp_path: Path) -> None:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    for side, what in ((12_000, "12000×12000"), (60_000, "more than 178 million")):
+    for side, size in ((12_000, "12000×12000"), (60_000, "more than 178 million")):
         header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
         path = tmp_path / "bomb.png"
         path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
-        with pytest.raises(MediaError, match=f"bomb.png has too many pixels .{what}, the limit is 120 million"):
+        with pytest.raises(MediaError, match=f"bomb.png has too many pixels .{size}, the limit is 120 million"):
             open_footage(path)
 
 
@@ -154,8 +154,8 @@ def test_damaged_and_wrong_files(tmp_path: Path) -> None:
     whole = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)).save(whole, "JPEG")
     cases = {
-        "cut.jpg": (whole.getvalue()[:9000], "cut.jpg is damaged or cut short"),
-        "text.png": (b"hello\n" * 50, "text.png is not a picture, video or sound"),
+        "cut.jpg": (whole.getvalue()[:9000], "cut.jpg is damaged or incomplete"),
+        "text.png": (b"hello\n" * 50, "text.png is not a picture, video or audio file"),
         "empty.jpg": (b"", r"empty.jpg is empty \(0 bytes\)"),
     }
     for name, (content, message) in cases.items():
@@ -173,40 +173,40 @@ def test_damaged_and_wrong_files(tmp_path: Path) -> None:
         open_footage(tmp_path / "thin.png")
 
 
-# ------------------------------------------------------------------ what phones, editors and pages make of files
+# ------------------------------------------------------------------ unusual files of phones, editors and websites
 
 
 def noise(side: int = 200) -> Image.Image:
-    """A picture with something in each of its rows."""
+    """Return an image of noise."""
     return Image.fromarray(np.random.default_rng(3).integers(0, 256, (side, side, 3), dtype=np.uint8))
 
 
 @pytest.mark.parametrize("progressive", [False, True])
-def test_a_jpeg_without_its_last_marker_is_read(tmp_path, caplog, progressive):
+def test_jpeg_without_end_marker_is_read(tmp_path, caplog, progressive):
     noise().save(tmp_path / "whole.jpg", progressive=progressive)
     content = (tmp_path / "whole.jpg").read_bytes()
     (tmp_path / "short.jpg").write_bytes(content[:-2])
     assert np.array_equal(read(tmp_path / "short.jpg"), read(tmp_path / "whole.jpg"))
-    assert "short.jpg lacks its last bytes; all rows of the picture are there" in caplog.text
+    assert "short.jpg lacks its last bytes, but no rows of the picture" in caplog.text
 
 
 @pytest.mark.parametrize("missing", [1000, 5000])
-def test_a_jpeg_without_its_last_rows_is_refused(tmp_path, missing):
+def test_jpeg_without_last_rows_is_rejected(tmp_path, missing):
     noise().save(tmp_path / "whole.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:-missing])
-    with pytest.raises(MediaError, match=r"cut\.jpg is damaged or cut short"):
+    with pytest.raises(MediaError, match=r"cut\.jpg is damaged or incomplete"):
         read(tmp_path / "cut.jpg")
 
 
 @pytest.mark.parametrize("megabytes", [1.3, 30])
-def test_large_texts_in_a_png_are_no_damage(tmp_path, megabytes):
+def test_png_with_large_text_is_read(tmp_path, megabytes):
     notes = PngInfo()
     notes.add_text("workflow", "x" * int(megabytes * 1e6), zip=True)
     noise().save(tmp_path / "noted.png", pnginfo=notes)
     assert np.array_equal(read(tmp_path / "noted.png"), np.asarray(noise()))
 
 
-def test_a_large_colour_profile_is_read(tmp_path):
+def test_large_colour_profile_is_read(tmp_path):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     padded = len(profile) + 1_400_000
     large = padded.to_bytes(4, "big") + profile[4:] + bytes(1_400_000)
@@ -214,14 +214,14 @@ def test_a_large_colour_profile_is_read(tmp_path):
     assert np.abs(read(tmp_path / "profiled.png").astype(int) - np.asarray(noise())).max() <= 2
 
 
-def test_a_jpeg_of_too_many_pixels_is_decoded_smaller(tmp_path):
+def test_huge_jpeg_is_decoded_at_reduced_size(tmp_path):
     Image.effect_mandelbrot((4000, 3000), (-2, -1.5, 1, 1.5), 30).convert("RGB").save(tmp_path / "large.jpg")
     limits = Limits(max_side=640, max_pixels=4_000_000, max_seconds=60)
     assert read_still(tmp_path / "large.jpg", limits).shape == (480, 640, 3)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "webp"])
-def test_an_animation_is_a_video(tmp_path, suffix):
+def test_animation_is_a_video(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     frames = [Image.new("RGB", (80, 80), (level, level, level)) for level in (40, 90, 140, 190)]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=[80, 80, 160, 80])
@@ -231,28 +231,28 @@ def test_an_animation_is_a_video(tmp_path, suffix):
     assert shown == pytest.approx([40, 90, 140, 140, 190], abs=2)
 
 
-def test_a_progressive_jpeg_that_ends_between_two_scans_is_refused(tmp_path):
-    """Each of its rows is there, without colours or details."""
+def test_progressive_jpeg_truncated_between_scans_is_rejected(tmp_path):
+    """All rows are present, but without colours or details."""
     noise().save(tmp_path / "whole.jpg", progressive=True)
     content = (tmp_path / "whole.jpg").read_bytes()
     scans = [k for k in range(len(content) - 1) if content[k : k + 2] == b"\xff\xda"]
     assert len(scans) > 4
     for number, scan in enumerate(scans[1:]):
         cut = tmp_path / f"cut{number}.jpg"
-        tables = content.rfind(b"\xff\xc4", 0, scan)  # a scan's tables stand before it
+        tables = content.rfind(b"\xff\xc4", 0, scan)  # the tables of a scan precede it
         cut.write_bytes(content[: tables if tables > scans[number] else scan])
-        with pytest.raises(MediaError, match="damaged or cut short"):
+        with pytest.raises(MediaError, match="damaged or incomplete"):
             read(cut)
 
 
-def test_pictures_of_an_animation_that_state_no_time_are_shown_as_browsers_do(tmp_path):
+def test_default_duration_of_animation_frames(tmp_path):
     frames = [Image.new("RGB", (80, 80), (level, level, level)) for level in range(40, 240, 20)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=0)
     with open_footage(tmp_path / "a.gif") as footage:
         assert (len(footage), footage.fps) == (10, pytest.approx(10))
 
 
-def test_a_cut_animation_gives_what_can_be_read(tmp_path, caplog):
+def test_truncated_animation_is_read_as_far_as_possible(tmp_path, caplog):
     frames = [noise().rotate(90 * k) for k in range(4)]
     frames[0].save(tmp_path / "whole.gif", save_all=True, append_images=frames[1:], duration=100)
     content = (tmp_path / "whole.gif").read_bytes()
@@ -262,7 +262,7 @@ def test_a_cut_animation_gives_what_can_be_read(tmp_path, caplog):
     assert "cut.gif is damaged; the " in caplog.text
 
 
-def test_what_is_no_animation_is_read_as_a_still(tmp_path):
+def test_png_that_is_no_animation_is_a_still(tmp_path):
     notes = PngInfo()
     notes.add_text("workflow", "x" * 30_000_000, zip=True)
     noise().save(tmp_path / "noted.png", pnginfo=notes)
@@ -276,7 +276,7 @@ P3_TO_SRGB = np.array([[1.2249, -0.2247, 0.0], [-0.0420, 1.0419, 0.0], [-0.0197,
 
 
 def p3_patches() -> tuple[np.ndarray, np.ndarray]:
-    """Colours as Display P3 stores them, inside sRGB, and what sRGB has for them: (128, 128, 3) uint8 each."""
+    """Return the same colours in Display P3 and in sRGB: (128, 128, 3) uint8 each."""
     rng = np.random.default_rng(3)
     srgb = np.repeat(np.repeat(rng.integers(60, 200, (4, 4, 3)), 32, 0), 32, 1).astype(np.uint8)
     coded = srgb / 255
@@ -287,7 +287,7 @@ def p3_patches() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("suffix", ["heic", "avif", "png"])
-def test_colours_stated_by_numbers_are_converted(tmp_path, caplog, suffix):
+def test_cicp_colours_are_converted(tmp_path, caplog, suffix):
     stored, shown = p3_patches()
     path = tmp_path / f"p3.{suffix}"
     if suffix == "heic":

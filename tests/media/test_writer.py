@@ -10,12 +10,12 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from clips import number_in, number_picture, tone, write_sound
+from clips import number_image, number_in, tone, write_sound
 
 from liveportrait_talker.errors import MediaError
 from liveportrait_talker.media import VideoWriter, check_output, open_footage, read_waveform
 
-BEEPS = (0.4, 1.52, 2.0, 3.6)  # seconds, on frame boundaries at 25 fps
+BEEPS = (0.4, 1.52, 2.0, 3.6)  # seconds; on frame boundaries at 25 fps
 BEEP_SECONDS = 0.08
 
 
@@ -27,7 +27,7 @@ def writer(path: Path, **how: Any) -> VideoWriter:
 def write_numbers(path: Path, **how: Any) -> Path:
     with writer(path, **how) as video:
         for k in range(how.get("frame_count", 10)):
-            video.write(number_picture(k, how.get("size", (96, 64))))
+            video.write(number_image(k, how.get("size", (96, 64))))
     return path
 
 
@@ -41,13 +41,13 @@ def beeping(seconds: float, sample_rate: int, channels: int) -> np.ndarray:
 
 
 def onsets(values: np.ndarray, times: np.ndarray, threshold: float) -> np.ndarray:
-    """Times at which `values` rise above `threshold` after at least 0.2 s below it."""
+    """Return the times at which `values` exceed `threshold` after at least 0.2 s below it."""
     loud = times[values > threshold]
     return loud[np.diff(loud, prepend=-1) > 0.2]
 
 
 def flashes_and_beeps(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """As a player shows them: by the time stamps of the file."""
+    """Return the times of flashes and beeps, by the time stamps of the file."""
     with av.open(str(path)) as file:
         shown = [(frame.to_ndarray(format="gray").mean(), frame.time) for frame in file.decode(video=0)]
     with av.open(str(path)) as file:
@@ -88,32 +88,32 @@ def test_flash_and_beep(tmp_path: Path, name: str, sample_rate: int, channels: i
     np.testing.assert_allclose(beeps, BEEPS, atol=0.010)
     print(f"{name} {sample_rate}: beep − flash {1000 * np.abs(beeps - BEEPS).max():.1f} ms")
     with av.open(str(path)) as file:
-        sound, picture = file.streams.audio[0], file.streams.video[0]
-        assert sound.time_base is not None and picture.time_base is not None
-        assert float(sound.duration * sound.time_base) == pytest.approx(waveform.duration_seconds, abs=0.002)
-        assert abs(float(picture.duration * picture.time_base) - waveform.duration_seconds) <= 0.5 / fps + 0.001
-        assert sound.codec_context.sample_rate == {96_000: 48_000, 37_800: 44_100}.get(sample_rate, sample_rate)
-        assert sound.codec_context.layout.nb_channels == channels
-        assert picture.average_rate == Fraction(fps).limit_denominator(1001)
+        audio, video = file.streams.audio[0], file.streams.video[0]
+        assert audio.time_base is not None and video.time_base is not None
+        assert float(audio.duration * audio.time_base) == pytest.approx(waveform.duration_seconds, abs=0.002)
+        assert abs(float(video.duration * video.time_base) - waveform.duration_seconds) <= 0.5 / fps + 0.001
+        assert audio.codec_context.sample_rate == {96_000: 48_000, 37_800: 44_100}.get(sample_rate, sample_rate)
+        assert audio.codec_context.layout.nb_channels == channels
+        assert video.average_rate == Fraction(fps).limit_denominator(1001)
 
 
-def test_frames_arrive_in_order_and_complete(tmp_path: Path) -> None:
+def test_all_frames_are_written_in_order(tmp_path: Path) -> None:
     with open_footage(write_numbers(tmp_path / "a.mp4", frame_count=100)) as footage:
         assert (footage.fps, footage.size) == (25, (96, 64))
         assert [number_in(footage[k]) for k in range(len(footage))] == list(range(100))
 
 
-def test_colours_survive(tmp_path: Path) -> None:
+def test_colours_are_preserved(tmp_path: Path) -> None:
     patches = np.random.default_rng(0).integers(0, 256, (8, 12, 3)).astype(np.uint8)
     patches[0, :4] = [[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 0, 255]]
-    picture = patches.repeat(32, 0).repeat(32, 1)
+    image = patches.repeat(32, 0).repeat(32, 1)
     path = tmp_path / "a.mp4"
     with writer(path, size=(384, 256), frame_count=3, crf=1) as video:
         for _ in range(3):
-            video.write(picture)
+            video.write(image)
     with open_footage(path) as footage:
         error = np.abs(footage[1][16::32, 16::32].astype(int) - patches)
-    assert error.max() <= 3  # 8-bit YUV cannot do better than 2
+    assert error.max() <= 3  # at best 2 with 8-bit YUV
     assert error.mean() < 0.8
     with av.open(str(path)) as file:
         context = file.streams.video[0].codec_context
@@ -122,7 +122,9 @@ def test_colours_survive(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(97, 64), (96, 65), (97, 65)])
-def test_odd_sizes_grow_by_one_pixel(tmp_path: Path, width: int, height: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_odd_sizes_are_extended_by_one_pixel(
+    tmp_path: Path, width: int, height: int, caplog: pytest.LogCaptureFixture
+) -> None:
     ramp = np.broadcast_to(np.linspace(0, 255, width).astype(np.uint8)[None, :, None], (height, width, 3))
     path = tmp_path / "odd.mp4"
     with writer(path, size=(width, height), frame_count=2, crf=1) as video:
@@ -131,10 +133,10 @@ def test_odd_sizes_grow_by_one_pixel(tmp_path: Path, width: int, height: int, ca
     with open_footage(path) as footage:
         assert footage.size == (width + width % 2, height + height % 2)
         assert np.abs(footage[1][:height, :width].astype(int) - ramp).max() <= 4
-    assert caplog.text.count("one pixel more than the picture") == 1
+    assert caplog.text.count("extended by one pixel") == 1
 
 
-def test_the_file_introduces_itself_and_can_be_streamed(tmp_path: Path) -> None:
+def test_metadata_and_streaming(tmp_path: Path) -> None:
     path = write_numbers(tmp_path / "a.mp4", comment="AI-generated with X 1.0", title="voice on portrait")
     with av.open(str(path)) as file:
         assert file.metadata["comment"] == file.metadata["synopsis"] == "AI-generated with X 1.0"
@@ -151,76 +153,76 @@ def _umask() -> int:
     return mask
 
 
-def test_anamorphic_pixels_are_passed_on(tmp_path: Path) -> None:
+def test_pixel_aspect_is_written(tmp_path: Path) -> None:
     path = write_numbers(tmp_path / "a.mp4", pixel_aspect=Fraction(4, 3))
     with open_footage(path) as footage:
         assert footage.pixel_aspect == Fraction(4, 3)
 
 
-def test_sound_ends_with_a_shorter_picture(tmp_path: Path) -> None:
+def test_audio_ends_with_a_shorter_video(tmp_path: Path) -> None:
     voice = write_sound(tmp_path / "a.wav", tone(4.0, 16_000)[None], 16_000)
     path = write_numbers(tmp_path / "a.mp4", voice=voice, frame_count=25)
     assert read_waveform(path).duration_seconds == pytest.approx(1.02, abs=0.001)
 
 
-def test_surround_and_broken_samples(tmp_path: Path) -> None:
+def test_surround_audio_with_nan(tmp_path: Path) -> None:
     sound = np.stack([tone(1.0, 48_000)] * 6)
     sound[:, 1000:1100] = np.nan
     voice = write_sound(tmp_path / "a.wav", sound, 48_000, codec="pcm_f32le", layout="5.1")
     path = write_numbers(tmp_path / "a.mp4", voice=voice, frame_count=25)
     with av.open(str(path)) as file:
         assert file.streams.audio[0].codec_context.layout.nb_channels == 2
-    heard = read_waveform(path).samples
-    assert np.isfinite(heard).all()
-    assert np.abs(heard[2000:]).max() == pytest.approx(0.5, abs=0.05)
+    samples = read_waveform(path).samples
+    assert np.isfinite(samples).all()
+    assert np.abs(samples[2000:]).max() == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, GeneratorExit])
-def test_nothing_is_left_after_an_exception(tmp_path: Path, error: type[BaseException]) -> None:
+def test_exception_leaves_no_file(tmp_path: Path, error: type[BaseException]) -> None:
     with pytest.raises(error), writer(tmp_path / "a.mp4") as video:
-        video.write(number_picture(0))
+        video.write(number_image(0))
         raise error
     assert not list(tmp_path.iterdir())
 
 
-def test_an_old_file_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:
+def test_existing_file_is_kept_until_the_new_one_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"old")
     with pytest.raises(MediaError, match=r"a.mp4 exists already; use --overwrite"):
         writer(path)
     with pytest.raises(RuntimeError), writer(path, overwrite=True) as video:
-        video.write(number_picture(0))
+        video.write(number_image(0))
         raise RuntimeError
     assert path.read_bytes() == b"old"
     write_numbers(path, overwrite=True)
     assert len(path.read_bytes()) > 1000
 
 
-def test_callers_mistakes(tmp_path: Path) -> None:
+def test_wrong_frames_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="9 of 10 frames"), writer(tmp_path / "a.mp4") as video:
         for k in range(9):
-            video.write(number_picture(k))
+            video.write(number_image(k))
     with (
         pytest.raises(ValueError, match="all 1 frames are written"),
         writer(tmp_path / "a.mp4", frame_count=1) as video,
     ):
-        video.write(number_picture(0))
-        video.write(number_picture(1))
+        video.write(number_image(0))
+        video.write(number_image(1))
     with pytest.raises(ValueError, match=r"must be \(64, 96, 3\) uint8"), writer(tmp_path / "a.mp4") as video:
         video.write(np.zeros((64, 64, 3), np.uint8))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_voice_that_cannot_be_read(tmp_path: Path) -> None:
+def test_unreadable_voice_is_reported(tmp_path: Path) -> None:
     (tmp_path / "voice.wav").write_bytes(b"nonsense" * 100)
     with pytest.raises(MediaError, match=r"voice.wav is not"), writer(tmp_path / "a.mp4", voice=tmp_path / "voice.wav"):
         pass
     assert [entry.name for entry in tmp_path.iterdir()] == ["voice.wav"]
 
 
-def test_the_voice_is_not_overwritten(tmp_path: Path) -> None:
+def test_voice_is_not_overwritten(tmp_path: Path) -> None:
     path = write_numbers(tmp_path / "a.mp4")
-    with pytest.raises(MediaError, match="is the voice itself"):
+    with pytest.raises(MediaError, match="is the voice and would be overwritten"):
         writer(path, voice=path, overwrite=True)
 
 
@@ -233,7 +235,7 @@ def test_check_output(tmp_path: Path) -> None:
         (tmp_path / "a.avi", r"a.avi must end in .mp4"),
         (tmp_path / "none" / "a.mp4", "none for a.mp4 does not exist; create it first"),
         (tmp_path / "file" / "a.mp4", "file is not a folder|cannot be written"),
-        (tmp_path / "pipe.mp4", "is not an ordinary file"),
+        (tmp_path / "pipe.mp4", "is not a regular file"),
         (tmp_path / ("x" * 300 + ".mp4"), "File name too long"),
     ):
         with pytest.raises(MediaError, match=message):
@@ -245,19 +247,19 @@ def test_check_output(tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
 
 
-def test_a_file_of_that_name_that_came_meanwhile_is_kept(tmp_path: Path) -> None:
-    """Defect 52: two runs side by side."""
+def test_file_created_meanwhile_is_kept(tmp_path: Path) -> None:
+    """docs/earlier_systems.md, defect 52: two concurrent runs."""
     path = tmp_path / "a.mp4"
-    with pytest.raises(MediaError, match="come into being meanwhile"), writer(path, frame_count=1) as video:
-        video.write(number_picture(0))
+    with pytest.raises(MediaError, match="was created meanwhile"), writer(path, frame_count=1) as video:
+        video.write(number_image(0))
         path.write_bytes(b"another run's")
     assert path.read_bytes() == b"another run's"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.mp4"]
 
 
 @pytest.mark.parametrize(("width", "height"), [(97, 64), (96, 65), (97, 65)])
-def test_an_odd_size_is_not_resized(tmp_path: Path, width: int, height: int) -> None:
-    """Defect 48: every pixel is still its own, where a picture that was resized by one is blurred."""
+def test_odd_sizes_are_not_resampled(tmp_path: Path, width: int, height: int) -> None:
+    """docs/earlier_systems.md, defect 48: resampling by one pixel would blur the image."""
     grain = np.random.default_rng(0).integers(60, 190, (height, width, 1)).astype(np.uint8).repeat(3, axis=2)
     with writer(tmp_path / "a.mp4", size=(width, height), frame_count=2, crf=1) as video:
         video.write(grain)
@@ -266,17 +268,17 @@ def test_an_odd_size_is_not_resized(tmp_path: Path, width: int, height: int) -> 
         assert np.abs(footage[1][:height, :width].astype(int) - grain).max() <= 8
 
 
-def test_stopping_needs_no_wake_up_call(tmp_path: Path) -> None:
-    """Ctrl-C inside `Queue.put` can lose the notification of everything that is put later: seen once, as a hang."""
+def test_stopping_does_not_depend_on_queue_notifications(tmp_path: Path) -> None:
+    """Ctrl-C inside `Queue.put` can lose the notification of later items, which once caused a hang."""
 
-    def stopped() -> None:
+    def interrupt() -> None:
         with pytest.raises(KeyboardInterrupt), writer(tmp_path / "o.mp4") as video:
-            video.write(number_picture(0, (96, 64)))
-            time.sleep(0.3)  # the encoder waits for more
+            video.write(number_image(0, (96, 64)))
+            time.sleep(0.3)  # the encoder is waiting
             video._queue.not_empty.notify = lambda n=1: None  # type: ignore[method-assign]
             raise KeyboardInterrupt
 
-    thread = threading.Thread(target=stopped, daemon=True)
+    thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
     thread.join(5)
     assert not thread.is_alive()

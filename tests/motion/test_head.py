@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liveportrait_talker.audio.loudness import speaking
+from liveportrait_talker.audio.loudness import detect_speech
 from liveportrait_talker.motion import natural_head_pose
 
 PITCH, YAW, ROLL = range(3)
@@ -29,7 +29,7 @@ def voice(seconds: float, fps: float, seed: int) -> tuple[np.ndarray, np.ndarray
         at += rng.uniform(0.3, 1.0)
     loudness += rng.normal(0, 0.5, frames)
     loudness = np.maximum(loudness, loudness.max() - 60)
-    return loudness, speaking(loudness, fps)
+    return loudness, detect_speech(loudness, fps)
 
 
 def pose_of(seconds: float, seed: int, fps: float = 25.0, **options: float) -> np.ndarray:

@@ -29,7 +29,7 @@ AS_ORIGINAL = TalkOptions(
     head_style="classic",
     blink=True,
     gaze="still",
-    no_normalize_lip=True,
+    normalize_lip=False,
     precision="fp32",
     batch_size=2,
     fps=25.0,
@@ -63,7 +63,6 @@ class Recorder:
             frames=20,
             fps=25,
             size=(64, 64),
-            video_seconds=0.8,
             elapsed_seconds=1.0,
             seed=0,
             options=options,
@@ -160,7 +159,7 @@ def test_a_video_keeps_its_head_motion_and_blinks(talker, workdir):
         ),
         (["--pupil_x", "7.5", "--pupil_y", "-3"], "face.png", {"pupil_x": 7.5, "pupil_y": -3.0}),
         (["--pupil_x=-1e1"], "face.png", {"pupil_x": -10.0}),
-        (["--no_crop"], "face.png", {"no_crop": True}),
+        (["--no_crop"], "face.png", {"crop_to_face": False}),
     ],
 )
 def test_flags(words, source, expected, talker, workdir):

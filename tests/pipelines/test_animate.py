@@ -12,7 +12,7 @@ from PIL import Image
 from liveportrait_talker.cli.main import main
 from liveportrait_talker.errors import MediaError, OptionError
 from liveportrait_talker.examples import PORTRAIT
-from liveportrait_talker.face.measurements import face_readings
+from liveportrait_talker.face.measurements import measure_faces
 from liveportrait_talker.face.tracker import track
 from liveportrait_talker.media import Footage, open_footage
 from liveportrait_talker.motion.template import Template, load_template, save_template
@@ -30,7 +30,7 @@ def correlation(a, b) -> float:
 
 
 def read_back(frames) -> dict[str, np.ndarray]:
-    seen = face_readings(track(Footage.from_frames("made", frames, 25.0)))
+    seen = measure_faces(track(Footage.from_frames("made", frames, 25.0)))
     pitch, yaw, _ = seen.rotation_deg.T
     return {"pitch": pitch, "yaw": yaw, "aperture": seen.mouth[:, 0], "eyes": seen.eye_ratios.mean(axis=1)}
 
@@ -38,7 +38,7 @@ def read_back(frames) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def driven(driver) -> dict[str, np.ndarray]:
     with open_footage(driver) as footage:
-        seen = face_readings(track(footage))
+        seen = measure_faces(track(footage))
     pitch, yaw, _ = seen.rotation_deg.T
     return {"pitch": pitch, "yaw": yaw, "aperture": seen.mouth[:, 0], "eyes": seen.eye_ratios.mean(axis=1)}
 
@@ -164,7 +164,7 @@ def test_stopping_leaves_nothing_behind(driver, tmp_path):
 
 def test_a_template_for_the_other_renderer_is_refused(tmp_path, capsys, driver):
     with open_footage(driver) as footage:
-        landmarks = face_readings(track(footage.first(3)))
+        landmarks = measure_faces(track(footage.first(3)))
     kept = tmp_path / "landmarks.npz"
     save_template(Template(None, landmarks), kept)
     opened = open_driving(kept, max_pixels=10**8, max_seconds=60)

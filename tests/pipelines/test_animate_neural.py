@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 
 from liveportrait_talker.cli.main import main
 from liveportrait_talker.examples import PORTRAIT
-from liveportrait_talker.face.measurements import face_readings
+from liveportrait_talker.face.measurements import measure_faces
 from liveportrait_talker.face.tracker import track
 from liveportrait_talker.media import open_footage
 from liveportrait_talker.motion.template import MotionTemplate, Template, load_template, save_template
@@ -115,7 +115,7 @@ def test_a_released_template_does_the_same(kept, tmp_path, capsys, points, anima
 def test_a_template_of_landmarks_is_drawn_by_the_mesh_or_refused(short_driver, tmp_path, capsys):
     kept = tmp_path / "landmarks.npz"
     with open_footage(short_driver) as footage:
-        save_template(Template(None, face_readings(track(footage))), kept)
+        save_template(Template(None, measure_faces(track(footage))), kept)
     report = report_of(capsys, PORTRAIT, kept, "-o", tmp_path / "a.mp4")
     assert (report["renderer"], report["renderer_reason"]) == ("embedded", "the template is for it")
     words = ["animate", str(PORTRAIT), str(kept), "-o", str(tmp_path / "b.mp4"), "--renderer", "neural"]

@@ -13,7 +13,7 @@ from PIL import Image
 from liveportrait_talker.cli.main import main
 from liveportrait_talker.errors import OptionError
 from liveportrait_talker.examples import PORTRAIT
-from liveportrait_talker.face.measurements import face_readings
+from liveportrait_talker.face.measurements import measure_faces
 from liveportrait_talker.face.tracker import track
 from liveportrait_talker.media import Footage, open_footage
 from liveportrait_talker.options.sliders import sliders
@@ -29,7 +29,7 @@ def session():
 
 
 def measured(picture) -> dict[str, float]:
-    seen = face_readings(track(Footage.from_array("edited", picture)))
+    seen = measure_faces(track(Footage.from_array("edited", picture)))
     names = ("pitch", "yaw", "roll", "eye_left", "eye_right", "gaze_x", "gaze_y")
     rows = (*seen.rotation_deg[0], *seen.eye_ratios[0], *seen.gaze[0])
     mouth = dict(zip(("aperture", "width", "lips", "corners"), seen.mouth[0], strict=True))

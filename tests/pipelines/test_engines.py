@@ -121,7 +121,7 @@ def test_the_driver_follows_the_renderer(install):
         ({"ref_blink": "a.mp4", "blink": False}, "--ref-blink and --no-blink contradict"),
         ({"ref_blink": "a.mp4", "blink_rate": 3.0}, "--ref-blink and --blink-rate contradict"),
         ({"window_rows": 24}, "25 … 99"),
-        ({"crop_source": False, "crop_vx": 0.1}, "--crop-vx and --no-crop contradict"),
+        ({"crop_to_face": False, "crop_vx": 0.1}, "--crop-vx and --no-crop contradict"),
         ({"yaw": "10"}, "--yaw '10' is not a number of degrees"),
         ({"pitch": ("a",)}, "is not a number of degrees"),
         ({"roll": [None]}, "is not a number of degrees"),
@@ -235,7 +235,7 @@ def test_a_file_that_was_cut_is_not_called_ready(install):
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("no_stitching", "stitching"), ("no_normalize_lip", "normalize_lip"), ("no_crop", "crop_source")]
+    ("old", "new"), [("no_stitching", "stitching"), ("no_normalize_lip", "normalize_lip"), ("no_crop", "crop_to_face")]
 )
 def test_negated_names_of_an_earlier_release_work_with_a_warning(old, new):
     with pytest.warns(DeprecationWarning, match=f"{old} is now {new}, its opposite"):

@@ -23,7 +23,7 @@ from extracting import faceless_video, metadata_text, talking_video  # noqa: E40
 
 from liveportrait_talker.cli.main import main  # noqa: E402
 from liveportrait_talker.errors import EndedEarly, MediaError  # noqa: E402
-from liveportrait_talker.face.alignment import recon_picture  # noqa: E402
+from liveportrait_talker.face.alignment import align_face  # noqa: E402
 from liveportrait_talker.face.finder import LANDMARK_SOURCE, FaceFinder  # noqa: E402
 from liveportrait_talker.face.liveportrait_crop import portrait_crop  # noqa: E402
 from liveportrait_talker.media import open_footage  # noqa: E402
@@ -105,7 +105,7 @@ def test_a_record_holds_what_the_networks_see(clips, tmp_path, store, monkeypatc
         for k in (1, 2):
             points.append(finder.follow(footage[k], points[-1]))
         face = network_picture(footage[2], portrait_crop(points[2]))
-        aligned = recon_picture(footage[2], points[2])
+        aligned = align_face(footage[2], points[2])
     from liveportrait_talker.weights.importing import loaded
 
     def seen(network: str, image: np.ndarray) -> object:

@@ -42,7 +42,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "classic": {"head_style": "classic", "yaw": (0.0, 8.0, 0.0), "pitch": (2.0,), "roll": (-3.0,)},
     "eyes and mouth": {"blink": False, "pupil_x": 8.0, "pupil_y": -3.0, "expression_scale": 0.7},
     "crop": {"crop": True, "crop_scale": 2.7, "crop_vx": 0.1, "crop_vy": -0.2},
-    "whole frame": {"crop_source": False, "face": 2, "fps": 30.0, "encoder": "nvenc", "quality": 20, "seed": 12},
+    "whole frame": {"crop_to_face": False, "face": 2, "fps": 30.0, "encoder": "nvenc", "quality": 20, "seed": 12},
     "limits": {"max_size": 512, "max_megapixels": 50.0, "max_seconds": 60.0},
 }
 

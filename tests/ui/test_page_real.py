@@ -160,7 +160,7 @@ def test_an_invalid_picture_is_reported(real: Server, visit: Any, tmp_path: Path
     upload(page, "talk-source", tmp_path / "text.jpg")
     note = page.locator("#talk-source-note [role=alert]")
     note.wait_for()
-    assert note.inner_text().startswith("The portrait is not a picture, video or sound")
+    assert note.inner_text().startswith("The portrait is not a picture, video or audio file")
     upload(page, "talk-voice", EXAMPLES / "voice.wav")
     page.get_by_text("Heard as: voice").wait_for()
     page.locator("#talk-run").click()

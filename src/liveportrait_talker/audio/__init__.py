@@ -1,1 +1,1 @@
-"""Voices: features on the video clock (mel windows, loudness), and speech from text."""
+"""Audio features per video frame (mel windows, loudness) and text-to-speech."""

@@ -1,7 +1,7 @@
-"""Text → voice: eSpeak NG, a small formant synthesiser. It is clear to understand and sounds like a robot.
+"""Text-to-speech with eSpeak NG, a small formant synthesiser: intelligible, but robotic.
 
-The library and its data come with the package `espeakng-loader` (extra `speech`); nothing is fetched at run time.
-eSpeak NG is under GPL-3.0-or-later, which is why it is an extra: this package only calls it where it is installed.
+The library and its data come with the package `espeakng-loader` (extra `speech`); nothing is downloaded at run time.
+eSpeak NG is optional because its licence is GPL-3.0-or-later.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ MAX_CHARACTERS = 5000
 DEFAULT_VOICE = "en-gb"
 DEFAULT_PACE = 160
 SLOWEST, FASTEST = 80, 350
-MISSING = "text needs a voice, which is not installed: pip install 'liveportrait-talker[speech]'"
+"""Range of the pace, words per minute."""
+MISSING_EXTRA = "text-to-speech is not installed: pip install 'liveportrait-talker[speech]'"
 
-_RETRIEVAL = 1  # AUDIO_OUTPUT_RETRIEVAL: samples come to the callback, no sound card is opened
-_DO_NOT_EXIT = 0x8000  # else the library ends our process where its data is missing
+_RETRIEVAL = 1  # AUDIO_OUTPUT_RETRIEVAL: samples go to the callback, no audio device is opened
+_DO_NOT_EXIT = 0x8000  # without it the library exits the process if its data is missing
 _UTF8 = 1
 _RATE, _POSITION_CHARACTER = 1, 1
-_NO_DICTIONARY = ("fo", "kaa", "xex")  # listed by espeakng-loader 0.2.4, which has no dictionary of theirs
-_ONE_AT_A_TIME = threading.Lock()  # the library has one state for the whole process
+_NO_DICTIONARY = ("fo", "kaa", "xex")  # espeakng-loader 0.2.4 lists them, but has no dictionaries for them
+_LOCK = threading.Lock()  # the library has one state per process
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
 @dataclass(frozen=True)
 class SpeechVoice:
-    """A voice that `speak` knows: its code (`en-gb`), the name of its language, and eSpeak NG's name of it."""
+    """A voice for `speak`: its code (`en-gb`), the name of its language and eSpeak NG's identifier."""
 
     code: str
     language: str
@@ -45,7 +46,7 @@ class SpeechVoice:
 
 
 class _Entry(ctypes.Structure):
-    """espeak_VOICE."""
+    """The C struct espeak_VOICE."""
 
     _fields_ = (
         ("name", ctypes.c_char_p),
@@ -61,68 +62,68 @@ class _Entry(ctypes.Structure):
 
 
 def is_installed() -> bool:
-    """Is the extra `speech` here?"""
+    """Return whether the extra `speech` is installed."""
     return find_spec("espeakng_loader") is not None
 
 
-def voices() -> tuple[SpeechVoice, ...]:
-    """Every voice, by language. Raises OptionError where the extra is missing."""
-    with _ONE_AT_A_TIME:
+def list_voices() -> tuple[SpeechVoice, ...]:
+    """Return all voices, sorted by language. Raises OptionError if the extra is missing."""
+    with _LOCK:
         return _voices()
 
 
 def speak(text: str, path: Path, *, voice: str = DEFAULT_VOICE, pace: int = DEFAULT_PACE) -> Path:
-    """Write `text`, spoken, to a WAV file (mono, 16 bit, 22 050 Hz). Basic: a robot's voice.
+    """Synthesise `text` to a WAV file (mono, 16 bit, 22 050 Hz) and return its path.
 
     Args:
-        text: what to say, up to MAX_CHARACTERS characters.
-        path: the WAV file; it is replaced if it exists.
-        voice: the code of one of `voices()`.
-        pace: words a minute, SLOWEST … FASTEST.
+        text: up to MAX_CHARACTERS characters.
+        path: the WAV file; an existing file is replaced.
+        voice: the code of one of `list_voices()`.
+        pace: words per minute, SLOWEST … FASTEST.
 
     Raises:
-        OptionError: the extra is missing, or text, voice or pace make no sense.
+        OptionError: the extra is missing, or the text, voice or pace is invalid.
         MediaError: the file cannot be written.
     """
     check_text(text)
     if not SLOWEST <= pace <= FASTEST:
-        raise OptionError(f"a pace of {pace} words a minute is out of range: give {SLOWEST} … {FASTEST}.")
-    with _ONE_AT_A_TIME:
-        samples, rate = _spoken(text.strip(), voice, pace)
-    if len(samples) < rate // 5 * 2:  # 0.2 s of 16 bit
-        raise OptionError("the text holds nothing that can be said: write a sentence.")
+        raise OptionError(f"a pace of {pace} words per minute is out of range ({SLOWEST} … {FASTEST}).")
+    with _LOCK:
+        samples, rate = _synthesise(text.strip(), voice, pace)
+    if len(samples) < rate // 5 * 2:  # 0.2 s of 16-bit samples
+        raise OptionError("the text contains nothing to speak: write a sentence.")
     try:
-        with path.open("wb") as file, wave.open(file, "wb") as sound:
-            sound.setnchannels(1)
-            sound.setsampwidth(2)
-            sound.setframerate(rate)
-            sound.writeframes(samples)
+        with path.open("wb") as file, wave.open(file, "wb") as wav:
+            wav.setnchannels(1)
+            wav.setsampwidth(2)
+            wav.setframerate(rate)
+            wav.writeframes(samples)
     except OSError as error:
-        raise MediaError(f"{path} cannot be written ({error.strerror}); name another place") from error
+        raise MediaError(f"{path} cannot be written ({error.strerror}); choose another location") from error
     return path
 
 
 def check_text(text: str) -> None:
-    """Raise OptionError where there is nothing to say, or too much."""
+    """Raise OptionError if `text` is empty or too long."""
     if not text.strip():
-        raise OptionError("there is no text to say: write a sentence.")
+        raise OptionError("the text is empty: write a sentence.")
     if len(text) > MAX_CHARACTERS:
         raise OptionError(f"the text has {len(text):,} characters, the limit is {MAX_CHARACTERS:,}: shorten it.")
 
 
-def _spoken(text: str, voice: str, pace: int) -> tuple[bytes, int]:
-    library, rate = _library()
+def _synthesise(text: str, voice: str, pace: int) -> tuple[bytes, int]:
+    library, rate = _load_library()
     known = {entry.code: entry for entry in _voices()}
     if voice not in known:
-        raise OptionError(f"there is no voice {voice!r}: choose one of {', '.join(sorted(known))}.")
+        raise OptionError(f"unknown voice {voice!r}: choose one of {', '.join(sorted(known))}.")
     samples = bytearray()
 
-    def take(block: Any, count: int, events: int | None) -> int:
+    def append(block: Any, count: int, events: int | None) -> int:
         if block and count > 0:
             samples.extend(ctypes.string_at(block, count * 2))
         return 0
 
-    callback = _Callback(take)  # kept alive until the call is over
+    callback = _Callback(append)  # must stay alive until the call returns
     library.espeak_SetSynthCallback(callback)
     library.espeak_SetVoiceByName(known[voice].identifier.encode())
     library.espeak_SetParameter(_RATE, pace, 0)
@@ -134,7 +135,7 @@ def _spoken(text: str, voice: str, pace: int) -> tuple[bytes, int]:
 
 @lru_cache(maxsize=1)
 def _voices() -> tuple[SpeechVoice, ...]:
-    library, _ = _library()
+    library, _ = _load_library()
     library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_Entry))
     listed = library.espeak_ListVoices(None)
     found: dict[str, SpeechVoice] = {}
@@ -142,27 +143,27 @@ def _voices() -> tuple[SpeechVoice, ...]:
     while listed[index]:
         entry = listed[index].contents
         index += 1
-        code = entry.languages[1:].split(b"\0")[0].decode()  # a byte of priority comes first
+        code = entry.languages[1:].split(b"\0")[0].decode()  # the first byte is a priority
         identifier = (entry.identifier or b"").decode()
-        if identifier.startswith("mb/") or code in _NO_DICTIONARY:  # mb/ needs MBROLA's own data
+        if identifier.startswith("mb/") or code in _NO_DICTIONARY:  # mb/: needs data of MBROLA
             continue
         found.setdefault(code, SpeechVoice(code, entry.name.decode().strip().replace("_", " "), identifier))
     return tuple(sorted(found.values(), key=lambda voice: voice.language))
 
 
 @lru_cache(maxsize=1)
-def _library() -> tuple[ctypes.CDLL, int]:
-    """eSpeak NG, ready to speak, and its sample rate in Hz."""
+def _load_library() -> tuple[ctypes.CDLL, int]:
+    """Load and initialise eSpeak NG; return it and its sample rate in Hz."""
     if not is_installed():
-        raise OptionError(f"{MISSING}.")
+        raise OptionError(f"{MISSING_EXTRA}.")
     loader = import_module("espeakng_loader")
-    trouble = "the voice for text is installed but does not start ({}): pip install --force-reinstall espeakng-loader."
+    message = "text-to-speech is installed but cannot start ({}): pip install --force-reinstall espeakng-loader."
     try:
         library = ctypes.CDLL(loader.get_library_path())
         data = str(loader.get_data_path())
     except (OSError, RuntimeError) as error:
-        raise OptionError(trouble.format(error)) from error
+        raise OptionError(message.format(error)) from error
     rate = library.espeak_Initialize(_RETRIEVAL, 0, os.fsencode(data), _DO_NOT_EXIT)
     if rate <= 0:
-        raise OptionError(trouble.format(f"its data in {data} cannot be read"))
+        raise OptionError(message.format(f"its data in {data} cannot be read"))
     return library, int(rate)

@@ -226,7 +226,7 @@ def _asked_for(given: Any, folder: Path) -> Out:
 
 def _job(line: int, name: str, values: Values, out: Out | OptionError, base: Path, overwrite: bool) -> RenderJob:
     """Raises TalkerError for anything that can be seen to be wrong without decoding."""
-    from ..media.source import check_input
+    from ..media.media_file import check_input
 
     given = {key: _option(key, value, base) for key, value in values.items() if key in _KINDS}
     options = TalkOptions(**given)

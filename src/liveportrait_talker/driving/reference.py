@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..arrays import Floats
 from ..face.ratios import eye_ratios
-from ..face.tracked import forth_and_back
+from ..face.tracked import ping_pong_indices
 from ..face.tracker import track
 from ..media.footage import open_footage
 from ..motion.smoothing import moving_average, smoothstep
@@ -76,7 +76,7 @@ def reference_motion(
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         pass  # not kept yet, or damaged: track it
     with open_footage(path, max_seconds=max_seconds) as footage:
-        faces = track(footage, drawn=False, on_frame=on_frame).faces
+        faces = track(footage, warn_covered_mouth=False, on_frame=on_frame).faces
         motion = ReferenceMotion(
             np.stack([face.rotation_deg for face in faces]),
             np.stack([eye_ratios(face.landmarks) for face in faces]),
@@ -169,7 +169,7 @@ def _played(frames: int, available: int, rng: np.random.Generator, from_zero: bo
     A longer one starts at random, the only draw from `rng`, or at its first frame if `from_zero`.
     """
     start = 0 if from_zero or available <= frames else int(rng.integers(0, available - frames + 1))
-    return forth_and_back(frames, available, start)
+    return ping_pong_indices(frames, available, start)
 
 
 def _content_hash(path: Path) -> str:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import Floats
-from ..face.measurements import face_readings
-from ..face.relative import relative_to_source
+from ..face.measurements import measure_faces
+from ..face.mouth_offsets import subtract_source_mouth
 from ..face.tracked import TrackedSource
 from ..motion.face_measurements import FaceReadings
 from ..motion.smoothing import moving_average
@@ -118,7 +118,7 @@ def followed(
         lip_retargeting: the lips do.
     """
     frames, parts = len(driving), PARTS[region]
-    own = face_readings(source)
+    own = measure_faces(source)
     rest = (rest or Rest.over(driving)) if relative else Rest.shown(own)
     neutral = MotionTrack.neutral(frames, driving.fps)
     head, mouth, blink, gaze, brows = neutral.head, neutral.mouth, neutral.blink, neutral.gaze, neutral.brows
@@ -135,7 +135,7 @@ def followed(
             mouth = MouthControls(multiplier * controls)
         else:  # it takes the place of the video's own talking
             controls[:, 0] = driving.mouth[:, 0]
-            mouth = relative_to_source(multiplier * controls, source, driving.fps)
+            mouth = subtract_source_mouth(multiplier * controls, source, driving.fps)
     if EYES in parts:
         eyes = rest.eyes if relative and not eye_retargeting else np.median(own.eye_ratios, axis=0)
         lids = closure(driving.eye_ratios, eyes)

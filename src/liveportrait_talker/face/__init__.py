@@ -1,1 +1,1 @@
-"""Picture → tracked face: tracker, crop, measures."""
+"""Face detection, landmarks, tracking, crops and measurements."""

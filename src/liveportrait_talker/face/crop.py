@@ -1,4 +1,4 @@
-"""Similarity maps between a face crop and its picture."""
+"""`FaceCrop`: a crop of an image, given by a similarity transform."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..arrays import Floats
 
 @dataclass(frozen=True, eq=False)
 class FaceCrop:
-    """A window of a picture: `to_image` maps its pixels to the picture's, by a similarity."""
+    """A crop of an image, possibly rotated and scaled."""
 
     to_image: Floats
-    """(3, 3) float64: crop px → image px."""
+    """(3, 3) float64, crop px → image px; a similarity transform."""
     size: tuple[int, int]
-    """Width and height of the crop, px."""
+    """(width, height) of the crop, px."""
 
     def __post_init__(self) -> None:
         matrix = np.array(self.to_image, dtype=np.float64)
@@ -24,7 +24,7 @@ class FaceCrop:
             raise ValueError(f"FaceCrop.to_image must be a finite (3, 3), got {matrix.shape}")
         a, b = matrix[:2, :2]
         if not np.allclose([a[0], a[1]], [b[1], -b[0]], atol=1e-6 * float(np.abs(matrix[:2, :2]).max())):
-            raise ValueError("FaceCrop.to_image must be a similarity (rotation, scale, shift)")
+            raise ValueError("FaceCrop.to_image must be a similarity (rotation, scale, translation)")
         matrix.setflags(write=False)
         object.__setattr__(self, "to_image", matrix)
 
@@ -34,12 +34,12 @@ class FaceCrop:
 
     @classmethod
     def window(cls, left: int, top: int, width: int, height: int) -> FaceCrop:
-        """A piece of the picture as it is: whole pixels, no turn, no scaling."""
+        """Return a crop in whole pixels, without rotation and scaling."""
         return cls(np.array([[1, 0, left], [0, 1, top], [0, 0, 1]], dtype=np.float64), (width, height))
 
     @property
     def to_crop(self) -> Floats:
-        """(3, 3) float64: image px → crop px."""
+        """(3, 3) float64, image px → crop px."""
         return np.linalg.inv(self.to_image)
 
     @property
@@ -49,7 +49,7 @@ class FaceCrop:
 
     @property
     def corner(self) -> tuple[int, int] | None:
-        """Left and top in image px where the crop is a plain window of whole pixels, else None."""
+        """(left, top) in image px if the crop is in whole pixels without rotation and scaling, else None."""
         shift = np.rint(self.to_image[:2, 2])
         if np.array_equal(self.to_image[:2, :2], np.eye(2)) and np.array_equal(shift, self.to_image[:2, 2]):
             return int(shift[0]), int(shift[1])

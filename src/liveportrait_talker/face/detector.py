@@ -1,4 +1,4 @@
-"""Face detection: boxes and six key points (BlazeFace, arXiv 1907.05047). How: docs/method/face_models.md."""
+"""Face detection: boxes and six keypoints (BlazeFace, arXiv 1907.05047; docs/method/face_models.md, Detector)."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ import numpy as np
 
 from ..arrays import Floats, Image
 from .networks import FaceNetwork, image_input
-from .regions import Region, face_region, sample
+from .regions import Region, face_region, sample_region
 
 RIGHT_EYE, LEFT_EYE, NOSE, MOUTH = 0, 1, 2, 3
 """Rows of `Detection.keypoints`; right and left are the subject's."""
 
-_SAME_FACE = 0.3  # boxes that overlap by more are averaged
+_SAME_FACE = 0.3  # boxes with more overlap are averaged
 _HIGHEST_LOGIT = 100.0
 
 
 @dataclass(frozen=True, eq=False)
 class Detection:
-    """A face in an image."""
+    """A detected face."""
 
     score: float
     """0…1."""
     box: Floats
-    """(4,) float64: left, top, right, bottom, image px; may reach beyond the image."""
+    """(4,) float64: left, top, right, bottom, image px; may exceed the image."""
     keypoints: Floats
     """(6, 2) float64: right eye, left eye, nose tip, mouth, right and left ear (the subject's), image px."""
 
     @property
     def region(self) -> Region:
-        """The square that the face mesh looks at."""
+        """The region for the face mesh."""
         return face_region(self.box[:2], self.box[2:], self.keypoints[RIGHT_EYE], self.keypoints[LEFT_EYE])
 
-    def turned_back(self, quarter_turns: int, height: int, width: int) -> Detection:
-        """The same face in px of an image (height, width) when it was found in `np.rot90(image, quarter_turns)`."""
+    def rotate_back(self, quarter_turns: int, height: int, width: int) -> Detection:
+        """Convert from px of `np.rot90(image, quarter_turns)` to px of an image (height, width)."""
         corners: Floats = self.box.reshape(2, 2)
         keypoints = self.keypoints
         for turns_left in reversed(range(quarter_turns)):
@@ -45,32 +45,32 @@ class Detection:
 
 
 class FaceDetector:
-    """Finds faces in an image.
+    """Face detector.
 
     Args:
-        reach: "short" for faces that fill at least about a sixth of the image's longer side, "full" for smaller ones.
+        distance: "short" for faces of at least about 1/6 of the image's longer side, "full" for smaller ones, too.
     """
 
-    def __init__(self, reach: Literal["short", "full"]) -> None:
-        self._network = FaceNetwork(f"face_detection_{reach}_range", ["image"], ["boxes", "scores"])
+    def __init__(self, distance: Literal["short", "full"]) -> None:
+        self._network = FaceNetwork(f"face_detection_{distance}_range", ["image"], ["boxes", "scores"])
         self._size, self._anchors, self._threshold = {
             "short": (128, np.concatenate([_anchors(16, 2), _anchors(8, 6)]), 0.5),
             "full": (192, _anchors(48, 1), 0.6),
-        }[reach]
+        }[distance]
 
     def detect(self, image: Image) -> list[Detection]:
-        """Faces of an (H, W, 3) uint8 RGB image, the surest first."""
+        """Return the faces in an (H, W, 3) uint8 RGB image, by descending score."""
         height, width = image.shape[:2]
         side = max(height, width)
         square = Region(width / 2, height / 2, side)
-        pixels = sample(image, square, self._size, replicate=False)
+        pixels = sample_region(image, square, self._size, replicate=False)
         values, logits = self._network.run(image_input(pixels, scale=2 / 255, mean=127.5))
         scores: Floats = 1 / (1 + np.exp(-np.clip(logits[0, :, 0].astype(np.float64), -_HIGHEST_LOGIT, _HIGHEST_LOGIT)))
         points = values[0].reshape(-1, 8, 2).astype(np.float64) / self._size
-        points[:, 0] += self._anchors  # the box's centre; row 1 is its width and height
+        points[:, 0] += self._anchors  # centre of the box; row 1 is (width, height)
         points[:, 2:] += self._anchors[:, None]
-        good = (scores >= self._threshold) & (points[:, 1] >= 0).all(axis=1)
-        scores, points = scores[good], points[good]
+        accepted = (scores >= self._threshold) & (points[:, 1] >= 0).all(axis=1)
+        scores, points = scores[accepted], points[accepted]
         centre, half = points[:, 0].copy(), points[:, 1] / 2
         points[:, 0], points[:, 1] = centre - half, centre + half
         corner = np.array([square.x - side / 2, square.y - side / 2])
@@ -82,21 +82,21 @@ class FaceDetector:
 
 
 def _anchors(cells: int, times: int) -> Floats:
-    """(cells² · times, 2) float64 centres of a grid's cells, each repeated, in units of the image's side."""
-    middles = (np.arange(cells) + 0.5) / cells
-    grid = np.stack(np.meshgrid(middles, middles), axis=-1).reshape(-1, 2)
+    """Return cell centres of a grid (cells² · times, 2) float64, each repeated `times` times, in image sides."""
+    centres = (np.arange(cells) + 0.5) / cells
+    grid = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2)
     return np.repeat(grid, times, axis=0)
 
 
 def _merge(scores: Floats, points: Floats) -> list[tuple[float, Floats]]:
-    """Weighted non-maximum suppression: each best box is averaged by score with those that overlap it.
+    """Apply weighted non-maximum suppression: average each best box with those that overlap it, weighted by score.
 
     Args:
         scores: (n,).
-        points: (n, 8, 2), rows 0 and 1 the box's corners.
+        points: (n, 8, 2); rows 0 and 1 are corners of the box.
 
     Returns:
-        (best score, averaged points) by falling score.
+        (best score, averaged points), by descending score.
     """
     order = np.argsort(-scores, kind="stable")
     scores, points = scores[order], points[order]
@@ -112,7 +112,7 @@ def _merge(scores: Floats, points: Floats) -> list[tuple[float, Floats]]:
 
 
 def _overlap(one: Floats, others: Floats) -> Floats:
-    """(n,) intersection over union of a box with others; rows 0 and 1 are corners."""
+    """Return the intersection over union (n,) of one box with others; rows 0 and 1 are corners."""
     low, high = np.maximum(one[0], others[:, 0]), np.minimum(one[1], others[:, 1])
     shared = np.clip(high - low, 0, None).prod(axis=1)
     union = (one[1] - one[0]).prod() + (others[:, 1] - others[:, 0]).prod(axis=1) - shared

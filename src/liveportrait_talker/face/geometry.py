@@ -1,7 +1,7 @@
-"""Numbers read off a face's landmarks: pose and mouth.
+"""Head pose and mouth measurements from landmarks.
 
-Signs and definitions are the shared meter's: yaw + nose to the picture's right, pitch + nose up, roll +
-counter-clockwise in the picture; lengths in inter-ocular distances (IOD: outer eye corners, in 3-D).
+Angles: positive yaw turns the nose to the image's right, positive pitch up, positive roll counter-clockwise
+(docs/method/conventions.md, Head angles). Lengths are in inter-ocular distances (IOD: outer eye corners, in 3-D).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from ..arrays import Floats
 from ..motion.rotation import matrix_from_degrees
 
 LANDMARKS = 478
-"""Points of a face mesh: 468 of the face, 5 of each iris."""
+"""Number of landmarks: 468 of the face, 5 of each iris."""
 
-# MediaPipe's canonical face model (Apache-2.0, © The MediaPipe Authors), cm: the points that speech and blinks
-# move least. Those off the middle line are pairs (right side of the subject, its mirror).
+# MediaPipe's canonical face model (Apache-2.0, © The MediaPipe Authors), cm: the landmarks that speech and blinks move
+# least. Pairs are (right side of the subject, left side).
 _MIDDLE = {
     10: (8.261778, 4.481535),
     151: (6.545390, 5.027311),
@@ -52,31 +52,31 @@ _INNER_LIP_PAIRS = ((13, 14), (82, 87), (312, 317))
 
 @dataclass(frozen=True, eq=False)
 class HeadPose:
-    """Where a head is: canonical frame (x right, y up, z to the viewer; unit IOD) → picture."""
+    """Pose of a head: canonical frame (x right, y up, z to the viewer; unit IOD) → image."""
 
     rotation: Floats
-    """(3, 3) canonical → picture axes (x right, y up, z to the viewer)."""
+    """(3, 3) canonical → image axes (x right, y up, z to the viewer)."""
     origin: Floats
-    """(3,) the canonical origin in px (x right, y up, z to the viewer)."""
+    """(3,) origin of the canonical frame in px (x right, y up, z to the viewer)."""
     iod: float
     """Inter-ocular distance, px, in 3-D."""
     rotation_deg: Floats
-    """(3,) pitch, yaw, roll."""
+    """(3,) pitch, yaw, roll in degrees."""
 
 
 def rotation_matrix(rotation_deg: Floats) -> Floats:
-    """(…, 3) pitch, yaw, roll in degrees → (…, 3, 3) canonical → picture: Rz(roll) Ry(yaw) Rx(−pitch)."""
+    """Return the rotation (…, 3, 3) Rz(roll) Ry(yaw) Rx(−pitch) for pitch, yaw, roll (…, 3) in degrees."""
     return np.swapaxes(matrix_from_degrees(np.asarray(rotation_deg, np.float64) * (-1.0, 1.0, 1.0)), -1, -2)
 
 
-def _upward(landmarks: Floats) -> Floats:
-    """Image points (x right, y down, z away) → (x right, y up, z to the viewer), float64."""
+def _to_y_up(landmarks: Floats) -> Floats:
+    """Convert (x right, y down, z away) to (x right, y up, z to the viewer), float64."""
     return np.asarray(landmarks, np.float64) * (1.0, -1.0, -1.0)
 
 
 def head_pose(landmarks: Floats) -> HeadPose:
-    """Pose of a face from (478, 3) landmarks in image px, by a similarity fit (Umeyama) to the canonical face."""
-    points = _upward(landmarks)
+    """Fit the pose of a face with landmarks (478, 3), image px: a similarity (Umeyama 1991) to the canonical face."""
+    points = _to_y_up(landmarks)
     source, target = _STABLE_CM, points[_STABLE]
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
     a, b = source - source_mean, target - target_mean
@@ -98,18 +98,18 @@ def head_pose(landmarks: Floats) -> HeadPose:
 
 
 def interocular_distance(landmarks: Floats) -> float:
-    """Distance of the outer eye corners, px, in 3-D."""
+    """Return the distance of the outer eye corners in 3-D, px."""
     return float(np.linalg.norm(np.asarray(landmarks[33], np.float64) - landmarks[263]))
 
 
 def mouth_aperture(landmarks: Floats, pose: HeadPose | None = None) -> float:
-    """Inner-lip opening along the head's up axis, in IOD: about 0 closed, 0.05–0.25 while talking."""
+    """Return the opening of the inner lips along the head's y axis, in IOD: about 0 closed, 0.05–0.25 in speech."""
     pose = pose or head_pose(landmarks)
-    points, up = _upward(landmarks), pose.rotation[:, 1]
+    points, up = _to_y_up(landmarks), pose.rotation[:, 1]
     return float(np.mean([(points[a] - points[b]) @ up for a, b in _INNER_LIP_PAIRS])) / pose.iod
 
 
 def mouth_width(landmarks: Floats) -> float:
-    """Distance of the mouth corners in IOD."""
+    """Return the distance of the mouth corners in IOD."""
     points = np.asarray(landmarks, np.float64)
     return float(np.linalg.norm(points[61] - points[291])) / interocular_distance(landmarks)

@@ -1,4 +1,4 @@
-"""From a tracked clip to `FaceReadings`: the landmarks put into the head's own frame, and what is measured there."""
+"""Measure pose, eyes, gaze, mouth and brows of tracked faces."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from .geometry import mouth_aperture, mouth_width
 from .ratios import eye_ratios
 from .tracked import TrackedFace, TrackedSource
 
-_TURNS_ABOUT = np.array([0.0, -0.35, -0.35])  # IOD, canonical: the skull above the neck (spec/embedded.md §1)
-_UPPER_LIP, _LOWER_LIP = (0, 13), (14, 17)  # outer, inner; inner, outer
+# Centre of rotation, IOD, canonical frame: top of the neck (docs/method/embedded_renderer.md, Turning).
+_ROTATION_CENTRE = np.array([0.0, -0.35, -0.35])
+_UPPER_LIP, _LOWER_LIP = (0, 13), (14, 17)  # (outer, inner), (inner, outer)
 _CORNERS, _NOSE_BASE = (61, 291), 2
-_EYES = ((468, 33, 133), (473, 263, 362))  # iris, outer and inner corner
+_EYES = ((468, 33, 133), (473, 263, 362))  # (iris, outer corner, inner corner)
 _BROWS = ((70, 63, 105, 66, 107, 46, 53, 52, 65, 55), (300, 293, 334, 296, 336, 276, 283, 282, 295, 285))
 _STILL_FPS = 25.0
 
 
-def canonical(face: TrackedFace) -> Floats:
-    """(478, 3) landmarks in the head's own frame: x to the picture's right, y up, z to the viewer, unit IOD."""
+def _to_canonical(face: TrackedFace) -> Floats:
+    """Return the landmarks (478, 3) in the canonical frame (docs/method/conventions.md, Canonical frame), in IOD."""
     pose = face.pose
     points: Floats = (face.landmarks * np.array([1.0, -1.0, -1.0]) - pose.origin) @ pose.rotation / pose.iod
     return points
 
 
-def face_readings(source: TrackedSource) -> FaceReadings:
-    """What the face does in each frame of a clip, or in a picture."""
+def measure_faces(source: TrackedSource) -> FaceReadings:
+    """Measure the face in each frame of a source."""
     faces = source.faces
     iod = np.array([face.pose.iod for face in faces])
-    usual = float(np.median(iod))
-    places = [face.pose.origin + face.pose.iod * face.pose.rotation @ _TURNS_ABOUT for face in faces]
-    points = [canonical(face) for face in faces]
+    median_iod = float(np.median(iod))
+    positions = [face.pose.origin + face.pose.iod * face.pose.rotation @ _ROTATION_CENTRE for face in faces]
+    points = [_to_canonical(face) for face in faces]
     return FaceReadings(
         fps=source.footage.fps or _STILL_FPS,
         rotation_deg=np.stack([face.rotation_deg for face in faces]),
-        place=np.stack(places)[:, :2] * (1, -1) / usual,
-        size=iod / usual,
+        place=np.stack(positions)[:, :2] * (1, -1) / median_iod,
+        size=iod / median_iod,
         eye_ratios=eye_ratios(np.stack([face.landmarks for face in faces])),
         gaze=np.stack([_gaze(p) for p in points]),
         mouth=np.stack([_mouth(face, p) for face, p in zip(faces, points, strict=True)]),
@@ -45,7 +46,7 @@ def face_readings(source: TrackedSource) -> FaceReadings:
 
 
 def _gaze(points: Floats) -> Floats:
-    """(2,) of the iris in canonical points, mean of both eyes."""
+    """Return the gaze (2,): iris relative to the eye's centre in eye widths, mean of both eyes."""
     sides = []
     for iris, outer, inner in _EYES:
         width = np.linalg.norm(points[outer] - points[inner])
@@ -55,6 +56,7 @@ def _gaze(points: Floats) -> Floats:
 
 
 def _mouth(face: TrackedFace, points: Floats) -> tuple[float, float, float, float]:
+    """Return aperture, width, thickness of both lips and height of the corners, in IOD."""
     y = points[:, 1]
     lips = y[_UPPER_LIP[0]] - y[_UPPER_LIP[1]] + y[_LOWER_LIP[0]] - y[_LOWER_LIP[1]]
     corners = y[list(_CORNERS)].mean() - y[_NOSE_BASE]

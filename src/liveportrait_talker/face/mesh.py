@@ -1,4 +1,4 @@
-"""The face mesh: 478 landmarks of one face (Attention Mesh, arXiv 2006.10962). How: docs/method/face_models.md."""
+"""Face mesh: 478 landmarks of a face (Attention Mesh, arXiv 2006.10962; docs/method/face_models.md, Mesh)."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from ..arrays import Floats, Image
+from ..arrays import Floats, Floats32, Image
 from .geometry import LANDMARKS
 from .networks import FaceNetwork, image_input
-from .regions import Region, sample
+from .regions import Region, sample_region
 
 _SIZE = 192  # px of the network's input
-_CELL = 4  # px of the input to one cell of the feature map
+_CELL = 4  # px of the input per cell of the feature map
 _MAP = _SIZE // _CELL
-_SAMPLES = 16  # a part's samples a side
-_PART_MARGIN = 1.5  # what is sampled of a part, in its bounding boxes
+_SAMPLES = 16  # samples per side of a part
+_PART_MARGIN = 1.5  # sampled area / bounding box of a part
 _PRESENT = 0.5
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the face that is looked at once more: the landmarks whose x and y it finds anew."""
+    """A part of the face with a network of its own."""
 
     corners: tuple[int, int]
-    """The landmarks that give its horizontal direction."""
+    """Landmarks that define its horizontal direction."""
     landmarks: tuple[int, ...]
+    """Landmarks whose x and y the network refines."""
 
 
-# The lists are the model's own (`subset_idxs` of its custom operations), in the order of its outputs.
+# From `subset_idxs` of the model's custom operations, in the order of the outputs.
 # fmt: off
 LIPS = Part((61, 291), (
     61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409, 78, 95, 88, 178, 87, 14,
@@ -51,7 +51,7 @@ LEFT_EYE = Part((362, 263), (
     285, 417,
 ))
 # fmt: on
-_EYELID = 16  # the first landmarks of an eye's list run along the lids
+_EYELID = 16  # the first landmarks of an eye are on its lids
 _RIGHT_IRIS, _LEFT_IRIS = slice(468, 473), slice(473, 478)
 
 
@@ -63,37 +63,37 @@ class FaceMesh:
         self._lips = FaceNetwork("face_mesh_lips", ["features"], ["landmarks"])
         self._right_eye = FaceNetwork("face_mesh_right_eye", ["features"], ["landmarks", "iris"])
         self._left_eye = FaceNetwork("face_mesh_left_eye", ["features"], ["landmarks", "iris"])
-        # The layers of the parts are too small for OpenCV to share out among cores, so each part has a thread.
+        # OpenCV does not parallelise layers this small, so the parts run in threads.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="face-mesh")
 
     def find(self, image: Image, region: Region) -> Floats | None:
-        """(478, 3) float32 landmarks in image px (z: smaller is nearer), or None where `region` shows no face."""
-        pixels = sample(image, region, _SIZE, replicate=True)
+        """Return the landmarks (478, 3) float32, image px (smaller z is nearer), or None if `region` has no face."""
+        pixels = sample_region(image, region, _SIZE, replicate=True)
         coarse, presence, features = self._mesh.run(image_input(pixels, scale=1 / 255))
         if presence.item() <= math.log(_PRESENT / (1 - _PRESENT)):
             return None
         points = np.zeros((LANDMARKS, 3))
         points[:468] = coarse.reshape(468, 3)
-        placings = [_placing(points, part) for part in (LIPS, RIGHT_EYE, LEFT_EYE)]
-        lip_features, right_features, left_features = _sample_features(features, placings)
+        grids = [_sample_grid(points, part) for part in (LIPS, RIGHT_EYE, LEFT_EYE)]
+        lip_features, right_features, left_features = _sample_features(features, grids)
         right = self._threads.submit(self._right_eye.run, right_features)
         left = self._threads.submit(self._left_eye.run, left_features)
         (lips,) = self._lips.run(lip_features)
-        on_lips, on_right, on_left = placings
-        points[list(LIPS.landmarks), :2] = on_lips.to_input(lips)
-        for part, iris, placing, (eye_points, iris_points) in (
-            (RIGHT_EYE, _RIGHT_IRIS, on_right, right.result()),
-            (LEFT_EYE, _LEFT_IRIS, on_left, left.result()),
+        lip_grid, right_grid, left_grid = grids
+        points[list(LIPS.landmarks), :2] = lip_grid.to_input(lips)
+        for part, iris, grid, (eye_points, iris_points) in (
+            (RIGHT_EYE, _RIGHT_IRIS, right_grid, right.result()),
+            (LEFT_EYE, _LEFT_IRIS, left_grid, left.result()),
         ):
-            points[list(part.landmarks), :2] = placing.to_input(eye_points)
-            points[iris, :2] = placing.to_input(iris_points)
+            points[list(part.landmarks), :2] = grid.to_input(eye_points)
+            points[iris, :2] = grid.to_input(iris_points)
             points[iris, 2] = points[list(part.landmarks[:_EYELID]), 2].mean()
         return region.to_image(points / _SIZE).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
-class _Placing:
-    """A part's samples in the feature map: sample (i, j) lies at `matrix` · (i, j) + `shift`, cells."""
+class _SampleGrid:
+    """Sampling positions in the feature map: sample (i, j) lies at `matrix` · (i, j) + `shift`, in cells."""
 
     matrix: Floats
     """(2, 2)."""
@@ -101,31 +101,31 @@ class _Placing:
     """(2,)."""
 
     def to_input(self, values: Floats) -> Floats:
-        """(n, 2) px of the mesh network's input from the output of a part, in quarters of a sample."""
+        """Convert the output of a part's network, in quarters of a sample, to px (n, 2) of the mesh input."""
         return values.reshape(-1, 2) @ self.matrix.T + _CELL * self.shift
 
 
-def _placing(points: Floats, part: Part) -> _Placing:
-    """Samples along the part's own axes over its bounding box and a margin."""
+def _sample_grid(points: Floats, part: Part) -> _SampleGrid:
+    """Return the grid over the bounding box of a part, with a margin, along the axes of the part."""
     cells = points[:, :2] / _CELL
     first, last = part.corners
     across = cells[last] - cells[first]
     angle = math.atan2(across[1], across[0])
     cos, sin = math.cos(angle), math.sin(angle)
     axes = np.array([[cos, -sin], [sin, cos]])
-    turned = cells[list(part.landmarks)] @ axes
-    low, high = turned.min(axis=0), turned.max(axis=0)
+    aligned = cells[list(part.landmarks)] @ axes
+    low, high = aligned.min(axis=0), aligned.max(axis=0)
     matrix = axes * (_PART_MARGIN * (high - low) / _SAMPLES)
-    return _Placing(matrix, axes @ ((low + high) / 2) - matrix @ (_SAMPLES / 2, _SAMPLES / 2))
+    return _SampleGrid(matrix, axes @ ((low + high) / 2) - matrix @ (_SAMPLES / 2, _SAMPLES / 2))
 
 
 _GRID = np.stack(np.meshgrid(np.arange(_SAMPLES) + 0.5, np.arange(_SAMPLES) + 0.5), axis=-1).reshape(-1, 2)
-_NEIGHBOURS = (0, 1, _MAP, _MAP + 1)  # a cell, those to its right and below, and the one across
+_NEIGHBOURS = (0, 1, _MAP, _MAP + 1)  # a cell, its right, lower and diagonal neighbour
 
 
-def _sample_features(features: Floats, placings: list[_Placing]) -> list[npt.NDArray[np.float32]]:
-    """(1, C, 16, 16) float32 a part: bilinear samples of the features (1, C, 48, 48), zero outside them."""
-    at = np.concatenate([_GRID @ placing.matrix.T + placing.shift - 0.5 for placing in placings])
+def _sample_features(features: Floats, grids: list[_SampleGrid]) -> list[Floats32]:
+    """Sample the features (1, C, 48, 48) bilinearly for each part: (1, C, 16, 16) float32, 0 outside."""
+    at = np.concatenate([_GRID @ grid.matrix.T + grid.shift - 0.5 for grid in grids])
     inside = ((at >= 0) & (at <= _MAP - 1)).all(axis=1, keepdims=True)
     at = np.clip(at, 0, _MAP - 1)
     corner = np.minimum(at.astype(np.intp), _MAP - 2)
@@ -134,5 +134,5 @@ def _sample_features(features: Floats, placings: list[_Placing]) -> list[npt.NDA
     cells = (corner @ np.array((1, _MAP)))[:, None] + np.array(_NEIGHBOURS)
     by_cell = np.ascontiguousarray(features.reshape(-1, _MAP * _MAP).T)
     samples = weights[:, None].astype(np.float32) @ by_cell.take(cells, axis=0)
-    by_part = samples.reshape(len(placings), _SAMPLES, _SAMPLES, -1).transpose(0, 3, 1, 2)
+    by_part = samples.reshape(len(grids), _SAMPLES, _SAMPLES, -1).transpose(0, 3, 1, 2)
     return list(np.ascontiguousarray(by_part)[:, None])

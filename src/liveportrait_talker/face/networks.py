@@ -1,4 +1,4 @@
-"""Load the face models that the package ships (`models/README.md`) into OpenCV's network runner."""
+"""Run the bundled face models (`models/README.md`) with OpenCV's DNN module."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from ..arrays import Image
-
-Float32 = npt.NDArray[np.float32]
+from ..arrays import Floats32, Image
 
 
 class FaceNetwork:
-    """One of the package's ONNX models. Not safe to call from two threads at once.
+    """One of the bundled ONNX models. Not thread-safe.
 
     Args:
         name: file name in `models/`, without the suffix.
@@ -29,14 +26,14 @@ class FaceNetwork:
         self._net: Any = cv2.dnn.readNetFromONNX(np.frombuffer(content, np.uint8))
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
 
-    def run(self, *values: Float32) -> list[Float32]:
-        """Float32 outputs, in the order of their names, for float32 inputs (1, C, H, W)."""
+    def run(self, *values: Floats32) -> list[Floats32]:
+        """Return the float32 outputs, in the order of their names, for float32 inputs (1, C, H, W)."""
         for name, value in zip(self._inputs, values, strict=True):
             self._net.setInput(value, name)
         return list(self._net.forward(self._outputs))
 
 
-def image_input(image: Image, *, scale: float, mean: float = 0.0) -> Float32:
-    """(1, 3, H, W) float32 network input of an (H, W, 3) uint8 image: (value − mean) · scale."""
-    blob: Float32 = cv2.dnn.blobFromImage(image, scale, mean=(mean, mean, mean))
+def image_input(image: Image, *, scale: float, mean: float = 0.0) -> Floats32:
+    """Return the network input (1, 3, H, W) float32 of an (H, W, 3) uint8 image: (value − mean) · scale."""
+    blob: Floats32 = cv2.dnn.blobFromImage(image, scale, mean=(mean, mean, mean))
     return blob

@@ -1,4 +1,4 @@
-"""Whether the lips are seen, or something covers them."""
+"""Detect covered mouths."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _OUTER_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269,
 _INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
 _CHEEKS = (205, 425)
 _CHEEK_RADIUS = 0.06  # IOD
-_DARK = 8.0  # L*: nothing can be told apart below
-_LIKE_THE_CHEEKS = 4.0  # dE (CIE76); lips of people differ from their cheeks by 7 and more, of old films too
+_DARK = 8.0  # L*: darker colours cannot be distinguished
+_MIN_DIFFERENCE = 4.0  # ΔE (CIE76); lips and cheeks differ by at least 7, in old films too
 
 
 def is_mouth_covered(image: Image, face: TrackedFace) -> bool:
-    """Whether the lips of an (H, W, 3) uint8 image look like the cheeks around them, as under a mask or a hand."""
+    """Return whether lips and cheeks in an (H, W, 3) uint8 image have the same colour, as under a mask or a hand."""
     points = face.landmarks[:, :2]
     mask = np.zeros(image.shape[:2], np.uint8)
     cv2.fillPoly(mask, [np.rint(points[list(_OUTER_LIPS)]).astype(np.int32)], 1)
@@ -32,4 +32,4 @@ def is_mouth_covered(image: Image, face: TrackedFace) -> bool:
         np.median(cv2.cvtColor(image[area > 0][None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0], axis=0)
         for area in (mask, cheeks)
     )
-    return bool(skin[0] > _DARK and np.linalg.norm(lips - skin) < _LIKE_THE_CHEEKS)
+    return bool(skin[0] > _DARK and np.linalg.norm(lips - skin) < _MIN_DIFFERENCE)

@@ -1,6 +1,6 @@
-"""How far eyes and lips are open, as LivePortrait's retargeting networks want to be told.
+"""Eye and lip opening ratios, the input of LivePortrait's retargeting networks.
 
-Source: spec liveportrait.md §11 (203 points), talker.md §9 (98, WFLW) and §6.1 (MediaPipe's 478).
+Source: docs/method/liveportrait.md, Ratios.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import numpy as np
 
 from ..arrays import Floats, Floats64
 
-_EPS = 1e-6  # px; a closed line instead of an eye must not divide by zero
+_EPS = 1e-6  # px; avoids division by zero
 
 
 class _Opening(NamedTuple):
-    """Landmarks whose distances make a ratio: upper to lower over corner to corner."""
+    """Landmarks of a ratio: distance of upper and lower over distance of the corners."""
 
     upper: int
     lower: int
@@ -23,7 +23,7 @@ class _Opening(NamedTuple):
     other_corner: int
 
 
-# Number of landmarks → the eyes at the picture's left and right.
+# Number of landmarks → left and right eye in the image.
 _EYES = {
     98: (_Opening(62, 66, 60, 64), _Opening(70, 74, 68, 72)),
     203: (_Opening(6, 18, 0, 12), _Opening(30, 42, 24, 36)),
@@ -34,19 +34,19 @@ _LIPS = {203: _Opening(90, 102, 48, 66), 478: _Opening(13, 14, 61, 291)}
 
 
 def eye_ratios(landmarks: Floats) -> Floats64:
-    """(..., 2) lid distance over eye width, left and right in the picture: 0 shut, about 0.3–0.45 open.
+    """Return eyelid distance / eye width (..., 2), left and right in the image: 0 closed, about 0.3–0.45 open.
 
     Args:
-        landmarks: (..., n, 2 or more) px with n = 98, 203 or 478; only x and y are looked at.
+        landmarks: (..., n, 2 or more) px with n = 98, 203 or 478; only x and y are used.
     """
     return np.stack([_ratio(landmarks, eye) for eye in _layout(_EYES, landmarks)], axis=-1)
 
 
 def lip_ratio(landmarks: Floats) -> Floats64:
-    """(..., 1) inner lip distance over mouth width: 0 shut, to about 0.8.
+    """Return inner lip distance / mouth width (..., 1): 0 closed, up to about 0.8.
 
     Args:
-        landmarks: (..., n, 2 or more) px with n = 203 or 478; only x and y are looked at.
+        landmarks: (..., n, 2 or more) px with n = 203 or 478; only x and y are used.
     """
     return _ratio(landmarks, _layout(_LIPS, landmarks))[..., None]
 
@@ -54,7 +54,7 @@ def lip_ratio(landmarks: Floats) -> Floats64:
 def _layout(layouts: dict[int, Any], landmarks: Floats) -> Any:
     count = np.shape(landmarks)[-2]
     if count not in layouts:
-        raise ValueError(f"ratios are known for {', '.join(map(str, layouts))} landmarks, got {count}")
+        raise ValueError(f"the number of landmarks must be {' or '.join(map(str, layouts))}, got {count}")
     return layouts[count]
 
 

@@ -1,6 +1,6 @@
-"""Rotated squares of an image: where a face is, and how its pixels are sampled for a network.
+"""Rotated squares of an image, and their sampling for a network.
 
-The arithmetic is MediaPipe's (docs/method/face_models.md), down to the rounding of sampling positions.
+The same as in MediaPipe, including the rounding of sampling positions (docs/method/face_models.md, Regions).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..arrays import Floats, Image
 
-_FACE_MARGIN = 1.5  # side of a face's region in sides of its bounding box
+_FACE_MARGIN = 1.5  # side of a face region / longer side of the bounding box
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,16 @@ class Region:
     side: float
     """Length of a side, px."""
     angle: float = 0.0
-    """Radians from the image's x axis to the square's own, + clockwise as y points down."""
+    """Radians from the image's x axis to that of the square, positive clockwise."""
 
     @property
     def axes(self) -> Floats:
-        """(2, 2) float64: the square's x and y unit vectors as columns, in image axes."""
+        """(2, 2) float64: unit vectors along the square's x and y axes as columns."""
         cos, sin = math.cos(self.angle), math.sin(self.angle)
         return np.array([[cos, -sin], [sin, cos]])
 
     def to_image(self, points: Floats) -> Floats:
-        """(…, 2 or 3) points in units of the side, origin at the top left corner → image px; z is scaled alike."""
+        """Convert points (…, 2 or 3), in sides from the top left corner, to image px; z is scaled equally."""
         result = np.array(points, np.float64)
         result[..., :2] = (result[..., :2] - 0.5) @ self.axes.T
         result *= self.side
@@ -44,23 +44,23 @@ class Region:
         return result
 
     def overlap(self, other: Region) -> float:
-        """Intersection over union of the two squares, their rotation ignored, 0…1."""
-        reach = (self.side + other.side) / 2
-        width = min(reach - abs(self.x - other.x), self.side, other.side)
-        height = min(reach - abs(self.y - other.y), self.side, other.side)
+        """Return the intersection over union of two squares, 0…1, ignoring rotation."""
+        half = (self.side + other.side) / 2
+        width = min(half - abs(self.x - other.x), self.side, other.side)
+        height = min(half - abs(self.y - other.y), self.side, other.side)
         if width <= 0 or height <= 0:
             return 0.0
         return width * height / (self.side**2 + other.side**2 - width * height)
 
 
 def face_region(low: Floats, high: Floats, right_eye: Floats, left_eye: Floats) -> Region:
-    """The region of a face: the square about its bounding box, with a margin, turned as the line between its eyes.
+    """Return the region of a face: a square around its bounding box with a margin, rotated parallel to the eyes.
 
     Args:
         low: (2,) smallest x and y of the face, image px.
         high: (2,) largest x and y.
-        right_eye: (2,) a point of the eye that is on the left in an upright image.
-        left_eye: (2,) the same point of the other eye.
+        right_eye: (2,) a point of the subject's right eye.
+        left_eye: (2,) the corresponding point of the left eye.
     """
     across = left_eye - right_eye
     centre = (low + high) / 2
@@ -68,17 +68,18 @@ def face_region(low: Floats, high: Floats, right_eye: Floats, left_eye: Floats) 
     return Region(float(centre[0]), float(centre[1]), side, math.atan2(float(across[1]), float(across[0])))
 
 
-def sample(image: Image, region: Region, size: int, *, replicate: bool) -> Image:
-    """(size, size, 3) uint8: `region` of an (H, W, 3) uint8 image, bilinear; beyond the image its edge or black.
+def sample_region(image: Image, region: Region, size: int, *, replicate: bool) -> Image:
+    """Sample `region` of an (H, W, 3) uint8 image as (size, size, 3) uint8, bilinearly.
 
-    The region's corners are the corners (0, 0) and (size, size) of the result, without a half-pixel shift.
+    Outside the image are the edge pixels (`replicate`) or black. The corners of the region map to (0, 0) and
+    (size, size), without a half-pixel shift.
     """
     box = ((region.x, region.y), (region.side, region.side), math.degrees(region.angle))
     return _sample_box(image, box, size, cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT)
 
 
-def squeeze(image: Image, size: int) -> Image:
-    """(size, size, 3) uint8: the whole image, whatever its aspect, sampled as by `sample`."""
+def sample_image(image: Image, size: int) -> Image:
+    """Sample the whole image as (size, size, 3) uint8 as in `sample_region`; the aspect ratio is not kept."""
     height, width = image.shape[:2]
     return _sample_box(image, ((width / 2, height / 2), (width, height), 0.0), size, cv2.BORDER_CONSTANT)
 
@@ -86,10 +87,9 @@ def squeeze(image: Image, size: int) -> Image:
 def _sample_box(
     image: Image, box: tuple[tuple[float, float], tuple[float, float], float], size: int, border: int
 ) -> Image:
-    """A rotated rectangle (centre, size, degrees) as a square.
+    """Sample a rotated rectangle (centre, size, degrees) as a square.
 
-    By MediaPipe's own calls: OpenCV rounds sampling positions to 1/32 px, and which way a position in the middle goes
-    depends on how the map was computed.
+    OpenCV rounds sampling positions to 1/32 px; only MediaPipe's sequence of calls gives the same rounding.
     """
     corners = np.array([(0, size), (0, 0), (size, 0), (size, size)], np.float32)
     to_square = cv2.getPerspectiveTransform(cv2.boxPoints(box), corners)

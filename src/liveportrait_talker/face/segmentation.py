@@ -1,4 +1,4 @@
-"""Tell the person in an image from the background (MediaPipe's selfie segmentation; docs/method/face_models.md)."""
+"""Segment person and background with MediaPipe's selfie segmentation (docs/method/face_models.md)."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import cv2
 
 from ..arrays import Floats, Image
 from .networks import FaceNetwork, image_input
-from .regions import squeeze
+from .regions import sample_image
 
 _SIZE = 256  # px of the network's input and output
 
 
 class PersonSegmenter:
-    """Finds which pixels show a person. Outlines are right to about a 256th of the image; strands of hair are lost."""
+    """Segments the person. Outlines are accurate to about 1/256 of the image; thin strands of hair are lost."""
 
     def __init__(self) -> None:
         self._network = FaceNetwork("selfie_segmentation", ["image"], ["person"])
 
     def segment(self, image: Image) -> Floats:
-        """(H, W) float32, 0 background … 1 person, of an (H, W, 3) uint8 RGB image."""
-        (mask,) = self._network.run(image_input(squeeze(image, _SIZE), scale=1 / 255))
+        """Return a mask (H, W) float32, 0 background … 1 person, of an (H, W, 3) uint8 RGB image."""
+        (mask,) = self._network.run(image_input(sample_image(image, _SIZE), scale=1 / 255))
         height, width = image.shape[:2]
         person: Floats = cv2.resize(mask[0, 0], (width, height), interpolation=cv2.INTER_LINEAR)
         return person

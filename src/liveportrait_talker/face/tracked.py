@@ -1,4 +1,4 @@
-"""A picture or video whose face has been found: what every renderer starts from."""
+"""`TrackedSource`: an image or video with the landmarks of a face, the input of renderers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
-from ..arrays import Floats
+from ..arrays import Floats, Indices
 from ..media.footage import Footage
 from .crop import FaceCrop
 from .geometry import LANDMARKS, HeadPose, head_pose, mouth_aperture, mouth_width
@@ -17,10 +16,10 @@ from .liveportrait_crop import portrait_crop
 
 @dataclass(frozen=True, eq=False)
 class TrackedFace:
-    """One face in one picture."""
+    """A face in an image."""
 
     landmarks: Floats
-    """(478, 3) float32: MediaPipe's points in image px (x right, y down, z in the same scale, smaller is nearer)."""
+    """(478, 3) float32: MediaPipe's landmarks, image px (x right, y down, z in the same scale, smaller is nearer)."""
 
     def __post_init__(self) -> None:
         points = np.array(self.landmarks, dtype=np.float32)
@@ -35,7 +34,7 @@ class TrackedFace:
 
     @cached_property
     def pose(self) -> HeadPose:
-        """Place, size and rotation of the head."""
+        """Position, size and rotation of the head."""
         return head_pose(self.landmarks)
 
     @property
@@ -45,21 +44,21 @@ class TrackedFace:
 
     @cached_property
     def aperture(self) -> float:
-        """Inner-lip opening in IOD."""
+        """Opening of the inner lips, IOD."""
         return mouth_aperture(self.landmarks, self.pose)
 
     @cached_property
     def width(self) -> float:
-        """Mouth width in IOD."""
+        """Width of the mouth, IOD."""
         return mouth_width(self.landmarks)
 
     @cached_property
     def crop(self) -> FaceCrop:
-        """LivePortrait's 512 px crop of this face."""
+        """LivePortrait's crop of this face, 512×512 px."""
         return portrait_crop(self.landmarks)
 
-    def moved(self, crop: FaceCrop) -> TrackedFace:
-        """The same face as seen in `crop`."""
+    def in_crop(self, crop: FaceCrop) -> TrackedFace:
+        """Return the face in px of `crop`."""
         to_crop = crop.to_crop
         xy = self.landmarks[:, :2] @ to_crop[:2, :2].T + to_crop[:2, 2]
         return TrackedFace(np.column_stack([xy, self.landmarks[:, 2] / crop.scale]))
@@ -67,13 +66,13 @@ class TrackedFace:
 
 @dataclass(frozen=True, eq=False)
 class TrackedSource:
-    """Footage with one tracked face a frame."""
+    """Footage with one tracked face per frame."""
 
     footage: Footage
     faces: tuple[TrackedFace, ...]
-    """One a frame; where nobody is seen, the face is carried on from the frames around."""
+    """One per frame; interpolated or repeated in frames where the face was not found."""
     visible: tuple[bool, ...] = ()
-    """One a frame: False where the face has been gone for longer than a blink of the tracker. Empty = always there."""
+    """One per frame: False where the face is absent for longer than a short gap. Empty: always True."""
 
     def __post_init__(self) -> None:
         if len(self.faces) != len(self.footage) or not self.faces:
@@ -82,31 +81,31 @@ class TrackedSource:
             raise ValueError(f"TrackedSource: {len(self.visible)} visible for {len(self.faces)} faces")
 
     def shows_face(self, index: int) -> bool:
-        """Whether source frame `index` shows the face."""
+        """Return whether the face is visible in source frame `index`."""
         return not self.visible or self.visible[index]
 
     @property
     def is_still(self) -> bool:
-        """One picture, not a video."""
+        """Whether this is a still image."""
         return self.footage.is_still
 
-    def frame_indices(self, frames: int, fps: float) -> npt.NDArray[np.intp]:
-        """(frames,) the source frame behind each output frame at `fps`; forth and back where the source is shorter."""
+    def frame_indices(self, frames: int, fps: float) -> Indices:
+        """Return the source frame of each output frame at `fps`, (frames,); short sources are played back and forth."""
         if self.footage.fps is None:
             return np.zeros(frames, np.intp)
         steps = np.floor(np.arange(frames) * (self.footage.fps / fps) + 1e-6).astype(np.intp)
-        indices: npt.NDArray[np.intp] = forth_and_back(int(steps[-1]) + 1, len(self.faces))[steps]
+        indices: Indices = ping_pong_indices(int(steps[-1]) + 1, len(self.faces))[steps]
         return indices
 
 
-def forth_and_back(frames: int, available: int, start: int = 0) -> npt.NDArray[np.intp]:
-    """Frame numbers that play `available` frames forth and back for `frames` frames, from `start`.
+def ping_pong_indices(frames: int, available: int, start: int = 0) -> Indices:
+    """Return frame indices that play `available` frames back and forth, beginning at `start`.
 
-    Each turn is soft: over the last ten frames it slows to a stop and speeds up again, so that a body does not
-    bounce. Where the footage is long enough it is played once, unchanged.
+    Playback slows down and speeds up over ten frames at each reversal, so that a body does not bounce. Footage that is
+    long enough is played once, unchanged.
 
     Returns:
-        (frames,) intp in 0 … available − 1.
+        (frames,), 0 … available − 1.
     """
     steps = np.arange(frames) + start
     if available == 1:
@@ -118,8 +117,8 @@ def forth_and_back(frames: int, available: int, start: int = 0) -> npt.NDArray[n
     position = np.minimum(phase, 2 * last - phase).astype(np.float64)
     soft = min(10.0, last / 4)
     for turn, distance in ((last, last - position), (0, position)):
-        near = (distance < soft) & (steps >= soft)  # the very first frames are no turn
-        eased = soft / 2 + distance**2 / (2 * soft)  # meets the straight part in value and in slope
+        near = (distance < soft) & (steps >= soft)  # no reversal at the start
+        eased = soft / 2 + distance**2 / (2 * soft)  # continuous in value and slope
         position = np.where(near, np.abs(turn - eased), position)
-    indices: npt.NDArray[np.intp] = np.rint(position).astype(np.intp)
+    indices: Indices = np.rint(position).astype(np.intp)
     return indices

@@ -1,78 +1,77 @@
-"""Find the face in a still, or follow it through a video."""
+"""Track a face through a still image or a video."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import numpy.typing as npt
 
-from ..arrays import Floats, Image
+from ..arrays import Flags, Floats, Image, Indices
 from ..errors import NoFaceError
 from ..media.footage import Footage
+from ..progress import OnStep
+from .appearance import SAME_PERSON_DISTANCE, appearance_distance, sample_appearance
 from .finder import FaceFinder
 from .geometry import interocular_distance
-from .looks import SAME_PERSON, describe, distance
 from .occlusion import is_mouth_covered
 from .shots import ShotFinder
 from .tracked import TrackedFace, TrackedSource
 
 log = logging.getLogger(__name__)
 
-
-MIN_COMFORTABLE_IOD = 32.0  # px between the outer eye corners; below, lids and lips are a few pixels
-_LYING_DEG = 60.0  # a face turned by more is one that lies, or a picture that was not set upright
-_LONGEST_GAP_S = 0.5  # a face gone for longer is not there
-_LEAST_SEEN = 0.3  # share of a video's frames
-_SMOOTHING = np.array([0.25, 0.5, 0.25])  # over three frames: the landmarks tremble by about 0.5 % IOD
+_RECOMMENDED_IOD = 32.0  # px; lids and lips of smaller faces are only a few pixels
+_MAX_ROLL_DEG = 60.0  # more suggests an image that is not upright
+_LONGEST_GAP_S = 0.5  # a face that is absent for longer counts as invisible
+_MIN_VISIBLE = 0.3  # fraction of a video's frames
+_SMOOTHING = np.array([0.25, 0.5, 0.25])  # landmark noise is about 0.5 % IOD
 
 
 def track(
     footage: Footage,
     *,
     face: int | None = None,
-    second_look: bool = True,
-    drawn: bool = True,
-    on_frame: Callable[[int, int], None] | None = None,
+    search_small_faces: bool = True,
+    warn_covered_mouth: bool = True,
+    on_frame: OnStep | None = None,
 ) -> TrackedSource:
-    """Find the face in a still, or follow it through a video.
+    """Track a face through a still image or a video.
 
     Args:
-        footage: the picture or video.
-        face: which face, 1 = the largest of the first frame; None takes the largest and says so if there are more.
-        second_look: search a picture once more for a small face where the first look finds none.
-        drawn: a mouth will be drawn on it: say if something covers the lips.
+        footage: the image or video.
+        face: number of the face, 1 = the largest in the first frame. None: 1, with a warning if there are more.
+        search_small_faces: search an image again for small faces if `face` is not found.
+        warn_covered_mouth: warn if something covers the lips.
         on_frame: called with (frames done, frames in all).
 
     Raises:
-        NoFaceError: no face, or fewer faces than asked for.
+        NoFaceError: no face, or fewer faces than `face`.
     """
-    first = 0  # the first frame that shows the face
+    first = 0  # first frame with the face
     if footage.is_still:
-        faces = _track_still(footage, face, second_look)
+        faces = _track_still(footage, face, search_small_faces)
         visible: tuple[bool, ...] = ()
     else:
         faces, visible, first = _track_video(footage, face, on_frame)
     iod = float(np.median([f.pose.iod for f in faces]))
-    if iod < MIN_COMFORTABLE_IOD:
+    if iod < _RECOMMENDED_IOD:
         log.warning(
-            "The face in %s is small (%.0f px between the eyes): a picture with at least %.0f px will look better.",
+            "The face in %s is small (%.0f px between the eyes); at least %.0f px are recommended.",
             footage.name,
             iod,
-            MIN_COMFORTABLE_IOD,
+            _RECOMMENDED_IOD,
         )
     roll = faces[0].rotation_deg[2]
-    if abs(roll) > _LYING_DEG:
+    if abs(roll) > _MAX_ROLL_DEG:
         log.warning(
-            "The face in %s is turned by %.0f° in the picture, and stays so; turn the picture if that is a mistake.",
+            "The face in %s is rotated by %.0f° and stays so; rotate the picture if that is a mistake.",
             footage.name,
             abs(roll),
         )
-    if drawn and is_mouth_covered(footage[first], faces[first]):
+    if warn_covered_mouth and is_mouth_covered(footage[first], faces[first]):
         log.warning(
-            "The mouth in %s does not look like lips: a mask or a hand may cover it, and the mouth is drawn on that.",
+            "The mouth in %s does not look like lips: a mask or a hand may cover it, and the mouth is drawn on top.",
             footage.name,
         )
     return TrackedSource(footage, tuple(faces), visible)
@@ -80,13 +79,13 @@ def track(
 
 def _choose(found: list[Floats], face: int | None, name: str) -> Floats:
     if face is not None and face > len(found):
-        raise NoFaceError(f"{name} has {len(found)} face(s): --face {face} asks for one that is not there.")
+        raise NoFaceError(f"{name} has {len(found)} face(s), so that --face {face} does not exist.")
     if face is None and len(found) > 1:
-        log.warning("%s has %d faces: the largest is taken (--face N picks another).", name, len(found))
+        log.warning("%s has %d faces: the largest is used (--face N selects another).", name, len(found))
     return found[(face or 1) - 1]
 
 
-def _no_face(name: str, image: Image) -> NoFaceError:
+def _no_face_error(name: str, image: Image) -> NoFaceError:
     height, width = image.shape[:2]
     return NoFaceError(
         f"no face found in {name} ({width}×{height}): give a picture or a video that shows one face from the front, "
@@ -94,103 +93,100 @@ def _no_face(name: str, image: Image) -> NoFaceError:
     )
 
 
-def _track_still(footage: Footage, face: int | None, second_look: bool) -> list[TrackedFace]:
+def _track_still(footage: Footage, face: int | None, search_small_faces: bool) -> list[TrackedFace]:
     image = footage[0]
     finder = FaceFinder()
     found = finder.find(image)
-    if second_look and (not found or (face or 1) > len(found)):
+    if search_small_faces and (not found or (face or 1) > len(found)):
         small = finder.find_small(image)
         found = small if len(small) > len(found) else found
     if not found:
-        raise _no_face(footage.name, image)
+        raise _no_face_error(footage.name, image)
     return [TrackedFace(_choose(found, face, footage.name))]
 
 
 def _track_video(
-    footage: Footage, face: int | None, on_frame: Callable[[int, int], None] | None
+    footage: Footage, face: int | None, on_frame: OnStep | None
 ) -> tuple[list[TrackedFace], tuple[bool, ...], int]:
-    """A face for each frame, where it is there (empty: always), and the first frame in which it was found."""
+    """Return the face and its visibility in each frame (empty: always visible), and the first frame with the face."""
     longest_gap = max(1, round(_LONGEST_GAP_S * (footage.fps or 25.0)))
     finder, shots = FaceFinder(), ShotFinder()
     tracks: list[Floats | None] = []
     last: Floats | None = None
-    last_image = footage[0]  # where it was seen
+    last_image = footage[0]  # image of `last`
     people = _People()
-    gone = 0  # frames since the face was seen
-    was_cut = False  # since then
-    for k, image in enumerate(_decoded_ahead(footage)):
-        was_cut = shots.is_cut(image) or was_cut
-        seen = finder.follow(image, last) if last is not None and not gone and not was_cut else None
+    gap = 0  # frames since `last`
+    was_cut = False  # since `last`
+    for k, image in enumerate(_decode_ahead(footage)):
+        was_cut = shots.add_frame(image) or was_cut
+        seen = finder.follow(image, last) if last is not None and not gap and not was_cut else None
         if seen is None:
             found = finder.find(image)
             if last is None:
                 seen = _choose(found, face, footage.name) if found else None
-            elif was_cut or gone > longest_gap:  # another shot, or somebody left
+            elif was_cut or gap > longest_gap:
                 people.add(last_image, last)
-                seen = _choose_again(image, found, last if was_cut else None, people, face)
+                seen = _choose_after_cut(image, found, last if was_cut else None, people, face)
             else:
-                seen = _same_person(found, last)
+                seen = _nearest_face(found, last)
         tracks.append(seen)
         if seen is None:
-            gone += 1
+            gap += 1
         else:
-            last, last_image, gone, was_cut = seen, image, 0, False
+            last, last_image, gap, was_cut = seen, image, 0, False
         if on_frame:
             on_frame(k + 1, len(footage))
-    there = np.array([t is not None for t in tracks])
-    if there.mean() < _LEAST_SEEN:
-        raise _no_face(footage.name, footage[0])
+    found_in = np.array([t is not None for t in tracks])
+    if found_in.mean() < _MIN_VISIBLE:
+        raise _no_face_error(footage.name, footage[0])
     shot_of = shots.shots()
     points, visible = _fill(tracks, shot_of, longest_gap)
-    _say_what_was_missed(footage.name, there, shot_of)
-    always = bool(visible.all())
-    return [TrackedFace(p) for p in points], () if always else tuple(bool(v) for v in visible), int(there.argmax())
+    _warn_missing(footage.name, found_in, shot_of)
+    flags = () if visible.all() else tuple(bool(v) for v in visible)
+    return [TrackedFace(p) for p in points], flags, int(found_in.argmax())
 
 
-def _fill(
-    tracks: list[Floats | None], shot_of: npt.NDArray[np.intp], longest_gap: int
-) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Landmarks (T, 478, 3) of every frame, smoothed, and (T,) whether the face is there; nothing crosses a cut."""
+def _fill(tracks: list[Floats | None], shot_of: Indices, longest_gap: int) -> tuple[Floats, Flags]:
+    """Return smoothed landmarks (T, 478, 3) and visibility (T,) of all frames, shot by shot."""
     seen = np.array([k for k, track in enumerate(tracks) if track is not None])
     known = np.stack([track for track in tracks if track is not None])
-    points = known[_nearest(seen, len(tracks))]  # of the whole video, where a shot has none
+    points = known[_nearest(seen, len(tracks))]  # used in shots without a face
     visible = np.zeros(len(tracks), bool)
     for shot in np.unique(shot_of[seen]):
         frames = np.flatnonzero(shot_of == shot)
-        here = np.flatnonzero(shot_of[seen] == shot)
-        at = seen[here] - frames[0]
-        points[frames] = _smooth(_interpolate(known[here], at, len(frames)))
+        in_shot = np.flatnonzero(shot_of[seen] == shot)
+        at = seen[in_shot] - frames[0]
+        points[frames] = _smooth(_interpolate(known[in_shot], at, len(frames)))
         visible[frames] = np.abs(at[_nearest(at, len(frames))] - np.arange(len(frames))) <= longest_gap // 2
     return points, visible
 
 
-def _nearest(at: npt.NDArray[np.intp], count: int) -> npt.NDArray[np.intp]:
-    """(count,) for each of 0 … count − 1 which of `at`, ascending, is nearest."""
+def _nearest(at: Indices, count: int) -> Indices:
+    """Return the index of the nearest element of `at`, ascending, for each of 0 … count − 1."""
     t = np.arange(count)
     after = np.clip(np.searchsorted(at, t), 0, len(at) - 1)
     before = np.maximum(after - 1, 0)
     return np.where(np.abs(at[before] - t) <= np.abs(at[after] - t), before, after)
 
 
-def _say_what_was_missed(name: str, there: npt.NDArray[np.bool_], shot_of: npt.NDArray[np.intp]) -> None:
+def _warn_missing(name: str, found_in: Flags, shot_of: Indices) -> None:
     shots = int(shot_of[-1]) + 1
-    empty = [str(shot + 1) for shot in range(shots) if not there[shot_of == shot].any()]
+    empty = [str(shot + 1) for shot in range(shots) if not found_in[shot_of == shot].any()]
     if shots > 1:
-        without = f"; no face in shot {', '.join(empty)}, which stays as it is" if empty else ""
+        without = f"; no face in shot {', '.join(empty)}, which is not changed" if empty else ""
         log.warning("%s has %d shots%s.", name, shots, without)
-    missed = ~there & ~np.isin(shot_of, [int(shot) - 1 for shot in empty])
+    missed = ~found_in & ~np.isin(shot_of, [int(shot) - 1 for shot in empty])
     if missed.any():
         log.warning(
-            "no face in %d of %d frames of %s: in short gaps its place is taken from the frames around, long ones stay "
-            "as they are.",
+            "no face in %d of %d frames of %s: it is interpolated in short gaps; frames in long gaps are not changed.",
             int(missed.sum()),
-            len(there),
+            len(found_in),
             name,
         )
 
 
-def _decoded_ahead(footage: Footage) -> Iterator[Image]:
-    """The frames in order; the next one is decoded while the caller works on this one."""
+def _decode_ahead(footage: Footage) -> Iterator[Image]:
+    """Yield the frames in order, decoding the next one in a thread."""
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(footage.__getitem__, 0)
         for k in range(1, len(footage) + 1):
@@ -200,8 +196,8 @@ def _decoded_ahead(footage: Footage) -> Iterator[Image]:
             yield image
 
 
-def _same_person(found: list[Floats], last: Floats) -> Floats | None:
-    """The face nearest to where it was, if it is near enough to be the same."""
+def _nearest_face(found: list[Floats], last: Floats) -> Floats | None:
+    """Return the face nearest to `last`, None if it is farther away than 1.5 IOD."""
     centre, reach = last[:, :2].mean(axis=0), 1.5 * interocular_distance(last)
     distances = [float(np.linalg.norm(f[:, :2].mean(axis=0) - centre)) for f in found]
     if not distances or min(distances) > reach:
@@ -210,47 +206,47 @@ def _same_person(found: list[Floats], last: Floats) -> Floats | None:
 
 
 class _People:
-    """Who has been followed so far, known by their looks."""
+    """People that have been tracked, recognised by their appearance."""
 
     def __init__(self) -> None:
-        self._looks: list[Floats] = []
+        self._appearances: list[Floats] = []
         self._newest: Floats | None = None
 
     def add(self, image: Image, landmarks: Floats) -> None:
-        """Remember whose landmarks these are in `image`, unless the person is known."""
+        """Add the person with these landmarks in `image`, unless already known."""
         if landmarks is self._newest:
             return
         self._newest = landmarks
-        looks = describe(image, landmarks)
-        if not any(distance(looks, known) < SAME_PERSON for known in self._looks):
-            self._looks.append(looks)
+        new = sample_appearance(image, landmarks)
+        if not any(appearance_distance(new, known) < SAME_PERSON_DISTANCE for known in self._appearances):
+            self._appearances.append(new)
 
-    def among(self, image: Image, found: list[Floats]) -> Floats | None:
-        """Return the face that looks like the person who was followed first, or else like a later one."""
-        candidates = [describe(image, face) for face in found]
-        for person in self._looks:
-            distances = [distance(person, candidate) for candidate in candidates]
-            if distances and min(distances) < SAME_PERSON:
+    def find_among(self, image: Image, found: list[Floats]) -> Floats | None:
+        """Return the face of the person who was tracked first, or else of a later one; None if none is found."""
+        candidates = [sample_appearance(image, face) for face in found]
+        for person in self._appearances:
+            distances = [appearance_distance(person, candidate) for candidate in candidates]
+            if distances and min(distances) < SAME_PERSON_DISTANCE:
                 return found[int(np.argmin(distances))]
         return None
 
 
-def _choose_again(
+def _choose_after_cut(
     image: Image, found: list[Floats], last: Floats | None, people: _People, face: int | None
 ) -> Floats | None:
-    """The face to follow after a cut: the one asked for, a known person, whoever is where `last` was, the largest."""
+    """Return the face to track after a cut: `face` if given, a known person, the nearest to `last`, or the largest."""
     if face is not None:
         return found[face - 1] if face <= len(found) else None
     if len(found) < 2:
         return next(iter(found), None)
-    known = people.among(image, found)
+    known = people.find_among(image, found)
     if known is None and last is not None:
-        known = _same_person(found, last)
+        known = _nearest_face(found, last)
     return found[0] if known is None else known
 
 
-def _interpolate(points: Floats, at: npt.NDArray[np.intp], frames: int) -> Floats:
-    """Values at every frame from values at some, linear between and held at the ends."""
+def _interpolate(points: Floats, at: Indices, frames: int) -> Floats:
+    """Interpolate values at the frames `at` linearly to all frames; constant beyond the ends."""
     t = np.arange(frames)
     after = np.clip(np.searchsorted(at, t), 0, len(at) - 1)
     before = np.maximum(after - (at[after] > t), 0)
@@ -261,7 +257,7 @@ def _interpolate(points: Floats, at: npt.NDArray[np.intp], frames: int) -> Float
 
 
 def _smooth(points: Floats) -> Floats:
-    """A three-frame weighted mean over time, the ends held."""
+    """Smooth over three frames, with the ends repeated."""
     padded = np.concatenate([points[:1], points, points[-1:]])
     smooth: Floats = sum(w * padded[i : i + len(points)] for i, w in enumerate(_SMOOTHING))
     return smooth

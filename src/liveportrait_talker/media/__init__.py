@@ -1,7 +1,7 @@
-"""Files ↔ arrays: sound, pictures and video in, video out. The one home of PyAV and Pillow."""
+"""Read audio, images and video; write images and video. Only this package uses PyAV and Pillow."""
 
+from .audio_file import read_waveform
 from .footage import Footage, open_footage
-from .sound import read_waveform
 from .waveform import Waveform
 from .writer import VideoWriter, check_encoder, check_output
 

@@ -1,4 +1,4 @@
-"""Animated GIF, PNG and WebP: images with the time that each is shown, through Pillow."""
+"""Animated GIF, PNG and WebP files, read with Pillow."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from PIL import Image
 from ..arrays import Image as ImageArray
 from ..errors import MediaError
 from .limits import Limits
-from .still import on_backdrop
+from .still import flatten_alpha
 
 log = logging.getLogger(__name__)
 
 _FORMATS = ("GIF", "PNG", "WEBP")
-_MAX_PIXELS = 400_000_000  # of all images together, which are held in memory
-_UNSTATED_MS, _USUAL_MS = 10.0, 100.0  # browsers show an image that states no more than the first for the second
+_MAX_PIXELS = 400_000_000  # of all frames together, which are held in memory
+_MIN_MS, _DEFAULT_MS = 10.0, 100.0  # browsers replace durations of up to the first value by the second
 
 
 def read_animation(path: Path, limits: Limits) -> tuple[list[ImageArray], list[float]] | None:
-    """All images (H, W, 3) uint8 of an animation and how long each is shown, in seconds; None for anything else.
+    """Return the frames (H, W, 3) uint8 of an animation and their durations in seconds; None for other files.
 
-    One that is cut short gives what can be read. Raises MediaError: too small, too many pixels in all.
+    A truncated file gives the frames that can be read. Raises MediaError: too small, or too many pixels in total.
     """
     images: list[ImageArray] = []
-    seconds: list[float] = []
+    durations: list[float] = []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -41,15 +41,15 @@ def read_animation(path: Path, limits: Limits) -> tuple[list[ImageArray], list[f
                 size = limits.fit(path.name, *file.size)
                 for number in range(count):
                     file.seek(number)
-                    shown = file.convert("RGBA")
-                    shown = shown if shown.size == size else shown.resize(size)
-                    images.append(np.array(on_backdrop(shown).convert("RGB")))
-                    stated = float(file.info.get("duration") or 0)
-                    seconds.append((stated if stated > _UNSTATED_MS else _USUAL_MS) / 1000)
+                    frame = file.convert("RGBA")
+                    frame = frame if frame.size == size else frame.resize(size)
+                    images.append(np.array(flatten_alpha(frame).convert("RGB")))
+                    stated_ms = float(file.info.get("duration") or 0)
+                    durations.append((stated_ms if stated_ms > _MIN_MS else _DEFAULT_MS) / 1000)
     except (MediaError, MemoryError):
         raise
-    except Exception:  # a damaged file makes Pillow's decoders raise almost anything
+    except Exception:  # Pillow's decoders raise almost anything on damaged files
         if len(images) < 2:
-            return None  # `read_still` says what it is, or what is wrong with it
-        log.warning("%s is damaged; the %d pictures of it that can be read are used", path.name, len(images))
-    return images, seconds
+            return None  # `read_still` decides, or reports the error
+        log.warning("%s is damaged; the %d frames that can be read are used", path.name, len(images))
+    return images, durations

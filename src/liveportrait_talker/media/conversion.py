@@ -1,4 +1,4 @@
-"""Decoded video frames → upright images of one size."""
+"""Conversion of decoded video frames to upright RGB images of one size."""
 
 from __future__ import annotations
 
@@ -16,61 +16,62 @@ from av.video.reformatter import VideoReformatter
 from ..arrays import Image
 from .colour import BT709, TO_RGB, UNSPECIFIED
 from .still import BACKDROP
-from .wide_colour import describe, is_wide, to_bt709
+from .wide_colour import describe_colours, needs_conversion, to_bt709
 
 log = logging.getLogger(__name__)
 
-_SAME_SHAPE = 0.01  # relative difference of aspect ratios that is rounding
+_SAME_SHAPE = 0.01  # smaller relative differences of aspect ratios are rounding
 
 
 class FrameConverter:
-    """Makes images of one video's frames, whatever changes on the way.
+    """Converter of the frames of one video.
 
-    Colours of HDR and wide-gamut video become BT.709's, transparency shows `BACKDROP`, the display matrix mirrors and
-    turns, and a picture that changes its shape midway gets bars. Args: the file's name, for notes; (width, height) of
-    the images as stored, before any turn.
+    HDR and wide-gamut colours are converted to BT.709, transparency shows `BACKDROP`, the display matrix is applied,
+    and frames whose aspect ratio differs from the first get black bars.
+
+    Args:
+        name: file name, for messages.
+        size: (width, height) of the images as stored, before rotation.
     """
 
     def __init__(self, name: str, size: tuple[int, int]) -> None:
         self._name, self._size = name, size
         self._to_planes, self._to_packed = VideoReformatter(), VideoReformatter()
         self._aspect: Fraction | None = None  # of the first frame
-        self._unused_alpha: bool | None = None  # until a frame has told
-        self._said: set[str] = set()
+        self._unused_alpha: bool | None = None  # None until the first frame with alpha
+        self._warned: set[str] = set()
         self.is_transposed = False
-        """Whether the last frame was turned on its side."""
+        """Whether the last frame was rotated by 90° or 270°."""
 
     def __call__(self, frame: VideoFrame) -> Image:
-        """(H, W, 3) uint8, read-only."""
+        """Return `frame` as (H, W, 3) uint8 RGB, read-only."""
         aspect = Fraction(frame.width, frame.height)
         self._aspect = self._aspect or aspect
         width, height = self._size
         if abs(float(aspect / self._aspect) - 1) > _SAME_SHAPE:
-            self._say_once(f"{self._name} changes the shape of its picture midway; bars fill what it leaves free")
-            picture: Image = np.zeros((height, width, 3), np.uint8)
+            self._warn_once(f"{self._name} changes its aspect ratio midway; black bars are added")
+            image: Image = np.zeros((height, width, 3), np.uint8)
             scale = min(Fraction(width, frame.width), Fraction(height, frame.height))
             inner_width, inner_height = (max(1, round(scale * n)) for n in (frame.width, frame.height))
             left, top = (width - inner_width) // 2, (height - inner_height) // 2
-            picture[top : top + inner_height, left : left + inner_width] = self._to_rgb(
-                frame, inner_width, inner_height
-            )
+            image[top : top + inner_height, left : left + inner_width] = self._to_rgb(frame, inner_width, inner_height)
         else:
-            picture = self._to_rgb(frame, width, height)
-        upright = np.ascontiguousarray(self._turn(frame, picture))
+            image = self._to_rgb(frame, width, height)
+        upright = np.ascontiguousarray(self._apply_display_matrix(frame, image))
         upright.setflags(write=False)
         return upright
 
     def _to_rgb(self, frame: VideoFrame, width: int, height: int) -> Image:
         matrix = frame.colorspace
         if matrix == UNSPECIFIED and frame.height >= 720:
-            matrix = BT709  # what every player assumes of untagged HD
+            matrix = BT709  # as players assume for untagged HD
         transfer, primaries = int(frame.color_trc), int(frame.color_primaries)
         has_alpha = any(component.is_alpha for component in frame.format.components) and not self._is_padding(frame)
-        # Through planes: swscale's careful conversion straight to packed RGB takes three times as long.
+        # By way of planar RGB: swscale's accurate conversion to packed RGB takes three times as long.
         planes, packed = ("gbrap", "rgba") if has_alpha else ("gbrp", "rgb24")
-        if is_wide(transfer, primaries):
-            self._say_once(
-                f"{self._name} is {describe(transfer, primaries)} video; its colours are converted to BT.709"
+        if needs_conversion(transfer, primaries):
+            self._warn_once(
+                f"{self._name} is {describe_colours(transfer, primaries)} video; its colours are converted to BT.709"
             )
             planes, packed = "gbrp16le", "rgb48le"
         converted = self._to_planes.reformat(
@@ -88,30 +89,30 @@ class FrameConverter:
         return rgb
 
     def _is_padding(self, frame: VideoFrame) -> bool:
-        """Whether the file does not use its alpha: 0 everywhere in the first frame of an RGB format, as in captures."""
+        """Return whether alpha is unused: 0 everywhere in the first frame of an RGB format, as in screen captures."""
         if self._unused_alpha is None:
             self._unused_alpha = not (
                 frame.format.name.startswith("yuva") or frame.reformat(format="rgba").to_ndarray()[..., 3].any()
             )
             if self._unused_alpha:
-                self._say_once(f"{self._name} is transparent everywhere at first; its alpha channel is left out")
+                self._warn_once(f"the first frame of {self._name} is fully transparent; its alpha channel is ignored")
         return self._unused_alpha
 
-    def _turn(self, frame: VideoFrame, picture: Image) -> Image:
-        """Mirrored and turned as the frame's display matrix says, in steps of 90°."""
+    def _apply_display_matrix(self, frame: VideoFrame, image: Image) -> Image:
+        """Mirror and rotate in steps of 90°, according to the frame's display matrix."""
         data: Any = frame.side_data.get(SideData.DISPLAYMATRIX)  # type: ignore[call-overload]
         if data is None:
-            return picture
+            return image
         # A pixel (x, y) is shown at (a·x + c·y, b·x + d·y), with x to the right and y down.
         a, b, _, c, d, *_ = struct.unpack("<9i", bytes(data)[:36])
         self.is_transposed = abs(b) > abs(a)
         if self.is_transposed:
-            picture, a, d = picture.swapaxes(0, 1), c, b
+            image, a, d = image.swapaxes(0, 1), c, b
         if a < 0:
-            picture = picture[:, ::-1]
-        return picture[::-1] if d < 0 else picture
+            image = image[:, ::-1]
+        return image[::-1] if d < 0 else image
 
-    def _say_once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            log.warning(text)
+    def _warn_once(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            log.warning(message)

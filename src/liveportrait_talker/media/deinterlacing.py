@@ -1,27 +1,28 @@
-"""Interlaced video → whole frames at the same rate and time stamps, by FFmpeg's yadif."""
+"""Deinterlacing with FFmpeg's yadif filter, at the same frame rate and time stamps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
-from av.error import BlockingIOError as NothingYet
-from av.error import EOFError as Ended
+from av.error import BlockingIOError as AVBlockingIOError
+from av.error import EOFError as AVEOFError
 from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 
-def deinterlaced(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
-    """The frames; from the first one on that is flagged as interlaced, those so flagged are made whole."""
+def deinterlace(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
+    """Yield `frames`; frames flagged as interlaced are deinterlaced."""
     for frame in frames:
         if frame.interlaced_frame:
-            yield from _filtered(frame, frames, stream)
+            yield from _filter_from(frame, frames, stream)
         else:
             yield frame
 
 
-def _filtered(first: VideoFrame, others: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
+def _filter_from(first: VideoFrame, others: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
     graph = Graph()
     steps = [
         graph.add_buffer(
@@ -34,9 +35,9 @@ def _filtered(first: VideoFrame, others: Iterator[VideoFrame], stream: VideoStre
     size = (first.width, first.height, first.format.name)
     graph.push(first)
     for frame in others:
-        if (frame.width, frame.height, frame.format.name) != size:  # it changes midway: what follows is another stream
+        if (frame.width, frame.height, frame.format.name) != size:  # the format changes midway: start again
             yield from _pull(graph, stream, end=True)
-            yield from deinterlaced(_with(frame, others), stream)
+            yield from deinterlace(chain([frame], others), stream)
             return
         graph.push(frame)
         yield from _pull(graph, stream)
@@ -44,20 +45,15 @@ def _filtered(first: VideoFrame, others: Iterator[VideoFrame], stream: VideoStre
 
 
 def _pull(graph: Graph, stream: VideoStream, *, end: bool = False) -> Iterator[VideoFrame]:
-    """What the filter has ready, stamped by the stream's clock; at the `end`, what it still holds."""
+    """Yield the frames that the filter has ready, with the time base of `stream`; with `end`, flush it first."""
     if end:
         graph.push(None)
     while True:
         try:
             frame: Any = graph.pull()
-        except (NothingYet, Ended):
+        except (AVBlockingIOError, AVEOFError):
             return
         if frame.pts is not None and frame.time_base and stream.time_base:
             frame.pts = round(frame.pts * frame.time_base / stream.time_base)
             frame.time_base = stream.time_base
         yield frame
-
-
-def _with(first: VideoFrame, others: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
-    yield first
-    yield from others

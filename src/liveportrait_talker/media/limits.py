@@ -1,4 +1,4 @@
-"""What is too small or too large to work with, and the sentences that say so."""
+"""Limits of the size and length of images and videos."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from ..errors import MediaError
 log = logging.getLogger(__name__)
 
 MIN_SIDE = 64
-"""Pixels; a face needs about that many by itself."""
+"""Smallest width and height in pixels; a face alone needs about as many."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What `open_footage` accepts."""
+    """Limits for `open_footage`."""
 
     max_side: int | None
-    """Pixels; larger pictures are scaled down. None keeps every size."""
+    """Longest side in pixels; larger images are scaled down. None: no limit."""
     max_pixels: int
-    """Width × height that is still decoded."""
+    """Largest width × height to decode."""
     max_seconds: float
-    """Length of a video."""
+    """Longest video."""
 
     def __post_init__(self) -> None:
         if self.max_side is not None and self.max_side < MIN_SIDE:
             raise ValueError(f"max_side must be at least {MIN_SIDE}, got {self.max_side}")
 
     def check_size(self, name: str, width: int, height: int) -> None:
-        """Raise MediaError for a picture that is too small to hold a face, or too large to decode."""
+        """Raise MediaError if an image is too small for a face, or too large to decode."""
         if width * height > self.max_pixels:
-            raise too_many_pixels(name, f"{width}×{height}", self.max_pixels)
+            raise too_many_pixels_error(name, f"{width}×{height}", self.max_pixels)
         if min(width, height) < MIN_SIDE:
             raise MediaError(
                 f"{name} is too small ({width}×{height}); give a picture of at least {MIN_SIDE}×{MIN_SIDE} pixels"
             )
 
     def check_seconds(self, name: str, seconds: float) -> None:
-        """Raise MediaError for a video that is too long."""
+        """Raise MediaError if a video is too long."""
         if seconds > self.max_seconds:
             raise MediaError(
                 f"{name} is {seconds:.0f} seconds long, the limit is {self.max_seconds:g}; "
@@ -46,7 +46,7 @@ class Limits:
             )
 
     def fit(self, name: str, width: int, height: int) -> tuple[int, int]:
-        """The size (width, height) to work at; a reduction keeps the aspect and is logged."""
+        """Return (width, height) scaled down to `max_side`, keeping the aspect ratio; a reduction is logged."""
         if self.max_side is None or max(width, height) <= self.max_side:
             return width, height
         scale = self.max_side / max(width, height)
@@ -55,8 +55,8 @@ class Limits:
         return fitted
 
 
-def too_many_pixels(name: str, size: str, max_pixels: int) -> MediaError:
-    """The error for a picture that would not fit into memory."""
+def too_many_pixels_error(name: str, size: str, max_pixels: int) -> MediaError:
+    """Return the error for an image with too many pixels."""
     return MediaError(
         f"{name} has too many pixels ({size}, the limit is {max_pixels / 1e6:g} million); scale it down first"
     )

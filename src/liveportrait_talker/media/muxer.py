@@ -1,4 +1,4 @@
-"""Pictures and a voice → one MP4 file: H.264 and AAC, interleaved as they come."""
+"""Encode frames and audio into an MP4 file: H.264 and AAC, interleaved."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import av
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
+from .audio_file import AudioFile, audio_frame
 from .colour import BT709, FULL_RANGE, LIMITED_RANGE, TO_YUV
-from .sound import SoundFile, audio_frame
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -22,53 +22,53 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _AAC_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz
-_AAC_BITS_PER_SECOND = {1: 128_000, 2: 192_000}  # by channels; the encoder lowers it where the rate allows less
+_AAC_BITS_PER_SECOND = {1: 128_000, 2: 192_000}  # by channels; the encoder lowers it for low sample rates
 
 
 @dataclass(frozen=True)
-class PictureFormat:
-    """How the picture is encoded."""
+class VideoFormat:
+    """Parameters of the video encoder."""
 
     size: tuple[int, int]
     """(width, height), both even."""
     fps: Fraction
     crf: int
-    """Quality: 0 is the best (x264: lossless), 51 the worst."""
+    """Quality: 0 is best (x264: lossless), 51 worst."""
     preset: str
-    """x264's speed: ultrafast … veryslow."""
+    """Speed of x264: ultrafast … veryslow."""
     pixel_aspect: Fraction
-    """Width of a pixel on the screen / its height; 1 but for anamorphic video."""
+    """Displayed width / height of a pixel; 1 except for anamorphic video."""
     encoder: str = "x264"
     """x264 or nvenc."""
 
 
 class Muxer:
-    """Writes one MP4 file: `add` every frame, then `close`. Not for several threads at once.
+    """Writes one MP4 file: `add` every frame, then `finish`, then `close`. Not thread-safe.
 
-    FFmpeg's errors pass through (av.error.FFmpegError, OSError).
+    Raises FFmpeg's errors (av.error.FFmpegError, OSError).
     """
 
     def __init__(
         self,
         path: Path,
-        picture: PictureFormat,
+        video: VideoFormat,
         *,
         voice: Path | None,
         max_seconds: float,
         metadata: dict[str, str],
     ) -> None:
-        # The voice first: when it cannot be read, no file is begun.
-        sound = None if voice is None else SoundFile(voice)
-        self._fps = picture.fps
+        # The voice first: if it cannot be read, no file is created.
+        audio = None if voice is None else AudioFile(voice)
+        self._fps = video.fps
         self._reformatter = VideoReformatter()
         self._frames = 0
         self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
         self._container.metadata.update(metadata)
-        self._video = _add_video(self._container, picture)
-        self._sound = None if sound is None else _SoundTrack(self._container, sound, max_seconds)
+        self._video = _add_video(self._container, video)
+        self._audio = None if audio is None else _AudioTrack(self._container, audio, max_seconds)
 
     def add(self, rgb: VideoFrame) -> None:
-        """Encode the next frame (rgb24) and the sound that goes with it."""
+        """Encode the next frame (rgb24) and the audio up to its end."""
         frame = self._reformatter.reformat(
             rgb,
             format="yuv420p",
@@ -80,77 +80,77 @@ class Muxer:
         frame.pts, frame.time_base = self._frames, 1 / self._fps
         self._frames += 1
         self._container.mux(self._video.encode(frame))
-        if self._sound is not None:
-            for packet in self._sound.until(float(self._frames / self._fps)):
+        if self._audio is not None:
+            for packet in self._audio.encode_until(float(self._frames / self._fps)):
                 self._container.mux(packet)
 
     def finish(self) -> None:
-        """Encode what is left of the sound and write the index; the file is complete afterwards."""
-        if self._sound is not None:
-            for packet in self._sound.rest():
+        """Encode the rest of the audio and write the index, which completes the file."""
+        if self._audio is not None:
+            for packet in self._audio.flush():
                 self._container.mux(packet)
         self._container.mux(self._video.encode(None))
         self._container.close()
 
     def close(self) -> None:
-        """Let go of all files. Without `finish` before, what has been written is not to be used."""
+        """Close all files. Without `finish`, the output is incomplete."""
         try:
             self._container.close()
         finally:
-            if self._sound is not None:
-                self._sound.close()
+            if self._audio is not None:
+                self._audio.close()
 
 
-def _add_video(container: OutputContainer, picture: PictureFormat) -> VideoStream:
-    if picture.encoder == "nvenc":
-        # p4 is its middle speed; cq is its crf, where 0 would mean that it chooses.
-        options = {"preset": "p4", "rc": "vbr", "cq": str(max(picture.crf, 1))}
-        stream = cast("VideoStream", container.add_stream("h264_nvenc", rate=picture.fps, options=options))
+def _add_video(container: OutputContainer, video: VideoFormat) -> VideoStream:
+    if video.encoder == "nvenc":
+        # p4: medium speed. cq corresponds to crf, but 0 would mean automatic.
+        options = {"preset": "p4", "rc": "vbr", "cq": str(max(video.crf, 1))}
+        stream = cast("VideoStream", container.add_stream("h264_nvenc", rate=video.fps, options=options))
     else:
-        options = {"crf": str(picture.crf), "preset": picture.preset}
-        stream = container.add_stream("libx264", rate=picture.fps, options=options)
-    stream.width, stream.height = picture.size
+        options = {"crf": str(video.crf), "preset": video.preset}
+        stream = container.add_stream("libx264", rate=video.fps, options=options)
+    stream.width, stream.height = video.size
     stream.pix_fmt = "yuv420p"
     context = stream.codec_context
-    if picture.encoder == "x264":
-        context.thread_type = "FRAME"  # PyAV's default cuts every frame into slices, which costs quality
-    context.time_base = 1 / picture.fps
-    context.sample_aspect_ratio = picture.pixel_aspect
+    if video.encoder == "x264":
+        context.thread_type = "FRAME"  # PyAV's default, slices, costs quality
+    context.time_base = 1 / video.fps
+    context.sample_aspect_ratio = video.pixel_aspect
     context.colorspace = context.color_primaries = context.color_trc = BT709
     context.color_range = LIMITED_RANGE
     return stream
 
 
-class _SoundTrack:
-    """The voice, encoded bit by bit just ahead of the picture."""
+class _AudioTrack:
+    """Audio stream that is encoded in step with the video."""
 
-    def __init__(self, container: OutputContainer, voice: SoundFile, max_seconds: float) -> None:
+    def __init__(self, container: OutputContainer, voice: AudioFile, max_seconds: float) -> None:
         self._voice = voice
-        # The next AAC rate that holds all of the voice's own band.
+        # The next AAC rate that keeps the full bandwidth.
         self._rate = next((rate for rate in _AAC_RATES if rate >= voice.sample_rate), _AAC_RATES[-1])
         layout = "mono" if voice.channels == 1 else "stereo"
         self._stream = container.add_stream("aac", rate=self._rate, layout=layout)
         self._stream.bit_rate = _AAC_BITS_PER_SECOND[voice.channels]
         self._blocks = voice.blocks(sample_rate=self._rate, channels=voice.channels)
-        self._taken = 0  # samples
+        self._position = 0  # samples encoded
         self._end = round(max_seconds * self._rate)
 
-    def until(self, seconds: float) -> Iterator[Packet[AudioStream]]:
-        """Packets of the sound up to `seconds`, or a little further."""
+    def encode_until(self, seconds: float) -> Iterator[Packet[AudioStream]]:
+        """Yield packets up to `seconds` or slightly later."""
         limit = min(round(seconds * self._rate), self._end)
-        while self._taken < limit:
+        while self._position < limit:
             block = next(self._blocks, None)
             if block is None:
-                self._end = self._taken
+                self._end = self._position
                 return
-            block = block[:, : self._end - self._taken]
-            frame = audio_frame(block, self._rate, self._taken)
-            self._taken += block.shape[1]
+            block = block[:, : self._end - self._position]
+            frame = audio_frame(block, self._rate, self._position)
+            self._position += block.shape[1]
             yield from self._stream.encode(frame)
 
-    def rest(self) -> Iterator[Packet[AudioStream]]:
-        """All that is left, with what the encoder still holds."""
-        yield from self.until(self._end / self._rate)
+    def flush(self) -> Iterator[Packet[AudioStream]]:
+        """Yield the remaining packets."""
+        yield from self.encode_until(self._end / self._rate)
         yield from self._stream.encode(None)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Still pictures → upright RGB arrays, through Pillow."""
+"""Read still images as upright RGB arrays, with Pillow."""
 
 from __future__ import annotations
 
@@ -19,31 +19,32 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from ..arrays import Image as ImageArray
 from ..errors import MediaError
-from .limits import Limits, too_many_pixels
-from .stated_colours import read_stated_colours
-from .wide_colour import describe, is_wide, to_bt709
+from .cicp import read_cicp
+from .limits import Limits, too_many_pixels_error
+from .wide_colour import describe_colours, needs_conversion, to_bt709
 
 log = logging.getLogger(__name__)
 
-
-# Formats that a portrait comes in. Not all of Pillow's: some start other programs (EPS), some only recognise a file
-# without decoding it (MPEG), some have no signature and claim what is not theirs (TGA).
+# A subset of Pillow's formats: some run other programs (EPS), some are identified but not decoded (MPEG), some have no
+# signature and match other files (TGA).
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "PSD", "QOI", "TIFF", "WEBP")
-_FRAMES, _SCAN = (0xC0, 0xC1, 0xC2), 0xDA  # markers of a JPEG
+_FRAMES, _SCAN = (0xC0, 0xC1, 0xC2), 0xDA  # JPEG markers
 _END_OF_IMAGE = b"\xff\xd9"
 _HEIF_BOXES = (b"ftyp", b"meta", b"mdat", b"moov", b"free", b"skip", b"uuid")
-PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20  # bytes, of a colour profile or a text; Pillow's megabyte is too few
-# HEIF: tiles put together, turned upright and mirrored as the file says.
+PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20  # bytes of a colour profile or text; Pillow's 1 MB is too small
+# Assembles tiles and applies rotation and mirroring.
 register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 BACKDROP = (200, 200, 200)
-"""What shows through transparent parts: a light grey."""
+"""Colour behind transparent parts: a light grey."""
 
 
 def read_still(path: Path, limits: Limits) -> ImageArray | None:
-    """The picture in `path` as (H, W, 3) uint8, upright; None when the content is no still that Pillow knows.
+    """Read an image as (H, W, 3) uint8 sRGB, upright; return None if the format is unknown.
 
-    Transparency shows `BACKDROP`, colour profiles are turned into sRGB, of several pictures the first counts.
-    Raises MediaError: damaged, too small, too large.
+    Transparency shows `BACKDROP`. Of several images in the file, the first is used.
+
+    Raises:
+        MediaError: damaged, too small, or too large.
     """
     name = path.name
     try:
@@ -54,35 +55,35 @@ def read_still(path: Path, limits: Limits) -> ImageArray | None:
         except ValueError as error:
             if "MAX_TEXT" not in str(error):
                 raise
-            return _read(_without_text(path), name, limits)
+            return _read(_strip_png_text(path), name, limits)
         except OSError as error:
             if "truncated" not in str(error):
                 raise
-            return _read_without_end(path, name, limits, error)
+            return _read_unterminated_jpeg(path, name, limits, error)
     except Image.DecompressionBombError as error:
-        raise too_many_pixels(name, "more than 178 million", limits.max_pixels) from error
+        raise too_many_pixels_error(name, "more than 178 million", limits.max_pixels) from error
     except (MediaError, MemoryError):
         raise
-    except Exception as error:  # a damaged file makes Pillow's decoders raise almost anything
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged files
         raise MediaError(
-            f"{name} is damaged or cut short and cannot be read; get the picture again or save it anew"
+            f"{name} is damaged or incomplete and cannot be read; download or save the picture again"
         ) from error
 
 
 def _read(file: Path | io.BytesIO, name: str, limits: Limits) -> ImageArray:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's own size warning; `limits` decides
+        warnings.simplefilter("ignore")  # Pillow's warning about the size; `limits` decides
         with _open(file) as image:
-            if image.format == "HEIF" and isinstance(file, Path) and _is_cut(file):
-                raise MediaError(f"{name} is cut short; get the picture again")
+            if image.format == "HEIF" and isinstance(file, Path) and _is_truncated(file):
+                raise MediaError(f"{name} is incomplete; download or save the picture again")
             kind = image.format or ""
-            has_profile = bool(image.info.get("icc_profile")) and kind != "PNG"  # a PNG's cICP goes before its profile
-            stated = None if has_profile or isinstance(file, io.BytesIO) else read_stated_colours(file, kind)
-            if stated is None or not is_wide(*stated):
+            has_profile = bool(image.info.get("icc_profile")) and kind != "PNG"  # in a PNG, cICP has precedence
+            cicp = None if has_profile or isinstance(file, io.BytesIO) else read_cicp(file, kind)
+            if cicp is None or not needs_conversion(*cicp):
                 return _to_array(name, image, limits)
-            log.warning("%s is a %s picture; its colours are converted to sRGB", name, describe(*stated))
+            log.warning("%s is a %s picture; its colours are converted to sRGB", name, describe_colours(*cicp))
             image.info.pop("icc_profile", None)
-            return to_bt709(_to_array(name, image, limits).astype(np.uint16) * 257, *stated)
+            return to_bt709(_to_array(name, image, limits).astype(np.uint16) * 257, *cicp)
 
 
 def _open(file: Path | io.BytesIO) -> Image.Image:
@@ -99,27 +100,27 @@ def _open(file: Path | io.BytesIO) -> Image.Image:
 
 
 def _to_array(name: str, image: Image.Image, limits: Limits) -> ImageArray:
-    if image.format == "JPEG" and image.width * image.height > limits.max_pixels:  # Pillow takes one draft alone
-        image.draft(None, _decodable(image.size, limits.max_pixels))
+    if image.format == "JPEG" and image.width * image.height > limits.max_pixels:  # Pillow applies only the first draft
+        image.draft(None, _reduced_size(image.size, limits.max_pixels))
     limits.check_size(name, *image.size)
     size = limits.fit(name, *image.size)
     image.draft(None, size)  # never below `size`
     profile = image.info.get("icc_profile")
-    plain = _plain_mode(image)
-    if plain.size != size:
-        plain = plain.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)  # weighs colours by their alpha
-    return np.array(_to_srgb(ImageOps.exif_transpose(on_backdrop(plain)), profile))
+    converted = _to_8_bit_mode(image)
+    if converted.size != size:
+        converted = converted.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)  # premultiplies alpha
+    return np.array(_to_srgb(ImageOps.exif_transpose(flatten_alpha(converted)), profile))
 
 
-def _decodable(size: tuple[int, int], pixels: int) -> tuple[int, int]:
-    """The size at which a JPEG has at most so many pixels, by the factors that its decoder knows."""
+def _reduced_size(size: tuple[int, int], pixels: int) -> tuple[int, int]:
+    """Return the size of a JPEG reduced by 2, 4 or 8, as its decoder can, to at most `pixels` pixels if possible."""
     width, height = size
     factor = next((n for n in (2, 4, 8) if width * height <= pixels * n * n), 8)
     return max(1, width // factor), max(1, height // factor)
 
 
-def _without_text(path: Path) -> io.BytesIO:
-    """A PNG without its texts, which are larger than Pillow reads."""
+def _strip_png_text(path: Path) -> io.BytesIO:
+    """Return a PNG without its text chunks, which exceed Pillow's limit."""
     content = path.read_bytes()
     kept, at = bytearray(content[:8]), 8
     while at + 8 <= len(content):
@@ -130,25 +131,25 @@ def _without_text(path: Path) -> io.BytesIO:
     return io.BytesIO(kept)
 
 
-def _read_without_end(path: Path, name: str, limits: Limits, error: OSError) -> ImageArray:
-    """A JPEG that lacks its last marker, if all of its rows are there. Raises `error` otherwise."""
+def _read_unterminated_jpeg(path: Path, name: str, limits: Limits, error: OSError) -> ImageArray:
+    """Read a JPEG that lacks its end marker but no rows; raise `error` for other files."""
     content = path.read_bytes()
     if content[:2] != b"\xff\xd8" or not _has_all_scans(content):
         raise error
-    try:  # Pillow's decoder would fill what is missing in silence; FFmpeg's tells
+    try:  # unlike Pillow's, FFmpeg's decoder reports missing rows
         decoder: Any = CodecContext.create("mjpeg", "r")
         decoder.options = {"err_detect": "explode", "max_pixels": str(limits.max_pixels)}
         decoder.decode(Packet(content))
     except FFmpegError:
         raise error from None
-    picture = _read(io.BytesIO(content + _END_OF_IMAGE), name, limits)
-    log.warning("%s lacks its last bytes; all rows of the picture are there", name)
-    return picture
+    image = _read(io.BytesIO(content + _END_OF_IMAGE), name, limits)
+    log.warning("%s lacks its last bytes, but no rows of the picture", name)
+    return image
 
 
 def _has_all_scans(content: bytes) -> bool:
-    """Whether a JPEG's scans refine every coefficient to its last bit: a progressive one may end between two scans."""
-    missing: set[tuple[int, int]] = set()  # component and coefficient
+    """Return whether all coefficients of a JPEG are complete: a progressive one may be truncated between two scans."""
+    missing: set[tuple[int, int]] = set()  # (component, coefficient)
     at = 2
     while at + 4 <= len(content):
         if content[at] != 0xFF or content[at + 1] in (0x00, 0xFF, 0x01, *range(0xD0, 0xD9)):
@@ -166,10 +167,10 @@ def _has_all_scans(content: bytes) -> bool:
     return not missing
 
 
-def _is_cut(path: Path) -> bool:
-    """Whether a HEIC file ends before its last box does: the decoder would leave grey what is missing.
+def _is_truncated(path: Path) -> bool:
+    """Return whether a HEIC file ends within a box: the decoder would leave missing tiles grey.
 
-    What stands behind the last known box, such as a phone's trailer, is not looked at.
+    Data after the last known box, such as a phone's trailer, is ignored.
     """
     end, at = path.stat().st_size, 0
     with path.open("rb") as file:
@@ -179,7 +180,7 @@ def _is_cut(path: Path) -> bool:
             size = int.from_bytes(header[:4], "big")
             if size == 1:
                 size = int.from_bytes(header[8:], "big")
-            elif size == 0:  # up to the end
+            elif size == 0:  # until the end of the file
                 size = end - at
             if size < 8 or header[4:8] not in _HEIF_BOXES:
                 return False
@@ -189,11 +190,11 @@ def _is_cut(path: Path) -> bool:
     return False
 
 
-def _plain_mode(image: Image.Image) -> Image.Image:
-    """The same picture with 8 bits a channel and no palette: mode L, RGB, CMYK or RGBA."""
+def _to_8_bit_mode(image: Image.Image) -> Image.Image:
+    """Convert to 8 bits per channel without a palette: mode L, RGB, CMYK or RGBA."""
     if image.mode.startswith(("I", "F")):
         grey = Image.fromarray(_to_8_bit(np.asarray(image)))
-        grey.info.update(image.info)  # the orientation is in there
+        grey.info.update(image.info)  # includes the orientation
         return grey
     wanted = "RGBA" if image.has_transparency_data else "L" if image.mode == "1" else image.mode
     if wanted not in ("L", "RGB", "CMYK", "RGBA"):
@@ -202,8 +203,8 @@ def _plain_mode(image: Image.Image) -> Image.Image:
     return image if image.mode == wanted else image.convert(wanted)
 
 
-def on_backdrop(image: Image.Image) -> Image.Image:
-    """The picture with `BACKDROP` where it is transparent."""
+def flatten_alpha(image: Image.Image) -> Image.Image:
+    """Return the image with `BACKDROP` behind transparent parts."""
     if image.mode != "RGBA":
         return image
     backdrop = Image.new("RGBA", image.size, BACKDROP)
@@ -214,7 +215,7 @@ def on_backdrop(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bit(values: npt.NDArray[Any]) -> ImageArray:
-    """Grey values of 16 or 32 bits, or floats (0…1 or 0…255), as 8 bits."""
+    """Convert grey values of 16 or 32 bits, or floats (0…1 or 0…255), to 8 bits."""
     if values.dtype.kind == "f":
         values = np.nan_to_num(values)
         full = 1.0 if values.max(initial=0) <= 1 else 255.0
@@ -224,13 +225,13 @@ def _to_8_bit(values: npt.NDArray[Any]) -> ImageArray:
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Through the picture's own colour profile where it has a usable one, else by Pillow's plain conversion."""
+    """Convert to sRGB with the image's colour profile if that is usable, else with Pillow's default conversion."""
     if profile:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
         except (ImageCms.PyCMSError, OSError):
-            log.info("a colour profile that cannot be used is left out")
+            log.info("an unusable colour profile is ignored")
         else:
             if converted is not None:
                 return converted

@@ -1,4 +1,4 @@
-"""When each frame of a video is shown: read from its packets, never from what its header claims."""
+"""Display times of video frames, read from the packets: headers can be wrong."""
 
 from __future__ import annotations
 
@@ -9,104 +9,102 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from .continuity import SoundClock
-from .source import MediaFile
+from ..arrays import Floats64
+from .audio_clock import JUMP_S, AudioClock
+from .media_file import MediaFile
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _FPS_RANGE = (5.0, 120.0)
-_JUMP_S = 0.5  # stamps that go back by more begin a new stretch
 
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """The frames that a video really holds, in the order in which they are shown; at least one."""
+    """The frames of a video, in display order; at least one."""
 
-    seconds: npt.NDArray[np.float64]
-    """(N,) when each frame appears, on the clock of the file; what comes before the first shows it, too."""
+    seconds: Floats64
+    """(N,) display time of each frame from the start of the file; the first frame is also shown before its time."""
     duration_seconds: float
-    """When the last frame ends, or the sound beside it if that is longer."""
+    """End of the last frame, or of the audio if that is later."""
     fps: float
-    """The average rate, 5…120."""
+    """Average frame rate, 5…120."""
     stamps: list[int] | None
-    """N time stamps by which decoded frames are known, ascending; None where they can only be counted."""
+    """N time stamps that identify decoded frames, ascending; None if frames can only be counted."""
     keys: list[int]
-    """Time stamps at which decoding can begin, ascending."""
+    """Time stamps of keyframes, ascending."""
 
     @classmethod
-    def of_durations(cls, seconds: Sequence[float]) -> Timeline:
-        """The timeline of pictures that are shown for so long each."""
-        ends = np.cumsum(seconds)
-        fps = _rate(len(ends), float(len(ends) * np.median(seconds)), None)
+    def from_durations(cls, durations: Sequence[float]) -> Timeline:
+        """Return the timeline of frames with these durations, in seconds."""
+        ends = np.cumsum(durations)
+        fps = _frame_rate(len(ends), float(len(ends) * np.median(durations)), None)
         return cls(np.concatenate([[0.0], ends[:-1]]), float(ends[-1]), fps, None, [])
 
-    def grid(self) -> list[int]:
-        """For each k of a uniform clock the number of the frame that is shown at k / fps."""
+    def frame_indices(self) -> list[int]:
+        """Return, for each k, the index of the frame shown at k / fps seconds."""
         count = max(1, round(self.duration_seconds * self.fps))
         steady = np.arange(len(self.seconds))
         if count == len(steady) and np.abs(self.seconds * self.fps - steady).max() < 0.25:
-            # A steady rate whose stamps only jitter: taken literally, some frames would double and others drop.
-            return [int(number) for number in steady]
+            # A steady rate with jitter: by the time stamps, some frames would be repeated and others dropped.
+            return list(range(count))
         shown = np.searchsorted(self.seconds, np.arange(count) / self.fps + 1e-6, side="right") - 1
         return [max(int(number), 0) for number in shown]
 
 
-def read_timeline(path: Path, *, beside_sound: bool = True) -> Timeline | None:
-    """The timeline of the moving picture in `path`, None when it holds no frame. Reads all of the file.
+def read_timeline(path: Path, *, include_audio: bool = True) -> Timeline | None:
+    """Read the timeline of a video; return None if it has no frames. Reads the whole file.
 
     Args:
         path: the file.
-        beside_sound: count from the beginning of the file, and to the end of its sound; else from the first frame to
-            the last.
+        include_audio: start with the file and end with its audio, instead of the first and last frame.
     """
     with MediaFile(path) as file:
-        stream = file.moving_picture()
-        return None if stream is None else _from_packets(file, stream, beside_sound) or _counted(path)
+        stream = file.video_stream()
+        return None if stream is None else _read_packets(file, stream, include_audio) or _count_frames(path)
 
 
-def _from_packets(file: MediaFile, stream: VideoStream, beside_sound: bool) -> Timeline | None:
-    """Without decoding; None where the packets carry no times."""
+def _read_packets(file: MediaFile, stream: VideoStream, include_audio: bool) -> Timeline | None:
+    """Read the timeline without decoding; return None if packets have no time stamps."""
     tick = stream.time_base or Fraction(1, 1000)
-    sound = file.sound() if beside_sound else None
-    stretches = [_Stretch()]
-    before: int | None = None  # decoding time of the last packet
+    audio = file.audio_stream() if include_audio else None
+    segments = [_Segment()]
+    last_dts: int | None = None
     start = file.start_seconds()
-    clock = SoundClock(start)
-    for packet in file.packets(stream) if sound is None else file.packets(stream, sound):
+    clock = AudioClock(start)
+    for packet in file.packets(stream) if audio is None else file.packets(stream, audio):
         if not packet.size or packet.is_corrupt or packet.is_discard:
             continue
         if packet.stream.index != stream.index:
             if packet.pts is not None and packet.time_base is not None:
-                clock.given += clock.gap(float(packet.pts * packet.time_base))
-                clock.given += float((packet.duration or 0) * packet.time_base)
+                clock.position += clock.gap(float(packet.pts * packet.time_base))
+                clock.position += float((packet.duration or 0) * packet.time_base)
             continue
         if packet.pts is None:
             return None
         if packet.dts is not None:
-            if before is not None and (before - packet.dts) * tick > _JUMP_S:
-                stretches.append(_Stretch())
-            before = packet.dts
-        stretches[-1].add(packet.pts, packet.duration or 0, packet.is_keyframe)
-    stretches = [stretch for stretch in stretches if stretch.stamps]
-    if not stretches:
+            if last_dts is not None and (last_dts - packet.dts) * tick > JUMP_S:
+                segments.append(_Segment())
+            last_dts = packet.dts
+        segments[-1].add(packet.pts, packet.duration or 0, packet.is_keyframe)
+    segments = [segment for segment in segments if segment.stamps]
+    if not segments:
         return None
     parts, duration = [], 0.0
-    for stretch in stretches:  # one after the other
-        seconds, lasts = stretch.timed(tick)
+    for segment in segments:
+        seconds, segment_duration = segment.times(tick)
         parts.append(duration + seconds)
-        duration += lasts
+        duration += segment_duration
     seconds = np.concatenate(parts)
-    fps = _rate(len(seconds), duration, stream.average_rate)
-    only = stretches[0] if len(stretches) == 1 else None
-    if sound is not None and start is not None:
-        first = float(min(stretches[0].stamps) * tick)
-        late = round((first - start) * fps) / fps  # whole frames, so that a steady rate stays steady
-        seconds, duration = seconds + late, duration + late
-        if only is not None and clock.given > duration + 1 / fps:
-            duration = clock.given
+    fps = _frame_rate(len(seconds), duration, stream.average_rate)
+    only = segments[0] if len(segments) == 1 else None
+    if audio is not None and start is not None:
+        first = float(min(segments[0].stamps) * tick)
+        delay = round((first - start) * fps) / fps  # in whole frames, so that a steady rate stays steady
+        seconds, duration = seconds + delay, duration + delay
+        if only is not None and clock.position > duration + 1 / fps:
+            duration = clock.position
     return Timeline(
         seconds=seconds,
         duration_seconds=duration,
@@ -116,8 +114,8 @@ def _from_packets(file: MediaFile, stream: VideoStream, beside_sound: bool) -> T
     )
 
 
-class _Stretch:
-    """Frames whose time stamps belong together: a file of joined recordings has several."""
+class _Segment:
+    """Frames with continuous time stamps: concatenated recordings have several segments."""
 
     def __init__(self) -> None:
         self.stamps: set[int] = set()
@@ -125,36 +123,36 @@ class _Stretch:
         self._end = 0
 
     def add(self, stamp: int, duration: int, is_key: bool) -> None:
-        """Take in a frame, in ticks."""
+        """Add a frame; times in units of the time base."""
         self._end = stamp + duration if not self.stamps else max(self._end, stamp + duration)
         self.stamps.add(stamp)
         if is_key:
             self.keys.add(stamp)
 
-    def timed(self, tick: Fraction) -> tuple[npt.NDArray[np.float64], float]:
-        """When each frame appears, the first at 0, and how long they last together, in seconds."""
+    def times(self, tick: Fraction) -> tuple[Floats64, float]:
+        """Return the display times of the frames, the first at 0, and the total duration, in seconds."""
         ordered = np.array(sorted(self.stamps), np.int64)
         seconds = (ordered - ordered[0]).astype(np.float64) * float(tick)
         duration = float((self._end - int(ordered[0])) * tick)
-        if len(ordered) > 1 and duration <= seconds[-1]:  # the last packet does not say how long it lasts
+        if len(ordered) > 1 and duration <= seconds[-1]:  # the last packet has no duration
             duration = float(seconds[-1] + np.median(np.diff(seconds)))
         return seconds, duration
 
 
-def _counted(path: Path) -> Timeline | None:
-    """For raw streams and some AVI files: decode, count, and trust the rate that the file names."""
+def _count_frames(path: Path) -> Timeline | None:
+    """Decode and count the frames, and use the stated rate: for raw streams and some AVI files."""
     with MediaFile(path) as file:
-        stream = file.moving_picture()
-        assert stream is not None, "looked at before"
+        stream = file.video_stream()
+        assert stream is not None, "checked by the caller"
         count = sum(1 for _ in file.decode(stream))
         if not count:
             return None
-        fps = _rate(count, 0.0, stream.average_rate or stream.guessed_rate)
+        fps = _frame_rate(count, 0.0, stream.average_rate or stream.guessed_rate)
         return Timeline(seconds=np.arange(count) / fps, duration_seconds=count / fps, fps=fps, stamps=None, keys=[])
 
 
-def _rate(frames: int, duration: float, stated: Fraction | None) -> float:
-    """Frames a second: the file's exact ratio (30000/1001) where it agrees with what was counted."""
+def _frame_rate(frames: int, duration: float, stated: Fraction | None) -> float:
+    """Return the measured frame rate, or the exact stated one (such as 30000/1001) if they agree."""
     measured = frames / duration if duration > 0 else None
     if stated and (measured is None or abs(float(stated) / measured - 1) < 0.005):
         measured = float(stated.limit_denominator(1001))

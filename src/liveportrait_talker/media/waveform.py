@@ -1,21 +1,22 @@
-"""Sound as an array: the `Waveform`."""
+"""`Waveform`: mono audio samples."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+
+from ..arrays import Floats32
 
 
 @dataclass(frozen=True, eq=False)
 class Waveform:
-    """Mono sound."""
+    """Mono audio."""
 
-    samples: npt.NDArray[np.float32]
+    samples: Floats32
     """(N,) float32, −1…1, N ≥ 1."""
     sample_rate: int
-    """Hz; 16 000 for every voice driver."""
+    """Hz; voice drivers need 16 000."""
 
     def __post_init__(self) -> None:
         if self.samples.ndim != 1 or self.samples.dtype != np.float32 or not len(self.samples):
@@ -30,9 +31,9 @@ class Waveform:
 
     @property
     def duration_seconds(self) -> float:
-        """Length of the sound."""
+        """Duration in seconds."""
         return len(self.samples) / self.sample_rate
 
     def frame_count(self, fps: float) -> int:
-        """Video frames that cover the sound to within half a frame, at least one."""
+        """Return the number of video frames of the same duration, rounded, at least 1."""
         return max(1, round(self.duration_seconds * fps))

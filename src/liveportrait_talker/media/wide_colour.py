@@ -1,53 +1,52 @@
-"""HDR and wide-gamut video → the BT.709 colours that a viewer shows.
+"""Conversion of HDR and wide-gamut colours to BT.709.
 
-Transfer functions: ITU-R BT.2100 (HLG, PQ) and BT.1886. White of ordinary content lies at 203 cd/m² (ITU-R BT.2408),
-which becomes the white of the result; what is brighter is compressed into the top of the range.
+Transfer functions: ITU-R BT.2100 (HLG, PQ) and BT.1886. The reference white of 203 cd/m² (ITU-R BT.2408) becomes
+white; brighter tones are compressed.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Floats32
+from ..arrays import Floats, Floats32, Image
 
-# FFmpeg's numbers (ITU-T H.273).
+# Code points of ITU-T H.273.
 HLG, PQ = 18, 16
 _BT2020, _P3_DCI, _P3_D65 = 9, 11, 12
 
 _REFERENCE_WHITE = 203.0  # cd/m²
-_HLG_PEAK = 1000.0  # cd/m², of the display that HLG is made for
-_HLG_GAMMA = 1.2  # of that display's system
+_HLG_PEAK = 1000.0  # cd/m², peak of the nominal display for HLG
+_HLG_GAMMA = 1.2  # system gamma of that display
 _LUMA_2020 = np.array([0.2627, 0.6780, 0.0593], np.float32)
-_KNEE = 0.9  # of the reference white: tones below stay as they are
+_KNEE = 0.9  # tones above this fraction of the reference white are compressed
 _CODES = 1 << 16
-_STEPS = 1 << 12  # of the table that encodes
+_STEPS = 1 << 12  # entries of the encoding table
 
-# Linear RGB of these primaries → of BT.709's, white D65.
+# Linear RGB of these primaries → linear RGB of BT.709, white point D65.
 _TO_BT709 = {
     _BT2020: np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32),
     _P3_D65: np.array([[1.2249, -0.2247, 0.0], [-0.0420, 1.0419, 0.0], [-0.0197, -0.0786, 1.0979]], np.float32),
 }
-_TO_BT709[_P3_DCI] = _TO_BT709[_P3_D65]  # files for the cinema's white are rare, and shown so by players
+_TO_BT709[_P3_DCI] = _TO_BT709[_P3_D65]  # players ignore the DCI white point, too
 
 
-def is_wide(transfer: int, primaries: int) -> bool:
-    """Whether colours of this transfer function and these primaries must be converted to be shown as BT.709."""
+def needs_conversion(transfer: int, primaries: int) -> bool:
+    """Return whether colours with these H.273 code points must be converted to BT.709."""
     return transfer in (HLG, PQ) or primaries in _TO_BT709
 
 
-def describe(transfer: int, primaries: int) -> str:
-    """What the file has, for a note."""
+def describe_colours(transfer: int, primaries: int) -> str:
+    """Return a description of the colours, for messages."""
     gamut = "BT.2020" if primaries == _BT2020 else "P3" if primaries in _TO_BT709 else "BT.709"
     return {HLG: f"HDR (HLG, {gamut})", PQ: f"HDR (PQ, {gamut})"}.get(transfer, f"wide-gamut ({gamut})")
 
 
-def to_bt709(codes: npt.NDArray[np.uint16], transfer: int, primaries: int) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) uint8 R'G'B' of BT.709 from values (H, W, 3) uint16, full range."""
+def to_bt709(codes: npt.NDArray[np.uint16], transfer: int, primaries: int) -> Image:
+    """Convert (H, W, 3) uint16, full range, to BT.709 R'G'B' (H, W, 3) uint8."""
     linear = _linear_of_codes(transfer)[codes]
     if transfer == HLG:
         linear *= np.maximum(linear @ _LUMA_2020, 1e-6)[..., None] ** np.float32(_HLG_GAMMA - 1)
@@ -57,25 +56,25 @@ def to_bt709(codes: npt.NDArray[np.uint16], transfer: int, primaries: int) -> np
     if transfer in (HLG, PQ):
         linear = _compress(linear)
     steps = np.rint(np.clip(linear, 0, 1) ** np.float32(0.5) * (_STEPS - 1)).astype(np.int32)
-    coded: npt.NDArray[np.uint8] = _codes_of_roots()[steps]
-    return coded
+    encoded: Image = _codes_of_roots()[steps]
+    return encoded
 
 
 def _compress(linear: Floats32) -> Floats32:
-    """Tones above the knee bent towards 1, by the brightest channel, so that hues stay."""
+    """Compress tones above the knee to at most 1, by the brightest channel, which preserves hue."""
     brightest = linear.max(axis=-1, keepdims=True)
     over = np.maximum(brightest - np.float32(_KNEE), 0)
-    room = np.float32(1 - _KNEE)
-    bent = np.float32(_KNEE) + room * over / (over + room)
-    compressed: Floats32 = linear * np.where(over > 0, bent / np.maximum(brightest, 1e-6), 1).astype(np.float32)
+    headroom = np.float32(1 - _KNEE)
+    limited = np.float32(_KNEE) + headroom * over / (over + headroom)
+    compressed: Floats32 = linear * np.where(over > 0, limited / np.maximum(brightest, 1e-6), 1).astype(np.float32)
     return compressed
 
 
 @lru_cache(maxsize=4)
 def _linear_of_codes(transfer: int) -> Floats32:
-    """(65536,) linear light of a code: of the scene for HLG, in reference whites for PQ, 0…1 otherwise."""
+    """Return (65536,) linear light: scene light for HLG, relative to the reference white for PQ, 0…1 otherwise."""
     e = np.arange(_CODES) / (_CODES - 1)
-    linear: npt.NDArray[np.floating[Any]]
+    linear: Floats
     if transfer == HLG:
         a, b, c = 0.17883277, 0.28466892, 0.55991073
         linear = np.where(e <= 0.5, e**2 / 3, (np.exp((e - c) / a) + b) / 12)
@@ -89,8 +88,8 @@ def _linear_of_codes(transfer: int) -> Floats32:
 
 
 @lru_cache(maxsize=1)
-def _codes_of_roots() -> npt.NDArray[np.uint8]:
-    """(4096,) 8-bit codes of square roots of linear light, by BT.1886's curve."""
+def _codes_of_roots() -> Image:
+    """Return (4096,) 8-bit codes by the square root of linear light, for the curve of BT.1886."""
     roots = np.arange(_STEPS) / (_STEPS - 1)
-    codes: npt.NDArray[np.uint8] = np.rint(255 * roots ** (2 / 2.4)).astype(np.uint8)
+    codes: Image = np.rint(255 * roots ** (2 / 2.4)).astype(np.uint8)
     return codes

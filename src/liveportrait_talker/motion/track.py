@@ -98,7 +98,7 @@ class LipKeypoints:
     """The mouth as LivePortrait moves it: expression deformation of its six lip keypoints.
 
     Change from the source's mouth at rest with the lips shut: a picture's own mouth, a video's usual one.
-    `MouthControls` are changes from what the source shows instead; `face.relative` knows the way between.
+    `MouthControls` are changes from what the source shows instead; `face.mouth_offsets` knows the way between.
     """
 
     offsets: Floats

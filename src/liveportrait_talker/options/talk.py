@@ -20,7 +20,7 @@ WIDEST_TURN = 40.0  # degrees, of --yaw, --pitch and --roll
 PUPIL_RANGE = 15.0
 _BLINK_RATE = 20.0
 CROP_WINDOW = ("crop_scale", "crop_vx", "crop_vy")
-OLD_NAMES = {"no_stitching": "stitching", "no_normalize_lip": "normalize_lip", "no_crop": "crop_source"}
+OLD_NAMES = {"no_stitching": "stitching", "no_normalize_lip": "normalize_lip", "no_crop": "crop_to_face"}
 """Names of an earlier release → today's, whose values are the opposite."""
 Degrees = tuple[float, ...]
 
@@ -128,7 +128,7 @@ class TalkOptions(EncoderOptions, ImageOptions, RendererOptions):
         needs=("neural+learned",),
     )
     batch_size: int | None = batch_size()
-    crop_source: bool = option(
+    crop_to_face: bool = option(
         True,
         "find and crop the face in the source, small faces too",
         "image",
@@ -189,7 +189,7 @@ class TalkOptions(EncoderOptions, ImageOptions, RendererOptions):
             raise OptionError("--ref-frames-from-zero is about a reference: add --ref-head-pose VIDEO.")
         if self.pose_style and chosen != "audio":
             raise OptionError("--pose-style is about the head made from the voice: add --head-pose audio.")
-        if not self.crop_source and (flags := changed_flags(self, ("crop", *CROP_WINDOW))):
+        if not self.crop_to_face and (flags := changed_flags(self, ("crop", *CROP_WINDOW))):
             raise OptionError(f"{flags[0]} and --no-crop contradict each other: give one of them.")
         if self.head_style != "natural" and (self.still or chosen not in (None, "synthetic") or self.ref_head_pose):
             raise OptionError("--head-style is about the synthetic head: leave it out with any other head pose.")

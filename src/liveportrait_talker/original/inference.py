@@ -75,7 +75,7 @@ def talk_options(config: InferenceConfig, arguments: argparse.Namespace, *, stil
         driving_smooth_observation_variance=config.observation_variance,
         normalize_lip=False,  # the original does not close parted lips
         driving_multiplier=config.driving_multiplier,
-        crop_source=not arguments.no_crop,
+        crop_to_face=not arguments.no_crop,
         device=config.device,
         # The original's half precision is for GPUs; `auto` selects a format for the device.
         precision="auto" if config.half_precision else "fp32",

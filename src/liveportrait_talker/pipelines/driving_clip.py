@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import MediaError
-from ..face.measurements import face_readings
+from ..face.measurements import measure_faces
 from ..face.tracker import track
 from ..media import Footage, open_footage
-from ..media.hearing import has_sound
+from ..media.audio_file import has_audio
 from ..motion.released_template import read_released_template
 from ..motion.template import Template, load_template
 from ..progress import OnProgress, steps_of
@@ -56,7 +56,7 @@ class DrivingClip:
     @property
     def sound(self) -> Path | None:
         """The file whose sound belongs to the motion, if it has any."""
-        return self.path if self.footage is not None and not self.footage.is_still and has_sound(self.path) else None
+        return self.path if self.footage is not None and not self.footage.is_still and has_audio(self.path) else None
 
     def suits(self, *, by_networks: bool) -> bool:
         """Return whether a renderer could follow it that reads driving clips by its networks, or by landmarks."""
@@ -83,8 +83,9 @@ class DrivingClip:
         if self.template is not None:
             return self.template
         assert self.footage is not None
-        driving = track(self.footage, drawn=False, on_frame=steps_of("following the driving face", on_progress))
-        landmarks = face_readings(driving)
+        on_frame = steps_of("following the driving face", on_progress)
+        driving = track(self.footage, warn_covered_mouth=False, on_frame=on_frame)
+        landmarks = measure_faces(driving)
         if not isinstance(renderer, DrivenRenderer):
             return Template(networks=None, landmarks=landmarks)
         on_step = steps_of("reading its motion", on_progress)

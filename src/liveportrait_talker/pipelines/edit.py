@@ -16,7 +16,7 @@ from typing import Any
 from ..arrays import Image
 from ..driving.sliders import asked_turn, edited_track
 from ..errors import MediaError
-from ..face.measurements import face_readings
+from ..face.measurements import measure_faces
 from ..face.tracked import TrackedSource
 from ..motion.face_measurements import FaceReadings
 from ..options.edit import EditOptions, EditSetup
@@ -44,11 +44,11 @@ class _TrackEditor:
     """Applies the sliders as a motion track, for any renderer."""
 
     def __init__(self, face: PreparedFace, source: TrackedSource) -> None:
-        self._face, self._own = face, face_readings(source)
+        self._face, self._own = face, measure_faces(source)
         self.draw(_WARM_UP, None)  # what is computed once is computed now
 
     def prepare(self, sample: TrackedSource) -> FaceReadings:
-        return face_readings(sample)
+        return measure_faces(sample)
 
     def draw(self, edit: EditOptions, sample: FaceReadings | None) -> FaceFrame:
         track = edited_track(edit, self._own, sample)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..audio.loudness import loudness_db, speaking
+from ..audio.loudness import detect_speech, frame_loudness_db
 from ..driving.reference import reference_blinks, reference_head, reference_motion
-from ..face.relative import own_mouth, relative_to_source
+from ..face.mouth_offsets import measure_source_mouth, subtract_source_mouth
 from ..face.tracked import TrackedSource
 from ..media import Waveform
 from ..motion import HeadTrack, LipKeypoints, MotionTrack, Mouth
@@ -69,10 +69,10 @@ def plan_motion(
     def rng(channel: int) -> np.random.Generator:
         return np.random.default_rng([options.seed, picture, channel])
 
-    loudness = loudness_db(voice, fps)
-    voiced = speaking(loudness, fps)
+    loudness = frame_loudness_db(voice, fps)
+    voiced = detect_speech(loudness, fps)
     # Few frames a second hear only pieces of it: before it is called silent it is listened to closely.
-    if not voiced.any() and not speaking(loudness_db(voice, _CLOSELY), _CLOSELY).any():
+    if not voiced.any() and not detect_speech(frame_loudness_db(voice, _CLOSELY), _CLOSELY).any():
         if source.is_still and _moves(mouth):
             log.warning("no clear voice is heard in the sound; the mouth follows what there is.")
         else:
@@ -151,4 +151,4 @@ def _scaled(mouth: Mouth, source: TrackedSource, fps: float, scale: float) -> Mo
         return mouth
     if isinstance(mouth, LipKeypoints):
         return LipKeypoints(scale * mouth.offsets)
-    return relative_to_source(scale * (mouth.values + own_mouth(source, len(mouth), fps)), source, fps)
+    return subtract_source_mouth(scale * (mouth.values + measure_source_mouth(source, len(mouth), fps)), source, fps)

@@ -14,11 +14,11 @@ import numpy as np
 from .. import __version__
 from ..arrays import Image
 from ..errors import MediaError
-from ..face.cropped import cropped
+from ..face.source_crop import crop_source
 from ..face.tracked import TrackedSource
 from ..face.tracker import track
 from ..media import Footage, VideoWriter, check_encoder, check_output, open_footage
-from ..media.picture import check_picture_output, is_picture_name, write_picture
+from ..media.image_output import check_image_output, is_image_name, write_image
 from ..options.shared import EncoderOptions, ImageOptions
 from ..progress import OnProgress, ignore_progress, steps_of
 from ..render.composite import paste
@@ -69,7 +69,7 @@ class Output:
 
     def check(self, inputs: Iterable[Path | None], also: Path | None = None) -> None:
         """Raise MediaError where the file can't be written, or if it, or `also`, is one of the inputs."""
-        (check_picture_output if self.is_image else check_output)(self.path, self.overwrite)
+        (check_image_output if self.is_image else check_output)(self.path, self.overwrite)
         if not self.is_image:
             check_encoder(self.options.encoder)
         for out in (self.path, also):
@@ -80,7 +80,7 @@ class Output:
     @property
     def is_image(self) -> bool:
         """Whether the file is an image."""
-        return self.kind == "image" if self.kind else is_picture_name(self.path)
+        return self.kind == "image" if self.kind else is_image_name(self.path)
 
     def write(
         self,
@@ -110,7 +110,7 @@ class Output:
         """
         comment = f"AI-generated: {comment}"
         if self.is_image:
-            write_picture(self.path, next(images), overwrite=self.overwrite, title=title, comment=comment)
+            write_image(self.path, next(images), overwrite=self.overwrite, title=title, comment=comment)
             return size
         with VideoWriter(
             self.path,
@@ -152,7 +152,7 @@ def find_face(
     options: ImageOptions,
     *,
     duration: tuple[int, float] | None = None,
-    second_look: bool = True,
+    search_small_faces: bool = True,
     on_progress: OnProgress = ignore_progress,
     **window: float,
 ) -> TrackedSource:
@@ -162,7 +162,7 @@ def find_face(
         footage: the source.
         options: which face, and whether to crop.
         duration: (frames, frames a second) of the output, of a video no more is read; None: all of it.
-        second_look: search an image once more for small faces where the first search finds none.
+        search_small_faces: search an image once more for small faces where the first search finds none.
         on_progress: called after each frame.
         window: of the crop: `scale`, `shift_x`, `shift_y`.
 
@@ -172,10 +172,9 @@ def find_face(
     if duration is not None:
         frames, fps = duration
         footage = footage.first(int(np.ceil(frames * (footage.fps or fps) / fps)))
-    source = track(
-        footage, face=options.face, second_look=second_look, on_frame=steps_of("finding the face", on_progress)
-    )
-    return cropped(source, **window) if options.crop else source
+    on_frame = steps_of("finding the face", on_progress)
+    source = track(footage, face=options.face, search_small_faces=search_small_faces, on_frame=on_frame)
+    return crop_source(source, **window) if options.crop else source
 
 
 def composed(source: TrackedSource, faces: Iterable[FaceFrame]) -> Iterator[Image]:

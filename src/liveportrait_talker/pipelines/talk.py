@@ -179,7 +179,7 @@ class Talker:
             footage,
             options,
             duration=(voice.frame_count(fps), fps),
-            second_look=options.crop_source,
+            search_small_faces=options.crop_to_face,
             on_progress=on_progress,
             scale=options.crop_scale,
             shift_x=options.crop_vx,
@@ -200,6 +200,6 @@ def _neural_settings(options: TalkOptions) -> dict[str, Any]:
         "crop_scale": options.crop_scale,
         "crop_vx": options.crop_vx,
         "crop_vy": options.crop_vy,
-        "whole_frame": not options.crop_source,
+        "whole_frame": not options.crop_to_face,
         "batch_size": options.batch_size,
     }

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import MediaError
+from ..media.audio_file import audio_frame
 from ..media.colour import LIMITED_RANGE, TO_YUV
-from ..media.sound import audio_frame
-from ..media.source import MediaFile
+from ..media.media_file import MediaFile
 from ..media.timeline import read_timeline
 from ..system.journal import full_disk
 from ..system.partial_files import is_full
@@ -145,11 +145,11 @@ class _Source:
         self._held: list[tuple[int, Any]] = []  # the one that it gave last
         self._decoder: Iterator[tuple[int, Any]] = iter(())
         try:
-            picture = self._file.moving_picture()
+            picture = self._file.video_stream()
             if picture is None:
                 raise MediaError(f"{path.name} has no picture in it.")
             self._track = [stream.index for stream in self._file.container.streams.video].index(picture.index)
-            timeline = read_timeline(path, beside_sound=False)
+            timeline = read_timeline(path, include_audio=False)
             if timeline is None:
                 raise MediaError(f"{path.name} is damaged.")
             self.timeline = timeline

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ..arrays import Floats, Image
 from ..errors import MediaError, NoFaceError, TalkerError
-from ..face.alignment import recon_picture
+from ..face.alignment import align_face
 from ..face.finder import FaceFinder
 from ..face.liveportrait_crop import portrait_crop
 from ..media.footage import open_footage
@@ -103,7 +103,7 @@ def _pieces(clip: Clip, number: int) -> Iterator[FacePiece | ClipEnd]:
                 continue
             last = face + corner
             seen += 1
-            waiting.append((k, recon_picture(part, face), network_picture(picture, portrait_crop(last))))
+            waiting.append((k, align_face(part, face), network_picture(picture, portrait_crop(last))))
             if len(waiting) == PIECE:
                 yield _piece(number, waiting)
                 waiting = []

@@ -156,9 +156,9 @@ def _text_input(prefix: str) -> tuple[gr.Textbox, gr.Dropdown, gr.Slider]:
     )
     codes = [("not installed", speech.DEFAULT_VOICE)]
     if speech.is_installed():
-        codes = [(f"{voice.language} [{voice.code}]", voice.code) for voice in speech.voices()]
+        codes = [(f"{voice.language} [{voice.code}]", voice.code) for voice in speech.list_voices()]
     else:
-        gr.HTML(markup.error(f"{speech.MISSING}."))
+        gr.HTML(markup.error(f"{speech.MISSING_EXTRA}."))
     language = gr.Dropdown(codes, value=speech.DEFAULT_VOICE, label="Language", elem_id=f"{prefix}-speech-voice")
     pace = gr.Slider(
         speech.SLOWEST,

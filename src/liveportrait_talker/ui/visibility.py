@@ -14,7 +14,7 @@ from ..options.edit import COPYING, EditSetup
 from ..options.talk import CROP_WINDOW, HEAD_POSES, TalkOptions
 from ..pipelines.engines import Engines
 
-TALK_CONTROLS = ("renderer", "driver", "head_pose", "still", "head_style", "blink", "ref_blink", "crop", "crop_source")
+TALK_CONTROLS = ("renderer", "driver", "head_pose", "still", "head_style", "blink", "ref_blink", "crop", "crop_to_face")
 """Options of `TalkOptions` on which the visibility of others depends."""
 ANIMATE_CONTROLS = ("renderer", "relative_motion")
 _CLIP_ONLY = ("fps", "encoder", "quality")
@@ -45,7 +45,7 @@ def head_poses(is_still: bool) -> list[str]:
 
 def hidden_talk_options(controls: Mapping[str, Any], engines: EngineNames, *, is_still: bool) -> set[str]:
     """Return the options without effect, given the values of TALK_CONTROLS."""
-    still, crop, crop_source, ref_blink = (controls[name] for name in ("still", "crop", "crop_source", "ref_blink"))
+    still, crop, crop_to_face, ref_blink = (controls[name] for name in ("still", "crop", "crop_to_face", "ref_blink"))
     pose = "still" if still else controls["head_pose"] or ("synthetic" if is_still else "source")
     blinks = controls["blink"] is True or (controls["blink"] is None and is_still)
     ruled_out = {
@@ -59,9 +59,9 @@ def hidden_talk_options(controls: Mapping[str, Any], engines: EngineNames, *, is
         **dict.fromkeys(("yaw", "pitch", "roll"), not is_still),
         "blink_rate": not blinks or ref_blink,
         "ref_blink": controls["blink"] is False,
-        "crop": not crop_source,
-        "crop_source": crop and crop_source,
-        **dict.fromkeys(CROP_WINDOW, not crop_source),
+        "crop": not crop_to_face,
+        "crop_to_face": crop and crop_to_face,
+        **dict.fromkeys(CROP_WINDOW, not crop_to_face),
     }
     hidden = {name for name, is_hidden in ruled_out.items() if is_hidden}
     return hidden | without_effect(TalkOptions, conditions_from(controls, engines.renderer, engines.driver))

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from liveportrait_talker.audio.mel import mel_rows, mel_windows, whole_frames, window_index  # noqa: E402
+from liveportrait_talker.audio.mel import mel_spectrogram, mel_window_index, mel_windows  # noqa: E402
 from liveportrait_talker.driving.sadtalker.nets.face_3drecon import motion_coefficients  # noqa: E402
 from liveportrait_talker.driving.sadtalker.windows import coefficient_windows  # noqa: E402
 from liveportrait_talker.driving.sadtalker.windows import window_index as coefficient_index  # noqa: E402
@@ -54,13 +54,13 @@ def test_voice_to_lips(golden, network, close):
     image = z.image(str(z["image_seed"]), 224, 224)
     face = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)[None]).astype(np.float32) / np.float32(255))
     voice = Waveform(z["wav"], 16_000)
-    _, frames = whole_frames(len(voice.samples))
-    mel = mel_rows(voice, frames)
+    frames = len(voice.samples) // 640
+    mel = mel_spectrogram(voice, frames)
     with torch.inference_mode():
         source = motion_coefficients(network("sadtalker_face_3drecon", z.salt)(face))
         close(source[0], z["coeffs70"], of_largest=1e-5)
         expression = network("sadtalker_audio2exp", z.salt)(
-            torch.from_numpy(mel_windows(mel, window_index(frames, len(mel)))),
+            torch.from_numpy(mel_windows(mel, mel_window_index(frames, len(mel)))),
             source[:, :64].expand(frames, -1),
             torch.zeros(frames, 1),
         )

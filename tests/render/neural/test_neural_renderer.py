@@ -17,9 +17,9 @@ from liveportrait_talker.driving.sadtalker.networks import SadTalker  # noqa: E4
 from liveportrait_talker.errors import OptionError, WeightsError  # noqa: E402
 from liveportrait_talker.examples import PORTRAIT  # noqa: E402
 from liveportrait_talker.face.crop import FaceCrop  # noqa: E402
-from liveportrait_talker.face.cropped import cropped  # noqa: E402
 from liveportrait_talker.face.liveportrait_crop import crop_pixels, portrait_crop  # noqa: E402
 from liveportrait_talker.face.ratios import eye_ratios, lip_ratio  # noqa: E402
+from liveportrait_talker.face.source_crop import crop_source  # noqa: E402
 from liveportrait_talker.face.tracked import TrackedFace, TrackedSource  # noqa: E402
 from liveportrait_talker.face.tracker import track  # noqa: E402
 from liveportrait_talker.media import Footage, open_footage  # noqa: E402
@@ -312,7 +312,7 @@ def test_a_frame_that_is_a_face_already_is_not_squeezed():
 def test_a_cropped_source_is_not_sampled_twice(portrait):
     picture = np.pad(portrait.footage[0], ((300, 300), (300, 300), (0, 0)), mode="edge")
     face = TrackedFace(portrait.faces[0].landmarks + np.array([300, 300, 0]))
-    cut = cropped(TrackedSource(Footage.from_array("large.png", picture), (face,)))
+    cut = crop_source(TrackedSource(Footage.from_array("large.png", picture), (face,)))
     frame = next(NeuralRenderer(Readable()).prepare(cut).frames(neutral(1)))
     assert frame.alpha is None and frame.crop.corner == (0, 0)
 

@@ -186,7 +186,7 @@ def _random_runs(length: int, radius: int) -> Any:
 
 def _face_ms(source: Path) -> float:
     """Tracking, cropping and aligning a face, as `dataset extract` does."""
-    from ...face.alignment import recon_picture
+    from ...face.alignment import align_face
     from ...face.finder import FaceFinder
     from ...face.liveportrait_crop import portrait_crop
     from ...render.neural.renderer import network_picture
@@ -201,7 +201,7 @@ def _face_ms(source: Path) -> float:
         def look() -> None:
             found = finder.follow(picture, faces[0])
             assert found is not None, "the same picture again"
-            recon_picture(picture, found)
+            align_face(picture, found)
             network_picture(picture, portrait_crop(found))
 
         return _each(look, 20)

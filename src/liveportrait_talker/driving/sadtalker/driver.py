@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ...arrays import Floats
 from ...audio import mel
-from ...face.alignment import recon_picture
+from ...face.alignment import align_face
 from ...face.tracked import TrackedSource
 from ...media.waveform import Waveform
 from ...motion.resampling import at_frame_rate
@@ -111,8 +111,8 @@ def lip_offsets(networks: LipNetworks, voice: Waveform, own: Floats) -> Floats:
 def voice_windows(voice: Waveform) -> Iterator[Tensor]:
     """What the networks hear of `voice` (16 kHz): windows (n ≤ 64, 1, 80, 16) of its `frame_count(25)` frames."""
     frames = voice.frame_count(mel.FPS)
-    rows = mel.mel_rows(voice, frames)
-    for index in _pieces(mel.window_index(frames, len(rows))):
+    rows = mel.mel_spectrogram(voice, frames)
+    for index in _pieces(mel.mel_window_index(frames, len(rows))):
         first, last = index[0, 0], index[-1, -1]
         yield torch.from_numpy(mel.mel_windows(rows[first : last + 1], index - first))
 
@@ -124,7 +124,7 @@ def source_coefficients(net: nn.Module, source: TrackedSource) -> Floats:
     They are the picture's, or of the first frame of a video that shows the face.
     """
     seen = first_seen(source)
-    face = recon_picture(source.footage[seen], source.faces[seen].landmarks)
+    face = align_face(source.footage[seen], source.faces[seen].landmarks)
     image = torch.from_numpy(face.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255))
     coefficients: Floats = motion_coefficients(net(image.to(device_of(net))))[0].cpu().numpy()
     return coefficients

@@ -15,7 +15,7 @@ import torch
 
 from ...arrays import Floats
 from ...audio.mel import FPS
-from ...face.alignment import alignment, ibug68, upwards
+from ...face.alignment import fit_alignment, flip_y, ibug68
 from ...face.tracked import TrackedSource
 from ...media.waveform import Waveform
 from ...motion.resampling import at_frame_rate
@@ -97,8 +97,8 @@ def motion_of(pose: Floats, shift_per_unit: float) -> Floats:
 def shift_per_unit(source: TrackedSource) -> float:
     """Crop widths per model unit: how far the source's face moves in its picture when the model moves by one."""
     seen = first_seen(source)
-    points = upwards(ibug68(source.faces[seen].landmarks), source.footage.size[1])
-    picture_px = _PX_PER_UNIT / alignment(points, source.footage.size).scale
+    points = flip_y(ibug68(source.faces[seen].landmarks), source.footage.size[1])
+    picture_px = _PX_PER_UNIT / fit_alignment(points, source.footage.size).scale
     crop = source.faces[0].crop  # its width is the unit of shifts throughout a track
     return float(picture_px / (crop.scale * crop.size[0]))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ...arrays import Flags, Floats
-from ...face.relative import relative_to_source
+from ...face.mouth_offsets import subtract_source_mouth
 from ...face.tracked import TrackedSource
 from ...media.waveform import Waveform
 from ...motion.resampling import at_frame_rate
@@ -62,7 +62,7 @@ class SignalDriver:
 
     def drive(self, voice: Waveform, source: TrackedSource, fps: float) -> MouthControls:
         """The mouth for every frame of `voice` (16 kHz), relative to the source's own."""
-        return relative_to_source(self.mouth(voice, fps), source, fps)
+        return subtract_source_mouth(self.mouth(voice, fps), source, fps)
 
     def mouth(self, voice: Waveform, fps: float) -> Floats:
         """Anybody's mouth, (T, 5): aperture ≥ 0, then spread, round, press, corner_up as changes from rest; IOD.

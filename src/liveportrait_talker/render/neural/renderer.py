@@ -20,9 +20,9 @@ import torch
 
 from ...arrays import Floats64, Image, Indices
 from ...face.crop import FaceCrop
-from ...face.cropped import averaged
 from ...face.liveportrait_crop import SCALE, SHIFT_Y, SIZE, crop_pixels, portrait_crop
 from ...face.ratios import eye_ratios, lip_ratio
+from ...face.source_crop import shrink_to_crop
 from ...face.tracked import TrackedFace, TrackedSource
 from ...motion.lips import LIP_KEYPOINTS as LIPS
 from ...motion.lips import lip_keypoints
@@ -356,7 +356,7 @@ def network_picture(image: Image, crop: FaceCrop, *, repeat_edge: bool = False) 
     Where the crop reaches beyond the picture it is black, or has the picture's edge repeated.
     """
     if crop.scale > 2:
-        image, crop = averaged(image, crop)
+        image, crop = shrink_to_crop(image, crop)
     seen = crop_pixels(image, crop, repeat_edge=repeat_edge)
     small: Image = cv2.resize(seen, (NETWORK_SIZE, NETWORK_SIZE), interpolation=cv2.INTER_AREA)
     return small

@@ -1,16 +1,16 @@
-"""What a still says of its colours by numbers of ITU-T H.273, beside or instead of a colour profile."""
+"""Coding-independent code points (CICP, ITU-T H.273) for colours, read from still images."""
 
 from __future__ import annotations
 
 import struct
 from pathlib import Path
 
-_HEAD = 1 << 20  # bytes; the numbers stand before the pixels
+_HEAD = 1 << 20  # bytes to search; the code points precede the pixels
 _NCLX = b"\x00\x00\x00\x13colrnclx"  # ISO/IEC 14496-12: a box of 19 bytes
 
 
-def read_stated_colours(path: Path, kind: str) -> tuple[int, int] | None:
-    """Return (transfer function, primaries) of a HEIF, AVIF or PNG file, `kind` in Pillow's words; None if unstated."""
+def read_cicp(path: Path, kind: str) -> tuple[int, int] | None:
+    """Return (transfer function, primaries) of a HEIF, AVIF or PNG file; None if not given. `kind`: Pillow's format."""
     if kind not in ("HEIF", "AVIF", "PNG"):
         return None
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Opening a media file by its content: the one place where a file meets FFmpeg's demuxers and decoders."""
+"""`MediaFile`: demuxing and decoding of audio and video files with FFmpeg."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
     Stream = Any  # an av VideoStream or AudioStream
 
-# A playlist must not make FFmpeg open further files or addresses: every protocol is refused, and the file itself
-# comes through Python's reads, which need none.
-_AT_ONCE_S = 0.05  # a sound that is earlier by less has its first samples left out instead
+_SYNC_TOLERANCE_S = 0.05  # audio that starts earlier by less is trimmed
+# Playlists must not make FFmpeg open other files or URLs: all protocols are disabled. The file itself is read by
+# Python, which needs none.
 _OPEN_OPTIONS = {"protocol_whitelist": "none"}
 
 
 def check_input(path: Path) -> None:
-    """Raise MediaError unless `path` is a readable file that is not empty."""
+    """Raise MediaError unless `path` is a readable, non-empty file."""
     try:
         if path.is_dir():
             raise MediaError(f"{path} is a folder; give a file in it")
         if not path.exists():
             raise MediaError(f"{path} does not exist; check the name and the folder")
         if not path.is_file():
-            raise MediaError(f"{path} is not an ordinary file; save it to one first")
+            raise MediaError(f"{path} is not a regular file; save it to one first")
         with path.open("rb") as file:
             if not file.read(1):
                 raise MediaError(f"{path.name} is empty (0 bytes); get the file again")
@@ -45,7 +45,7 @@ def check_input(path: Path) -> None:
 
 
 class _Content:
-    """A file without its name, so that FFmpeg has to judge it by its content."""
+    """A file object without a name, so that FFmpeg detects the format by content."""
 
     def __init__(self, file: Any) -> None:
         self.read = file.read
@@ -54,10 +54,9 @@ class _Content:
 
 
 class MediaFile:
-    """An open video or sound file that is read as far as it goes.
+    """An open audio or video file. Raises MediaError if it is neither.
 
-    What cannot be decoded is skipped and remembered in `damaged`; the reader decides what to say about it.
-    Raises MediaError when nothing in the file is sound or picture.
+    Packets that cannot be decoded are skipped; `damaged` is True afterwards.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,8 +75,8 @@ class MediaFile:
         except (av.error.FFmpegError, ValueError, OSError) as error:
             self._file.close()
             raise MediaError(
-                f"{self.name} is not a picture, video or sound that can be read, or it is damaged; "
-                "open it in a player and save it anew"
+                f"{self.name} is not a picture, video or audio file that can be read, or it is damaged; "
+                "open it in a player and export it again"
             ) from error
 
     def __enter__(self) -> MediaFile:
@@ -87,54 +86,53 @@ class MediaFile:
         self.close()
 
     def close(self) -> None:
-        """Close the file; safe to call twice."""
+        """Close the file; can be called twice."""
         self.container.close()
         self._file.close()
 
-    def moving_picture(self) -> VideoStream | None:
-        """The first video stream that is no cover."""
+    def video_stream(self) -> VideoStream | None:
+        """Return the first video stream that is not cover art."""
         return next((s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic), None)
 
-    def sound(self) -> AudioStream | None:
-        """The sound that players take, or the first that can be decoded where that one can't."""
+    def audio_stream(self) -> AudioStream | None:
+        """Return the audio stream that players choose, or else the first that can be decoded."""
         best = self.container.streams.best("audio")
-        tracks = (
-            [best, *self.container.streams.audio] if isinstance(best, AudioStream) else self.container.streams.audio
-        )
-        return next((s for s in tracks if s.codec_context is not None and s.codec_context.sample_rate > 0), None)
+        streams: list[AudioStream] = [best] if isinstance(best, AudioStream) else []
+        streams += self.container.streams.audio
+        return next((s for s in streams if s.codec_context is not None and s.codec_context.sample_rate > 0), None)
 
     def start_seconds(self) -> float | None:
-        """When the file begins, on its own clock, where it has both a moving picture and sound; else None.
+        """Return the time stamp, in seconds, at which a file with both audio and video starts; None for others.
 
-        That is when the picture begins, or the sound if it is earlier by more than `_AT_ONCE_S`.
+        That is the start of the video, or of the audio if that is earlier by more than 50 ms.
         """
         starts = [
             float(s.start_time * s.time_base)
-            for s in (self.moving_picture(), self.sound())
+            for s in (self.video_stream(), self.audio_stream())
             if s is not None and s.start_time is not None and s.time_base is not None
         ]
         if len(starts) < 2:
             return None
-        picture, sound = starts
-        return sound if sound < picture - _AT_ONCE_S else picture
+        video, audio = starts
+        return audio if audio < video - _SYNC_TOLERANCE_S else video
 
     def packets(self, *streams: Stream) -> Iterator[Packet[Any]]:
-        """Packets of `streams` from the current place, the empty ones that flush their decoders last."""
+        """Yield the packets of `streams` from the current position, then empty packets to flush their decoders."""
         packets = self.container.demux(*streams)
         while True:
             try:
                 packet = next(packets)
             except StopIteration:
                 return
-            except (av.error.FFmpegError, OSError):  # the file breaks off here: flush what the decoder holds
+            except (av.error.FFmpegError, OSError):  # truncated file
                 self.damaged = True
                 return
             yield packet
 
     def decode(self, stream: Stream, decoder: CodecContext | None = None) -> Iterator[Any]:
-        """Decoded frames (VideoFrame or AudioFrame) of `stream`, in the order in which they are shown.
+        """Yield the decoded frames (VideoFrame or AudioFrame) of `stream`, in display order.
 
-        `decoder` takes the place of the stream's own.
+        `decoder` replaces the default decoder of the stream.
         """
         flushed = False
         for packet in self.packets(stream):

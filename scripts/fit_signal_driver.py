@@ -106,7 +106,7 @@ def disguised(power: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         tail = lfilter([1 - keep], [1, -keep], power, axis=0)
         power = power + rng.uniform(0.05, 0.4) * tail
     if rng.random() < 0.75:
-        level = 10 ** (features.voice_level_db(features.loudness_db(power)) / 10)
+        level = 10 ** (features.voice_level_db(features.band_loudness_db(power)) / 10)
         colour = np.exp(rng.uniform(-2, 2) * np.linspace(-1, 1, features.MEL_BANDS))
         noise = level * 10 ** (-rng.uniform(12, 45) / 10) * colour / colour.sum()
         power = power + noise * rng.gamma(8, 1 / 8, power.shape)

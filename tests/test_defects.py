@@ -115,11 +115,10 @@ AUDIO_AND_LIPS: dict[int, tuple[str, ...]] = {
     ),
     19: (
         "no blinks can be drawn for 21 frames",
-        "tests/motion/test_blink.py::test_classic_works_at_every_length_with_one_shape",
+        "tests/motion/test_blink.py::test_natural_blinks_at_any_length_and_rate",
     ),
     20: (
         "blinks of a short clip have another shape",
-        "tests/motion/test_blink.py::test_classic_works_at_every_length_with_one_shape",
         "tests/motion/test_blink.py::test_natural_blinks_at_any_length_and_rate",
     ),
     21: (
@@ -176,8 +175,7 @@ AUDIO_AND_LIPS: dict[int, tuple[str, ...]] = {
     32: (
         "the sound of a video is up to chance; blinks and poses know 25 fps only",
         "tests/media/test_writer.py::test_sound_ends_with_a_shorter_picture",  # reads the sound of a video
-        "tests/motion/test_blink.py::test_every_clip_blinks_at_a_human_rate",
-        "tests/motion/test_blink.py::test_classic_keeps_its_times_at_other_rates",
+        "tests/motion/test_blink.py::test_every_clip_has_a_human_blink_rate",
         "tests/motion/test_head.py::test_frame_rate_does_not_change_the_motion",
     ),
 }
@@ -210,22 +208,22 @@ HEAD_AND_REFERENCE: dict[int, tuple[str, ...]] = {
     ),
     40: (
         "time stretched to whole seconds, none under one",
-        "tests/motion/test_classic_head.py::test_the_head_keeps_time_at_any_length",
+        "tests/motion/test_classic_head.py::test_time_does_not_depend_on_the_length",
     ),
     41: (
         "an even window crashes; lips at rest open the gate",
-        "tests/motion/test_classic_head.py::test_gate_keeps_the_length_for_odd_and_even_windows",
-        "tests/motion/test_classic_head.py::test_gate_shuts_in_silence_and_opens_for_either_kind_of_mouth",
+        "tests/motion/test_classic_head.py::test_gate_keeps_the_length_for_any_window",
+        "tests/motion/test_classic_head.py::test_gate_closes_in_silence_and_opens_for_both_mouth_types",
     ),
     42: (
         "smoothed matrices are no rotations",
         "tracks carry angles and only angles are smoothed; a matrix is made of them last",
-        "tests/motion/test_rotation.py::test_degrees_survive_the_way_there_and_back",  # such a matrix is orthonormal
+        "tests/motion/test_rotation.py::test_matrices_are_rotations",
     ),
     43: (
         "other amplitudes than documented, an ease every 2 s, noise in every frame",
-        "tests/motion/test_head.py::test_moves_like_a_person",
-        "tests/motion/test_head.py::test_starts_gently_from_the_source",
+        "tests/motion/test_head.py::test_size_speed_and_spectrum_are_human",
+        "tests/motion/test_head.py::test_motion_starts_slowly_from_the_source_pose",
         "tests/test_options.py::test_amounts",
     ),
     44: (
@@ -393,9 +391,9 @@ SADTALKER: dict[int, tuple[str, ...]] = {
     ),
     80: (
         "camera angles: equal neighbours, one frame and fractions fail",
-        "tests/motion/test_keyframes.py::test_any_list_works_at_one_speed",
+        "tests/motion/test_keyframes.py::test_any_list_at_constant_speed",
         "tests/motion/test_keyframes.py::test_equal_neighbours_take_no_time",
-        "tests/motion/test_keyframes.py::test_no_way_to_go_is_held",
+        "tests/motion/test_keyframes.py::test_constant_lists_are_held",
     ),
     81: (
         "a bare except hides why weights were not loaded",
@@ -450,12 +448,12 @@ LIVEPORTRAIT: dict[str, tuple[str, ...]] = {
     "smoothed-rotations": (
         "not orthonormal",
         "tracks carry angles and only angles are smoothed; a matrix is made of them last",
-        "tests/motion/test_rotation.py::test_degrees_survive_the_way_there_and_back",
+        "tests/motion/test_rotation.py::test_matrices_are_rotations",
         "tests/neural/test_animation_points.py::test_smoothed_rotations_are_rotations",
     ),
     "one-frame": (
         "one frame cannot be smoothed",
-        "tests/motion/test_smoothing.py::test_a_constant_stays_and_one_frame_passes",
+        "tests/motion/test_smoothing.py::test_constants_and_single_frames_are_unchanged",
     ),
     "scale-shape": (
         "right for one face at a time only",

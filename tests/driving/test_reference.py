@@ -12,7 +12,7 @@ from liveportrait_talker.driving.reference import (
     ReferenceMotion,
     reference_blinks,
     reference_head,
-    reference_motion,
+    track_reference,
 )
 from liveportrait_talker.face.ratios import eye_ratios
 from liveportrait_talker.face.tracked import TrackedFace, TrackedSource
@@ -119,7 +119,7 @@ def test_a_video_is_tracked_once(monkeypatch, tmp_path):
     monkeypatch.setenv("LPT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(reference, "open_footage", lambda path, **_: footage)
     monkeypatch.setattr(reference, "track", follow)
-    first, again = reference_motion(path), reference_motion(path)
+    first, again = track_reference(path), track_reference(path)
     assert len(tracked) == 1
     for motion in (first, again):
         assert motion.fps == 25.0
@@ -211,7 +211,7 @@ def test_poses_are_kept_by_what_is_in_the_file(looked_at, tmp_path):
         ("renamed.mov", b"two", 4),
     ):
         (tmp_path / name).write_bytes(content)
-        reference_motion(tmp_path / name)
+        track_reference(tmp_path / name)
         assert len(looked_at) == tracked, name
 
 
@@ -229,12 +229,12 @@ def test_a_pickle_in_the_place_of_kept_poses_is_not_run(looked_at, tmp_path):
     """LivePortrait keeps its templates as pickles."""
     path, mark = tmp_path / "clip.mp4", tmp_path / "pwned"
     path.write_bytes(b"a video")
-    motion = reference_motion(path)
+    motion = track_reference(path)
     (kept,) = (tmp_path / "cache" / "poses").iterdir()
     with kept.open("wb") as file:
         np.savez(file, rotation_deg=np.array([Bomb(mark)]), eye_ratios=np.zeros((2, 2)), fps=25.0)
-    np.testing.assert_array_equal(reference_motion(path).rotation_deg, motion.rotation_deg)
+    np.testing.assert_array_equal(track_reference(path).rotation_deg, motion.rotation_deg)
     assert not mark.exists() and len(looked_at) == 2
     kept.write_bytes(pickle.dumps(Bomb(mark)))
-    reference_motion(path)
+    track_reference(path)
     assert not mark.exists() and len(looked_at) == 3

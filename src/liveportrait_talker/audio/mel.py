@@ -19,7 +19,7 @@ HOP = 200  # samples from one mel row to the next
 ROWS_PER_SECOND = SAMPLE_RATE // HOP  # 80, exact
 FFT_SIZE = 800  # samples, also the length of the Hann window
 BANDS = 80
-WINDOW_ROWS = 16  # 0.2 s
+MEL_WINDOW_ROWS = 16  # 0.2 s
 FPS = 25.0  # frames a second the nets were trained on
 
 _LEAD_FRAMES = 2  # a window starts this many video frames before its own
@@ -73,7 +73,7 @@ def window_index(frames: int, rows: int, fps: float = FPS) -> npt.NDArray[np.int
     """The mel rows that each video frame hears: int64 (frames, 16), clamped to 0…rows−1."""
     # Truncated towards zero, as the nets were trained: the first frames' windows start a row later than a floor.
     start = np.trunc(ROWS_PER_SECOND * ((np.arange(frames) - _LEAD_FRAMES) / fps)).astype(np.int64)
-    index: npt.NDArray[np.int64] = np.clip(start[:, None] + np.arange(WINDOW_ROWS), 0, rows - 1)
+    index: npt.NDArray[np.int64] = np.clip(start[:, None] + np.arange(MEL_WINDOW_ROWS), 0, rows - 1)
     return index
 
 

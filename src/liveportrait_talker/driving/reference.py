@@ -60,7 +60,7 @@ class ReferenceMotion:
         return f"ReferenceMotion(N={len(self)}, fps={self.fps})"
 
 
-def reference_motion(
+def track_reference(
     path: Path, *, max_seconds: float = 3600.0, on_frame: Callable[[int, int], None] | None = None
 ) -> ReferenceMotion:
     """Head and lids in every frame of `path`, a video or a picture.

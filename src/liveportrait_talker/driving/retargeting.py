@@ -15,7 +15,7 @@ from ..arrays import Floats
 from ..face.measurements import face_readings
 from ..face.relative import relative_to_source
 from ..face.tracked import TrackedSource
-from ..motion.face_measurements import FaceReadings
+from ..motion.face_measurements import FaceMeasurements
 from ..motion.smoothing import moving_average
 from ..motion.track import HeadTrack, MotionTrack, MouthControls
 from .reference import COMFORTABLE_DEG
@@ -56,7 +56,7 @@ class Rest:
     """What counts as rest for a face."""
 
     mouth: Floats
-    """(4,) as `FaceReadings.mouth`."""
+    """(4,) as `FaceMeasurements.mouth`."""
     eyes: Floats
     """(2,) ratios of open eyes."""
     gaze: Floats
@@ -65,15 +65,15 @@ class Rest:
     """(2,)"""
 
     @classmethod
-    def usual(cls) -> Rest:
+    def average(cls) -> Rest:
         """Of a person we know nothing of."""
         return cls(_USUAL_MOUTH, np.full(2, _USUAL_EYES), _USUAL_GAZE, np.full(2, _USUAL_BROWS))
 
     @classmethod
-    def over(cls, seen: FaceReadings) -> Rest:
+    def of_clip(cls, seen: FaceMeasurements) -> Rest:
         """Of the person in a clip, from what they usually do; of a picture, the usual face."""
         if len(seen) == 1:
-            return cls.usual()
+            return cls.average()
         aperture = seen.mouth[:, 0]
         shut = np.argsort(aperture, kind="stable")[: max(1, round(_LEAST_OPEN * len(seen)))]
         mouth = np.median(seen.mouth[shut], axis=0).astype(np.float64)
@@ -84,14 +84,14 @@ class Rest:
         return cls(mouth, eyes, gaze, np.median(seen.brow_height, axis=0))
 
     @classmethod
-    def shown(cls, seen: FaceReadings) -> Rest:
+    def as_shown(cls, seen: FaceMeasurements) -> Rest:
         """What a face shows itself, in the middle of its frames: nothing is rest but this."""
         parts = (seen.mouth, seen.eye_ratios, seen.gaze, seen.brow_height)
         return cls(*(np.median(part, axis=0) for part in parts))
 
 
-def followed(
-    driving: FaceReadings,
+def retarget_motion(
+    driving: FaceMeasurements,
     source: TrackedSource,
     *,
     rest: Rest | None = None,
@@ -119,14 +119,14 @@ def followed(
     """
     frames, parts = len(driving), PARTS[region]
     own = face_readings(source)
-    rest = (rest or Rest.over(driving)) if relative else Rest.shown(own)
+    rest = (rest or Rest.of_clip(driving)) if relative else Rest.as_shown(own)
     neutral = MotionTrack.neutral(frames, driving.fps)
     head, mouth, blink, gaze, brows = neutral.head, neutral.mouth, neutral.blink, neutral.gaze, neutral.brows
     window = max(1, round(_SMOOTH_S * driving.fps)) if frames > 1 else 1
     if HEAD in parts:
         head = _head(driving, source, own, window, relative, with_size=region == "all", multiplier=multiplier)
     if MOUTH in parts:
-        controls = mouth_controls(driving.mouth - rest.mouth)
+        controls = controls_from_measurements(driving.mouth - rest.mouth)
         if source.is_still:
             if not relative or lip_retargeting:
                 controls[:, 0] = driving.mouth[:, 0] - own.mouth[0, 0]
@@ -138,7 +138,7 @@ def followed(
             mouth = relative_to_source(multiplier * controls, source, driving.fps)
     if EYES in parts:
         eyes = rest.eyes if relative and not eye_retargeting else np.median(own.eye_ratios, axis=0)
-        lids = closure(driving.eye_ratios, eyes)
+        lids = blink_from_eye_ratios(driving.eye_ratios, eyes)
         blink = np.clip(multiplier * lids, -_WIDEST, 1)
         turned = moving_average(_through_blinks(driving.gaze, lids), window) - rest.gaze
         gaze = np.clip(multiplier * turned / LOOK, -1, 1)
@@ -148,15 +148,15 @@ def followed(
     return MotionTrack(driving.fps, head, blink, gaze, mouth, brows)
 
 
-def mouth_controls(change: Floats) -> Floats:
-    """(T, 5) controls of `MouthControls` that change `FaceReadings.mouth` by (T, 4)."""
+def controls_from_measurements(change: Floats) -> Floats:
+    """(T, 5) controls of `MouthControls` that change `FaceMeasurements.mouth` by (T, 4)."""
     aperture, width, lips, corners = np.asarray(change, np.float64).T
     first = np.stack([aperture, np.maximum(width, 0), np.maximum(-width, 0)])
     press, corner_up = -(lips - _LIPS_BY @ first), corners - _CORNERS_BY @ first
     return np.stack([*first, press, corner_up], axis=1)
 
 
-def closure(eye_ratios: Floats, opened: Floats) -> Floats:
+def blink_from_eye_ratios(eye_ratios: Floats, opened: Floats) -> Floats:
     """(T, 2) `MotionTrack.blink` of lids with these ratios, where `opened` (2,) is open; what they waver is nothing."""
     share = eye_ratios / np.maximum(opened, 1e-6)
     shut = np.clip((_OPEN - share) / (_OPEN - _SHUT), 0.0, 1.0)
@@ -166,9 +166,9 @@ def closure(eye_ratios: Floats, opened: Floats) -> Floats:
 
 
 def _head(
-    driving: FaceReadings,
+    driving: FaceMeasurements,
     source: TrackedSource,
-    own: FaceReadings,
+    own: FaceMeasurements,
     window: int,
     relative: bool,
     *,

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Floats
-from ..motion.face_measurements import FaceReadings
+from ..motion.face_measurements import FaceMeasurements
 from ..motion.rotation import swap_convention
 from ..motion.track import HeadTrack, MotionTrack, MouthControls
 from ..options.sliders import ExpressionEdit
-from .retargeting import LOOK, Rest, closure, mouth_controls
+from .retargeting import LOOK, Rest, blink_from_eye_ratios, controls_from_measurements
 
 # IOD at a slider's ends.
 _AAA_UNITS = 290.0  # of `aaa` that are 1 IOD of opening (motion.lips)
@@ -27,7 +27,9 @@ _TURN_DEG = np.array([13.0, 13.0, 11.0])  # turns bend towards these, so that a 
 _BROWS_MOST = 0.08  # IOD, of a copied face: brows differ from person to person
 
 
-def edited_track(edit: ExpressionEdit, own: FaceReadings, sample: FaceReadings | None = None) -> MotionTrack:
+def build_edit_track(
+    edit: ExpressionEdit, own: FaceMeasurements, sample: FaceMeasurements | None = None
+) -> MotionTrack:
     """One frame of motion that does what the sliders say.
 
     Args:
@@ -35,7 +37,7 @@ def edited_track(edit: ExpressionEdit, own: FaceReadings, sample: FaceReadings |
         own: of the portrait: one frame.
         sample: of a face that is copied: one frame.
     """
-    rest = Rest.usual()
+    rest = Rest.average()
     mouth = _mouth(edit)
     blink = np.full(2, -edit.blink / _SHUT if edit.blink < 0 else -_WIDEN * edit.blink)
     blink[0] += edit.wink / _WINK
@@ -43,20 +45,20 @@ def edited_track(edit: ExpressionEdit, own: FaceReadings, sample: FaceReadings |
     blink -= _LIDS_FOLLOW * gaze[1]
     brows = np.full(2, _BROWS * edit.eyebrow / 15)
     if edit.source_ratio < 1:  # what we know of its own expression is taken back
-        shown = mouth_controls(own.mouth[:1] - rest.mouth)[0] * (1, 0, 0, 0, 1)
+        shown = controls_from_measurements(own.mouth[:1] - rest.mouth)[0] * (1, 0, 0, 0, 1)
         lost = 1 - edit.source_ratio
         mouth, gaze = mouth - lost * shown, gaze - lost * (own.gaze[0] - rest.gaze) / LOOK
     if sample is not None:
         ratio, parts = edit.sample_ratio, edit.sample_parts
         if parts in ("all", "expression", "mouth"):
-            mouth = mouth + ratio * mouth_controls(sample.mouth[:1] - rest.mouth)[0]
+            mouth = mouth + ratio * controls_from_measurements(sample.mouth[:1] - rest.mouth)[0]
         if parts in ("all", "expression", "eyes"):
-            blink = blink + ratio * closure(sample.eye_ratios[:1], rest.eyes)[0]
+            blink = blink + ratio * blink_from_eye_ratios(sample.eye_ratios[:1], rest.eyes)[0]
             gaze = gaze + ratio * (sample.gaze[0] - rest.gaze) / LOOK
             brows = brows + ratio * np.clip(sample.brow_height[0] - rest.brows, -_BROWS_MOST, _BROWS_MOST)
     return MotionTrack(
         fps=own.fps,
-        head=HeadTrack.turning(bent(asked_turn(edit, sample))[None]),
+        head=HeadTrack.turning(limit_turn(compute_turn(edit, sample))[None]),
         blink=np.clip(blink, -0.3, 1)[None],
         gaze=np.clip(gaze, -1, 1)[None],
         mouth=MouthControls(mouth[None]),
@@ -64,7 +66,7 @@ def edited_track(edit: ExpressionEdit, own: FaceReadings, sample: FaceReadings |
     )
 
 
-def asked_turn(edit: ExpressionEdit, sample: FaceReadings | None = None) -> Floats:
+def compute_turn(edit: ExpressionEdit, sample: FaceMeasurements | None = None) -> Floats:
     """(3,) pitch, yaw, roll that the sliders and the copied face ask for, degrees."""
     turn: Floats = swap_convention(edit.turn_deg())
     if sample is not None and edit.sample_parts in ("all", "rotation"):
@@ -72,7 +74,7 @@ def asked_turn(edit: ExpressionEdit, sample: FaceReadings | None = None) -> Floa
     return turn
 
 
-def bent(turn_deg: Floats) -> Floats:
+def limit_turn(turn_deg: Floats) -> Floats:
     """(3,) angles, bent so that a slider has no dead end where the renderer's limit is reached."""
     bent_deg: Floats = _TURN_DEG * np.tanh(turn_deg / _TURN_DEG)
     return bent_deg

@@ -1,11 +1,11 @@
-"""From a tracked clip to `FaceReadings`: the landmarks put into the head's own frame, and what is measured there."""
+"""From a clip to `FaceMeasurements`: the landmarks put into the head's own frame, and what is measured there."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ..arrays import Floats
-from ..motion.face_measurements import FaceReadings
+from ..motion.face_measurements import FaceMeasurements
 from .geometry import mouth_aperture, mouth_width
 from .ratios import eye_ratios
 from .tracked import TrackedFace, TrackedSource
@@ -25,14 +25,14 @@ def canonical(face: TrackedFace) -> Floats:
     return points
 
 
-def face_readings(source: TrackedSource) -> FaceReadings:
+def face_readings(source: TrackedSource) -> FaceMeasurements:
     """What the face does in each frame of a clip, or in a picture."""
     faces = source.faces
     iod = np.array([face.pose.iod for face in faces])
     usual = float(np.median(iod))
     places = [face.pose.origin + face.pose.iod * face.pose.rotation @ _TURNS_ABOUT for face in faces]
     points = [canonical(face) for face in faces]
-    return FaceReadings(
+    return FaceMeasurements(
         fps=source.footage.fps or _STILL_FPS,
         rotation_deg=np.stack([face.rotation_deg for face in faces]),
         place=np.stack(places)[:, :2] * (1, -1) / usual,

@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import __version__
 from ..arrays import Image
-from ..driving.sliders import asked_turn, bent, edited_track
+from ..driving.sliders import build_edit_track, compute_turn, limit_turn
 from ..errors import MediaError
 from ..face.cropped import cropped
 from ..face.measurements import face_readings
@@ -267,9 +267,9 @@ def _by_mesh(
 
     def drawn(edit: EditOptions, sample: TrackedSource | None) -> FaceFrame:
         shown = copied(sample)
-        track, turn = edited_track(edit, own, shown), asked_turn(edit, shown)
+        track, turn = build_edit_track(edit, own, shown), compute_turn(edit, shown)
         # Each once a session: sliders move often.
-        noted["turn"] = noted["turn"] or limits.warn_of_turns(turn[None], limits.rotation(bent(turn)))
+        noted["turn"] = noted["turn"] or limits.warn_of_turns(turn[None], limits.rotation(limit_turn(turn)))
         assert isinstance(track.mouth, MouthControls)
         noted["mouth"] = noted["mouth"] or limits.warn_of_opening(track.mouth.values[0])
         return next(face.frames(track, notes=False))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import Image
-from ..driving.retargeting import Rest, followed
+from ..driving.retargeting import Rest, retarget_motion
 from ..face.tracked import TrackedSource
 from ..media import Footage
 from ..motion.template import Template
@@ -58,10 +58,10 @@ def by_mesh(
     """The embedded renderer's drawing of `frames` frames at `fps`. `motion` has its part of a template."""
     assert motion.landmarks is not None  # DrivingClip.suits saw to it
     readings = motion.landmarks
-    rest = Rest.over(readings)  # told before the clock: a picture held for a while would be its own rest
+    rest = Rest.of_clip(readings)  # told before the clock: a picture held for a while would be its own rest
     if len(readings) > 1 or frames > 1:
-        readings = readings.at_rate(fps, frames)
-    track = followed(
+        readings = readings.resample(fps, frames)
+    track = retarget_motion(
         readings,
         source,
         rest=rest,

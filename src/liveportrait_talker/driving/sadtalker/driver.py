@@ -15,7 +15,7 @@ from ...audio import mel
 from ...face.alignment import recon_picture
 from ...face.tracked import TrackedSource
 from ...media.waveform import Waveform
-from ...motion.resampling import at_frame_rate
+from ...motion.resampling import resample_track
 from ...motion.smoothing import OBSERVATION_VARIANCE, kalman_smooth
 from ...motion.track import LipKeypoints
 from ...options.talk import NEUTRAL_MOUTHS
@@ -74,7 +74,7 @@ class LearnedDriver:
         # The first frame's mouth may be open: whoever starts to speak at once would seem to rest so (defect 22).
         rest = lips if self._neutral_mouth == "first" else lip_offsets(networks, _SILENCE, own)
         smooth = kalman_smooth(lips - rest[0], self._smooth_variance)
-        return LipKeypoints(at_frame_rate(smooth, mel.FPS, voice.frame_count(fps), fps))
+        return LipKeypoints(resample_track(smooth, mel.FPS, voice.frame_count(fps), fps))
 
 
 @dataclass(frozen=True)

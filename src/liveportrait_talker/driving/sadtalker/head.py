@@ -18,7 +18,7 @@ from ...audio.mel import FPS
 from ...face.alignment import alignment, ibug68, upwards
 from ...face.tracked import TrackedSource
 from ...media.waveform import Waveform
-from ...motion.resampling import at_frame_rate
+from ...motion.resampling import resample_track
 from ...motion.track import HeadTrack
 from ..reference import COMFORTABLE_DEG
 from .driver import device_of, first_seen, source_coefficients, voice_windows
@@ -61,7 +61,7 @@ def audio_head(
     net = cast(Audio2Pose, networks.network("sadtalker_audio2pose"))
     pose = smooth_pose(voice_pose(net, voice, own, rng, style=style))
     motion = within_comfort(motion_of(pose, shift_per_unit(source)))
-    motion = at_frame_rate(motion, FPS, voice.frame_count(fps), fps)
+    motion = resample_track(motion, FPS, voice.frame_count(fps), fps)
     return HeadTrack(motion[:, :3], motion[:, 3:5], 1.0 + motion[:, 5])
 
 

@@ -14,7 +14,7 @@ from ...arrays import Flags, Floats
 from ...face.relative import relative_to_source
 from ...face.tracked import TrackedSource
 from ...media.waveform import Waveform
-from ...motion.resampling import at_frame_rate
+from ...motion.resampling import resample_track
 from ...motion.smoothing import smoothstep
 from ...motion.track import MouthControls
 from . import features
@@ -75,7 +75,7 @@ class SignalDriver:
         if not np.isfinite(samples.sum()):  # files are cleaned when read; only then is a copy made
             samples = np.nan_to_num(samples, posinf=0.0, neginf=0.0)
         power = features.mel_power(samples)
-        loudness = features.loudness_db(power)
+        loudness = features.band_loudness_db(power)
         activity = voice_activity(loudness)
         presence = mouth_presence(activity)[::STRIDE]
         log_mel = features.normalised_log_mel(power)
@@ -90,7 +90,7 @@ class SignalDriver:
         shape[:, 1] += SHUT_PRESS * shut
         width, press, corner_up = (shape * presence[:, None]).T
         controls = np.stack([aperture, np.maximum(width, 0), np.maximum(-width, 0), press, corner_up], axis=1)
-        return at_frame_rate(controls, GRID_FPS, voice.frame_count(fps), fps)
+        return resample_track(controls, GRID_FPS, voice.frame_count(fps), fps)
 
 
 def lips_shut(phone_logits: Floats) -> Floats:

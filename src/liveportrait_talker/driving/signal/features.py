@@ -68,7 +68,7 @@ def mel_power(samples: Floats, filters: Floats | None = None) -> Floats:
     return out
 
 
-def loudness_db(power: Floats) -> Floats:
+def band_loudness_db(power: Floats) -> Floats:
     """(frames,) level of mel power (frames, MEL_BANDS) in dB, 300 Hz and up, where the voice stands over hum."""
     return np.asarray(10.0 * np.log10(power[:, 4:].sum(axis=1) + 1e-20), np.float32)
 
@@ -83,7 +83,7 @@ def normalised_log_mel(power: Floats) -> Floats:
 
     Gain drops out with the level, colour of room and microphone with the mean over the active frames.
     """
-    loudness = loudness_db(power)
+    loudness = band_loudness_db(power)
     level = voice_level_db(loudness)
     floor = 10.0 ** ((level - FLOOR_DB) / 10.0) / MEL_BANDS
     log_mel = np.asarray(power + floor, np.float32)

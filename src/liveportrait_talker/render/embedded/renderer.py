@@ -15,7 +15,7 @@ from ...arrays import Floats, Image
 from ...face.crop import FaceCrop
 from ...face.relative import relative_to_source
 from ...face.tracked import TrackedFace, TrackedSource
-from ...motion.lips import mouth_controls
+from ...motion.lips import controls_from_keypoints
 from ...motion.smoothing import smoothstep
 from ...motion.track import LipKeypoints, MotionTrack
 from ..protocol import FaceFrame
@@ -94,7 +94,7 @@ class EmbeddedFace:
         """
         mouth = track.mouth
         if isinstance(mouth, LipKeypoints):  # told from a mouth with its lips shut
-            mouth = relative_to_source(mouth_controls(mouth).values, self._source, track.fps)
+            mouth = relative_to_source(controls_from_keypoints(mouth).values, self._source, track.fps)
         if notes:
             Limits.of(self._source.faces[0]).warn_of_turns(track.head.rotation_deg)
         crop_width = self._source.faces[0].crop.scale * self._source.faces[0].crop.size[0]

@@ -103,7 +103,7 @@ INPUTS_AND_FACES: dict[int, tuple[str, ...]] = {
     ),
     17: (
         "landmarks found a second time in the crop, or not",
-        "tests/neural/test_learned_driver.py::test_a_video_is_read_where_the_face_first_shows",  # nobody is in its noise
+        "tests/neural/test_learned_driver.py::test_a_video_is_measured_where_the_face_first_shows",  # nobody is in its noise
         "tests/face/test_crop.py::test_a_source_is_cut_to_the_window_asked_for",  # nor in its black picture
     ),
 }
@@ -124,15 +124,15 @@ AUDIO_AND_LIPS: dict[int, tuple[str, ...]] = {
     21: (
         "windows of 28 rows here, of 29 in training",
         "tests/neural/test_windows.py::test_goldens",
-        "tests/neural/test_learned_driver.py::test_files_of_ones_own_bring_their_window_length",
+        "tests/neural/test_learned_driver.py::test_own_files_state_their_window_length",
     ),
     22: (
         "the first frame's mouth is the rest of the whole clip",
-        "tests/neural/test_learned_driver.py::test_how_a_clip_begins_does_not_change_the_rest_of_it",
+        "tests/neural/test_learned_driver.py::test_the_start_of_a_clip_does_not_change_its_rest",
     ),
     23: (
         "lips smoothed for videos only",
-        "tests/neural/test_learned_driver.py::test_smoothing_is_the_same_for_pictures_and_videos",
+        "tests/neural/test_learned_driver.py::test_smoothing_is_the_same_for_stills_and_videos",
     ),
     24: (
         "the right eye is given the larger ratio of both",
@@ -141,12 +141,12 @@ AUDIO_AND_LIPS: dict[int, tuple[str, ...]] = {
     ),
     25: (
         "with the pose, 70 numbers go into a network of 64",
-        "tests/neural/test_learned_driver.py::test_only_the_expression_of_the_source_counts",
+        "tests/neural/test_learned_driver.py::test_only_the_expression_of_the_source_is_used",
         "tests/neural/test_neural_cli.py::test_every_mode_of_a_picture",
     ),
     26: (
         "fewer than three frames cannot be smoothed",
-        "tests/neural/test_windows.py::test_clips_too_short_to_smooth_pass_through",
+        "tests/neural/test_windows.py::test_short_clips_are_not_smoothed",
         "tests/neural/test_audio_head.py::test_any_length_at_any_rate",
     ),
     27: (
@@ -155,7 +155,7 @@ AUDIO_AND_LIPS: dict[int, tuple[str, ...]] = {
     ),
     28: (
         "a second network from one configuration has other layers",
-        "tests/neural/test_audio_head.py::test_a_second_network_has_the_layers_of_the_first",
+        "tests/neural/test_audio_head.py::test_layer_sizes_do_not_grow_with_each_network",
     ),
     29: (
         "clips of a batch are mixed",
@@ -164,13 +164,13 @@ AUDIO_AND_LIPS: dict[int, tuple[str, ...]] = {
     30: (
         "gradients kept, all frames at once: memory grows with the voice",
         "tests/neural/test_learned_driver.py::test_no_gradients",
-        "tests/neural/test_learned_driver.py::test_long_voices_go_through_in_pieces",
+        "tests/neural/test_learned_driver.py::test_long_voices_are_processed_in_batches",
         "tests/neural/test_neural_cli.py::test_memory_does_not_grow_with_the_voice",
     ),
     31: (
         "725 MB read anew for every network",
         "tests/models/test_checkpoints.py::test_only_the_needed_tensors_are_read",
-        "tests/neural/test_learned_driver.py::test_networks_are_loaded_once_and_late",
+        "tests/neural/test_learned_driver.py::test_networks_are_loaded_once_when_used",
     ),
     32: (
         "the sound of a video is up to chance; blinks and poses know 25 fps only",
@@ -182,16 +182,16 @@ AUDIO_AND_LIPS: dict[int, tuple[str, ...]] = {
 HEAD_AND_REFERENCE: dict[int, tuple[str, ...]] = {
     33: (
         "a reference that is no longer than the voice crashes",
-        "tests/driving/test_reference.py::test_a_reference_of_any_length_leads_the_whole_clip",
+        "tests/driving/test_reference.py::test_a_reference_of_any_length_moves_the_whole_clip",
     ),
     34: (
         "the same from its first frame: too short a list",
-        "tests/driving/test_reference.py::test_a_reference_of_any_length_leads_the_whole_clip",
+        "tests/driving/test_reference.py::test_a_reference_of_any_length_moves_the_whole_clip",
     ),
     35: ("a picture as the reference crashes", "tests/test_options.py::test_a_still_reference_gives_its_pose"),
     36: (
         "poses kept by a part of the file's name",
-        "tests/driving/test_reference.py::test_poses_are_kept_by_what_is_in_the_file",
+        "tests/driving/test_reference.py::test_poses_are_cached_by_the_content_of_the_file",
     ),
     37: (
         "--still with a reference moves the head",
@@ -426,7 +426,7 @@ LIVEPORTRAIT: dict[str, tuple[str, ...]] = {
     ),
     "driving-right-eye": (
         "the driving right eye is ignored",
-        "tests/driving/test_reference.py::test_a_wink_is_one_eyes",
+        "tests/driving/test_reference.py::test_a_wink_closes_one_eye",
         "tests/neural/test_neural_renderer.py::test_both_eyes_count",
         "tests/neural/test_animation_points.py::test_both_driving_eyes_count",
     ),
@@ -480,7 +480,7 @@ LIVEPORTRAIT: dict[str, tuple[str, ...]] = {
     ),
     "pickled-templates": (
         "motion is kept as pickles",
-        "tests/driving/test_reference.py::test_a_pickle_in_the_place_of_kept_poses_is_not_run",
+        "tests/driving/test_reference.py::test_a_pickle_in_the_cache_is_not_executed",
         "tests/motion/test_released_template.py::test_nothing_is_executed",
     ),
 }

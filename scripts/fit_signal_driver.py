@@ -130,13 +130,13 @@ def augment_features(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 # ---------------------------------------------------------------- stage 1: the clips
 def make_clips(shared: Path, path: Path) -> None:
     """Write mel power of all warps and the four target tracks of each clip."""
-    import face_tracks as meter  # from --shared: only this stage needs MediaPipe
+    import face_tracks  # from --shared: only this stage needs MediaPipe
 
     out = {}
     for video in sorted((shared / "data/talking").glob("*.mp4")):
         with np.load(shared / "data/talking/tracks" / f"{video.stem}.npz") as truth:
             found = {key: truth[key].astype(float) for key in ("aperture", "width", "yaw", "pitch")}
-        measured = np.array([lip_heights(lm, meter) for lm in meter.extract(video, landmarks=True)["lm"]])
+        measured = np.array([lip_heights(lm, face_tracks) for lm in face_tracks.extract(video, landmarks=True)["lm"]])
         frames = min(len(measured), len(found["aperture"]))
         aperture, width, yaw, pitch = (track[:frames] for track in found.values())
         closed = aperture <= np.nanpercentile(aperture, 30)
@@ -147,16 +147,16 @@ def make_clips(shared: Path, path: Path) -> None:
             rest = track - explained @ np.linalg.lstsq(explained[ok], track[ok], rcond=None)[0]
             tracks.append(rest - np.nanmedian(rest[closed]))
         out[f"mouth {video.stem}"] = np.stack(tracks, axis=1).astype(np.float32)
-        out[f"power {video.stem}"] = warped_mel_power(meter.read_audio(video), WARPS)
+        out[f"power {video.stem}"] = warped_mel_power(face_tracks.read_audio(video), WARPS)
     np.savez(path, **out)
 
 
-def lip_heights(landmarks: np.ndarray, meter: object) -> tuple[float, float]:
+def lip_heights(landmarks: np.ndarray, face_tracks: object) -> tuple[float, float]:
     """Return the visible height of both lips and the height of the corners above the nose base, in IOD."""
     points = landmarks.astype(float) * (1, -1, -1)
     if not np.isfinite(points).all():
         return np.nan, np.nan
-    up = meter.similarity(meter.CANON, points[meter.STABLE])[1][:, 1]
+    up = face_tracks.similarity(face_tracks.CANON, points[face_tracks.STABLE])[1][:, 1]
     iod = np.linalg.norm(points[33] - points[263])
     lips = (points[0] - points[13] + points[14] - points[17]) @ up / iod
     return lips, ((points[61] + points[291]) / 2 - points[2]) @ up / iod
@@ -356,14 +356,14 @@ def fit(work: Path, path: Path, left_out: str, note: str) -> Path:
 # ---------------------------------------------------------------- the test
 def leave_one_out_table(shared: Path, out: Path) -> str:
     """Score the shipped code with the file made without the tested speaker; print a table, return its summary."""
-    import face_tracks as meter
+    import face_tracks
     import sync_score as score
 
     print("| clip | r aperture, no shift | best r | lag ms | r width |\n|---|---|---|---|---|")
     rows = []
     for video in sorted((shared / "data/talking").glob("*.mp4")):
         driver = SignalDriver(out / f"without_{Clips.speaker(video.stem)}.npz")
-        mouth = driver.mouth(Waveform(meter.read_audio(video), features.SAMPLE_RATE), 25.0)
+        mouth = driver.mouth(Waveform(face_tracks.read_audio(video), features.SAMPLE_RATE), 25.0)
         with np.load(shared / "data/talking/tracks" / f"{video.stem}.npz") as truth:
             frames = min(len(mouth), len(truth["aperture"]))
             r0, best, lag = score.best_lag(mouth[:, 0], truth["aperture"])

@@ -63,10 +63,10 @@ def read(folder, content: bytes) -> MotionTemplate:
     return read_released_template(path)
 
 
-def assert_refused(folder, content: bytes, said: str) -> None:
-    with pytest.raises(MediaError, match=said) as told:
+def assert_refused(folder, content: bytes, message: str) -> None:
+    with pytest.raises(MediaError, match=message) as caught:
         read(folder, content)
-    text = str(told.value)
+    text = str(caught.value)
     assert "template.pkl" in text and "\n" not in text and text.endswith(".") and len(text) < 500
 
 
@@ -156,9 +156,9 @@ def test_nothing_is_executed(folder, protocol):
         "set": ({1, 2}, "set|EMPTY_SET"),
         "complex": (1j, "complex"),
     }
-    for thing, said in evil.values():
+    for thing, message in evil.values():
         for content in (thing, released(1) | {"motion": thing}, [thing], {"x": (thing,)}):
-            assert_refused(folder, pickle.dumps(content, protocol=protocol), said)
+            assert_refused(folder, pickle.dumps(content, protocol=protocol), message)
     assert not canary.exists()
 
 
@@ -186,7 +186,7 @@ OBJECTS = FLOATS.replace(b"f4", b"O8")
 
 
 @pytest.mark.parametrize(
-    ("program", "said"),
+    ("program", "message"),
     [
         (b"", "damaged"),
         (b".", "damaged"),
@@ -268,10 +268,10 @@ OBJECTS = FLOATS.replace(b"f4", b"O8")
         (b"K\x01b.", "damaged"),
     ],
 )
-def test_handwritten_programs_are_refused(folder, program, said):
-    assert_refused(folder, program, said)
+def test_handwritten_programs_are_refused(folder, program, message):
+    assert_refused(folder, program, message)
     if not program.startswith(b"\x80"):
-        assert_refused(folder, b"\x80\x04" + program, said)
+        assert_refused(folder, b"\x80\x04" + program, message)
 
 
 def test_extension_registry_is_not_used(folder):
@@ -303,7 +303,7 @@ def test_wrong_contents_are_named(folder):
     short = [{k: v for k, v in good["motion"][0].items() if k != "exp"}, good["motion"][1]]
     bent = [good["motion"][0] | {"exp": np.zeros((1, 63), np.float32)}, good["motion"][1]]
     big = [good["motion"][0] | {"exp": np.full((1, 21, 3), 1e300)}, good["motion"][1]]
-    for changes, said in (
+    for changes, message in (
         ({"motion": 1}, "not a list of frames"),
         ({"motion": [1, 2]}, "not a list of frames"),
         ({"motion": []}, "0 frames"),
@@ -318,7 +318,7 @@ def test_wrong_contents_are_named(folder):
         ({"output_fps": 0}, "frame rate"),
         ({"output_fps": float("inf")}, "frame rate"),
     ):
-        assert_refused(folder, pickle.dumps(good | changes), said)
+        assert_refused(folder, pickle.dumps(good | changes), message)
     del good["c_lip_lst"]
     assert_refused(folder, pickle.dumps(good), "has no c_lip_lst")
     kept = released(1)

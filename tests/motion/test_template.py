@@ -68,20 +68,20 @@ def test_a_saved_template_is_read_back(folder, frames, parts):
 
 
 def test_parts_must_match():
-    for parts, said in (
+    for parts, message in (
         ((None, None), "at least one part"),
         ((MotionTemplate(29.97, **arrays_of(3)), measurements_of(2)), "the same frames"),
         ((MotionTemplate(25.0, **arrays_of(2)), measurements_of(2)), "the same frames"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             Template(*parts)
     good = {name: np.zeros((2, *shape)) for name, shape in MEASUREMENT_SHAPES.items()}
-    for changes, said in (
+    for changes, message in (
         ({"mouth": np.zeros((2, 5))}, "mouth must be"),
         ({"gaze": np.full((2, 2), np.nan)}, "gaze holds values"),
         ({"fps": 0}, "frame rate"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             FaceMeasurements(**({"fps": 25.0} | good | changes))
 
 
@@ -97,7 +97,7 @@ def test_a_template_of_the_first_version_is_read(folder):
 
 def test_a_template_validates_its_arrays():
     good = arrays_of(3)
-    for changes, said in (
+    for changes, message in (
         ({"rotation": np.zeros((3, 3))}, r"rotation must be \(3, 3, 3\), got \(3, 3\)"),
         ({"lip_ratio": np.zeros((2, 1))}, r"lip_ratio must be \(3, 1\)"),
         ({"expression": np.full((3, 21, 3), np.nan)}, "expression holds values that are not finite"),
@@ -106,16 +106,16 @@ def test_a_template_validates_its_arrays():
         ({"fps": 0.0}, "frame rate"),
         ({"fps": float("nan")}, "frame rate"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             MotionTemplate(**({"fps": 25.0} | good | changes))
     with pytest.raises(ValueError, match="read-only"):
         MotionTemplate(25.0, **good).scale[0] = 2
 
 
-def assert_refused(path, said: str) -> None:
-    with pytest.raises(MediaError, match=said) as told:
+def assert_refused(path, message: str) -> None:
+    with pytest.raises(MediaError, match=message) as caught:
         load_template(path)
-    text = str(told.value)
+    text = str(caught.value)
     assert str(path) in text and "\n" not in text and text.endswith(".")
 
 
@@ -125,7 +125,7 @@ def write(path, arrays, **header) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "said"),
+    ("header", "message"),
     [
         ({"format": "song"}, "not a motion template of this program"),
         ({"version": 3}, "version 3, made by a newer release"),
@@ -142,15 +142,15 @@ def write(path, arrays, **header) -> None:
         ({"fps": float("nan")}, "frame rate"),
     ],
 )
-def test_wrong_headers_are_named(folder, header, said):
+def test_wrong_headers_are_named(folder, header, message):
     path = folder / "header.npz"
     write(path, arrays_of(2), **header)
-    assert_refused(path, said)
+    assert_refused(path, message)
 
 
 def test_wrong_arrays_are_named(folder):
     path, good = folder / "arrays.npz", arrays_of(2)
-    for changes, said in (
+    for changes, message in (
         ({"rotation": None}, "it has no rotation"),
         ({"rotation": good["rotation"].astype(np.float64)}, "rotation must be float32"),
         ({"rotation": good["rotation"].astype(">f4")}, "rotation must be float32"),
@@ -160,7 +160,7 @@ def test_wrong_arrays_are_named(folder):
         ({"scale": -good["scale"]}, "scale must be above 0"),
     ):
         write(path, {name: value for name, value in (good | changes).items() if value is not None})
-        assert_refused(path, said)
+        assert_refused(path, message)
 
 
 def forged(path, entries: dict[str, bytes], **options) -> None:

@@ -69,23 +69,23 @@ class Rest:
         return cls(_AVERAGE_MOUTH, np.full(2, _AVERAGE_EYES), _AVERAGE_GAZE, np.full(2, _AVERAGE_BROWS))
 
     @classmethod
-    def of_clip(cls, seen: FaceMeasurements) -> Rest:
+    def of_clip(cls, face: FaceMeasurements) -> Rest:
         """Return the rest of the person in a clip, or the average rest for a single frame."""
-        if len(seen) == 1:
+        if len(face) == 1:
             return cls.average()
-        aperture = seen.mouth[:, 0]
-        shut = np.argsort(aperture, kind="stable")[: max(1, round(_REST_SHARE * len(seen)))]
-        mouth = np.median(seen.mouth[shut], axis=0).astype(np.float64)
+        aperture = face.mouth[:, 0]
+        shut = np.argsort(aperture, kind="stable")[: max(1, round(_REST_SHARE * len(face)))]
+        mouth = np.median(face.mouth[shut], axis=0).astype(np.float64)
         mouth[0] = max(float(np.percentile(aperture, 5)), 0.0)
-        eyes = np.percentile(seen.eye_ratios, OPEN_PERCENTILE, axis=0)
-        awake = (seen.eye_ratios > 0.6 * eyes).all(axis=1)
-        gaze = np.median(seen.gaze[awake if awake.any() else slice(None)], axis=0)
-        return cls(mouth, eyes, gaze, np.median(seen.brow_height, axis=0))
+        eyes = np.percentile(face.eye_ratios, OPEN_PERCENTILE, axis=0)
+        awake = (face.eye_ratios > 0.6 * eyes).all(axis=1)
+        gaze = np.median(face.gaze[awake if awake.any() else slice(None)], axis=0)
+        return cls(mouth, eyes, gaze, np.median(face.brow_height, axis=0))
 
     @classmethod
-    def as_shown(cls, seen: FaceMeasurements) -> Rest:
+    def as_shown(cls, face: FaceMeasurements) -> Rest:
         """Return the medians over all frames, for absolute motion."""
-        parts = (seen.mouth, seen.eye_ratios, seen.gaze, seen.brow_height)
+        parts = (face.mouth, face.eye_ratios, face.gaze, face.brow_height)
         return cls(*(np.median(part, axis=0) for part in parts))
 
 
@@ -203,8 +203,8 @@ def _limit_columns(motion: Floats, most: Floats) -> Floats:
 
 def _interpolate_blinks(gaze: Floats, lids: Floats) -> Floats:
     """Interpolate `gaze` (T, 2) where the lids hide the iris."""
-    seen = np.flatnonzero(lids.max(axis=1) < 0.5)
-    if len(seen) in (0, len(gaze)):
+    visible = np.flatnonzero(lids.max(axis=1) < 0.5)
+    if len(visible) in (0, len(gaze)):
         return gaze
     at = np.arange(len(gaze))
-    return np.stack([np.interp(at, seen, column[seen]) for column in gaze.T], axis=1)
+    return np.stack([np.interp(at, visible, column[visible]) for column in gaze.T], axis=1)

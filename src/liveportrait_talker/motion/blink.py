@@ -41,7 +41,7 @@ def natural_blinks(
         frames: length of the clip.
         fps: frames per second.
         rng: generator of times and shapes.
-        speaking: (frames,) 0…1, from `audio.loudness.speaking`; blinks move to pauses near by.
+        speaking: (frames,) 0…1, from `audio.loudness`; blinks move to pauses near by.
         rate_per_minute: mean number of blinks per minute.
 
     Raises:

@@ -44,8 +44,8 @@ def natural_head_pose(loudness_db: Floats, speaking: Floats, fps: float, rng: np
     standard deviations are about 1.6, 2.4, 1.7, less with many pauses.
 
     Args:
-        loudness_db: (T,) from `audio.loudness.loudness_db`.
-        speaking: (T,) 0…1, from `audio.loudness.speaking`.
+        loudness_db: (T,) from `audio.loudness`.
+        speaking: (T,) 0…1, from `audio.loudness`.
         fps: frames per second.
         rng: generator of the motion.
 

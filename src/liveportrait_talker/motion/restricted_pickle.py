@@ -187,7 +187,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _StandIn:
-    """A global as the pickle sees it: callable, without attributes to set, and refusing a state."""
+    """Replacement of a global: callable, without attributes that can be set, and refusing a state."""
 
     __slots__ = ("_function", "name")
 

@@ -99,7 +99,7 @@ class LipKeypoints:
     """The mouth as the expression deformation of LivePortrait's six lip keypoints.
 
     A change from the mouth at rest with the lips shut: a still's own mouth, the usual one of a video. `MouthControls`
-    are changes from what the source shows in the frame instead; `face.relative` converts.
+    are changes from what the source shows in the frame instead.
     """
 
     offsets: Floats

@@ -10,7 +10,7 @@ from .random_intervals import draw_intervals
 _AWAY = (0.16, 0.24)  # share of the time spent on glances
 _GLANCE_EVERY_S = 3.8  # 3.1 s of contact and 0.7 s of glance, as in conversation
 _SHORTEST_S = 0.2  # length of a fixation
-_MIN_LENGTH, _MEAN_LENGTH, _MAX_LENGTH = 0.08, 0.10, 0.35  # of full travel; the mean is above the minimum
+_MIN_LENGTH, _MEAN_EXCESS, _MAX_LENGTH = 0.08, 0.10, 0.35  # of full travel; excess: over the minimum
 
 
 def idle_gaze(frames: int, fps: float, rng: np.random.Generator) -> Floats64:
@@ -34,7 +34,7 @@ def idle_gaze(frames: int, fps: float, rng: np.random.Generator) -> Floats64:
     away = draw_intervals(away_frames, glances, rng, least=shortest)
     # Half the shortest fixation between two glances always fits into the time that is left.
     contact = draw_intervals(frames - away_frames, glances + 1, rng, least=shortest // 2 + 1)
-    length = np.minimum(_MIN_LENGTH + rng.exponential(_MEAN_LENGTH, glances), _MAX_LENGTH)
+    length = np.minimum(_MIN_LENGTH + rng.exponential(_MEAN_EXCESS, glances), _MAX_LENGTH)
     angle = np.pi * rng.integers(0, 2, glances) + rng.normal(0.0, 0.35, glances)
     starts = np.cumsum(contact)[:-1] + np.cumsum(away) - away
     for i, start in enumerate(starts):

@@ -61,11 +61,11 @@ def natural_head_pose(loudness_db: Floats, speaking: Floats, fps: float, rng: np
     voice = np.clip(np.asarray(speaking, dtype=np.float64), 0.0, 1.0)
     active = _REST + (1.0 - _REST) * _smooth(voice, round(_SETTLE_S * fps))
 
-    pose = _drift(frames, fps, rng) * _STD
-    pose += _postures(voice, fps, rng)
+    pose = _draw_drift(frames, fps, rng) * _STD
+    pose += _draw_postures(voice, fps, rng)
     pose *= active[:, None]
     pose[:, 2] += _ROLL_PER_YAW * pose[:, 1]
-    nods = _nods(np.asarray(loudness_db, dtype=np.float64), voice, fps, rng)
+    nods = _draw_nods(np.asarray(loudness_db, dtype=np.float64), voice, fps, rng)
     # Limit the sum of the nods: a head that nods more than it drifts looks restless.
     nods *= min(1.0, _NOD_SHARE * pose[:, 0].std() / max(nods.std(), 1e-9))
     pose[:, 0] += nods
@@ -80,7 +80,7 @@ def natural_head_pose(loudness_db: Floats, speaking: Floats, fps: float, rng: np
     return limited
 
 
-def _drift(frames: int, fps: float, rng: np.random.Generator) -> Floats64:
+def _draw_drift(frames: int, fps: float, rng: np.random.Generator) -> Floats64:
     """Return band-limited noise (frames, 3) of unit variance and zero mean over the clip."""
     low, high = _DRIFT_HZ
     # Longer than the clip, because the sum of sines is periodic; whole seconds, so that the draws and thus the motion
@@ -98,7 +98,7 @@ def _drift(frames: int, fps: float, rng: np.random.Generator) -> Floats64:
     return np.asarray(noise / np.maximum(noise.std(axis=0), 1e-9))
 
 
-def _postures(voice: Floats64, fps: float, rng: np.random.Generator) -> Floats64:
+def _draw_postures(voice: Floats64, fps: float, rng: np.random.Generator) -> Floats64:
     """Return the rest pose (T, 3) in degrees: a new one for each phrase, reached smoothly."""
     # A phrase starts with the first sound after a pause of at least `reach` frames.
     reach = max(1, round(_PHRASE_PAUSE_S * fps))
@@ -110,7 +110,7 @@ def _postures(voice: Floats64, fps: float, rng: np.random.Generator) -> Floats64
     return np.stack([_smooth(axis, round(_POSTURE_S * fps)) for axis in places[phrase].T], axis=1)
 
 
-def _nods(loudness_db: Floats64, voice: Floats64, fps: float, rng: np.random.Generator) -> Floats64:
+def _draw_nods(loudness_db: Floats64, voice: Floats64, fps: float, rng: np.random.Generator) -> Floats64:
     """Return the pitch (T,) in degrees of short nods on some of the loud syllables."""
     level = _smooth(loudness_db, round(0.2 * fps))
     raised = level - moving_average(loudness_db, max(1, round(1.0 * fps)))

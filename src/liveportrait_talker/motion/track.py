@@ -7,7 +7,6 @@ Source: docs/method/conventions.md, Head angles and Motion tracks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -72,8 +71,8 @@ class HeadTrack:
 class MouthControls:
     """The mouth as five measured controls, as a change from what the source shows.
 
-    0 = the source's mouth; `open` = −(its aperture) shuts a parted one. Source: docs/method/conventions.md, Mouth
-    controls.
+    0 = the source's mouth; `open` = −(its aperture) shuts a parted one.
+    Source: docs/method/conventions.md, Mouth controls.
     """
 
     values: Floats
@@ -148,9 +147,6 @@ class MotionTrack:
 
     def __len__(self) -> int:
         return len(self.head)
-
-    def __iter__(self) -> Iterator[int]:
-        raise TypeError("a MotionTrack cannot be iterated: use its fields")
 
     def __repr__(self) -> str:
         return f"MotionTrack(T={len(self)}, fps={self.fps:g}, mouth={type(self.mouth).__name__})"

@@ -46,7 +46,7 @@ class LearnedDriver:
         smooth_variance: observation variance of the Kalman smoother.
 
     Raises:
-        ValueError: an argument has none of its values.
+        ValueError: `neutral_mouth` or `window_rows` is none of these.
     """
 
     def __init__(

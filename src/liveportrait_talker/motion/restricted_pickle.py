@@ -77,31 +77,41 @@ def unpickle_arrays(data: bytes) -> Any:
         UnsafePickleError: the pickle is damaged, too long, or holds anything else.
     """
     try:
-        _check_opcodes(data)
-        return _Unpickler(data).load()
+        return _Unpickler(_check_opcodes(data)).load()
     except UnsafePickleError:
         raise
     except Exception as error:  # pickle documents that damaged data may raise any exception
         raise UnsafePickleError("it is damaged") from error
 
 
-def _check_opcodes(data: bytes) -> None:
-    """Raise UnsafePickleError for a program outside the limits; IndexError, KeyError or ValueError for a damaged one.
+def _check_opcodes(data: bytes) -> bytes:
+    """Return the checked program without its FRAME opcodes.
 
-    Of each entry of the stack only this is kept: whether it is text. Dictionary keys must be, because only the hash of
-    text is salted, and hashing tuples recurses on the C stack.
+    Frames are optional, and CPython's unpickler misreads opcodes that cross the end of one: it would run a program that
+    was not checked. Of each entry of the stack only this is kept: whether it is text. Dictionary keys must be, because
+    only the hash of text is salted, and hashing tuples recurses on the C stack.
+
+    Raises:
+        UnsafePickleError: the program is outside the limits.
+        IndexError, KeyError, ValueError: the program is damaged.
     """
+    pieces: list[bytes] = []
+    piece_start = 0
     stack: list[bool] = []
     marks: list[int] = []
     memo: dict[int, bool] = {}
     argument: Any
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+    position: Any
+    for count, (opcode, argument, position) in enumerate(pickletools.genops(data)):
         name = opcode.name
         if name not in _EFFECTS:
             raise UnsafePickleError(f"it holds the opcode {name}, which no array needs")
         if name == "PROTO" and not 2 <= argument <= 5:
             raise UnsafePickleError(f"it is a pickle of protocol {argument}; 2 to 5 are read")
-        if name == "MARK":
+        if name == "FRAME":
+            pieces.append(data[piece_start:position])
+            piece_start = position + 9
+        elif name == "MARK":
             marks.append(len(stack))
         elif name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
             index = len(memo) if argument is None else argument
@@ -121,6 +131,7 @@ def _check_opcodes(data: bytes) -> None:
             raise UnsafePickleError("it is nested too deeply")
         if count >= _MAX_OPCODES:
             raise UnsafePickleError("it is too long")
+    return b"".join([*pieces, data[piece_start:]])
 
 
 class _Unpickler(pickle.Unpickler):
@@ -177,7 +188,7 @@ class _Unpickler(pickle.Unpickler):
         if math.prod(shape) * dtype.value.itemsize != len(data):
             raise UnsafePickleError("it holds an array whose shape and data disagree")
         self._spend(len(data))
-        return np.frombuffer(data, dtype=dtype.value).reshape(shape, order="F" if order == "F" else "C")
+        return np.frombuffer(bytes(data), dtype=dtype.value).reshape(shape, order="F" if order == "F" else "C")
 
     def _spend(self, size: int) -> None:
         """Keep a small file that repeats itself by the memo from becoming large."""

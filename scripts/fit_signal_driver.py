@@ -1,17 +1,19 @@
-"""Fits the network of the signal driver (`driving/signal_driver.npz`) and tests it with each speaker left out.
+"""Fit the network of the signal driver (`driving/signal/signal_driver.npz`) and test it with each speaker left out.
 
     python scripts/fit_signal_driver.py --shared ../shared --work ../fit --out ../loso --leave-one-out
-    python scripts/fit_signal_driver.py --shared ../shared --work ../fit --out src/liveportrait_talker/driving
+    python scripts/fit_signal_driver.py --shared ../shared --work ../fit --out src/liveportrait_talker/driving/signal
 
-The first run also writes the score that the second, which makes the shipped file, carries in it. Needs the extra `fit`,
-scipy, and what `synthetic_speech` needs; about 30 minutes on two cores. Stages, each kept in --work:
+The first run also writes the score that the second run, which makes the shipped file, stores in it. Needs the extra
+`fit`, SciPy and the requirements of `synthetic_speech`; about 30 minutes on two cores. Stages, each kept in --work:
 
 1. clips: mel power and mouth of the talking clips. Aperture and width come from the tracks, press and corner height
-   from landmarks (definitions: fixtures/README, "Embedded renderer").
+   from landmarks (docs/method/conventions.md, Mouth controls).
 2. speech: three hours of synthetic speech with phone times.
-3. starts: networks taught to tell 16 lip classes of phones from that speech. r of one network with the speaker left
-   out: 0.60 without this (64 channels, mean of 5 tries), 0.62 with it (3 tries), 0.64 with it and 128 channels (2).
-4. twins: those networks taught the mouths of the clips, by correlation, because everyone's swing differs.
+3. starts: networks trained to classify 16 lip classes of phones in that speech. r of one network with the speaker left
+   out: 0.60 without this (64 channels, mean of 5 runs), 0.62 with it (3 runs), 0.64 with it and 128 channels (2).
+4. members: these networks trained on the mouths of the clips, by correlation, because ranges differ between speakers.
+
+Source: docs/method/signal_driver.md, Fitting.
 """
 
 from __future__ import annotations
@@ -40,19 +42,19 @@ from liveportrait_talker.media.waveform import Waveform
 
 TRACKS = ("aperture", "width", "press", "corner_up")
 TRACK_WEIGHTS = torch.tensor([1.0, 0.4, 0.3, 0.2])
-WARPS = (0.80, 0.85, 0.90, 0.95, 1.0, 1.05, 1.11, 1.18, 1.25)  # vocal tracts from a big man's to a child's
+WARPS = (0.80, 0.85, 0.90, 0.95, 1.0, 1.05, 1.11, 1.18, 1.25)  # vocal tract lengths from men to children
 SPEECH_WARPS = (0.85, 0.95, 1.0, 1.05, 1.18)
 SAME_SPEAKER = {"andrew_1": "andrew", "andrew_2": "andrew", "obama_1": "obama", "obama_2": "obama"}
 CHANNELS = 128
 UTTERANCES, START_STEPS, STARTS = 1500, 2600, 2
-TWIN_STEPS, TWINS = 170, 4
+MEMBER_STEPS, MEMBERS = 170, 4
 FRAMES = 80  # length of a training window: 3.2 s of video frames
 SILENT_FRAME = -3.0  # about what digital silence is after normalisation
 
 
-# ---------------------------------------------------------------- network (twin of driving/signal_network.py)
+# ---------------------------------------------------------------- network (as in driving/signal/network.py)
 class Network(nn.Module):
-    """Features (batch, bands, frames) → what the heads `phones` and `mouth` read; batch norm is folded on export."""
+    """Features (batch, bands, frames) → input of the heads `phones` and `mouth`; export folds batch norm."""
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
@@ -65,15 +67,15 @@ class Network(nn.Module):
         self.mouth = nn.Linear(CHANNELS, len(TRACKS))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """What both tasks read: (batch, frames / 4, CHANNELS)."""
+        """Return the input of both heads (batch, frames / 4, CHANNELS)."""
         x = self.dropout(F.gelu(self.norm1(self.conv1(x)), approximate="tanh"))
         x = F.gelu(self.norm2(self.conv2(x)), approximate="tanh")
         return self.dropout(self.gru(self.dropout(x.transpose(1, 2)))[0])
 
-    def exported(self) -> dict[str, np.ndarray]:
-        """The arrays of driving/signal_network.py."""
+    def export(self) -> dict[str, np.ndarray]:
+        """Return the arrays of driving/signal/network.py."""
 
-        def folded(conv: nn.Conv1d, norm: nn.BatchNorm1d) -> tuple[np.ndarray, np.ndarray]:
+        def fold(conv: nn.Conv1d, norm: nn.BatchNorm1d) -> tuple[np.ndarray, np.ndarray]:
             gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
             weight = (conv.weight * gain[:, None, None]).permute(2, 1, 0)
             return weight.detach().numpy(), ((conv.bias - norm.running_mean) * gain + norm.bias).detach().numpy()
@@ -82,8 +84,8 @@ class Network(nn.Module):
             ways = [getattr(self.gru, name + way).detach().numpy().T for way in ("_l0", "_l0_reverse")]
             return np.stack(ways)
 
-        out = dict(zip(("conv1_w", "conv1_b"), folded(self.conv1, self.norm1), strict=True))
-        out |= zip(("conv2_w", "conv2_b"), folded(self.conv2, self.norm2), strict=True)
+        out = dict(zip(("conv1_w", "conv1_b"), fold(self.conv1, self.norm1), strict=True))
+        out |= zip(("conv2_w", "conv2_b"), fold(self.conv2, self.norm2), strict=True)
         out |= {"gru_in_w": both_ways("weight_ih"), "gru_in_b": both_ways("bias_ih")}
         out |= {"gru_w": both_ways("weight_hh"), "gru_b": both_ways("bias_hh")}
         weight = torch.cat([self.mouth.weight, self.phones.weight]).detach().numpy()
@@ -91,50 +93,50 @@ class Network(nn.Module):
         return out | {"head_w": weight.T.reshape(2, CHANNELS // 2, len(bias)), "head_b": bias}
 
 
-# ---------------------------------------------------------------- sound and its disguises
+# ---------------------------------------------------------------- sound and its augmentation
 def warped_mel_power(samples: np.ndarray, warps: tuple[float, ...]) -> np.ndarray:
-    """(frames, warps, bands) power."""
+    """Return the power (frames, warps, bands) for each vocal tract length."""
     bank = np.concatenate([features.mel_filters(warp) for warp in warps], axis=1)
     return features.mel_power(samples, bank).reshape(-1, len(warps), features.MEL_BANDS)
 
 
-def disguised(power: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The same voice in another room and noise, in the mel power domain (frames, bands)."""
+def augment_power(power: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Add random reverberation and noise to mel power (frames, bands)."""
     if rng.random() < 0.4:
         seconds = rng.uniform(0.15, 0.7)  # to decay by 60 dB
         keep = 10 ** (-6 / (seconds * features.FRAMES_PER_SECOND))
         tail = lfilter([1 - keep], [1, -keep], power, axis=0)
         power = power + rng.uniform(0.05, 0.4) * tail
     if rng.random() < 0.75:
-        level = 10 ** (features.voice_level_db(features.loudness_db(power)) / 10)
+        level = 10 ** (features.voice_level_db(features.band_loudness_db(power)) / 10)
         colour = np.exp(rng.uniform(-2, 2) * np.linspace(-1, 1, features.MEL_BANDS))
         noise = level * 10 ** (-rng.uniform(12, 45) / 10) * colour / colour.sum()
         power = power + noise * rng.gamma(8, 1 / 8, power.shape)
     return power
 
 
-def masked(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Features (frames, bands) with bands and a moment hidden, the spectrum bent, a little noise."""
+def augment_features(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mask random bands and frames of features (frames, bands); add a random spectral shape and noise."""
     x = x.copy()
     for _ in range(2):
         band = rng.integers(features.MEL_BANDS)
         x[:, band : band + rng.integers(7)] = 0
-    moment = rng.integers(len(x))
-    x[moment : moment + rng.integers(24)] = x.mean()
-    bend = np.interp(np.arange(features.MEL_BANDS), np.linspace(0, features.MEL_BANDS - 1, 6), rng.normal(0, 0.12, 6))
-    return x + bend + rng.normal(0, 0.05) + rng.normal(0, 0.05, x.shape)
+    start = rng.integers(len(x))
+    x[start : start + rng.integers(24)] = x.mean()
+    shape = np.interp(np.arange(features.MEL_BANDS), np.linspace(0, features.MEL_BANDS - 1, 6), rng.normal(0, 0.12, 6))
+    return x + shape + rng.normal(0, 0.05) + rng.normal(0, 0.05, x.shape)
 
 
 # ---------------------------------------------------------------- stage 1: the clips
 def make_clips(shared: Path, path: Path) -> None:
-    """Writes mel power of all warps and the four target tracks of each clip."""
-    import face_tracks as meter  # from --shared: only this stage needs MediaPipe
+    """Write mel power of all warps and the four target tracks of each clip."""
+    import face_tracks  # from --shared: only this stage needs MediaPipe
 
     out = {}
     for video in sorted((shared / "data/talking").glob("*.mp4")):
         with np.load(shared / "data/talking/tracks" / f"{video.stem}.npz") as truth:
             found = {key: truth[key].astype(float) for key in ("aperture", "width", "yaw", "pitch")}
-        measured = np.array([lip_heights(lm, meter) for lm in meter.extract(video, landmarks=True)["lm"]])
+        measured = np.array([lip_heights(lm, face_tracks) for lm in face_tracks.extract(video, landmarks=True)["lm"]])
         frames = min(len(measured), len(found["aperture"]))
         aperture, width, yaw, pitch = (track[:frames] for track in found.values())
         closed = aperture <= np.nanpercentile(aperture, 30)
@@ -145,23 +147,23 @@ def make_clips(shared: Path, path: Path) -> None:
             rest = track - explained @ np.linalg.lstsq(explained[ok], track[ok], rcond=None)[0]
             tracks.append(rest - np.nanmedian(rest[closed]))
         out[f"mouth {video.stem}"] = np.stack(tracks, axis=1).astype(np.float32)
-        out[f"power {video.stem}"] = warped_mel_power(meter.read_audio(video), WARPS)
+        out[f"power {video.stem}"] = warped_mel_power(face_tracks.read_audio(video), WARPS)
     np.savez(path, **out)
 
 
-def lip_heights(landmarks: np.ndarray, meter: object) -> tuple[float, float]:
-    """Visible height of both lips and height of the corners over the nose base, in IOD along the head's up."""
+def lip_heights(landmarks: np.ndarray, face_tracks: object) -> tuple[float, float]:
+    """Return the visible height of both lips and the height of the corners above the nose base, in IOD."""
     points = landmarks.astype(float) * (1, -1, -1)
     if not np.isfinite(points).all():
         return np.nan, np.nan
-    up = meter.similarity(meter.CANON, points[meter.STABLE])[1][:, 1]
+    up = face_tracks.similarity(face_tracks.CANON, points[face_tracks.STABLE])[1][:, 1]
     iod = np.linalg.norm(points[33] - points[263])
     lips = (points[0] - points[13] + points[14] - points[17]) @ up / iod
     return lips, ((points[61] + points[291]) / 2 - points[2]) @ up / iod
 
 
 class Clips:
-    """The clips, with 36 disguises of each one's sound ready."""
+    """The clips, with 36 augmented versions of the sound of each."""
 
     def __init__(self, path: Path) -> None:
         rng = np.random.default_rng(0)
@@ -175,7 +177,7 @@ class Clips:
             warped = np.pad(power[name], ((0, max(short, 0)), (0, 0), (0, 0)), mode="edge")
             variants = [(warp, again) for warp in range(len(WARPS)) for again in range(4)]
             self.sounds[name] = [
-                features.normalised_log_mel(disguised(warped[:, w], rng) if again else warped[:, w])
+                features.normalised_log_mel(augment_power(warped[:, w], rng) if again else warped[:, w])
                 for w, again in variants
             ]
             self.plain[name] = features.normalised_log_mel(power[name][:, WARPS.index(1.0)])
@@ -184,30 +186,30 @@ class Clips:
 
     @staticmethod
     def speaker(name: str) -> str:
-        """Who speaks in clip `name`."""
+        """Return the speaker of clip `name`."""
         return SAME_SPEAKER.get(name, name)
 
     def window(self, name: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Features (4 FRAMES, bands), mouth (FRAMES, tracks), weight (FRAMES,) at another tempo, from anywhere."""
+        """Return features (4 FRAMES, bands), mouth (FRAMES, tracks) and weight (FRAMES,) at a random time and tempo."""
         sound = self.sounds[name][rng.integers(len(self.sounds[name]))]
         mouth = self.scaled[name]
         tempo = np.exp(rng.uniform(-0.18, 0.18))
         start = rng.uniform(-0.1 * FRAMES, max(0.0, len(mouth) - FRAMES * tempo + 0.1 * FRAMES))
-        x, heard = _sampled(sound, STRIDE * start + np.arange(STRIDE * FRAMES) * tempo)
-        y, seen = _sampled(mouth, start + np.arange(FRAMES) * tempo)
-        x[~heard] = SILENT_FRAME
-        return masked(x, rng), y, seen.astype(float)
+        x, inside = _sample(sound, STRIDE * start + np.arange(STRIDE * FRAMES) * tempo)
+        y, weight = _sample(mouth, start + np.arange(FRAMES) * tempo)
+        x[~inside] = SILENT_FRAME
+        return augment_features(x, rng), y, weight.astype(float)
 
     def batch(self, names: list[str], size: int, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
-        """`size` windows of the clips `names`, stacked; features as (size, bands, frames)."""
-        lengths = np.sqrt([len(self.mouth[name]) for name in names])  # between equal clips and equal seconds
+        """Return `size` windows of the clips `names`, stacked; features as (size, bands, frames)."""
+        lengths = np.sqrt([len(self.mouth[name]) for name in names])  # between equal weights of clips and of seconds
         chosen = rng.choice(len(names), size, p=lengths / lengths.sum())
         x, y, weight = (np.stack(part) for part in zip(*(self.window(names[k], rng) for k in chosen), strict=True))
         return torch.tensor(x, dtype=torch.float32).transpose(1, 2), torch.tensor(y), torch.tensor(weight)
 
 
-def _sampled(track: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of `track` at fractional `times`, and where those lie inside it."""
+def _sample(track: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of `track` at fractional `times`, and which of these lie inside it."""
     inside = np.clip(times, 0, len(track) - 1.001)
     low = inside.astype(int)
     part = (inside - low)[:, None].astype(np.float32)
@@ -216,7 +218,7 @@ def _sampled(track: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 # ---------------------------------------------------------------- stages 2 and 3: synthetic speech, starts
 def make_speech(folder: Path) -> None:
-    """Writes log mel power (frames, warps, bands) and classes of all utterances, end to end, and their ends."""
+    """Write the log mel power (frames, warps, bands) and classes of all utterances, concatenated, and their ends."""
     mels, classes = [], []
     for samples, spoken in corpus(UTTERANCES):
         mels.append(np.log(warped_mel_power(samples, SPEECH_WARPS) + 1e-12).astype(np.float16))
@@ -227,19 +229,19 @@ def make_speech(folder: Path) -> None:
 
 
 def make_start(folder: Path, seed: int) -> None:
-    """Teaches a network to tell phone classes; writes start_{seed}.pt."""
+    """Train a network to classify phones; write start_{seed}.pt."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     mel = np.load(folder / "speech_mel.npy", mmap_mode="r")
     classes, ends = np.load(folder / "speech_classes.npy"), np.load(folder / "speech_ends.npy")
-    blur = np.array([1, 2, 3, 3, 3, 2, 1]) / 15  # a video frame hears 70 ms of phones
+    blur = np.array([1, 2, 3, 3, 3, 2, 1]) / 15  # a video frame covers 70 ms of phones
 
     def window() -> tuple[np.ndarray, np.ndarray]:
         index = rng.integers(len(ends))
         span = slice(ends[index - 1] if index else 0, ends[index])
         power = np.exp(mel[span, rng.integers(len(SPEECH_WARPS))].astype(np.float32))
-        sound = features.normalised_log_mel(disguised(power, rng))
+        sound = features.normalised_log_mel(augment_power(power, rng))
         phones = np.eye(CLASSES)[classes[span]]
         phones = np.stack([np.convolve(column, blur, "same") for column in phones.T], axis=1)[::STRIDE]
         start = rng.integers(max(1, len(phones) - FRAMES))
@@ -247,7 +249,7 @@ def make_start(folder: Path, seed: int) -> None:
         y = phones[start : start + FRAMES]
         x = np.pad(x, ((0, STRIDE * FRAMES - len(x)), (0, 0)), mode="edge")
         y = np.pad(y, ((0, FRAMES - len(y)), (0, 0)), mode="edge")
-        return masked(x, rng), y
+        return augment_features(x, rng), y
 
     network = Network(dropout=0.15)
     optimiser = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=0.02)
@@ -274,33 +276,33 @@ def _step(network: nn.Module, optimiser: torch.optim.Optimizer, schedule: object
 
 
 # ---------------------------------------------------------------- stage 4: the mouths
-def mismatch(answer: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """One less the correlation in each window, plus half the squared error, which holds offset and scale."""
+def mismatch(output: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Return one minus the correlation in each window, plus half the squared error, which fixes offset and scale."""
     weight = weight[..., None].float()
     count = weight.sum(1, keepdim=True) + 1e-6
-    error = ((answer - truth) ** 2 * weight).sum(1) / count[:, 0]
-    a, b = ((track - (track * weight).sum(1, keepdim=True) / count) * weight for track in (answer, truth))
+    error = ((output - truth) ** 2 * weight).sum(1) / count[:, 0]
+    a, b = ((track - (track * weight).sum(1, keepdim=True) / count) * weight for track in (output, truth))
     r = (a * b).sum(1) / torch.sqrt((a**2).sum(1) * (b**2).sum(1) + 1e-5 * count[:, 0] ** 2)
     return ((0.5 * error + 1 - r) * TRACK_WEIGHTS).mean(0).sum()
 
 
-def fit_twin(clips: Clips, names: list[str], start: Path, seed: int) -> Network:
-    """A network that begins at `start` and learns the mouths of the clips `names`."""
+def fit_member(clips: Clips, names: list[str], start: Path, seed: int) -> Network:
+    """Train a network on the mouths of the clips `names`, starting from the weights in `start`."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     network = Network(dropout=0.3)
     network.load_state_dict(torch.load(start), strict=False)  # all but `mouth`
     teacher = copy.deepcopy(network).eval()
     optimiser = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=TWIN_STEPS, pct_start=0.2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=MEMBER_STEPS, pct_start=0.2)
     mean = {key: value.clone() for key, value in network.state_dict().items()}  # of the last ~50 steps' weights
-    for step in range(TWIN_STEPS):
+    for step in range(MEMBER_STEPS):
         x, y, weight = clips.batch(names, 16, rng)
         with torch.no_grad():
             phones = teacher.phones(teacher(x)).softmax(-1)
         hidden = network(x)
         forgotten = F.cross_entropy(network.phones(hidden).flatten(0, 1), phones.flatten(0, 1))
-        loss = mismatch(network.mouth(hidden), y, weight) + 0.2 * forgotten  # P, B and M are too rare to learn anew
+        loss = mismatch(network.mouth(hidden), y, weight) + 0.2 * forgotten  # P, B and M are too rare in the clips
         _step(network, optimiser, schedule, loss)
         keep = min(0.98, step / (step + 10))
         for key, value in network.state_dict().items():
@@ -309,31 +311,33 @@ def fit_twin(clips: Clips, names: list[str], start: Path, seed: int) -> Network:
     return network.eval()
 
 
-def calibration(twins: list[Network], clips: Clips, names: list[str]) -> dict[str, np.ndarray]:
-    """Usual percentiles of the aperture answer while talking; offset and gain that give the rest its natural size."""
+def calibration(members: list[Network], clips: Clips, names: list[str]) -> dict[str, np.ndarray]:
+    """Return the percentiles of the aperture output in speech, and mean and gain of the other outputs."""
     usual, gains, means = [], [], []
     for name in names:
         x = clips.plain[name]
         with torch.no_grad():
             batch = torch.tensor(x.T[None])
-            answer = torch.stack([twin.mouth(twin(batch)) for twin in twins]).mean(0)[0].numpy()
+            output = torch.stack([member.mouth(member(batch)) for member in members]).mean(0)[0].numpy()
         mouth = clips.mouth[name]
-        answer = answer[: len(mouth)]
-        talking = x[::STRIDE][: len(answer)].mean(axis=1) > -0.5
-        gain = np.nanstd(mouth, axis=0) / answer.std(axis=0)  # on a new voice the answers swing a quarter less
-        usual.append(np.percentile(answer[talking, 0], (LOW_PERCENT, HIGH_PERCENT)))
+        output = output[: len(mouth)]
+        talking = x[::STRIDE][: len(output)].mean(axis=1) > -0.5
+        gain = np.nanstd(mouth, axis=0) / output.std(
+            axis=0
+        )  # on a new voice the range of the outputs is a quarter smaller
+        usual.append(np.percentile(output[talking, 0], (LOW_PERCENT, HIGH_PERCENT)))
         gains.append(gain)
-        means.append(np.nanmean(mouth[: len(answer)][talking], axis=0) - gain * answer[talking].mean(axis=0))
+        means.append(np.nanmean(mouth[: len(output)][talking], axis=0) - gain * output[talking].mean(axis=0))
     usual, gains, means = (np.median(values, axis=0).astype(np.float32) for values in (usual, gains, means))
     return {"usual_aperture": usual, "shape_gain": gains[1:], "shape_mean": means[1:]}
 
 
 def fit(work: Path, path: Path, left_out: str, note: str) -> Path:
-    """Fits all twins without the clips of speaker `left_out` ("" = on all) and writes `path`."""
+    """Fit all members without the clips of speaker `left_out` ("": with all) and write `path`."""
     torch.set_num_threads(1)
     clips = Clips(work / "clips.npz")
     names = [name for name in clips.names if clips.speaker(name) != left_out]
-    twins = [fit_twin(clips, names, work / f"start_{k % STARTS}.pt", seed=k) for k in range(TWINS)]
+    members = [fit_member(clips, names, work / f"start_{k % STARTS}.pt", seed=k) for k in range(MEMBERS)]
     about = {
         "made_by": "scripts/fit_signal_driver.py",
         "date": datetime.date.today().isoformat(),
@@ -342,24 +346,24 @@ def fit(work: Path, path: Path, left_out: str, note: str) -> Path:
         "outputs": [*TRACKS, *(f"phones {phones}" for phones in ARPABET)],
         "score": note,
     }
-    parts = [twin.exported() for twin in twins]
+    parts = [member.export() for member in members]
     arrays = {key: np.stack([part[key] for part in parts]).astype(np.float16) for key in parts[0]}
-    np.savez_compressed(path, about=np.array(json.dumps(about)), **calibration(twins, clips, names), **arrays)
+    np.savez_compressed(path, about=np.array(json.dumps(about)), **calibration(members, clips, names), **arrays)
     print(f"wrote {path}", flush=True)
     return path
 
 
 # ---------------------------------------------------------------- the test
 def leave_one_out_table(shared: Path, out: Path) -> str:
-    """Scores the shipped code with the tested speaker's own file; prints a Markdown table, returns its last line."""
-    import face_tracks as meter
+    """Score the shipped code with the file made without the tested speaker; print a table, return its summary."""
+    import face_tracks
     import sync_score as score
 
     print("| clip | r aperture, no shift | best r | lag ms | r width |\n|---|---|---|---|---|")
     rows = []
     for video in sorted((shared / "data/talking").glob("*.mp4")):
         driver = SignalDriver(out / f"without_{Clips.speaker(video.stem)}.npz")
-        mouth = driver.mouth(Waveform(meter.read_audio(video), features.SAMPLE_RATE), 25.0)
+        mouth = driver.mouth(Waveform(face_tracks.read_audio(video), features.SAMPLE_RATE), 25.0)
         with np.load(shared / "data/talking/tracks" / f"{video.stem}.npz") as truth:
             frames = min(len(mouth), len(truth["aperture"]))
             r0, best, lag = score.best_lag(mouth[:, 0], truth["aperture"])
@@ -373,12 +377,14 @@ def leave_one_out_table(shared: Path, out: Path) -> str:
 
 
 def main() -> None:
-    """Runs the stages that are missing, then the fit asked for."""
-    parser = argparse.ArgumentParser(description="Fits the signal driver's network.")
+    """Run the missing stages, then the fit."""
+    parser = argparse.ArgumentParser(description="Fit the signal driver's network.")
     parser.add_argument("--shared", type=Path, required=True, help="folder with data/talking and tools")
-    parser.add_argument("--work", type=Path, required=True, help="where the stages are kept")
-    parser.add_argument("--out", type=Path, required=True, help="where the weights go")
-    parser.add_argument("--leave-one-out", action="store_true", help="a file without each speaker, and the table")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the stages")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the weights")
+    parser.add_argument(
+        "--leave-one-out", action="store_true", help="write one file without each speaker, and the table"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     args = parser.parse_args()
     sys.path.insert(0, str(args.shared / "tools"))

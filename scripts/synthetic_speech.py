@@ -1,7 +1,7 @@
-"""Speech with exact phone times, for teaching the signal driver to listen: flite and espeak-ng read aloud.
+"""Synthetic speech with exact phone times by flite and espeak-ng, for fitting the signal driver.
 
-Needs the Debian packages `flite` (four English voices) and `espeak-ng` (27 languages, 22 kinds of voice). The text
-is the Python manual's own (`pydoc_data.topics`); the other languages mispronounce it, which does no harm here.
+Needs the Debian packages `flite` (four English voices) and `espeak-ng` (27 languages, 22 voice variants). The text is
+that of the Python manual (`pydoc_data.topics`); voices of other languages mispronounce it, which does not matter here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scipy.signal import resample_poly
 
 RATE = 16_000
 
-# Phones that look alike on the lips share a class; 0 is silence. ARPAbet is flite's, IPA espeak-ng's.
+# Phones that look alike on the lips share a class; 0 is silence. flite uses ARPAbet, espeak-ng IPA.
 ARPABET = (
     "pau", "p b m", "f v", "th dh", "t d n l", "s z", "sh zh ch jh", "k g ng hh", "r er", "w", "y iy ih",
     "eh ax ey", "ae", "aa ah ay aw", "ao ow oy", "uw uh",
@@ -47,11 +47,11 @@ VARIANTS = (
 )
 
 Phones = list[tuple[float, int]]  # (end in seconds, class), in order from 0
-Spoken = tuple[np.ndarray, np.ndarray]  # samples float32 at RATE; class of every 10 ms
+Utterance = tuple[np.ndarray, np.ndarray]  # samples float32 at RATE; class of every 10 ms
 
 
 def sentences() -> list[str]:
-    """Sentences of 25–220 letters, shuffled, each once."""
+    """Return unique sentences of 25–220 characters, shuffled."""
     text = re.sub(r"\s+", " ", re.sub(r"[^A-Za-z,.?! \n]", " ", " ".join(topics.values())))
     found = (part.strip() for part in re.split(r"[.?!]", text))
     unique = list(dict.fromkeys(part + "." for part in found if 25 < len(part) < 220))
@@ -59,7 +59,8 @@ def sentences() -> list[str]:
     return unique
 
 
-def _spoken(samples: np.ndarray, rate: int, phones: Phones) -> Spoken:
+def _resample(samples: np.ndarray, rate: int, phones: Phones) -> Utterance:
+    """Resample to RATE, pad by 0.1 s and sample the phone classes every 10 ms."""
     ratio = Fraction(RATE, rate)
     samples = resample_poly(samples.astype(np.float32) / 32768, ratio.numerator, ratio.denominator)
     samples = np.pad(samples.astype(np.float32), RATE // 10)
@@ -71,22 +72,22 @@ def _spoken(samples: np.ndarray, rate: int, phones: Phones) -> Spoken:
     return samples, classes
 
 
-def flite(voice: str, text: str, *, stretch: float, pitch_hz: float) -> Spoken:
-    """`text` by a flite voice; stretch > 1 is slower."""
+def flite(voice: str, text: str, *, stretch: float, pitch_hz: float) -> Utterance:
+    """Speak `text` by a flite voice; stretch > 1 is slower."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "speech.wav")
         settings = ("--setf", f"duration_stretch={stretch}", "--setf", f"int_f0_target_mean={pitch_hz}")
         command = ("flite", "-voice", voice, "-psdur", *settings, "-t", text, "-o", str(path))
-        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        timings = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         with wave.open(str(path)) as sound:
             samples = np.frombuffer(sound.readframes(sound.getnframes()), np.int16)
             rate = sound.getframerate()
-    phones = [(float(end), _OF_ARPABET.get(phone, 0)) for phone, _, end in (w.partition(":") for w in told.split())]
-    return _spoken(samples, rate, phones)
+    phones = [(float(end), _OF_ARPABET.get(phone, 0)) for phone, _, end in (w.partition(":") for w in timings.split())]
+    return _resample(samples, rate, phones)
 
 
 class _Event(ctypes.Structure):
-    """espeak_EVENT of speak_lib.h; the phoneme's name lies in the union at its end."""
+    """espeak_EVENT of speak_lib.h; its union holds the phoneme's name."""
 
     _fields_ = (
         ("type", ctypes.c_int), ("unique", ctypes.c_uint), ("text_position", ctypes.c_int),
@@ -96,7 +97,7 @@ class _Event(ctypes.Structure):
 
 
 class Espeak:
-    """The espeak-ng library, asked for its sound and for the moment of every phoneme."""
+    """The espeak-ng library, with callbacks for samples and phoneme times."""
 
     _PHONEME = 7  # espeakEVENT_PHONEME
 
@@ -106,7 +107,7 @@ class Espeak:
         self._sound: list[np.ndarray] = []
         self._events: list[tuple[float, str]] = []
         kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
-        self._callback = kind(self._collect)  # held here: the library keeps only a pointer
+        self._callback = kind(self._collect)  # keep a reference: the library keeps only a pointer
         self._library.espeak_SetSynthCallback(self._callback)
 
     def _collect(self, samples: ctypes._Pointer, count: int, events: ctypes._Pointer) -> int:
@@ -119,8 +120,8 @@ class Espeak:
             index += 1
         return 0
 
-    def speak(self, voice: str, text: str, *, words_a_minute: int, pitch: int) -> Spoken:
-        """`text` by a voice such as "de+f3"; pitch 0…100."""
+    def speak(self, voice: str, text: str, *, words_a_minute: int, pitch: int) -> Utterance:
+        """Speak `text` by a voice such as "de+f3"; pitch 0…100."""
         self._library.espeak_SetVoiceByName(voice.encode())
         self._library.espeak_SetParameter(1, words_a_minute, 0)
         self._library.espeak_SetParameter(3, pitch, 0)
@@ -132,18 +133,18 @@ class Espeak:
         starts = [start for start, _ in self._events]
         ends = [*starts[1:], len(samples) / self._rate]
         phones = [(starts[0], 0)] + [(end, ipa_class(name)) for end, (_, name) in zip(ends, self._events, strict=True)]
-        return _spoken(samples, self._rate, phones)
+        return _resample(samples, self._rate, phones)
 
 
 def ipa_class(name: str) -> int:
-    """The class of an IPA phoneme: that of its first letter we know."""
+    """Return the class of an IPA phoneme: that of its first known letter."""
     for affricate, fricative in _AFFRICATES.items():
         name = name.replace(affricate, fricative)
     return next((_OF_IPA[letter] for letter in name if letter in _OF_IPA), 0)
 
 
-def corpus(utterances: int, seed: int = 1) -> Iterator[Spoken]:
-    """Utterances of ~7 s, half by flite, half by espeak-ng with every voice and language in turn by chance."""
+def corpus(utterances: int, seed: int = 1) -> Iterator[Utterance]:
+    """Yield utterances of about 7 s, half by flite, half by espeak-ng with random languages and voices."""
     rng = random.Random(seed)
     espeak, texts = Espeak(), sentences()
     for index in range(utterances):

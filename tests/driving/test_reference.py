@@ -1,4 +1,4 @@
-"""Lids that follow a reference, on made-up eyes; the files themselves are tried in test_options.py."""
+"""Head and blinks from a reference, on synthetic eyes and poses."""
 
 import os
 import pickle
@@ -12,7 +12,7 @@ from liveportrait_talker.driving.reference import (
     ReferenceMotion,
     reference_blinks,
     reference_head,
-    reference_motion,
+    track_reference,
 )
 from liveportrait_talker.face.ratios import eye_ratios
 from liveportrait_talker.face.tracked import TrackedFace, TrackedSource
@@ -23,7 +23,7 @@ OPEN = np.array([0.31, 0.36])  # eyes differ
 
 
 def eyes(frames: int, blinks: dict[int, list[float]] | None = None, *, waver: float = 0.03) -> np.ndarray:
-    """(frames, 2) ratios of open eyes that waver by `waver` of the opening (SD), blinking from the frames given."""
+    """Ratios (frames, 2) of open eyes with a relative standard deviation `waver`, with blinks from the given frames."""
     share = np.clip(np.random.default_rng(3).normal(1, waver, (frames, 2)), 0.85, 1.15)
     for start, shape in (blinks or {}).items():
         share[start : start + len(shape)] = np.array(shape)[:, None]
@@ -38,7 +38,7 @@ def test_open_eyes_stay_open():
     np.testing.assert_array_equal(blinking(eyes(300), 25.0, 25.0, 300), np.zeros((300, 2)))
 
 
-def test_a_blink_comes_when_it_came():
+def test_a_blink_keeps_its_time():
     closure = blinking(eyes(100, {40: [0.6, 0.15, 0.2, 0.5, 0.7]}), 25.0, 25.0, 100)
     assert closure[41].min() >= 0.95
     assert (closure[40:45] > 0).all()
@@ -46,7 +46,7 @@ def test_a_blink_comes_when_it_came():
     assert closure.min() >= 0 and closure.max() <= 1
 
 
-def test_a_wink_is_one_eyes():
+def test_a_wink_closes_one_eye():
     ratios = eyes(100)
     ratios[50, 0] = 0.1 * OPEN[0]
     closure = blinking(ratios, 25.0, 25.0, 100)
@@ -69,7 +69,7 @@ def test_a_short_reference_plays_forth_and_back():
     assert np.flatnonzero(closure[:, 0] == 1).tolist()[:2] == [20, 78]
 
 
-def test_a_long_one_starts_anywhere_unless_told():
+def test_a_long_reference_starts_at_a_random_frame():
     ratios = eyes(1000, {k: [0.1] for k in range(5, 1000, 37)})
     takes = [blinking(ratios, 25.0, 25.0, 100, seed, from_zero=False) for seed in (0, 1, 0)]
     assert not np.array_equal(takes[0], takes[1])
@@ -79,8 +79,8 @@ def test_a_long_one_starts_anywhere_unless_told():
 
 @pytest.mark.parametrize("fps", [25.0, 30.0])
 @pytest.mark.parametrize("seed", range(4))
-def test_head_and_lids_of_one_video_stay_together(fps, seed):
-    """The head turns in the very frames in which the eyes are shut."""
+def test_head_and_lids_of_one_video_stay_in_step(fps, seed):
+    """The head turns in the frames in which the eyes are shut."""
     shut = np.repeat(np.random.default_rng(5).random(200) < 0.3, 10)
     ratios = np.where(shut[:, None], 0.1, 1.0) * OPEN
     poses = np.zeros((2000, 3))
@@ -97,7 +97,7 @@ def test_a_still_reference_does_not_blink(caplog):
 
 
 @pytest.mark.parametrize(("name", "value"), [("eye_ratios", np.zeros((3, 2))), ("rotation_deg", np.zeros((4, 2)))])
-def test_a_reference_says_what_is_wrong(name, value):
+def test_wrong_arrays_are_named(name, value):
     parts = {"rotation_deg": np.zeros((4, 3)), "eye_ratios": np.zeros((4, 2)), "fps": 25.0} | {name: value}
     with pytest.raises(ValueError, match=r"ReferenceMotion\."):
         ReferenceMotion(**parts)
@@ -119,7 +119,7 @@ def test_a_video_is_tracked_once(monkeypatch, tmp_path):
     monkeypatch.setenv("LPT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(reference, "open_footage", lambda path, **_: footage)
     monkeypatch.setattr(reference, "track", follow)
-    first, again = reference_motion(path), reference_motion(path)
+    first, again = track_reference(path), track_reference(path)
     assert len(tracked) == 1
     for motion in (first, again):
         assert motion.fps == 25.0
@@ -142,18 +142,18 @@ def heads(poses, fps, frames, *, out_fps=25.0, source=(0.0, 0.0, 0.0), from_zero
 
 @pytest.mark.parametrize("from_zero", [True, False])
 @pytest.mark.parametrize("frames", [1, 2, 39, 40, 41, 80, 200])
-def test_a_reference_of_any_length_leads_the_whole_clip(frames, from_zero):
-    """Defects 33 and 34: forty frames are known."""
+def test_a_reference_of_any_length_moves_the_whole_clip(frames, from_zero):
+    """docs/earlier_systems.md, defects 33 and 34; the reference has forty frames."""
     turns = heads(nodding(1.6, 25.0), 25.0, frames, from_zero=from_zero)
     assert turns.shape == (frames, 3) and np.isfinite(turns).all()
     if frames >= 80:
-        assert np.ptp(turns[40:80, 1]) > 1, "it goes on to move"
+        assert np.ptp(turns[40:80, 1]) > 1, "it keeps moving"
 
 
 @pytest.mark.parametrize("fps", [12.5, 25.0, 50.0, 60.0])
 @pytest.mark.parametrize("out_fps", [25.0, 30.0])
 def test_a_head_keeps_its_time_at_any_frame_rate(fps, out_fps):
-    """Defect 39: neither slow motion nor haste."""
+    """docs/earlier_systems.md, defect 39."""
     frames = round(4 * out_fps)
     turns = heads(nodding(6.0, fps), fps, frames, out_fps=out_fps)
     wanted = 4 * np.sin(2 * np.pi * 0.5 * np.arange(frames) / out_fps)
@@ -163,7 +163,7 @@ def test_a_head_keeps_its_time_at_any_frame_rate(fps, out_fps):
 
 @pytest.mark.parametrize("source", [(0.0, 0.0, 0.0), (-6.0, 12.0, 3.0)])
 def test_a_head_turns_about_the_sources_own_pose(source):
-    """Defect 38: how the other person holds his head is his own."""
+    """The median pose of the reference has no effect (docs/earlier_systems.md, defect 38)."""
     poses = nodding(6.0, 25.0)
     turns = heads(poses, 25.0, 150, source=source)
     np.testing.assert_allclose(turns, heads(poses + np.array([10.0, -25.0, 5.0]), 25.0, 150, source=source), atol=1e-9)
@@ -173,17 +173,17 @@ def test_a_head_turns_about_the_sources_own_pose(source):
 
 @pytest.mark.parametrize("fps", [12.5, 25.0, 60.0])
 def test_a_head_starts_from_the_sources_own_pose(fps):
-    """Defect 38: eased into the reference, wherever in its swing that starts."""
-    poses = np.roll(nodding(6.0, 25.0), -12, axis=0)  # begins 4° off its middle
+    """The motion of the reference is eased in (docs/earlier_systems.md, defect 38)."""
+    poses = np.roll(nodding(6.0, 25.0), -12, axis=0)  # starts 4° from its median
     turns = heads(poses, 25.0, round(4 * fps), out_fps=fps, source=(3.0, -5.0, 1.0))
     assert not turns[0].any()
     assert np.abs(np.diff(turns, axis=0)).max() * fps < 30  # degrees a second
 
 
-# ------------------------------------------------------------------ what is kept
+# ------------------------------------------------------------------ the cache
 @pytest.fixture
-def looked_at(monkeypatch, tmp_path):
-    """Stand-ins for files and tracker. Returns how often a reference was tracked, one entry each time."""
+def tracked(monkeypatch, tmp_path):
+    """Replace files and tracker; return a list with one entry per tracked reference."""
     from liveportrait_talker.driving import reference
 
     footage = Footage.from_frames("clip", [np.zeros((8, 8, 3), np.uint8)] * 2, 25.0)
@@ -200,10 +200,10 @@ def looked_at(monkeypatch, tmp_path):
     return times
 
 
-def test_poses_are_kept_by_what_is_in_the_file(looked_at, tmp_path):
-    """Defect 36: neither the name nor what stands before its first dot."""
+def test_poses_are_cached_by_the_content_of_the_file(tracked, tmp_path):
+    """Not by its name (docs/earlier_systems.md, defect 36)."""
     (tmp_path / "other").mkdir()
-    for name, content, tracked in (
+    for name, content, count in (
         ("a.b.mp4", b"one", 1),
         ("a.c.mp4", b"two", 2),
         ("other/a.b.mp4", b"three", 3),
@@ -211,12 +211,12 @@ def test_poses_are_kept_by_what_is_in_the_file(looked_at, tmp_path):
         ("renamed.mov", b"two", 4),
     ):
         (tmp_path / name).write_bytes(content)
-        reference_motion(tmp_path / name)
-        assert len(looked_at) == tracked, name
+        track_reference(tmp_path / name)
+        assert len(tracked) == count, name
 
 
-class Bomb:
-    """Makes a folder when it is unpickled."""
+class MakesFolder:
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, target):
         self.target = target
@@ -225,16 +225,15 @@ class Bomb:
         return os.mkdir, (str(self.target),)
 
 
-def test_a_pickle_in_the_place_of_kept_poses_is_not_run(looked_at, tmp_path):
-    """LivePortrait keeps its templates as pickles."""
+def test_a_pickle_in_the_cache_is_not_executed(tracked, tmp_path):
     path, mark = tmp_path / "clip.mp4", tmp_path / "pwned"
     path.write_bytes(b"a video")
-    motion = reference_motion(path)
+    motion = track_reference(path)
     (kept,) = (tmp_path / "cache" / "poses").iterdir()
     with kept.open("wb") as file:
-        np.savez(file, rotation_deg=np.array([Bomb(mark)]), eye_ratios=np.zeros((2, 2)), fps=25.0)
-    np.testing.assert_array_equal(reference_motion(path).rotation_deg, motion.rotation_deg)
-    assert not mark.exists() and len(looked_at) == 2
-    kept.write_bytes(pickle.dumps(Bomb(mark)))
-    reference_motion(path)
-    assert not mark.exists() and len(looked_at) == 3
+        np.savez(file, rotation_deg=np.array([MakesFolder(mark)]), eye_ratios=np.zeros((2, 2)), fps=25.0)
+    np.testing.assert_array_equal(track_reference(path).rotation_deg, motion.rotation_deg)
+    assert not mark.exists() and len(tracked) == 2
+    kept.write_bytes(pickle.dumps(MakesFolder(mark)))
+    track_reference(path)
+    assert not mark.exists() and len(tracked) == 3

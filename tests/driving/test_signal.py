@@ -1,4 +1,4 @@
-"""The signal driver: what every voice must get, on made-up sounds, and on the shared voices where they are at hand."""
+"""The signal driver on synthetic sounds, and on the shared voices where they are available."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FPS = 25.0
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 OPEN, SPREAD, ROUND, PRESS, CORNER_UP = range(5)
 
-needs_shared = pytest.mark.skipif(not (SHARED / "data/voices").is_dir(), reason="the shared voices are not here")
+needs_shared = pytest.mark.skipif(not (SHARED / "data/voices").is_dir(), reason="the shared voices are not available")
 
 
 @lru_cache
@@ -39,7 +39,7 @@ def aperture(samples: np.ndarray, fps: float = FPS) -> np.ndarray:
 
 
 def babble(seconds: float, seed: int = 0) -> np.ndarray:
-    """Syllables of a buzz through two wandering formants, four a second: enough of a voice to move a mouth."""
+    """Four syllables per second of a buzz through two moving formants: enough of a voice to move the mouth."""
     rng = np.random.default_rng(seed)
     count = round(seconds * RATE)
     t = np.arange(count) / RATE
@@ -59,7 +59,7 @@ def pad(sound: np.ndarray, before: float, after: float) -> np.ndarray:
     return np.concatenate([np.zeros(round(before * RATE)), sound, np.zeros(round(after * RATE))])
 
 
-# ------------------------------------------------------------------ shape and safety
+# ------------------------------------------------------------------ shape and damaged input
 @pytest.mark.parametrize("seconds", [1 / RATE, 0.02, 0.2, 1.0])
 @pytest.mark.parametrize("fps", [10.0, 12.5, 24.0, 25.0, 29.97, 60.0])
 def test_any_length_at_any_rate(seconds: float, fps: float) -> None:
@@ -67,7 +67,7 @@ def test_any_length_at_any_rate(seconds: float, fps: float) -> None:
     assert len(driver().mouth(sound, fps)) == sound.frame_count(fps)
 
 
-def test_broken_samples_are_silence_not_nan() -> None:
+def test_infinite_samples_are_silenced() -> None:
     sound = babble(2.0)
     sound[8000:8400] = np.nan
     sound[9000] = np.inf
@@ -79,16 +79,18 @@ def test_another_sample_rate_is_refused() -> None:
         driver().mouth(Waveform(np.zeros(100, np.float32), 8000), FPS)
 
 
-def test_spread_and_round_are_halves_of_one_width() -> None:
+def test_spread_and_round_exclude_each_other() -> None:
     controls = driver().mouth(voice(babble(4.0)), FPS)
     assert (controls[:, [SPREAD, ROUND]] >= 0).all()
-    assert np.minimum(controls[:, SPREAD], controls[:, ROUND]).max() < 0.02  # at once only between two frames
+    assert (
+        np.minimum(controls[:, SPREAD], controls[:, ROUND]).max() < 0.02
+    )  # both only where resampling mixes two frames
     assert controls[:, SPREAD].max() < 0.2
     assert controls[:, ROUND].max() < 0.2
 
 
 # ------------------------------------------------------------------ rest
-def test_digital_silence_rests() -> None:
+def test_digital_silence_gives_rest() -> None:
     controls = driver().mouth(voice(np.zeros(2 * RATE)), FPS)
     assert np.abs(controls).max() < 0.01
 
@@ -118,7 +120,7 @@ def test_hum_does_not_hold_the_mouth_open() -> None:
     assert track[-25:].max() <= 0.02
 
 
-def test_closed_350_ms_after_the_voice_without_a_snap() -> None:
+def test_closed_350_ms_after_the_voice_at_limited_speed() -> None:
     sound = babble(2.05)
     sound[-4000:] = babble(4.0)[RATE // 16 : RATE // 16 + 4000]  # ends in the middle of a syllable
     track = aperture(pad(sound, 0.0, 1.0))
@@ -127,13 +129,13 @@ def test_closed_350_ms_after_the_voice_without_a_snap() -> None:
     assert -np.diff(ending).min() <= 0.081
 
 
-def test_a_short_gap_does_not_close_the_presence() -> None:
+def test_a_short_gap_does_not_reduce_the_presence() -> None:
     activity = signal.voice_activity(np.r_[np.full(100, -20.0), np.full(15, -70.0), np.full(100, -20.0)])
     assert activity.all()
     assert signal.mouth_presence(activity).min() == 1.0
 
 
-def test_presence_closes_short_pauses_too() -> None:
+def test_presence_falls_in_short_pauses() -> None:
     activity = np.ones(240, bool)
     activity[100:140] = False
     presence = signal.mouth_presence(activity)
@@ -149,7 +151,7 @@ def test_loudness_does_not_matter(gain: float) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_natural_swing_and_speed(seed: int) -> None:
+def test_natural_range_and_speed(seed: int) -> None:
     track = aperture(babble(6.0, seed))
     assert 0.10 <= np.percentile(track, 95) <= 0.22
     assert track.min() >= 0.0
@@ -157,7 +159,7 @@ def test_natural_swing_and_speed(seed: int) -> None:
     assert np.abs(np.diff(track)).max() <= 0.09
 
 
-def test_limit_speed_keeps_what_is_slow_and_comes_on_time() -> None:
+def test_limit_speed_keeps_slow_motion_and_adds_no_delay() -> None:
     slow = 0.08 + 0.05 * np.sin(np.arange(50) / 4)
     assert signal.limit_speed(slow) is slow
     pulse = np.zeros(41)
@@ -167,7 +169,7 @@ def test_limit_speed_keeps_what_is_slow_and_comes_on_time() -> None:
     assert np.abs(np.diff(limited)).max() <= signal.FASTEST / FPS + 1e-12
 
 
-def test_a_long_voice_is_taken_in_pieces_without_seams() -> None:
+def test_a_long_voice_has_no_seams_between_its_parts() -> None:
     sound = np.tile(babble(6.0).astype(np.float32), 50)  # five minutes: three pieces
     whole = aperture(sound)
     assert np.isfinite(whole).all()
@@ -176,7 +178,7 @@ def test_a_long_voice_is_taken_in_pieces_without_seams() -> None:
     np.testing.assert_allclose(whole[25 * 105 : 25 * 105 + n], late[25 * 5 : 25 * 5 + n], atol=0.01)
 
 
-def test_lips_meet_and_press_for_p_b_m(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lips_close_for_p_b_m(monkeypatch: pytest.MonkeyPatch) -> None:
     def predict(self: SignalNetwork, log_mel: np.ndarray) -> np.ndarray:
         answer = np.zeros(((len(log_mel) + 3) // 4, 20), np.float32)
         answer[:, 0] = np.linspace(-1, 1, len(answer))
@@ -191,7 +193,7 @@ def test_lips_meet_and_press_for_p_b_m(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # ------------------------------------------------------------------ network and features
-def test_compiled_loop_equals_the_plain_one() -> None:
+def test_compiled_loop_equals_python() -> None:
     rng = np.random.default_rng(0)
     drive, weight, bias = (rng.normal(0, 1, shape).astype(np.float32) for shape in ((20, 24), (8, 24), (24,)))
     plain, fast = np.empty((20, 8), np.float32), np.empty((20, 8), np.float32)
@@ -200,7 +202,7 @@ def test_compiled_loop_equals_the_plain_one() -> None:
     np.testing.assert_allclose(plain, fast, atol=1e-5)
 
 
-def test_weights_introduce_themselves_and_are_small() -> None:
+def test_weights_have_metadata_and_are_small() -> None:
     about = SignalNetwork(signal.WEIGHTS).about
     assert {"trained_on", "features", "date", "score"} <= about.keys()
     assert signal.WEIGHTS.stat().st_size < 2_000_000
@@ -224,7 +226,7 @@ def test_features_are_centred_on_their_time() -> None:
 
 
 # ------------------------------------------------------------------ real voices
-def _read(path: Path) -> np.ndarray:
+def _read_audio(path: Path) -> np.ndarray:
     """Mono samples at RATE, first sample = first video frame (the clips' streams start together within 25 ms)."""
     import av
 
@@ -237,7 +239,7 @@ def _read(path: Path) -> np.ndarray:
 @needs_shared
 @pytest.mark.parametrize("name", ["en_man.wav", "zh_woman.wav", "de_woman.ogg", "song_en.ogg", "en_long_pauses.wav"])
 def test_shared_voices(name: str) -> None:
-    track = aperture(_read(SHARED / "data/voices" / name))
+    track = aperture(_read_audio(SHARED / "data/voices" / name))
     talking = track[track > 0.005]
     assert 0.10 <= np.percentile(talking, 95) <= 0.22
     assert np.abs(np.diff(track)).max() <= 0.09
@@ -247,14 +249,14 @@ def test_shared_voices(name: str) -> None:
 
 
 @needs_shared
-def test_follows_real_mouths() -> None:
-    """Not a score (the shipped network knows these clips): a guard against a broken clock or export."""
+def test_correlates_with_real_mouths() -> None:
+    """Not a score, since the network was fitted to these clips: a check of clock and export."""
     folder = SHARED / "data/talking"
     r = []
     for path in sorted(folder.glob("*.mp4")):
         with np.load(folder / "tracks" / f"{path.stem}.npz") as truth:
             true = truth["aperture"].astype(float)
-        mine = aperture(_read(path))
+        mine = aperture(_read_audio(path))
         count = min(len(true), len(mine))
         r.append(np.corrcoef(true[:count], mine[:count])[0, 1])
     assert np.mean(r) > 0.6

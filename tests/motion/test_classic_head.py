@@ -1,3 +1,5 @@
+"""The classic head against the 2024 system's numbers, its gate and its time axis."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from liveportrait_talker.motion.rotation import matrix_from_degrees
 
 
 def test_goldens(golden):
-    """The original's time axis ends at int(T / fps) (defect 40): the golden one is given, all else is ours."""
+    """With the time axis of the goldens, which ends at int(T / fps) (docs/earlier_systems.md, defect 40)."""
     g = golden("talker_headpose")
     names = sorted({key.split(".")[0] for key in g})
     assert names
@@ -28,7 +30,7 @@ def test_goldens(golden):
 def test_liveportrait_goldens(golden):
     g = golden("liveportrait_talker")
     lips = g["input.lips_long"].copy()
-    lips[20:35] = lips[20]  # as the file's note says: a silence
+    lips[20:35] = lips[20]  # silence, as the golden was made
     np.testing.assert_allclose(lip_gate(lips, 0.02, 7), g["headpose_weight"], atol=1e-6)
     t = g["headpose_t"]
     moves = classic_moves(t, np.full(3, 2.0), np.full(3, 0.8), np.ones((3, len(t))))
@@ -50,23 +52,23 @@ def test_any_length_and_rate_is_finite_and_bounded(frames, fps, seed):
         assert np.abs(pose).max(initial=0) <= 3 + 1e-9
 
 
-def test_a_clip_under_a_second_moves_and_longer_ones_keep_time():
+def test_short_clips_move_and_time_is_in_seconds():
     short = classic_moves(np.arange(20) / 25, np.full(3, 3.0), np.ones(3), np.zeros((3, 20)))
     assert np.ptp(short, axis=0).min() > 1
-    # At 1 Hz under an ease of period 2 s, the third second is the first again.
+    # At 1 Hz with an ease of period 2 s, the third second repeats the first.
     long = classic_moves(np.arange(73) / 25, np.full(3, 3.0), np.ones(3), np.zeros((3, 73)))
     np.testing.assert_allclose(long[50:], long[:23], atol=1e-9)
 
 
 @pytest.mark.parametrize("window", range(1, 12))
 @pytest.mark.parametrize("frames", [1, 2, 5, 50])
-def test_gate_keeps_the_length_for_odd_and_even_windows(window, frames):
+def test_gate_keeps_the_length_for_any_window(window, frames):
     weight = lip_gate(lip_pair(talking(frames)), 0.02, window)
     assert weight.shape == (frames,)
     assert ((weight >= -1e-12) & (weight <= 1 + 1e-12)).all()
 
 
-def test_gate_shuts_in_silence_and_opens_for_either_kind_of_mouth():
+def test_gate_closes_in_silence_and_opens_for_both_mouth_types():
     assert lip_gate(lip_pair(MouthControls.neutral(60)), 0.02, 7)[4:-4].max() < 1e-12
     assert lip_gate(lip_pair(LipKeypoints(np.full((60, 6, 3), 0.3))), 0.02, 7)[4:-4].max() < 1e-12
     rng = np.random.default_rng(1)
@@ -81,8 +83,8 @@ def test_gate_shuts_in_silence_and_opens_for_either_kind_of_mouth():
     assert lip_gate(lip_pair(MouthControls(values)), 0.02, 7)[5:-5].max() < 1e-9
 
 
-class Calm:
-    """Draws the middle of every range, and no jitter."""
+class MeanDraws:
+    """A generator that draws the middle of each range and no jitter."""
 
     def uniform(self, low, high, size):
         return np.full(size, (low + high) / 2)
@@ -91,10 +93,10 @@ class Calm:
         return np.zeros(shape)
 
 
-def test_the_head_keeps_time_at_any_length():
-    """Defect 40: not stretched to whole seconds, and not at rest in a clip under one."""
+def test_time_does_not_depend_on_the_length():
+    """Defect 40: not stretched to whole seconds, and not at rest in clips under a second."""
     mouth = talking(100).offsets
-    heads = {n: classic_head_pose(LipKeypoints(mouth[:n]), 25.0, Calm()) for n in (20, 74, 75, 99)}
+    heads = {n: classic_head_pose(LipKeypoints(mouth[:n]), 25.0, MeanDraws()) for n in (20, 74, 75, 99)}
     for frames in (20, 74, 99):
         both = min(frames, 75) - 6
         np.testing.assert_allclose(heads[frames][:both], heads[75][:both], atol=0.02)

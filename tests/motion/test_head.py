@@ -1,3 +1,5 @@
+"""Natural head motion: size, spectrum, pauses, nods."""
+
 from functools import lru_cache
 
 import numpy as np
@@ -13,7 +15,7 @@ PITCH, YAW, ROLL = range(3)
 
 @lru_cache(maxsize=64)
 def voice(seconds: float, fps: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Loudness and speaking mask of made-up speech: syllables in phrases of 1–4 s, pauses of 0.3–1 s."""
+    """Loudness and speaking track of synthetic speech: syllables in phrases of 1–4 s, pauses of 0.3–1 s."""
     rng = np.random.default_rng(seed)
     frames = round(seconds * fps)
     loudness = np.full(frames, -70.0)
@@ -37,13 +39,13 @@ def pose_of(seconds: float, seed: int, fps: float = 25.0, **options: float) -> n
 
 
 def pose_speed(pose: np.ndarray, fps: float) -> float:
-    """The meter's (tools/sync_score.py), per axis smoothed over five frames."""
+    """Speed in °/s as in docs/method/measurements.md, Head: each axis smoothed over five frames."""
     smooth = np.stack([np.convolve(axis, np.ones(5) / 5, "valid") for axis in pose.T])
     return float(np.sqrt((np.diff(smooth, axis=1) ** 2).sum(0)).mean() * fps)
 
 
 def shares(pose: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:
-    """Shares (3,) of each axis's variance below 1 Hz and above 4 Hz, by the periodogram."""
+    """Share (3,) of the variance of each axis below 1 Hz and above 4 Hz."""
     power = np.abs(np.fft.rfft(pose - pose.mean(0), axis=0)) ** 2
     hz = np.fft.rfftfreq(len(pose), 1 / fps)
     return power[hz < 1].sum(0) / power.sum(0), power[hz > 4].sum(0) / power.sum(0)
@@ -51,7 +53,7 @@ def shares(pose: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("fps", [25.0, 60.0, 12.0])
 @pytest.mark.parametrize("seconds", [10, 20, 60])
-def test_moves_like_a_person(seconds, fps):
+def test_size_speed_and_spectrum_are_human(seconds, fps):
     for seed in range(40):
         pose = pose_of(seconds, seed, fps)
         pitch, yaw, roll = pose.std(axis=0)
@@ -87,14 +89,14 @@ def test_any_length_rate_and_voice(frames, fps, seed, kind):
         assert not pose[0].any()
 
 
-def test_starts_gently_from_the_source():
+def test_motion_starts_slowly_from_the_source_pose():
     for seed in range(40):
         pose = pose_of(20, seed)
         assert np.abs(pose[1]).max() < 0.5
         assert np.abs(pose[:4]).max() < 3
 
 
-def test_is_calmer_in_silence_but_never_frozen():
+def test_motion_is_smaller_in_pauses_but_not_zero():
     """10 s of speech, 10 s of silence, twice."""
     loudness, mask = voice(10, 25, 0)
     track = np.concatenate([loudness, np.full(250, loudness.min())] * 2)
@@ -102,7 +104,7 @@ def test_is_calmer_in_silence_but_never_frozen():
     ratios = []
     for seed in range(40):
         pose = natural_head_pose(track, spoken, 25, np.random.default_rng(seed))
-        # Settled halves: a second after the voice starts and stops.
+        # From a second after the voice starts or stops.
         talk, rest = (np.concatenate([pose[a + 25 : a + 225], pose[a + 525 : a + 725]]) for a in (0, 250))
         ratios.append(np.sqrt(np.square(rest - rest.mean(0)).mean() / np.square(talk - talk.mean(0)).mean()))
         for a in range(275, 475, 50):
@@ -111,7 +113,7 @@ def test_is_calmer_in_silence_but_never_frozen():
     assert 0.3 <= np.mean(ratios) <= 0.5, np.mean(ratios)
 
 
-def test_long_voices_do_not_drift():
+def test_long_clips_do_not_drift():
     loudness, mask = voice(600, 25, 1)
     pose = natural_head_pose(loudness, mask, 25, np.random.default_rng(0))
     minutes = pose.reshape(10, 1500, 3).mean(axis=1)
@@ -119,8 +121,8 @@ def test_long_voices_do_not_drift():
     np.testing.assert_allclose(pose[:7500].std(0), pose[7500:].std(0), rtol=0.25)
 
 
-def test_nods_follow_stress_by_about_thirty_milliseconds():
-    """Against the same voice with its mask but no peaks: what is left of pitch is the nods."""
+def test_nods_follow_stress_by_30_ms():
+    """Pitch averaged over many stressed syllables: the drift averages out, the nods remain."""
     frames, every = 25 * 60, 50
     peaks = np.full(frames, -30.0)
     bump = 15 * np.hanning(11)
@@ -146,7 +148,7 @@ def test_frame_rate_does_not_change_the_motion():
     assert np.abs(a[25:-25] - b[50:-50:2]).max() < 0.5
 
 
-def test_refuses_tracks_of_different_length():
+def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError):
         natural_head_pose(np.zeros(5), np.zeros(6), 25, np.random.default_rng(0))
     with pytest.raises(ValueError):

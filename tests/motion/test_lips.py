@@ -1,4 +1,4 @@
-"""Controls and lip keypoints tell the same mouth."""
+"""Conversion between mouth controls and lip keypoints."""
 
 import numpy as np
 import pytest
@@ -6,23 +6,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from liveportrait_talker.motion import LipKeypoints, MouthControls, lip_keypoints, mouth_controls
+from liveportrait_talker.motion import LipKeypoints, MouthControls, controls_from_keypoints, keypoints_from_controls
 from liveportrait_talker.motion.lips import LIP_KEYPOINTS
 from liveportrait_talker.motion.track import MOUTH_CONTROLS
 
 MOUTHS = arrays(np.float64, st.tuples(st.integers(0, 6), st.just(5)), elements=st.floats(-0.5, 0.5))
 
 
-def lips_of(control: str, size: float) -> np.ndarray:
-    """(6, 3) of one control alone."""
+def offsets_of(control: str, size: float) -> np.ndarray:
+    """Keypoint offsets (6, 3) of a single control."""
     values = np.zeros((1, 5))
     values[0, MOUTH_CONTROLS.index(control)] = size
-    return lip_keypoints(MouthControls(values)).offsets[0]
+    return keypoints_from_controls(MouthControls(values)).offsets[0]
 
 
 @given(MOUTHS)
-def test_there_and_back_is_the_same_mouth(values):
-    back = mouth_controls(lip_keypoints(MouthControls(values)))
+def test_controls_survive_the_round_trip(values):
+    back = controls_from_keypoints(keypoints_from_controls(MouthControls(values)))
     np.testing.assert_allclose(back.values, values, atol=1e-5)
 
 
@@ -30,8 +30,10 @@ def test_there_and_back_is_the_same_mouth(values):
 def test_the_map_is_linear(one, other):
     frames = min(len(one), len(other))
     one, other = one[:frames], other[:frames]
-    both = lip_keypoints(MouthControls(one + 2 * other)).offsets
-    parts = lip_keypoints(MouthControls(one)).offsets + 2 * lip_keypoints(MouthControls(other)).offsets
+    both = keypoints_from_controls(MouthControls(one + 2 * other)).offsets
+    parts = (
+        keypoints_from_controls(MouthControls(one)).offsets + 2 * keypoints_from_controls(MouthControls(other)).offsets
+    )
     np.testing.assert_allclose(both, parts, atol=1e-6)
 
 
@@ -45,21 +47,21 @@ def test_the_map_is_linear(one, other):
         ("corner_up", 0.1, {(20, 1): -0.013, (14, 1): -0.026, (17, 1): 0.00845, (17, 2): 0.0039}),
     ],
 )
-def test_each_control_is_its_slider(control, size, moves):
+def test_each_control_moves_its_keypoints(control, size, moves):
     wanted = np.zeros((6, 3))
     for (keypoint, axis), value in moves.items():
         wanted[LIP_KEYPOINTS.index(keypoint), axis] = value
-    np.testing.assert_allclose(lips_of(control, size), wanted, atol=1e-7)
+    np.testing.assert_allclose(offsets_of(control, size), wanted, atol=1e-7)
 
 
-def test_small_errors_of_the_lips_stay_small():
-    """A thousandth of a canonical unit is what networks tremble by."""
+def test_small_errors_of_the_keypoints_stay_small():
+    """Noise of the networks is about 0.001 canonical units."""
     noise = np.random.default_rng(0).normal(0, 0.001, (2000, 6, 3))
-    assert mouth_controls(LipKeypoints(noise)).values.std(axis=0).max() < 0.03
+    assert controls_from_keypoints(LipKeypoints(noise)).values.std(axis=0).max() < 0.03
 
 
-def test_what_no_control_does_is_left_out():
+def test_other_motion_is_dropped():
     offsets = np.zeros((1, 6, 3))
     offsets[0, 0] = 0.1  # keypoint 6
     offsets[0, :, 0] = 0.1  # sideways
-    np.testing.assert_allclose(mouth_controls(LipKeypoints(offsets)).values, 0, atol=1e-12)
+    np.testing.assert_allclose(controls_from_keypoints(LipKeypoints(offsets)).values, 0, atol=1e-12)

@@ -1,3 +1,5 @@
+"""The Kalman smoother against a general one and the goldens; the moving average."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -56,20 +58,20 @@ def test_equals_a_general_smoother(frames, seed, log_r, log_q):
     np.testing.assert_allclose(kalman_smooth(track, r, q), matrix_kalman(track, r, q), atol=1e-6)
 
 
-def test_a_constant_stays_and_one_frame_passes():
+def test_constants_and_single_frames_are_unchanged():
     np.testing.assert_allclose(kalman_smooth(np.full((50, 2, 3), 7.0), 1.0), 7.0)
     np.testing.assert_array_equal(kalman_smooth(np.array([[1.0, 2.0]])), [[1.0, 2.0]])
     assert kalman_smooth(np.arange(9.0)).shape == (9,)
 
 
 @pytest.mark.parametrize("arguments", [(np.zeros((0, 3)),), (np.zeros(3), 0.0), (np.zeros(3), 1.0, -1.0)])
-def test_refuses_what_it_cannot_smooth(arguments):
+def test_wrong_arguments_are_refused(arguments):
     with pytest.raises(ValueError):
         kalman_smooth(*arguments)
 
 
 @given(st.integers(1, 40), st.integers(1, 60), st.one_of(st.none(), st.floats(-5, 5)))
-def test_moving_average_is_the_mean_over_its_window(frames, window, edge):
+def test_moving_average_is_the_mean_of_its_window(frames, window, edge):
     x = np.random.default_rng(frames).normal(size=(frames, 2))
     got = moving_average(x, window, edge)
     for i in range(frames):

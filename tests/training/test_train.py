@@ -140,7 +140,7 @@ def test_the_exported_file_introduces_itself_and_drives(dataset, tmp_path, store
     engines, options = Engines(), TalkOptions(mapping=file, device="cpu")
     driver = engines.driver(EngineChoice("learned", ""), options)
     networks = engines.sadtalker(options)
-    assert networks.rows == 31 and "learned" in repr(driver).lower()
+    assert networks.window_rows == 31 and "learned" in repr(driver).lower()
     _, tensors, _ = read_checkpoint(next((out / "checkpoints").glob("epoch*.ckpt")))
     for key, value in networks.network("mappingnet").state_dict().items():
         assert (value == tensors[key]).all()

@@ -21,7 +21,7 @@ from fakes import fake_work, long_work
 
 from liveportrait_talker.errors import MediaError
 from liveportrait_talker.examples import FOLDER as EXAMPLES
-from liveportrait_talker.motion.face_measurements import FaceReadings
+from liveportrait_talker.motion.face_measurements import FaceMeasurements
 from liveportrait_talker.motion.template import Template, save_template
 from liveportrait_talker.options.talk import TalkOptions
 from liveportrait_talker.ui import uploads
@@ -34,7 +34,7 @@ from liveportrait_talker.ui.worker import Task
 
 def write_template(path: Path) -> Path:
     one = [np.zeros((1, n)) for n in (3, 2)]
-    seen = FaceReadings(25.0, one[0], one[1], np.ones(1), one[1] + 0.3, one[1], np.zeros((1, 4)), one[1])
+    seen = FaceMeasurements(25.0, one[0], one[1], np.ones(1), one[1] + 0.3, one[1], np.zeros((1, 4)), one[1])
     save_template(Template(None, seen), path)
     return path
 

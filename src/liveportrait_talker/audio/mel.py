@@ -18,7 +18,7 @@ HOP = 200  # samples from one mel row to the next
 ROWS_PER_SECOND = SAMPLE_RATE // HOP  # 80, exact
 FFT_SIZE = 800  # samples, also length of the Hann window
 BANDS = 80
-WINDOW_ROWS = 16  # 0.2 s
+MEL_WINDOW_ROWS = 16  # 0.2 s
 FPS = 25.0  # frame rate of the training data
 
 _LEAD_FRAMES = 2  # a window starts this many video frames before its frame
@@ -64,7 +64,7 @@ def mel_window_index(frames: int, rows: int, fps: float = FPS) -> npt.NDArray[np
     """Return the mel rows in the window of each video frame: int64 (frames, 16), clamped to 0…rows−1."""
     # Truncated towards zero as in training: the windows of the first frames start a row later than with floor.
     start = np.trunc(ROWS_PER_SECOND * ((np.arange(frames) - _LEAD_FRAMES) / fps)).astype(np.int64)
-    index: npt.NDArray[np.int64] = np.clip(start[:, None] + np.arange(WINDOW_ROWS), 0, rows - 1)
+    index: npt.NDArray[np.int64] = np.clip(start[:, None] + np.arange(MEL_WINDOW_ROWS), 0, rows - 1)
     return index
 
 

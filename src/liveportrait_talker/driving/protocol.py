@@ -1,4 +1,4 @@
-"""What every voice driver is."""
+"""Interface of the voice drivers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ..motion.track import Mouth
 
 
 class MouthDriver(Protocol):
-    """A voice → how the mouth of a source moves."""
+    """Makes mouth motion from a voice."""
 
     def drive(self, voice: Waveform, source: TrackedSource, fps: float) -> Mouth:
-        """The mouth for `voice.frame_count(fps)` frames, relative to the source's own."""
+        """Return the mouth for `voice.frame_count(fps)` frames, relative to the source's own."""
         ...

@@ -1,7 +1,8 @@
-"""A face that follows another: what a driving clip's readings ask of a source, as a motion track.
+"""Retargeting: from measurements of a driving face to a motion track of the source.
 
-LivePortrait's rules of what is relative to what (spec liveportrait.md §12), on measured channels in place of its key
-points. A mouth, lids, a look and brows are told from the driving person's own rest, which the first frame need not be.
+LivePortrait's rules of relative and absolute motion (docs/method/liveportrait.md, Animation), on measurements instead
+of keypoints. Mouth, lids, gaze and brows are relative to the driving person's rest, which the first frame need not be.
+Source: docs/method/reenactment.md, Rest and Following.
 """
 
 from __future__ import annotations
@@ -15,31 +16,29 @@ from ..arrays import Floats
 from ..face.measurements import measure_faces
 from ..face.mouth_offsets import subtract_source_mouth
 from ..face.tracked import TrackedSource
-from ..motion.face_measurements import FaceReadings
+from ..motion.face_measurements import FaceMeasurements
 from ..motion.smoothing import moving_average
 from ..motion.track import HeadTrack, MotionTrack, MouthControls
-from .reference import COMFORTABLE_DEG
+from .reference import MAX_TURN_DEG, OPEN_PERCENTILE, SMOOTH_S, lid_closure
 
 log = logging.getLogger(__name__)
 
-_SMOOTH_S = 0.12  # FaceMesh trembles: head, look and brows are averaged over this
-_WIDEST_SHIFT, _WIDEST_ZOOM = 0.22, 0.10  # IOD, ratio: a head moved further drags the background along
+_MAX_SHIFT, _MAX_ZOOM = 0.22, 0.10  # IOD, ratio: moved further, the head drags the background along
 _LIPS_PARTED = 0.03  # IOD, as LivePortrait's `lip_normalize_threshold`
-_LEAST_OPEN = 0.3  # share of the frames that say what the mouth is at rest
-_OPEN_PERCENTILE = 80
-_OPEN, _SHUT, _WIDE = 0.8, 0.3, 1.12  # shares of the open eye's ratio: lids that are open, shut, opened wide
-_WIDEST = 0.3
-_BROWS_MOST = 0.12  # IOD
-# A face at rest, for a driving picture, which shows no other (the mean of ten people; spec/embedded.md, mouth basis).
-_USUAL_MOUTH = np.array([0.0, 0.563, 0.193, -0.284])
-_USUAL_EYES, _USUAL_BROWS = 0.35, 0.519
-_USUAL_GAZE = np.array([0.0, 0.03])
-# What the controls do to the height of the lips and of the corners, besides what is theirs (spec/embedded.md §2).
-_LIPS_BY = np.array([-0.05, -0.12, 0.42])  # open, spread, round
-_CORNERS_BY = np.array([-0.10, 0.37, -0.13])
+_REST_SHARE = 0.3  # share of the frames, the least open ones, that define the mouth at rest
+_WIDE = 1.12  # share of the open eye's ratio above which it is opened wide
+_MAX_WIDENING = 0.3
+_MAX_BROWS = 0.12  # IOD
+# Mean of ten faces at rest, for driving images, which show no other state.
+_AVERAGE_MOUTH = np.array([0.0, 0.563, 0.193, -0.284])
+_AVERAGE_EYES, _AVERAGE_BROWS = 0.35, 0.519
+_AVERAGE_GAZE = np.array([0.0, 0.03])
+# Effect of the controls on lip height and corner height (docs/method/embedded_renderer.md, Mouth basis).
+_LIP_HEIGHT_BY = np.array([-0.05, -0.12, 0.42])  # open, spread, round
+_CORNER_HEIGHT_BY = np.array([-0.10, 0.37, -0.13])
 
-LOOK = np.array([0.10, 0.09])
-"""Eye widths, x and y, that FaceMesh reads of an iris at the end of its travel."""
+GAZE_TRAVEL = np.array([0.10, 0.09])
+"""Measured gaze, x and y in eye widths, of an iris at the end of its travel."""
 HEAD, EYES, MOUTH, BROWS = "head", "eyes", "mouth", "brows"
 PARTS = {
     "all": (HEAD, EYES, MOUTH, BROWS),
@@ -48,50 +47,50 @@ PARTS = {
     "lip": (MOUTH,),
     "eyes": (EYES,),
 }
-"""Animation region → what is driven."""
+"""Animation region → driven parts."""
 
 
 @dataclass(frozen=True)
 class Rest:
-    """What counts as rest for a face."""
+    """Measurements of a face at rest."""
 
     mouth: Floats
-    """(4,) as `FaceReadings.mouth`."""
+    """(4,) as `FaceMeasurements.mouth`."""
     eyes: Floats
-    """(2,) ratios of open eyes."""
+    """(2,) eye ratios of open eyes."""
     gaze: Floats
-    """(2,)"""
+    """(2,) as `FaceMeasurements.gaze`."""
     brows: Floats
-    """(2,)"""
+    """(2,) as `FaceMeasurements.brow_height`."""
 
     @classmethod
-    def usual(cls) -> Rest:
-        """Of a person we know nothing of."""
-        return cls(_USUAL_MOUTH, np.full(2, _USUAL_EYES), _USUAL_GAZE, np.full(2, _USUAL_BROWS))
+    def average(cls) -> Rest:
+        """Return the rest of an average face."""
+        return cls(_AVERAGE_MOUTH, np.full(2, _AVERAGE_EYES), _AVERAGE_GAZE, np.full(2, _AVERAGE_BROWS))
 
     @classmethod
-    def over(cls, seen: FaceReadings) -> Rest:
-        """Of the person in a clip, from what they usually do; of a picture, the usual face."""
-        if len(seen) == 1:
-            return cls.usual()
-        aperture = seen.mouth[:, 0]
-        shut = np.argsort(aperture, kind="stable")[: max(1, round(_LEAST_OPEN * len(seen)))]
-        mouth = np.median(seen.mouth[shut], axis=0).astype(np.float64)
+    def of_clip(cls, face: FaceMeasurements) -> Rest:
+        """Return the rest of the person in a clip, or the average rest for a single frame."""
+        if len(face) == 1:
+            return cls.average()
+        aperture = face.mouth[:, 0]
+        shut = np.argsort(aperture, kind="stable")[: max(1, round(_REST_SHARE * len(face)))]
+        mouth = np.median(face.mouth[shut], axis=0).astype(np.float64)
         mouth[0] = max(float(np.percentile(aperture, 5)), 0.0)
-        eyes = np.percentile(seen.eye_ratios, _OPEN_PERCENTILE, axis=0)
-        awake = (seen.eye_ratios > 0.6 * eyes).all(axis=1)
-        gaze = np.median(seen.gaze[awake if awake.any() else slice(None)], axis=0)
-        return cls(mouth, eyes, gaze, np.median(seen.brow_height, axis=0))
+        eyes = np.percentile(face.eye_ratios, OPEN_PERCENTILE, axis=0)
+        awake = (face.eye_ratios > 0.6 * eyes).all(axis=1)
+        gaze = np.median(face.gaze[awake if awake.any() else slice(None)], axis=0)
+        return cls(mouth, eyes, gaze, np.median(face.brow_height, axis=0))
 
     @classmethod
-    def shown(cls, seen: FaceReadings) -> Rest:
-        """What a face shows itself, in the middle of its frames: nothing is rest but this."""
-        parts = (seen.mouth, seen.eye_ratios, seen.gaze, seen.brow_height)
+    def as_shown(cls, face: FaceMeasurements) -> Rest:
+        """Return the medians over all frames, for absolute motion."""
+        parts = (face.mouth, face.eye_ratios, face.gaze, face.brow_height)
         return cls(*(np.median(part, axis=0) for part in parts))
 
 
-def followed(
-    driving: FaceReadings,
+def retarget_motion(
+    driving: FaceMeasurements,
     source: TrackedSource,
     *,
     rest: Rest | None = None,
@@ -102,73 +101,71 @@ def followed(
     eye_retargeting: bool = False,
     lip_retargeting: bool = False,
 ) -> MotionTrack:
-    """What makes `source` do as the driving face does, one row a driving frame, at its rate.
+    """Return the motion that makes `source` follow the driving face, one row per driving frame, at its frame rate.
 
-    Turns wider than a portrait bears are made smaller as a whole, so that they keep their shape.
+    Turns that look wrong on a portrait are scaled down as a whole, so that they keep their shape.
 
     Args:
-        driving: the readings, on the output's clock.
-        source: who follows.
-        rest: of the driving person; None takes it from `driving`, which must not be one picture held for many rows.
-        region: what is driven, see `PARTS`.
-        relative: from the first frame's pose and the driving person's rest; otherwise to its very pose and look.
-        multiplier: how far the motion goes, 1 = as driven.
-        normalize_lip: shut a picture's parted lips first.
-        eye_retargeting: the eyes open as far as the driving face's, whatever their shape.
-        lip_retargeting: the lips do.
+        driving: measurements, already on the output's clock.
+        source: the face that follows.
+        rest: of the driving person; None measures it in `driving`, which must not be a still repeated over many rows.
+        region: driven parts, see `PARTS`.
+        relative: move from the source's own pose and rest; otherwise take on the driving pose and expression.
+        multiplier: scale of the motion, 1 = as driven.
+        normalize_lip: first shut the parted lips of a still source.
+        eye_retargeting: open the eyes as far as the driving ones, measured on the source's own eye ratio.
+        lip_retargeting: take on the driving aperture of the lips.
     """
     frames, parts = len(driving), PARTS[region]
     own = measure_faces(source)
-    rest = (rest or Rest.over(driving)) if relative else Rest.shown(own)
+    rest = (rest or Rest.of_clip(driving)) if relative else Rest.as_shown(own)
     neutral = MotionTrack.neutral(frames, driving.fps)
     head, mouth, blink, gaze, brows = neutral.head, neutral.mouth, neutral.blink, neutral.gaze, neutral.brows
-    window = max(1, round(_SMOOTH_S * driving.fps)) if frames > 1 else 1
+    window = max(1, round(SMOOTH_S * driving.fps)) if frames > 1 else 1
     if HEAD in parts:
-        head = _head(driving, source, own, window, relative, with_size=region == "all", multiplier=multiplier)
+        head = _retarget_head(driving, source, own, window, relative, with_size=region == "all", multiplier=multiplier)
     if MOUTH in parts:
-        controls = mouth_controls(driving.mouth - rest.mouth)
+        controls = controls_from_measurements(driving.mouth - rest.mouth)
         if source.is_still:
             if not relative or lip_retargeting:
                 controls[:, 0] = driving.mouth[:, 0] - own.mouth[0, 0]
             elif normalize_lip and own.mouth[0, 0] >= _LIPS_PARTED:
                 controls[:, 0] -= own.mouth[0, 0]
             mouth = MouthControls(multiplier * controls)
-        else:  # it takes the place of the video's own talking
+        else:  # in place of the video's own talking
             controls[:, 0] = driving.mouth[:, 0]
             mouth = subtract_source_mouth(multiplier * controls, source, driving.fps)
     if EYES in parts:
         eyes = rest.eyes if relative and not eye_retargeting else np.median(own.eye_ratios, axis=0)
-        lids = closure(driving.eye_ratios, eyes)
-        blink = np.clip(multiplier * lids, -_WIDEST, 1)
-        turned = moving_average(_through_blinks(driving.gaze, lids), window) - rest.gaze
-        gaze = np.clip(multiplier * turned / LOOK, -1, 1)
+        lids = blink_from_eye_ratios(driving.eye_ratios, eyes)
+        blink = np.clip(multiplier * lids, -_MAX_WIDENING, 1)
+        offset = moving_average(_interpolate_blinks(driving.gaze, lids), window) - rest.gaze
+        gaze = np.clip(multiplier * offset / GAZE_TRAVEL, -1, 1)
     if BROWS in parts:
         raised = moving_average(driving.brow_height, window) - rest.brows
-        brows = np.clip(multiplier * raised, -_BROWS_MOST, _BROWS_MOST)
+        brows = np.clip(multiplier * raised, -_MAX_BROWS, _MAX_BROWS)
     return MotionTrack(driving.fps, head, blink, gaze, mouth, brows)
 
 
-def mouth_controls(change: Floats) -> Floats:
-    """(T, 5) controls of `MouthControls` that change `FaceReadings.mouth` by (T, 4)."""
+def controls_from_measurements(change: Floats) -> Floats:
+    """Convert changes of `FaceMeasurements.mouth` (T, 4) to values of `MouthControls` (T, 5)."""
     aperture, width, lips, corners = np.asarray(change, np.float64).T
     first = np.stack([aperture, np.maximum(width, 0), np.maximum(-width, 0)])
-    press, corner_up = -(lips - _LIPS_BY @ first), corners - _CORNERS_BY @ first
+    press, corner_up = -(lips - _LIP_HEIGHT_BY @ first), corners - _CORNER_HEIGHT_BY @ first
     return np.stack([*first, press, corner_up], axis=1)
 
 
-def closure(eye_ratios: Floats, opened: Floats) -> Floats:
-    """(T, 2) `MotionTrack.blink` of lids with these ratios, where `opened` (2,) is open; what they waver is nothing."""
+def blink_from_eye_ratios(eye_ratios: Floats, opened: Floats) -> Floats:
+    """Convert eye ratios (T, 2) to `MotionTrack.blink` (T, 2), given the ratios (2,) of open eyes."""
     share = eye_ratios / np.maximum(opened, 1e-6)
-    shut = np.clip((_OPEN - share) / (_OPEN - _SHUT), 0.0, 1.0)
-    wide = np.clip(share - _WIDE, 0.0, _WIDEST)
-    lids: Floats = shut - wide
+    lids: Floats = lid_closure(share) - np.clip(share - _WIDE, 0.0, _MAX_WIDENING)
     return lids
 
 
-def _head(
-    driving: FaceReadings,
+def _retarget_head(
+    driving: FaceMeasurements,
     source: TrackedSource,
-    own: FaceReadings,
+    own: FaceMeasurements,
     window: int,
     relative: bool,
     *,
@@ -184,7 +181,7 @@ def _head(
         indices = source.frame_indices(frames, driving.fps)
         turn, shift, zoom = rotation - own.rotation_deg[indices], place - np.median(place, axis=0), np.zeros(frames)
     turn, shift, zoom = multiplier * turn, multiplier * shift, multiplier * zoom * with_size
-    fitted = _bearable(turn, COMFORTABLE_DEG)
+    fitted = _limit_columns(turn, MAX_TURN_DEG)
     share = np.abs(fitted).max(axis=0) / np.maximum(np.abs(turn).max(axis=0), 1e-6)
     if (np.abs(turn).max(axis=0) * (1 - share)).max() > 1.0:
         log.warning(
@@ -194,20 +191,20 @@ def _head(
         )
     face = source.faces[0]
     crop_width = face.crop.scale * face.crop.size[0]
-    shift = _bearable(shift, np.full(2, _WIDEST_SHIFT)) * (face.pose.iod / crop_width)
-    return HeadTrack(fitted, shift, 1 + _bearable(zoom[:, None], np.array([_WIDEST_ZOOM]))[:, 0])
+    shift = _limit_columns(shift, np.full(2, _MAX_SHIFT)) * (face.pose.iod / crop_width)
+    return HeadTrack(fitted, shift, 1 + _limit_columns(zoom[:, None], np.array([_MAX_ZOOM]))[:, 0])
 
 
-def _bearable(motion: Floats, most: Floats) -> Floats:
-    """(T, n) made smaller as a whole, each column by itself, where it goes beyond `most` for longer than a moment."""
+def _limit_columns(motion: Floats, most: Floats) -> Floats:
+    """Scale down each column of `motion` (T, n) whose 98th percentile exceeds `most` (n,)."""
     widest = np.percentile(np.abs(motion), 98, axis=0)
     return np.asarray(motion * np.minimum(1.0, most / np.maximum(widest, 1e-9)))
 
 
-def _through_blinks(gaze: Floats, lids: Floats) -> Floats:
-    """(T, 2) with what FaceMesh guesses of an iris behind lids replaced by what is seen before and after."""
-    seen = np.flatnonzero(lids.max(axis=1) < 0.5)
-    if len(seen) in (0, len(gaze)):
+def _interpolate_blinks(gaze: Floats, lids: Floats) -> Floats:
+    """Interpolate `gaze` (T, 2) where the lids hide the iris."""
+    visible = np.flatnonzero(lids.max(axis=1) < 0.5)
+    if len(visible) in (0, len(gaze)):
         return gaze
     at = np.arange(len(gaze))
-    return np.stack([np.interp(at, seen, column[seen]) for column in gaze.T], axis=1)
+    return np.stack([np.interp(at, visible, column[visible]) for column in gaze.T], axis=1)

@@ -1,7 +1,7 @@
-"""The expression editor's sliders as a motion track: how the embedded renderer draws them.
+"""Conversion of the expression editor's sliders to a motion track, for the embedded renderer.
 
-Sizes are those that look alike on both renderers: a slider's end is what a face does at its most.
-Source: spec liveportrait.md §15.2 (what a slider means), embedded.md §5 (what one picture bears).
+The end of a slider is the most that a face does, so that both renderers look alike. Sources:
+docs/method/liveportrait.md, Expression editor; docs/method/reenactment.md, Posing by hand.
 """
 
 from __future__ import annotations
@@ -9,54 +9,56 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Floats
-from ..motion.face_measurements import FaceReadings
+from ..motion.face_measurements import FaceMeasurements
 from ..motion.rotation import swap_convention
 from ..motion.track import HeadTrack, MotionTrack, MouthControls
 from ..options.sliders import ExpressionEdit
-from .retargeting import LOOK, Rest, closure, mouth_controls
+from .retargeting import GAZE_TRAVEL, Rest, blink_from_eye_ratios, controls_from_measurements
 
-# IOD at a slider's ends.
-_AAA_UNITS = 290.0  # of `aaa` that are 1 IOD of opening (motion.lips)
-_OPEN_MOST = 0.23
+_AAA_UNITS = 290.0  # of `aaa` per IOD of opening, as in motion.lips
+# IOD at the end of the slider.
+_MAX_OPEN = 0.23
 _EEE, _WOO, _SMILE_UP, _SMILE_WIDE, _BROWS = 0.10, 0.11, 0.045, 0.09, 0.09
 _PRESS = 0.05
-_SHUT, _WINK, _PUPILS = 20.0, 22.0, 15.0  # units that shut both eyes, shut one, turn the irises all the way
-_WIDEN = 0.04  # of the eye's gap a unit
-_LIDS_FOLLOW = 0.15  # of a blink, of a full look up or down
-_TURN_DEG = np.array([13.0, 13.0, 11.0])  # turns bend towards these, so that a slider has no dead end
-_BROWS_MOST = 0.08  # IOD, of a copied face: brows differ from person to person
+_SHUT, _WINK, _PUPILS = 20.0, 22.0, 15.0  # units that shut both eyes, shut one, turn the irises fully
+_WIDEN = 0.04  # of the eye's gap, per unit
+_LIDS_FOLLOW = 0.15  # of a blink, per full look up or down
+_MAX_TURN_DEG = np.array([13.0, 13.0, 11.0])
+_MAX_SAMPLE_BROWS = 0.08  # IOD: brow heights differ between people
 
 
-def edited_track(edit: ExpressionEdit, own: FaceReadings, sample: FaceReadings | None = None) -> MotionTrack:
-    """One frame of motion that does what the sliders say.
+def build_edit_track(
+    edit: ExpressionEdit, own: FaceMeasurements, sample: FaceMeasurements | None = None
+) -> MotionTrack:
+    """Return one frame of motion for slider values.
 
     Args:
-        edit: the sliders.
-        own: of the portrait: one frame.
-        sample: of a face that is copied: one frame.
+        edit: slider values.
+        own: measurements of the portrait, one frame.
+        sample: measurements of the face whose expression is copied, one frame.
     """
-    rest = Rest.usual()
-    mouth = _mouth(edit)
+    rest = Rest.average()
+    mouth = _compute_mouth(edit)
     blink = np.full(2, -edit.blink / _SHUT if edit.blink < 0 else -_WIDEN * edit.blink)
     blink[0] += edit.wink / _WINK
     gaze = np.array([edit.pupil_x, edit.pupil_y]) / _PUPILS
     blink -= _LIDS_FOLLOW * gaze[1]
     brows = np.full(2, _BROWS * edit.eyebrow / 15)
-    if edit.source_ratio < 1:  # what we know of its own expression is taken back
-        shown = mouth_controls(own.mouth[:1] - rest.mouth)[0] * (1, 0, 0, 0, 1)
-        lost = 1 - edit.source_ratio
-        mouth, gaze = mouth - lost * shown, gaze - lost * (own.gaze[0] - rest.gaze) / LOOK
+    if edit.source_ratio < 1:
+        shown = controls_from_measurements(own.mouth[:1] - rest.mouth)[0] * (1, 0, 0, 0, 1)
+        removed = 1 - edit.source_ratio
+        mouth, gaze = mouth - removed * shown, gaze - removed * (own.gaze[0] - rest.gaze) / GAZE_TRAVEL
     if sample is not None:
         ratio, parts = edit.sample_ratio, edit.sample_parts
         if parts in ("all", "expression", "mouth"):
-            mouth = mouth + ratio * mouth_controls(sample.mouth[:1] - rest.mouth)[0]
+            mouth = mouth + ratio * controls_from_measurements(sample.mouth[:1] - rest.mouth)[0]
         if parts in ("all", "expression", "eyes"):
-            blink = blink + ratio * closure(sample.eye_ratios[:1], rest.eyes)[0]
-            gaze = gaze + ratio * (sample.gaze[0] - rest.gaze) / LOOK
-            brows = brows + ratio * np.clip(sample.brow_height[0] - rest.brows, -_BROWS_MOST, _BROWS_MOST)
+            blink = blink + ratio * blink_from_eye_ratios(sample.eye_ratios[:1], rest.eyes)[0]
+            gaze = gaze + ratio * (sample.gaze[0] - rest.gaze) / GAZE_TRAVEL
+            brows = brows + ratio * np.clip(sample.brow_height[0] - rest.brows, -_MAX_SAMPLE_BROWS, _MAX_SAMPLE_BROWS)
     return MotionTrack(
         fps=own.fps,
-        head=HeadTrack.turning(bent(asked_turn(edit, sample))[None]),
+        head=HeadTrack.turning(limit_turn(compute_turn(edit, sample))[None]),
         blink=np.clip(blink, -0.3, 1)[None],
         gaze=np.clip(gaze, -1, 1)[None],
         mouth=MouthControls(mouth[None]),
@@ -64,24 +66,25 @@ def edited_track(edit: ExpressionEdit, own: FaceReadings, sample: FaceReadings |
     )
 
 
-def asked_turn(edit: ExpressionEdit, sample: FaceReadings | None = None) -> Floats:
-    """(3,) pitch, yaw, roll that the sliders and the copied face ask for, degrees."""
+def compute_turn(edit: ExpressionEdit, sample: FaceMeasurements | None = None) -> Floats:
+    """Return pitch, yaw, roll (3,) in degrees of the sliders and the copied face, not limited."""
     turn: Floats = swap_convention(edit.turn_deg())
     if sample is not None and edit.sample_parts in ("all", "rotation"):
         turn = turn + edit.sample_ratio * sample.rotation_deg[0]
     return turn
 
 
-def bent(turn_deg: Floats) -> Floats:
-    """(3,) angles, bent so that a slider has no dead end where the renderer's limit is reached."""
-    bent_deg: Floats = _TURN_DEG * np.tanh(turn_deg / _TURN_DEG)
-    return bent_deg
+def limit_turn(turn_deg: Floats) -> Floats:
+    """Limit pitch, yaw, roll (3,) smoothly, so that the whole range of a slider has an effect."""
+    limited: Floats = _MAX_TURN_DEG * np.tanh(turn_deg / _MAX_TURN_DEG)
+    return limited
 
 
-def _mouth(edit: ExpressionEdit) -> Floats:
-    """(5,) controls: open, spread, round, press, corner_up."""
-    asked = edit.aaa / _AAA_UNITS
-    opened = _OPEN_MOST * np.tanh(asked / _OPEN_MOST) if asked > 0 else asked
+def _compute_mouth(edit: ExpressionEdit) -> Floats:
+    """Return the mouth controls (5,) of the sliders."""
+    opened = edit.aaa / _AAA_UNITS
+    if opened > 0:
+        opened = _MAX_OPEN * np.tanh(opened / _MAX_OPEN)
     press = _PRESS * max(-edit.aaa, 0.0) / 30
     eee, woo = max(edit.eee, 0.0) / 15, max(edit.woo, 0.0) / 15
     less_eee, less_woo = max(-edit.eee, 0.0) / 20, max(-edit.woo, 0.0) / 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Floats
-from ..motion.face_measurements import FaceReadings
+from ..motion.face_measurements import FaceMeasurements
 from .geometry import mouth_aperture, mouth_width
 from .ratios import eye_ratios
 from .tracked import TrackedFace, TrackedSource
@@ -26,14 +26,14 @@ def _to_canonical(face: TrackedFace) -> Floats:
     return points
 
 
-def measure_faces(source: TrackedSource) -> FaceReadings:
+def measure_faces(source: TrackedSource) -> FaceMeasurements:
     """Measure the face in each frame of a source."""
     faces = source.faces
     iod = np.array([face.pose.iod for face in faces])
     median_iod = float(np.median(iod))
     positions = [face.pose.origin + face.pose.iod * face.pose.rotation @ _ROTATION_CENTRE for face in faces]
     points = [_to_canonical(face) for face in faces]
-    return FaceReadings(
+    return FaceMeasurements(
         fps=source.footage.fps or _STILL_FPS,
         rotation_deg=np.stack([face.rotation_deg for face in faces]),
         place=np.stack(positions)[:, :2] * (1, -1) / median_iod,

@@ -1,11 +1,11 @@
-"""Numbers over time, NumPy only: the motion track and what makes and shapes it."""
+"""Motion over time, in NumPy only: the motion track, synthetic motion, smoothing and template files."""
 
-from .blink import classic_blinks, natural_blinks
+from .blink import natural_blinks
 from .classic import classic_head_pose
 from .gaze import idle_gaze
 from .head import natural_head_pose
 from .keyframes import keyframe_angles
-from .lips import lip_keypoints, mouth_controls
+from .lips import controls_from_keypoints, keypoints_from_controls
 from .smoothing import kalman_smooth
 from .track import HeadTrack, LipKeypoints, MotionTrack, Mouth, MouthControls
 
@@ -15,13 +15,12 @@ __all__ = [
     "MotionTrack",
     "Mouth",
     "MouthControls",
-    "classic_blinks",
     "classic_head_pose",
+    "controls_from_keypoints",
     "idle_gaze",
     "kalman_smooth",
     "keyframe_angles",
-    "lip_keypoints",
-    "mouth_controls",
+    "keypoints_from_controls",
     "natural_blinks",
     "natural_head_pose",
 ]

@@ -1,18 +1,18 @@
-"""What the landmarks of a driving face say, frame by frame, in numbers that know nothing of its place and size.
+"""Measurements of a driving face per frame, independent of its position and size in the image.
 
-They are measures, not motion: what counts as rest is decided when another face follows them (`driving.following`).
-Signs and sides are `MotionTrack`'s.
+They are absolute: what counts as rest is decided by `driving.retargeting`. Signs and sides are those of `MotionTrack`.
+Source: docs/method/reenactment.md, Measurements of a face.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..arrays import Floats
 
-READINGS: dict[str, tuple[int, ...]] = {
+MEASUREMENT_SHAPES: dict[str, tuple[int, ...]] = {
     "rotation_deg": (3,),
     "place": (2,),
     "size": (),
@@ -21,27 +21,27 @@ READINGS: dict[str, tuple[int, ...]] = {
     "mouth": (4,),
     "brow_height": (2,),
 }
-"""Reading → its shape in one frame."""
+"""Measurement → its shape in one frame."""
 
 
 @dataclass(frozen=True, eq=False)
-class FaceReadings:
-    """T ≥ 1 frames of one face. Raises ValueError for an array of another shape or values that are not finite."""
+class FaceMeasurements:
+    """T ≥ 1 frames of one face, float32. Raises ValueError for a wrong shape or values that are not finite."""
 
     fps: float
-    """Frames a second; of a picture, anything above 0."""
+    """Frames per second; any positive number for a still image."""
     rotation_deg: Floats
     """(T, 3) pitch, yaw, roll."""
     place: Floats
-    """(T, 2) the point the head turns about, x right, y down, in inter-ocular distances (IOD)."""
+    """(T, 2) the point the head turns about, x right, y down, in interocular distances (IOD)."""
     size: Floats
-    """(T,) of the head, as a ratio to its median."""
+    """(T,) size of the head as a ratio to its median."""
     eye_ratios: Floats
     """(T, 2) left, right: lid distance over eye width."""
     gaze: Floats
-    """(T, 2) iris from the middle of the eye, x + to the picture's right, y + up, in eye widths."""
+    """(T, 2) offset of the iris from the middle of the eye, x + to the image's right, y + up, in eye widths."""
     mouth: Floats
-    """(T, 4) IOD: aperture, width, height of both lips together, height of the corners above the nose's base."""
+    """(T, 4) IOD: aperture, width, height of both lips together, height of the corners above the nose base."""
     brow_height: Floats
     """(T, 2) left, right, IOD above the eyes."""
 
@@ -50,8 +50,8 @@ class FaceReadings:
             raise ValueError(f"the frame rate must be above 0 and at most 1000, got {self.fps}")
         frames = len(self.size)
         if not frames:
-            raise ValueError("readings need at least one frame")
-        for name, shape in READINGS.items():
+            raise ValueError("measurements need at least one frame")
+        for name, shape in MEASUREMENT_SHAPES.items():
             array = np.array(getattr(self, name), dtype=np.float32)
             if array.shape != (frames, *shape):
                 raise ValueError(f"{name} must be {(frames, *shape)}, got {array.shape}")
@@ -64,16 +64,15 @@ class FaceReadings:
         return len(self.size)
 
     def __repr__(self) -> str:
-        return f"FaceReadings(T={len(self)}, fps={self.fps:g})"
+        return f"FaceMeasurements(T={len(self)}, fps={self.fps:g})"
 
-    def at_rate(self, fps: float, frames: int) -> FaceReadings:
-        """The same on another clock, linear between frames; beyond the end the last is held."""
+    def resample(self, fps: float, frames: int) -> FaceMeasurements:
+        """Return `frames` frames at `fps`, linear between frames; the last one is held beyond the end."""
         at = np.minimum(np.arange(frames) * (self.fps / fps), len(self) - 1)
         known = np.arange(len(self))
-
-        def resampled(array: Floats) -> Floats:
-            flat = array.reshape(len(array), -1)
-            columns = [np.interp(at, known, column) for column in flat.T]
-            return np.stack(columns, axis=1).reshape(frames, *array.shape[1:])
-
-        return FaceReadings(fps, **{f.name: resampled(getattr(self, f.name)) for f in fields(self) if f.name != "fps"})
+        arrays = {}
+        for name in MEASUREMENT_SHAPES:
+            array = getattr(self, name)
+            columns = [np.interp(at, known, column) for column in array.reshape(len(array), -1).T]
+            arrays[name] = np.stack(columns, axis=1).reshape(frames, *array.shape[1:])
+        return FaceMeasurements(fps, **arrays)

@@ -1,4 +1,4 @@
-"""Head angles from a few given ones, as SadTalker's `--input_yaw` and its sisters take them."""
+"""Head angles from keyframes, as for SadTalker's `--input_yaw`, `--input_pitch` and `--input_roll`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from ..arrays import Floats64
 
 
 def keyframe_angles(values: Sequence[float], frames: int) -> Floats64:
-    """(frames,) an angle that passes through `values` one after another, at one speed all the way.
+    """Return an angle (frames,) that passes through `values` in order at constant speed.
 
-    The first frame has the first value, the last frame the last. A single value is held, and so is one that does
-    not change. Source: spec talker.md §14.3; unlike the original, which counts in whole frames, any floats and
-    any number of frames do (§16, defect 80).
+    The first frame has the first value, the last frame the last. A single value is held. Any finite numbers and any
+    number of frames work (docs/earlier_systems.md, defect 80). Source: docs/method/motion.md, Angle keyframes.
 
     Raises:
-        ValueError: no value, or one that is not finite.
+        ValueError: `values` is empty or holds a value that is not finite.
     """
     stops = np.asarray(values, dtype=np.float64)
     if stops.ndim != 1 or not len(stops) or not np.isfinite(stops).all():
         raise ValueError(f"need one or more finite angles, got {values!r}")
-    way = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(stops)))])  # degrees travelled at each value
+    travelled = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(stops)))])  # degrees, at each value
     if frames < 2:
         return np.full(frames, stops[0])
-    return np.interp(np.linspace(0.0, way[-1], frames), way, stops)
+    return np.interp(np.linspace(0.0, travelled[-1], frames), travelled, stops)

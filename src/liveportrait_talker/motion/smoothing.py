@@ -1,9 +1,11 @@
-"""Shapers of tracks over time: the random-walk Kalman smoother and a moving average."""
+"""Smoothing of tracks over time: Kalman smoother, moving average, smooth step.
+
+Source: docs/method/motion.md, Smoothing.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arrays import Floats, Floats64
 
@@ -16,10 +18,10 @@ def kalman_smooth(
     observation_variance: float = OBSERVATION_VARIANCE,
     process_variance: float = PROCESS_VARIANCE,
 ) -> Floats64:
-    """Smooth `track` (T, ...) over time, each scalar by itself (spec liveportrait.md §13, talker.md §10).
+    """Smooth `track` (T ≥ 1, ...) over time, each scalar by itself; float64 of the same shape.
 
-    The model is a random walk seen through noise, starting at the first value with variance 1. Its gains depend
-    on the variances only, so they are found once and shared by all dimensions. Returns float64 of the same shape.
+    The model is a random walk observed with noise, starting at the first value with variance 1. Its gains depend on
+    the variances only and are shared by all scalars.
 
     Raises:
         ValueError: the track is empty, or a variance is not positive.
@@ -38,8 +40,8 @@ def kalman_smooth(
         posterior = (1.0 - g) * predicted
         predicted = posterior + process_variance
         gain[i], pull[i] = g, posterior / predicted
-    gain[0] = 1.0  # the walk starts at the first value, whatever its gain
-    pull[-1] = 0.0  # and the backward pass at the last filtered one
+    gain[0] = 1.0  # the forward pass starts at the first value
+    pull[-1] = 0.0  # the backward pass starts at the last filtered value
 
     filtered = _recursion(1.0 - gain, gain[:, None] * flat)
     smoothed = _recursion(pull[::-1], ((1.0 - pull)[:, None] * filtered)[::-1])[::-1]
@@ -47,10 +49,13 @@ def kalman_smooth(
 
 
 def moving_average(track: Floats, window: int, edge: float | None = None) -> Floats64:
-    """Mean over `window` frames about each frame of `track` (T ≥ 1, ...), float64 of the same shape.
+    """Return the mean over `window` frames about each frame of `track` (T ≥ 1, ...), float64 of the same shape.
 
-    Beyond the ends stands `edge`, or each end's own value where it is None. An even window reaches one frame
-    further back than forward, so that the length never changes (spec talker.md §16, defect 41).
+    The track is extended by `edge`, or by its end values if None. An even window reaches one frame further back than
+    forward, so that the length never changes (docs/earlier_systems.md, defect 41).
+
+    Raises:
+        ValueError: the window is shorter than one frame.
     """
     if window < 1:
         raise ValueError(f"a moving average needs a window of at least one frame, got {window}")
@@ -63,24 +68,24 @@ def moving_average(track: Floats, window: int, edge: float | None = None) -> Flo
 
 
 def smoothstep(low: float, high: float, x: Floats) -> Floats64:
-    """0 below `low`, 1 above `high`, smooth between, for arrays of any shape; `low` < `high`."""
+    """Return 0 below `low`, 1 above `high` and a smooth transition between, for any shape; `low` < `high`."""
     t = np.clip((np.asarray(x, dtype=np.float64) - low) / (high - low), 0.0, 1.0)
     return np.asarray(t * t * (3.0 - 2.0 * t))
 
 
 def _recursion(decay: Floats64, drive: Floats64) -> Floats64:
-    """y[i] = decay[i] · y[i−1] + drive[i] over the rows of `drive` (T, D), from y[−1] = 0.
+    """Return y (T, D) with y[i] = decay[i] · y[i−1] + drive[i] and y[−1] = 0.
 
-    All blocks of about √T rows run side by side from zero; what each then hands on is added with the product of
-    the decays since its start. That is the same sum in about 2√T steps instead of T.
+    Blocks of about √T rows are computed in parallel from zero; the end of each block is then carried into the next,
+    times the product of the decays. This takes about 2√T steps instead of T.
     """
     length, width = drive.shape
     block = max(1, int(np.sqrt(length)))
     blocks = -(-length // block)
-    y: npt.NDArray[np.float64] = np.zeros((blocks * block, width))
+    y: Floats64 = np.zeros((blocks * block, width))
     y[:length] = drive
     y = y.reshape(blocks, block, width)
-    d: npt.NDArray[np.float64] = np.zeros(blocks * block)
+    d: Floats64 = np.zeros(blocks * block)
     d[:length] = decay
     d = d.reshape(blocks, block, 1)
     for k in range(1, block):

@@ -1,11 +1,9 @@
-"""Motion templates: what a driving face did, kept in one file so that other faces can do it without its video.
+"""Motion templates: the motion of a driving face in one file, so that other faces can follow it without the video.
 
-Source: spec liveportrait.md §12 "Motion template". The released ones are pickles, which can run anything
-(`released_template` reads those); ours is an .npz of plain numbers with a header, checked before anything is
-allocated, because templates are made to be passed around.
-
-A file has one or both of two parts: `MotionTemplate`, which the neural renderer follows, and `FaceReadings`, which the
-embedded one does.
+A file has one or both of two parts: `MotionTemplate` for the neural renderer, `FaceMeasurements` for the embedded one.
+It is an .npz of plain numbers with a header. Everything is checked before memory is allocated, because templates are
+shared between people. LivePortrait's own templates are read by `released_template`.
+Source: docs/method/conventions.md, Motion template files.
 """
 
 from __future__ import annotations
@@ -24,13 +22,13 @@ import numpy.typing as npt
 
 from ..arrays import Floats32
 from ..errors import MediaError
-from .face_measurements import READINGS, FaceReadings
+from .face_measurements import MEASUREMENT_SHAPES, FaceMeasurements
 
 FORMAT = "liveportrait-talker motion template"
 VERSION = 2
-"""1 had a `MotionTemplate` alone, and no list of its parts."""
+"""Version 1 had a `MotionTemplate` only and no list of parts."""
 MAX_FRAMES = 200_000
-"""Over two hours at 25 frames a second, 160 MB."""
+"""Over two hours at 25 frames/s, 160 MB."""
 WIDEST_FPS = 1000.0
 SHAPES: dict[str, tuple[int, ...]] = {
     "scale": (1,),
@@ -43,36 +41,36 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "lip_ratio": (1,),
 }
 """Array → its shape in one frame."""
-_PARTS = {"networks": ("", SHAPES), "landmarks": ("landmarks_", READINGS)}
-"""Part → what stands before its arrays' names in the file, and their shapes."""
-_LONGEST_HEADER = 4096  # bytes
-_LARGEST_FILE = MAX_FRAMES * 4 * sum(math.prod(s) for _, part in _PARTS.values() for s in part.values()) + 2**20
-_LONGEST_DIRECTORY = 2**16  # bytes, of an archive of sixteen arrays
+_PARTS = {"networks": ("", SHAPES), "landmarks": ("landmarks_", MEASUREMENT_SHAPES)}
+"""Part → (prefix of its array names in the file, shapes)."""
+_MAX_HEADER_BYTES = 4096
+_MAX_FILE_BYTES = MAX_FRAMES * 4 * sum(math.prod(s) for _, part in _PARTS.values() for s in part.values()) + 2**20
+_MAX_DIRECTORY_BYTES = 2**16  # 16 arrays need far less
 
 
 @dataclass(frozen=True, eq=False)
 class MotionTemplate:
-    """What LivePortrait's motion extractor and the landmarks say of T ≥ 1 frames of a driving clip.
+    """T ≥ 1 frames of a driving clip by LivePortrait's motion extractor and by landmarks, float32.
 
-    Raises ValueError for an array of another shape, values that are not finite, a scale or rate not above 0.
+    Raises ValueError for a wrong shape, values that are not finite, and a scale or frame rate that is not above 0.
     """
 
     fps: float
-    """Frames a second, above 0, at most 1000."""
+    """Frames per second, above 0, at most 1000."""
     scale: Floats32
-    """(T, 1) s, above 0."""
+    """(T, 1), above 0."""
     rotation: Floats32
-    """(T, 3, 3) R, for `points @ R`."""
+    """(T, 3, 3), for `points @ rotation`."""
     expression: Floats32
-    """(T, 21, 3) δ."""
+    """(T, 21, 3) expression deformation."""
     translation: Floats32
-    """(T, 3) t."""
+    """(T, 3)"""
     keypoints: Floats32
-    """(T, 21, 3) x_c, canonical."""
+    """(T, 21, 3) canonical keypoints."""
     points: Floats32
-    """(T, 21, 3) x_s, as they stood in the driving crop."""
+    """(T, 21, 3) keypoints in the driving crop."""
     eye_ratios: Floats32
-    """(T, 2) left, right in the picture, 0 = shut."""
+    """(T, 2) left, right in the image, 0 = shut."""
     lip_ratio: Floats32
     """(T, 1), 0 = shut."""
 
@@ -103,17 +101,17 @@ class MotionTemplate:
 
 @dataclass(frozen=True, eq=False)
 class Template:
-    """What one file holds: the same frames for one renderer or for both. Raises ValueError for neither, or unlike."""
+    """Content of a file: one or both parts, of the same frames. Raises ValueError for no part or unequal parts."""
 
     networks: MotionTemplate | None
-    """What the motion extractor saw: the neural renderer follows it."""
-    landmarks: FaceReadings | None
-    """What FaceMesh saw: the embedded renderer follows it."""
+    """For the neural renderer."""
+    landmarks: FaceMeasurements | None
+    """For the embedded renderer."""
 
     def __post_init__(self) -> None:
         parts = [part for part in (self.networks, self.landmarks) if part is not None]
         if not parts:
-            raise ValueError("a template needs one of its parts")
+            raise ValueError("a template needs at least one part")
         if len({(len(part), part.fps) for part in parts}) > 1:
             raise ValueError("the parts of a template must have the same frames")
 
@@ -125,21 +123,21 @@ class Template:
 
     @property
     def fps(self) -> float:
-        """Frames a second."""
+        """Frames per second."""
         return self._any.fps
 
     @property
-    def _any(self) -> MotionTemplate | FaceReadings:
+    def _any(self) -> MotionTemplate | FaceMeasurements:
         one = self.networks or self.landmarks
         assert one is not None
         return one
 
 
 def save_template(template: Template, path: Path) -> None:
-    """Write `template` to `path`: to a temporary file, then renamed.
+    """Write `template` to a temporary file and rename it to `path`.
 
     Raises:
-        MediaError: it cannot be written.
+        MediaError: the file cannot be written.
     """
     arrays: dict[str, Any] = {}
     for part, (prefix, shapes) in _PARTS.items():
@@ -148,11 +146,11 @@ def save_template(template: Template, path: Path) -> None:
             arrays |= {prefix + name: getattr(values, name) for name in shapes}
     parts = [part for part in _PARTS if getattr(template, part) is not None]
     header = {"format": FORMAT, "version": VERSION, "fps": float(template.fps), "frames": len(template)}
-    stated = np.frombuffer(json.dumps(header | {"parts": parts}).encode(), dtype=np.uint8)
+    encoded = np.frombuffer(json.dumps(header | {"parts": parts}).encode(), dtype=np.uint8)
     part_file = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part_file.open("wb") as file:
-            np.savez(file, header=stated, **arrays)
+            np.savez(file, header=encoded, **arrays)
         part_file.replace(path)
     except OSError as error:
         raise MediaError(f"cannot write the motion template {path}: {error.strerror or error}.") from error
@@ -161,10 +159,10 @@ def save_template(template: Template, path: Path) -> None:
 
 
 def load_template(path: Path) -> Template:
-    """Read a template that anyone may have made: nothing in it is executed, and it cannot ask for much memory.
+    """Read a template from an untrusted file: nothing in it is executed, and its memory is bounded.
 
     Raises:
-        MediaError: it is missing, damaged, of another kind, of a newer version or too long.
+        MediaError: the file is missing, damaged, of another kind, of a newer version or too long.
     """
     if not path.is_file():
         raise MediaError(f"there is no motion template {path}.")
@@ -172,84 +170,83 @@ def load_template(path: Path) -> Template:
         with path.open("rb") as file:
             _check_size(file, path)
             with ZipFile(file) as archive:
-                header = _header(archive, path)
+                header = _read_header(archive, path)
                 arrays = {
-                    part: {n: _array(archive, prefix + n, (header["frames"], *shape), "<f4") for n, shape in of.items()}
-                    for part, (prefix, of) in _PARTS.items()
+                    part: {
+                        name: _read_array(archive, prefix + name, (header["frames"], *shape), "<f4")
+                        for name, shape in shapes.items()
+                    }
+                    for part, (prefix, shapes) in _PARTS.items()
                     if part in header["parts"]
                 }
         fps = header["fps"]
         return Template(
             networks=MotionTemplate(fps, **arrays["networks"]) if "networks" in arrays else None,
-            landmarks=FaceReadings(fps, **arrays["landmarks"]) if "landmarks" in arrays else None,
+            landmarks=FaceMeasurements(fps, **arrays["landmarks"]) if "landmarks" in arrays else None,
         )
     except MediaError:
         raise
     except OSError as error:
         raise MediaError(f"cannot read the motion template {path}: {error.strerror or 'it is damaged'}.") from error
     except ValueError as error:
-        raise MediaError(f"cannot read the motion template {path}: {_one_line(str(error))}.") from error
-    except Exception as error:  # what zipfile and its decompressors bring up over damaged archives is not listed
+        reason = ascii(str(error))[1:-1][:200].rstrip(".")  # may quote the file
+        raise MediaError(f"cannot read the motion template {path}: {reason}.") from error
+    except Exception as error:  # zipfile and its decompressors document no list of errors for damaged archives
         raise MediaError(f"cannot read the motion template {path}: it is damaged.") from error
 
 
 def _check_size(file: BinaryIO, path: Path) -> None:
-    """Refuse what would be large as a file or, having a long table of contents, in memory. Raises MediaError."""
+    """Raise MediaError for a large file, or one whose directory would be large in memory."""
     size = file.seek(0, os.SEEK_END)
-    if size > _LARGEST_FILE:
+    if size > _MAX_FILE_BYTES:
         raise MediaError(
-            f"{path} is too large for a motion template: {size >> 20} of at most {_LARGEST_FILE >> 20} MB."
+            f"{path} is too large for a motion template: {size >> 20} of at most {_MAX_FILE_BYTES >> 20} MB."
         )
     file.seek(max(0, size - 42))
     tail = file.read().rjust(42, b"\0")
-    long_form, end = tail[:4] == b"PK\6\7", tail[20:]  # the end record, and what stands before it in a 64-bit archive
-    if long_form or end[:4] != b"PK\5\6" or struct.unpack("<I", end[12:16])[0] > _LONGEST_DIRECTORY:
-        raise MediaError(f"{path} is not a motion template of ours.")
+    is_zip64, end = tail[:4] == b"PK\6\7", tail[20:]  # zip64 locator, end of central directory
+    if is_zip64 or end[:4] != b"PK\5\6" or struct.unpack("<I", end[12:16])[0] > _MAX_DIRECTORY_BYTES:
+        raise MediaError(f"{path} is not a motion template of this program.")
 
 
-def _header(archive: ZipFile, path: Path) -> dict[str, Any]:
-    """What the file says of itself, checked. Raises MediaError for a file of another kind, version or length."""
+def _read_header(archive: ZipFile, path: Path) -> dict[str, Any]:
+    """Return the checked header; raise MediaError for a file of another kind, version or length, else ValueError."""
     if "header.npy" not in archive.namelist():
-        raise MediaError(f"{path} is not a motion template of ours.")
-    header = json.loads(_array(archive, "header", None, "|u1").tobytes())
+        raise MediaError(f"{path} is not a motion template of this program.")
+    header = json.loads(_read_array(archive, "header", None, "|u1").tobytes())
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise MediaError(f"{path} is not a motion template of ours.")
+        raise MediaError(f"{path} is not a motion template of this program.")
     version, frames, fps = (header.get(key) for key in ("version", "frames", "fps"))
     if type(version) is not int or version < 1:
-        raise ValueError("its version is no number")
+        raise ValueError("its version is not a number")
     if version > VERSION:
         raise MediaError(f"{path} is a motion template of version {version}, made by a newer release: update this one.")
     if type(frames) is not int or type(fps) not in (int, float):
-        raise ValueError("its header does not say how many frames it has, and how many a second")
+        raise ValueError("its header lacks the number of frames or the frame rate")
     if not 1 <= frames <= MAX_FRAMES:
-        raise MediaError(f"the motion template {path} says it has {frames} frames: 1 to {MAX_FRAMES} are accepted.")
+        raise MediaError(f"the motion template {path} states {frames} frames: 1 to {MAX_FRAMES} are accepted.")
     header.setdefault("parts", ["networks"])
     if not isinstance(header["parts"], list) or not any(part in _PARTS for part in header["parts"]):
-        raise ValueError("its header does not say which parts it has")
+        raise ValueError("its header lacks the list of parts")
     return header
 
 
-def _array(archive: ZipFile, name: str, shape: tuple[int, ...] | None, dtype: str) -> npt.NDArray[Any]:
-    """One array, only if it is what its place asks for; None: one axis of any short length."""
+def _read_array(archive: ZipFile, name: str, shape: tuple[int, ...] | None, dtype: str) -> npt.NDArray[Any]:
+    """Return an array of exactly this shape (None: 1-D and short) and dtype, or raise ValueError."""
     try:
         entry = archive.getinfo(f"{name}.npy")
     except KeyError:
         raise ValueError(f"it has no {name}") from None
     with archive.open(entry) as file:
         if np.lib.format.read_magic(file) != (1, 0):  # type: ignore[no-untyped-call]
-            raise ValueError(f"{name} is stored in a way that is not known")
+            raise ValueError(f"{name} is stored in an unknown format")
         stated, fortran, kind = np.lib.format.read_array_header_1_0(file)  # type: ignore[no-untyped-call]
-        fits = stated == shape if shape is not None else len(stated) == 1 and 0 <= stated[0] <= _LONGEST_HEADER
+        fits = stated == shape if shape is not None else len(stated) == 1 and 0 <= stated[0] <= _MAX_HEADER_BYTES
         if kind != np.dtype(dtype) or fortran or not fits:
-            wanted = f"{np.dtype(dtype)} {shape}" if shape is not None else f"{np.dtype(dtype)} of one axis"
+            wanted = f"{np.dtype(dtype)} {shape}" if shape is not None else f"{np.dtype(dtype)} with one axis"
             raise ValueError(f"{name} must be {wanted}, got {kind} {stated}")
         count = int(np.prod(stated, dtype=np.int64))
         data = file.read(count * kind.itemsize)
     if len(data) != count * kind.itemsize:
-        raise ValueError(f"{name} is cut short")
+        raise ValueError(f"{name} is truncated")
     return np.frombuffer(data, dtype=kind).reshape(stated)
-
-
-def _one_line(text: str) -> str:
-    """What may quote the file, fit to be printed."""
-    return ascii(text)[1:-1][:200].rstrip(".")

@@ -1,13 +1,12 @@
-"""The motion of a face over time: what a driver makes and a renderer draws.
+"""The motion of a face over time: output of the drivers, input of the renderers.
 
-All of a track is relative to the source picture, so `MotionTrack.neutral(T)` means "leave the portrait as it
-is". Angles have the meter's signs (yaw + nose to the picture's right, pitch + nose up, roll + counter-clockwise
-in the picture). Left and right are the viewer's: column 0 is the eye at the picture's left.
+Everything is relative to the source: `MotionTrack.neutral(T)` leaves it as it is. Angles: pitch + nose up, yaw + nose
+to the image's right, roll + counter-clockwise in the image. Left and right are the image's.
+Source: docs/method/conventions.md, Head angles and Motion tracks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,9 +17,9 @@ MOUTH_CONTROLS = ("open", "spread", "round", "press", "corner_up")
 
 
 def _as_float32(owner: object, name: str, shape: tuple[int | None, ...]) -> None:
-    """Make field `name` a read-only finite float32 array of `shape` (None = any), or say what came instead."""
+    """Make field `name` a read-only float32 array; raise ValueError for a wrong shape (None = any) or infinities."""
     given = getattr(owner, name)
-    array = np.array(given, dtype=np.float32)  # a copy: a frozen object must not share a caller's buffer
+    array = np.array(given, dtype=np.float32)  # a copy, so that the frozen object shares no buffer with the caller
     matches = array.ndim == len(shape) and all(w is None or w == n for w, n in zip(shape, array.shape, strict=True))
     if not matches:
         wanted = ", ".join("T" if n is None else str(n) for n in shape)
@@ -33,12 +32,12 @@ def _as_float32(owner: object, name: str, shape: tuple[int | None, ...]) -> None
 
 @dataclass(frozen=True, eq=False)
 class HeadTrack:
-    """How the head moves away from the source's own pose."""
+    """Motion of the head away from the source's own pose, float32."""
 
     rotation_deg: Floats
     """(T, 3) pitch, yaw, roll in degrees, added to the source's own."""
     shift: Floats
-    """(T, 2) x right, y down, in widths of the face crop."""
+    """(T, 2) x right, y down, in crop widths."""
     scale: Floats
     """(T,) ratio to the source's size, 1 = unchanged."""
 
@@ -55,28 +54,29 @@ class HeadTrack:
 
     @classmethod
     def still(cls, frames: int) -> HeadTrack:
-        """The source's own pose for `frames` frames."""
+        """Return the source's own pose for `frames` frames."""
         return cls(np.zeros((frames, 3)), np.zeros((frames, 2)), np.ones(frames))
 
     @classmethod
     def turning(cls, rotation_deg: Floats) -> HeadTrack:
-        """Rotation (T, 3) in degrees, without shift or scale."""
+        """Return a rotation (T, 3) in degrees without shift or scale."""
         return cls(rotation_deg, np.zeros((len(rotation_deg), 2)), np.ones(len(rotation_deg)))
 
     def scaled(self, amount: float) -> HeadTrack:
-        """The same motion made larger or smaller, 0 = still."""
+        """Return the motion multiplied by `amount`, 0 = still."""
         return HeadTrack(amount * self.rotation_deg, amount * self.shift, 1 + amount * (self.scale - 1))
 
 
 @dataclass(frozen=True, eq=False)
 class MouthControls:
-    """The mouth by five measured controls (basis: `render/embedded/face_model.npz`), change from the source's own.
+    """The mouth as five measured controls, as a change from what the source shows.
 
     0 = the source's mouth; `open` = −(its aperture) shuts a parted one.
+    Source: docs/method/conventions.md, Mouth controls.
     """
 
     values: Floats
-    """(T, 5) open, spread, round, press, corner_up, in inter-ocular distances (outer eye corners)."""
+    """(T, 5) float32 open, spread, round, press, corner_up, in interocular distances (outer eye corners)."""
 
     def __post_init__(self) -> None:
         _as_float32(self, "values", (None, len(MOUTH_CONTROLS)))
@@ -89,20 +89,20 @@ class MouthControls:
 
     @classmethod
     def neutral(cls, frames: int) -> MouthControls:
-        """The source's own mouth for `frames` frames."""
+        """Return the source's own mouth for `frames` frames."""
         return cls(np.zeros((frames, len(MOUTH_CONTROLS))))
 
 
 @dataclass(frozen=True, eq=False)
 class LipKeypoints:
-    """The mouth as LivePortrait moves it: expression deformation of its six lip keypoints.
+    """The mouth as the expression deformation of LivePortrait's six lip keypoints.
 
-    Change from the source's mouth at rest with the lips shut: a picture's own mouth, a video's usual one.
-    `MouthControls` are changes from what the source shows instead; `face.mouth_offsets` knows the way between.
+    A change from the mouth at rest with the lips shut: a still's own mouth, the usual one of a video. `MouthControls`
+    are changes from what the source shows in the frame instead.
     """
 
     offsets: Floats
-    """(T, 6, 3) keypoints 6, 12, 14, 17, 19, 20; x, y, z in canonical units, before the scale."""
+    """(T, 6, 3) float32, keypoints 6, 12, 14, 17, 19, 20; x, y, z in canonical units, before the scale."""
 
     def __post_init__(self) -> None:
         _as_float32(self, "offsets", (None, 6, 3))
@@ -119,19 +119,19 @@ Mouth = MouthControls | LipKeypoints
 
 @dataclass(frozen=True, eq=False)
 class MotionTrack:
-    """Everything a renderer needs to know about T frames."""
+    """The whole motion of T frames; arrays are float32."""
 
     fps: float
-    """Frames a second."""
+    """Frames per second."""
     head: HeadTrack
     blink: Floats
     """(T, 2) left, right: 0 = open as in the source, 1 = shut; down to −0.4 = opened wider."""
     gaze: Floats
-    """(T, 2) x + to the picture's right, y + up, −1…1 of the full travel of the iris, 0 = as in the source."""
+    """(T, 2) x + to the image's right, y + up, −1…1 of the full travel of the iris, 0 = as in the source."""
     mouth: Mouth
     brows: Floats = field(default_factory=lambda: np.zeros((0, 2), np.float32))
-    """(T, 2) left, right: raised (+) or lowered (−) from where the source has them, in inter-ocular distances; left
-    out, they stay there. The neural renderer has no use for them."""
+    """(T, 2) left, right: raised (+) or lowered (−), in interocular distances; zeros by default. The neural renderer
+    ignores them."""
 
     def __post_init__(self) -> None:
         if not self.fps > 0:
@@ -148,15 +148,12 @@ class MotionTrack:
     def __len__(self) -> int:
         return len(self.head)
 
-    def __iter__(self) -> Iterator[int]:
-        raise TypeError("a MotionTrack is read by its fields, not iterated")
-
     def __repr__(self) -> str:
         return f"MotionTrack(T={len(self)}, fps={self.fps:g}, mouth={type(self.mouth).__name__})"
 
     @classmethod
     def neutral(cls, frames: int, fps: float = 25.0) -> MotionTrack:
-        """Leave the portrait as it is for `frames` frames."""
+        """Return a track that leaves the source as it is for `frames` frames."""
         return cls(
             fps=fps,
             head=HeadTrack.still(frames),

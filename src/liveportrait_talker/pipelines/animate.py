@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..arrays import Image
-from ..driving.retargeting import Rest, followed
+from ..driving.retargeting import Rest, retarget_motion
 from ..errors import MediaError
 from ..face.tracked import TrackedSource
 from ..media import Footage
-from ..motion.face_measurements import FaceReadings
+from ..motion.face_measurements import FaceMeasurements
 from ..motion.template import Template
 from ..motion.template import save_template as write_template
 from ..motion.track import MotionTrack
@@ -204,13 +204,13 @@ def _clock(source: Footage, clip: DrivingClip, options: AnimateOptions) -> tuple
 
 
 def retarget_to(
-    measured: FaceReadings, source: TrackedSource, fps: float, frames: int, options: AnimateOptions
+    measured: FaceMeasurements, source: TrackedSource, fps: float, frames: int, options: AnimateOptions
 ) -> MotionTrack:
     """Return `frames` frames of motion at `fps` by which the source follows what was measured on a driving face."""
-    rest = Rest.over(measured)  # before resampling: an image held for many frames would be its own rest
+    rest = Rest.of_clip(measured)  # before resampling: an image held for many frames would be its own rest
     if len(measured) > 1 or frames > 1:
-        measured = measured.at_rate(fps, frames)
-    return followed(
+        measured = measured.resample(fps, frames)
+    return retarget_motion(
         measured,
         source,
         rest=rest,

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from ..arrays import Image
-from ..driving.sliders import asked_turn, edited_track
+from ..driving.sliders import build_edit_track, compute_turn
 from ..errors import MediaError
 from ..face.measurements import measure_faces
 from ..face.tracked import TrackedSource
-from ..motion.face_measurements import FaceReadings
+from ..motion.face_measurements import FaceMeasurements
 from ..options.edit import EditOptions, EditSetup
 from ..progress import OnProgress, ignore_progress
 from ..render.composite import paste
@@ -47,13 +47,13 @@ class _TrackEditor:
         self._face, self._own = face, measure_faces(source)
         self.draw(_WARM_UP, None)  # what is computed once is computed now
 
-    def prepare(self, sample: TrackedSource) -> FaceReadings:
+    def prepare(self, sample: TrackedSource) -> FaceMeasurements:
         return measure_faces(sample)
 
-    def draw(self, edit: EditOptions, sample: FaceReadings | None) -> FaceFrame:
-        track = edited_track(edit, self._own, sample)
+    def draw(self, edit: EditOptions, sample: FaceMeasurements | None) -> FaceFrame:
+        track = build_edit_track(edit, self._own, sample)
         if isinstance(self._face, LimitedFace):
-            self._face.warn_of_limits(asked_turn(edit, sample), track)
+            self._face.warn_of_limits(compute_turn(edit, sample), track)
         return next(self._face.frames(track))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..audio.loudness import detect_speech, frame_loudness_db
-from ..driving.reference import reference_blinks, reference_head, reference_motion
+from ..driving.reference import reference_blinks, reference_head, track_reference
 from ..face.mouth_offsets import measure_source_mouth, subtract_source_mouth
 from ..face.tracked import TrackedSource
 from ..media import Waveform
@@ -21,7 +21,7 @@ from ..motion.classic import classic_head_pose
 from ..motion.gaze import idle_gaze
 from ..motion.head import natural_head_pose
 from ..motion.keyframes import keyframe_angles
-from ..motion.lips import mouth_controls
+from ..motion.lips import controls_from_keypoints
 from ..options.talk import PUPIL_RANGE, TalkOptions
 from ..progress import OnProgress, steps_of
 
@@ -97,7 +97,7 @@ def plan_motion(
     head = _on_keyframes(head.scaled(options.head_motion), options)
     blinking = source.is_still if options.blink is None else options.blink
     if options.ref_blink is not None:
-        seen = reference_motion(
+        seen = track_reference(
             options.ref_blink, max_seconds=options.max_seconds, on_frame=steps_of("following the blinks", on_progress)
         )
         # Chance of the head: blinks and poses of one video start together.
@@ -123,7 +123,7 @@ def _reference_head(
 ) -> HeadTrack:
     assert options.ref_head_pose is not None  # TalkOptions checks it
     on_frame = steps_of("following the reference", on_progress)
-    seen = reference_motion(options.ref_head_pose, max_seconds=options.max_seconds, on_frame=on_frame)
+    seen = track_reference(options.ref_head_pose, max_seconds=options.max_seconds, on_frame=on_frame)
     own = np.stack([source.faces[i].rotation_deg for i in source.frame_indices(frames, fps)])
     turn = reference_head(seen.rotation_deg, seen.fps, own, fps, rng, from_zero=options.ref_frames_from_zero)
     return HeadTrack.turning(turn)
@@ -141,7 +141,7 @@ def _on_keyframes(head: HeadTrack, options: TalkOptions) -> HeadTrack:
 def _moves(mouth: Mouth) -> bool:
     """Whether a portrait's lips are seen to move."""
     if isinstance(mouth, LipKeypoints):
-        mouth = mouth_controls(mouth)
+        mouth = controls_from_keypoints(mouth)
     return bool(np.ptp(mouth.values[:, 0]) > _SEEN_TO_MOVE)
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from ..arrays import Floats32
-from ..motion.lips import LIP_KEYPOINTS, mouth_controls
+from ..motion.lips import LIP_KEYPOINTS, controls_from_keypoints
 from ..motion.track import LipKeypoints
 from ..progress import OnProgress, ignore_progress
 from ..system.devices import torch_device
@@ -211,7 +211,7 @@ def _score(name: str, predict: Predictor, val: FrameArrays, chosen: npt.NDArray[
 
 
 def _aperture(keypoints: Floats32) -> npt.NDArray[np.float64]:
-    return mouth_controls(LipKeypoints(keypoints)).values[:, 0].astype(np.float64)
+    return controls_from_keypoints(LipKeypoints(keypoints)).values[:, 0].astype(np.float64)
 
 
 def _pearson(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:

@@ -9,7 +9,13 @@ from liveportrait_talker.examples import PORTRAIT
 from liveportrait_talker.face.mouth_offsets import subtract_source_mouth
 from liveportrait_talker.face.tracker import track
 from liveportrait_talker.media import Footage, open_footage
-from liveportrait_talker.motion import HeadTrack, MotionTrack, MouthControls, lip_keypoints, mouth_controls
+from liveportrait_talker.motion import (
+    HeadTrack,
+    MotionTrack,
+    MouthControls,
+    controls_from_keypoints,
+    keypoints_from_controls,
+)
 from liveportrait_talker.render.composite import paste
 from liveportrait_talker.render.embedded.renderer import EmbeddedRenderer
 
@@ -158,9 +164,9 @@ def test_lip_keypoints_move_the_mouth_as_controls_do(source, prepared):
     """They count from shut lips, controls from the lips of the picture."""
     asked = np.zeros((3, 5))
     asked[1:, 0] = 0.08, 0.16  # apertures
-    lips = lip_keypoints(MouthControls(asked))
+    lips = keypoints_from_controls(MouthControls(asked))
     by_lips = spoken(source, prepared, lips)
-    by_controls = spoken(source, prepared, subtract_source_mouth(mouth_controls(lips).values, source, 25))
+    by_controls = spoken(source, prepared, subtract_source_mouth(controls_from_keypoints(lips).values, source, 25))
     for one, other in zip(by_lips, by_controls, strict=True):
         np.testing.assert_array_equal(one, other)
     apertures = [track(Footage.from_array("drawn", picture)).faces[0].aperture for picture in by_lips]

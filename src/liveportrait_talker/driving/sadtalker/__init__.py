@@ -1,1 +1,1 @@
-"""Mouth and head motion by networks: SadTalker's voice nets, its 3DMM regressor, and the MappingNet."""
+"""Mouth and head motion by neural networks: SadTalker's audio networks, its 3DMM regressor and the MappingNet."""

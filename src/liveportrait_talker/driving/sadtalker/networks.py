@@ -1,4 +1,4 @@
-"""The networks that hear: SadTalker's three and the MappingNet, on one device."""
+"""SadTalker's three networks and the MappingNet on one device."""
 
 from __future__ import annotations
 
@@ -23,47 +23,46 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
 
 
 class SadTalker:
-    """SadTalker's networks and the MappingNet on one device; each is loaded when first needed, once.
+    """SadTalker's networks and the MappingNet on one device; each is loaded once, when first used.
 
     Args:
-        weights: network → checkpoint file, in place of those that are installed.
+        weights: network → checkpoint file, in place of the installed ones.
         device: one of `devices.DEVICES`.
 
     Raises:
-        OptionError: the device is not here.
-        WeightsError: torch is not installed, or `weights` has a name that is no network's; or later, a network's
-            weights are missing or not as they should be.
+        OptionError: the device is not available.
+        WeightsError: torch is not installed, or `weights` has an unknown name; when a network is loaded: its weights
+            are missing or wrong.
     """
 
     def __init__(self, *, weights: Mapping[str, Path | str] | None = None, device: str = "auto") -> None:
         self.device = torch_device(device)
         self._weights = dict(weights or {})
         for name in self._weights:
-            registry.holding(name)  # says which names there are
+            registry.holding(name)  # raises an error that lists the names
         self._networks: dict[str, nn.Module] = {}
 
     def __repr__(self) -> str:
         return f"SadTalker({self.device})"
 
     def network(self, name: str) -> nn.Module:
-        """One of the four, on the device, float32."""
+        """Return one of the four networks, float32, on the device."""
         if name not in self._networks:
             file = self._weights.get(name)
             self._networks[name] = importing.loaded(name, BUILDERS[name], file=file, device=self.device)
         return self._networks[name]
 
     def load(self, names: Iterable[str]) -> SadTalker:
-        """Load those of `names` that are not loaded yet, so that a file that is missing or wrong is found before any
-        work; with the MappingNet also what its file says of its windows."""
+        """Load the networks `names` (and the MappingNet's window length) now, so that wrong files are found early."""
         for name in names:
             self.network(name)
             if name == "mappingnet":
-                _ = self.rows
+                _ = self.window_rows
         return self
 
     @cached_property
-    def rows(self) -> int:
-        """The window length that the MappingNet's file states, 28 where it states none, as the released."""
+    def window_rows(self) -> int:
+        """Window length stated by the MappingNet's file; 28 if it states none, as for the released weights."""
         file = self._weights.get("mappingnet")
-        said = importing.metadata("mappingnet") if file is None else file_metadata(store.path(file))
-        return window_rows(said, file or store.converted_path("mappingnet"))
+        metadata = importing.metadata("mappingnet") if file is None else file_metadata(store.path(file))
+        return window_rows(metadata, file or store.converted_path("mappingnet"))

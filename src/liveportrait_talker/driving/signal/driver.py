@@ -1,7 +1,8 @@
-"""From the sound alone to the mouth: a small network, then the rules by which a mouth rests, opens and shuts.
+"""Signal driver: voice → mouth controls, without downloads and independent of the language.
 
-The network (fitted by `scripts/fit_signal_driver.py`) says how far the lips are apart in units of the voice's own
-swing; this module gives that swing a natural size, shuts the mouth where nobody speaks and keeps it from hurrying.
+A small network (fitted by `scripts/fit_signal_driver.py`) estimates the aperture in units of the voice's own range.
+This module scales it to a natural size, shuts the mouth in pauses and limits its speed.
+Source: docs/method/signal_driver.md, Size, Rest and Speed.
 """
 
 from __future__ import annotations
@@ -14,45 +15,45 @@ from ...arrays import Flags, Floats
 from ...face.mouth_offsets import subtract_source_mouth
 from ...face.tracked import TrackedSource
 from ...media.waveform import Waveform
-from ...motion.resampling import at_frame_rate
+from ...motion.resampling import resample_track
 from ...motion.smoothing import smoothstep
 from ...motion.track import MouthControls
 from . import features
 from .network import STRIDE, SignalNetwork
 
 WEIGHTS = Path(__file__).with_name("signal_driver.npz")
-GRID_FPS = features.FRAMES_PER_SECOND / STRIDE  # 25: the grid on which the mouth is thought out
+GRID_FPS = features.FRAMES_PER_SECOND / STRIDE  # 25: the grid of the network's output
 
 # Voice activity, in dB and seconds.
-SILENT_DBFS = -80.0  # a recording whose loud frames stay under this holds no voice
-REACH_DB = 46.0  # quieter than this under the voice's level is silence, however clean the recording; breaths are louder
-STEADY_DB = 4.0  # the quiet tenth of a recording varies less than this: it is noise, not soft speech
+SILENT_DBFS = -80.0  # recordings with a lower level have no voice
+REACH_DB = 46.0  # lower than this below the level is silence; breaths are louder
+STEADY_DB = 4.0  # a quiet tenth of the recording that varies less than this is noise, not soft speech
 ABOVE_NOISE_DB = 5.0
 HOLD_SECONDS = 0.25  # shorter gaps are stop consonants and breaths between words
-CLICK_SECONDS = 0.05  # shorter bursts are no voice
-CLOSED_AFTER_SECONDS = 0.3  # the lips have met this long after the voice; Rhubarb relaxes over 120–350 ms
-LINGER = 0.1  # share of that time before they start to
-OPENING_SECONDS = 0.24  # they part this long before the sound comes
-FULL_PAUSE_SECONDS = 0.8  # shorter pauses are closed and opened faster in proportion, so that the lips do meet
+CLICK_SECONDS = 0.05  # shorter bursts are not voice
+CLOSED_AFTER_SECONDS = 0.3  # from the end of the voice to shut lips; Rhubarb relaxes over 120–350 ms
+LINGER = 0.1  # share of that time before they start to close
+OPENING_SECONDS = 0.24  # before the sound starts
+FULL_PAUSE_SECONDS = 0.8  # in shorter pauses the lips move faster in proportion, so that they do meet
 
-# Breaths and murmurs in a pause move real lips too, but a viewer takes a mouth that opens there for a fault.
-HUSH_DB = 35.0  # a pause, to a viewer: this far under the voice
-HUSH_SECONDS = 0.3  # and this long
-HUSH_EDGE_SECONDS = 0.12  # the lips come to rest this long after its start
-HUSH_APERTURE = 0.017  # IOD: what breaths may open
+# Breaths in a pause move real lips too, but viewers take an opening mouth there for an error.
+HUSH_DB = 35.0  # below the level of the voice
+HUSH_SECONDS = 0.3  # shortest hush
+HUSH_EDGE_SECONDS = 0.12  # from its start to resting lips
+HUSH_APERTURE = 0.017  # IOD, not reduced
 
 # Size of the mouth's motion, in inter-ocular distances (IOD).
-LOW_PERCENT, HIGH_PERCENT = 8, 95  # the swing of a voice: real lips touch in a sixth of the frames of talk
-SHUT, WIDE = 0.01, 0.16  # where these percentiles come to lie
+LOW_PERCENT, HIGH_PERCENT = 8, 95  # the range of a voice: real lips touch in a sixth of the frames of speech
+SHUT, WIDE = 0.01, 0.16  # aperture at these percentiles
 BILABIAL = 1  # P, B and M among the phone classes of the network
-SHUT_APERTURE, SHUT_PRESS = 0.6, 0.01  # share of the aperture they take, press they add in IOD
-LIMIT = 0.24  # lips fold beyond
-FASTEST = 2.0  # IOD a second: 0.08 a frame at 25 fps, more than 97 % of real frames do
-PRIOR_FRAMES = 40.0  # how much voice (1.6 s) the voice's own percentiles must have to outweigh everybody's
+SHUT_APERTURE, SHUT_PRESS = 0.6, 0.01  # share of the aperture they remove, press they add in IOD
+LIMIT = 0.24  # rendered lips fold beyond
+FASTEST = 2.0  # IOD per second: 0.08 per frame at 25 fps, more than 97 % of real frames have
+PRIOR_FRAMES = 40.0  # 1.6 s: weight of the percentiles of all voices against those of this voice
 
 
 class SignalDriver:
-    """Moves a mouth by any voice in any language, with nothing to download."""
+    """Mouth motion by a small built-in network, for any language."""
 
     def __init__(self, weights: Path = WEIGHTS) -> None:
         self._network = SignalNetwork(weights)
@@ -61,51 +62,54 @@ class SignalDriver:
         return f"SignalDriver({self._network})"
 
     def drive(self, voice: Waveform, source: TrackedSource, fps: float) -> MouthControls:
-        """The mouth for every frame of `voice` (16 kHz), relative to the source's own."""
+        """Return the mouth for each frame of `voice` (16 kHz), relative to the source's own."""
         return subtract_source_mouth(self.mouth(voice, fps), source, fps)
 
     def mouth(self, voice: Waveform, fps: float) -> Floats:
-        """Anybody's mouth, (T, 5): aperture ≥ 0, then spread, round, press, corner_up as changes from rest; IOD.
+        """Return the mouth of an average face (T, 5) in IOD; T is `voice.frame_count(fps)`.
 
-        T is `voice.frame_count(fps)`; `voice` is at 16 kHz, else ValueError.
+        Columns: aperture ≥ 0, then spread, round, press, corner_up as changes from rest.
+
+        Raises:
+            ValueError: the voice is not at 16 kHz.
         """
         if voice.sample_rate != features.SAMPLE_RATE:
-            raise ValueError(f"the signal driver hears {features.SAMPLE_RATE} Hz, got {voice}")
+            raise ValueError(f"the signal driver needs sound at {features.SAMPLE_RATE} Hz, got {voice}")
         samples = voice.samples
-        if not np.isfinite(samples.sum()):  # files are cleaned when read; only then is a copy made
+        if not np.isfinite(samples.sum()):  # decoded files are finite: copy only if not
             samples = np.nan_to_num(samples, posinf=0.0, neginf=0.0)
         power = features.mel_power(samples)
-        loudness = features.loudness_db(power)
+        loudness = features.band_loudness_db(power)
         activity = voice_activity(loudness)
         presence = mouth_presence(activity)[::STRIDE]
         log_mel = features.normalised_log_mel(power)
         del power
-        answer = self._network.predict(log_mel)
-        shut = lips_shut(answer[:, 4:])
-        aperture = natural_aperture(answer[:, 0], activity[::STRIDE], self._network)
+        output = self._network.predict(log_mel)
+        shut = bilabial_probability(output[:, 4:])
+        aperture = scale_aperture(output[:, 0], activity[::STRIDE], self._network)
         aperture = aperture * (1.0 - SHUT_APERTURE * shut) * presence
         above_rest = np.maximum(aperture - HUSH_APERTURE, 0.0)
         aperture = limit_speed(aperture - above_rest * hush(loudness)[::STRIDE])
-        shape = answer[:, 1:4] * self._network.shape_gain + self._network.shape_mean
+        shape = output[:, 1:4] * self._network.shape_gain + self._network.shape_mean
         shape[:, 1] += SHUT_PRESS * shut
         width, press, corner_up = (shape * presence[:, None]).T
         controls = np.stack([aperture, np.maximum(width, 0), np.maximum(-width, 0), press, corner_up], axis=1)
-        return at_frame_rate(controls, GRID_FPS, voice.frame_count(fps), fps)
+        return resample_track(controls, GRID_FPS, voice.frame_count(fps), fps)
 
 
-def lips_shut(phone_logits: Floats) -> Floats:
-    """How likely each frame is a P, B or M, from the logits (T, classes)."""
+def bilabial_probability(phone_logits: Floats) -> Floats:
+    """Return the probability (T,) of P, B or M, from logits (T, classes)."""
     odds = np.exp(phone_logits - phone_logits.max(axis=1, keepdims=True))
     return np.asarray(odds[:, BILABIAL] / odds.sum(axis=1))
 
 
 def voice_activity(loudness: Floats) -> Flags:
-    """Where somebody speaks, from the loudness (frames,) in dB at 100 Hz. Blind to gain, to steady noise and hum."""
+    """Return where there is voice, from the loudness (frames,) in dB at 100 Hz, whatever the gain, noise and hum."""
     level = features.voice_level_db(loudness)
     if level < SILENT_DBFS:
         return np.zeros(len(loudness), bool)
-    heard = np.maximum(loudness, level - features.FLOOR_DB)  # or digital silence would weigh on its neighbours
-    smooth = _over_50_ms(heard)
+    floored = np.maximum(loudness, level - features.FLOOR_DB)  # so that digital silence does not affect neighbours
+    smooth = _average_50_ms(floored)
     low, quiet = np.percentile(smooth, (3, 12))
     threshold = level - REACH_DB
     if quiet - low < STEADY_DB:
@@ -115,19 +119,19 @@ def voice_activity(loudness: Floats) -> Flags:
 
 
 def hush(loudness: Floats) -> Floats:
-    """How much of a pause the moment is, 0…1 at 100 Hz, from the loudness (frames,) in dB."""
-    quiet = _over_50_ms(loudness) < features.voice_level_db(loudness) - HUSH_DB
+    """Return how far each frame is inside a pause, 0…1, from the loudness (frames,) in dB at 100 Hz."""
+    quiet = _average_50_ms(loudness) < features.voice_level_db(loudness) - HUSH_DB
     since, until = _seconds_from(~_without_short_runs(quiet, HUSH_SECONDS))
     return smoothstep(0.0, HUSH_EDGE_SECONDS, np.minimum(since, until))
 
 
-def _over_50_ms(loudness: Floats) -> Floats:
-    """Mean over five frames at 100 Hz, the ends held."""
+def _average_50_ms(loudness: Floats) -> Floats:
+    """Return the mean over five frames at 100 Hz, extended by the end values."""
     return np.convolve(np.pad(loudness, 2, mode="edge"), np.full(5, 0.2), "valid")
 
 
 def _seconds_from(flags: Flags) -> tuple[Floats, Floats]:
-    """Time since the last True and until the next, 0 on a True, for flags at 100 Hz; infinite where there is none."""
+    """Return the time since the last and until the next True, for flags at 100 Hz; infinite if there is none."""
     seconds = np.arange(len(flags)) / features.FRAMES_PER_SECOND
     since = seconds - np.maximum.accumulate(np.where(flags, seconds, -np.inf))
     until = np.minimum.accumulate(np.where(flags, seconds, np.inf)[::-1])[::-1] - seconds
@@ -135,7 +139,7 @@ def _seconds_from(flags: Flags) -> tuple[Floats, Floats]:
 
 
 def _without_short_runs(flags: Flags, shortest_seconds: float, *, keep_ends: bool = False) -> Flags:
-    """`flags` (100 Hz) with runs of True below the given length taken out; those at either end stay if told."""
+    """Return `flags` (100 Hz) without shorter runs of True; `keep_ends` keeps those at the start and the end."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     starts, ends = edges[::2], edges[1::2]
     short = ends - starts < shortest_seconds * features.FRAMES_PER_SECOND
@@ -148,7 +152,7 @@ def _without_short_runs(flags: Flags, shortest_seconds: float, *, keep_ends: boo
 
 
 def mouth_presence(activity: Flags) -> Floats:
-    """How much the mouth takes part, 0…1 at 100 Hz: in a little before the voice, out softly after it."""
+    """Return the weight of the mouth's motion, 0…1 at 100 Hz: it rises before the voice and falls after it."""
     since, until = _seconds_from(activity)
     pace = np.minimum((since + until) / FULL_PAUSE_SECONDS, 1.0) + 1e-6
     closing = (since / pace / CLOSED_AFTER_SECONDS - LINGER) / (1.0 - LINGER)
@@ -156,9 +160,9 @@ def mouth_presence(activity: Flags) -> Floats:
     return smoothstep(0.0, 1.0, 1.0 - np.minimum(closing, opening)).astype(np.float32)
 
 
-def natural_aperture(answer: Floats, activity: Flags, network: SignalNetwork) -> Floats:
-    """The network's aperture (T,) in IOD: affine to a natural swing for this voice, softly limited."""
-    spoken = answer[activity]
+def scale_aperture(output: Floats, activity: Flags, network: SignalNetwork) -> Floats:
+    """Scale the network's aperture output (T,) to a natural range in IOD for this voice, with a soft limit."""
+    spoken = output[activity]
     low = high = 0.0
     if len(spoken):
         low, high = np.percentile(spoken, (LOW_PERCENT, HIGH_PERCENT))
@@ -166,14 +170,14 @@ def natural_aperture(answer: Floats, activity: Flags, network: SignalNetwork) ->
     usual_low, usual_high = network.usual_aperture
     low = trust * low + (1.0 - trust) * usual_low
     high = trust * high + (1.0 - trust) * usual_high
-    swing = max(high - low, 0.5 * (usual_high - usual_low))  # a hum must not be blown up to speech
-    aperture = np.maximum(SHUT + (WIDE - SHUT) * (answer - low) / swing, 0.0)
-    room = LIMIT - WIDE
-    return np.where(aperture > WIDE, WIDE + room * np.tanh((aperture - WIDE) / room), aperture)
+    span = max(high - low, 0.5 * (usual_high - usual_low))  # do not amplify a hum to speech
+    aperture = np.maximum(SHUT + (WIDE - SHUT) * (output - low) / span, 0.0)
+    headroom = LIMIT - WIDE
+    return np.where(aperture > WIDE, WIDE + headroom * np.tanh((aperture - WIDE) / headroom), aperture)
 
 
 def limit_speed(aperture: Floats) -> Floats:
-    """`aperture` (T,) on the grid with no step above FASTEST; the mean of both ways in time, so nothing comes late."""
+    """Limit the speed of `aperture` (T,) on the grid to FASTEST: the mean of both directions in time, without delay."""
     step = FASTEST / GRID_FPS
     if np.abs(np.diff(aperture)).max(initial=0.0) <= step:
         return aperture

@@ -1,6 +1,7 @@
-"""A voice as the mouth network hears it: log-mel frames that do not depend on gain, room or microphone.
+"""Log-mel features of a voice, normalised for gain, room and microphone.
 
-100 frames a second; frame j is centred on j / 100 seconds, so that every fourth frame is one of a 25 fps video.
+100 frames per second; frame j is centred on j / 100 s, so that every fourth frame is that of a 25 fps video.
+Source: docs/method/signal_driver.md, Features.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ MEL_BANDS = 40
 LOWEST_HZ, HIGHEST_HZ = 60.0, 7600.0
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 
-FLOOR_DB = 60.0  # what lies this far under the voice's own level is not heard
-ACTIVE_DB = 25.0  # frames within this of the voice's level count as voice when its mean spectrum is taken
-_BLOCK = 500  # frames transformed at once: bounds memory to ~3 MB however long the voice is
+FLOOR_DB = 60.0  # below the level of the voice
+ACTIVE_DB = 25.0  # frames within this range below the level of the voice define its mean spectrum
+_BLOCK = 500  # frames transformed at once: 3 MB for any length of voice
 
 
 def mel_filters(warp: float = 1.0) -> Floats:
-    """(FFT // 2 + 1, MEL_BANDS) triangles, equal peaks; `warp` > 1 hears the voice as of a shorter vocal tract."""
+    """Return triangular filters (FFT // 2 + 1, MEL_BANDS) of equal peaks; `warp` > 1 imitates a shorter vocal tract."""
 
     def to_mel(hz: Floats | float) -> Any:
         return 2595.0 * np.log10(1.0 + np.asarray(hz) / 700.0)
@@ -42,14 +43,14 @@ def mel_filters(warp: float = 1.0) -> Floats:
 
 
 def power_spectra(samples: Floats) -> Iterator[Floats]:
-    """Blocks of (n, FFT // 2 + 1) power, one row every HOP samples, together 1 + N // HOP rows."""
+    """Yield blocks (n, FFT // 2 + 1) of power spectra, one row per HOP samples, 1 + N // HOP rows in total."""
     window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
     window /= window.sum() / 2.0  # a sine of amplitude 1 has power 1 in its bin
     count, half = 1 + len(samples) // HOP, WINDOW // 2
     for start in range(0, count, _BLOCK):
         stop = min(start + _BLOCK, count)
         first, last = start * HOP - half, (stop - 1) * HOP + half
-        # Only this block is padded: a copy of a long voice would double its memory.
+        # Pad this block only: a padded copy of a long voice would double its memory.
         piece = np.asarray(samples[max(first, 0) : last], np.float32)
         piece = np.pad(piece, (max(-first, 0), last - max(first, 0) - len(piece)))
         frames = np.lib.stride_tricks.sliding_window_view(piece, WINDOW)[::HOP]
@@ -58,7 +59,7 @@ def power_spectra(samples: Floats) -> Iterator[Floats]:
 
 
 def mel_power(samples: Floats, filters: Floats | None = None) -> Floats:
-    """(1 + N // HOP, MEL_BANDS) power in each band."""
+    """Return the power (1 + N // HOP, MEL_BANDS) in each band."""
     bank = mel_filters() if filters is None else filters
     out = np.empty((1 + len(samples) // HOP, bank.shape[1]), np.float32)
     done = 0
@@ -68,26 +69,26 @@ def mel_power(samples: Floats, filters: Floats | None = None) -> Floats:
     return out
 
 
-def loudness_db(power: Floats) -> Floats:
-    """(frames,) level of mel power (frames, MEL_BANDS) in dB, 300 Hz and up, where the voice stands over hum."""
+def band_loudness_db(power: Floats) -> Floats:
+    """Return the loudness (frames,) in dB of mel power (frames, MEL_BANDS) above 300 Hz, without hum."""
     return np.asarray(10.0 * np.log10(power[:, 4:].sum(axis=1) + 1e-20), np.float32)
 
 
 def voice_level_db(loudness: Floats) -> float:
-    """The level of the loud frames: 95th percentile of those within 50 dB of the loudest (pauses do not lower it)."""
+    """Return the 95th percentile of the frames within 50 dB of the loudest, which pauses do not lower."""
     return float(np.percentile(loudness[loudness > loudness.max() - 50.0], 95))
 
 
 def normalised_log_mel(power: Floats) -> Floats:
-    """(frames, MEL_BANDS) float32 of about unit size: log power over the voice's own mean spectrum.
+    """Return log power relative to the voice's mean spectrum, (frames, MEL_BANDS) float32 of about unit variance.
 
-    Gain drops out with the level, colour of room and microphone with the mean over the active frames.
+    The level removes the gain, the mean over the active frames the colour of room and microphone.
     """
-    loudness = loudness_db(power)
+    loudness = band_loudness_db(power)
     level = voice_level_db(loudness)
     floor = 10.0 ** ((level - FLOOR_DB) / 10.0) / MEL_BANDS
     log_mel = np.asarray(power + floor, np.float32)
-    np.log10(log_mel, out=log_mel)  # in place from here on: a long voice's frames are in memory once more, not thrice
+    np.log10(log_mel, out=log_mel)  # in place from here on: one copy of a long voice instead of three
     log_mel *= 10.0
     active = 1.0 / (1.0 + np.exp(np.clip((level - ACTIVE_DB - loudness) / 3.0, -30.0, 30.0)))
     mean = (active @ log_mel) / (active.sum() + 1e-6)

@@ -15,7 +15,7 @@ from ...arrays import Floats, Image
 from ...face.crop import FaceCrop
 from ...face.mouth_offsets import subtract_source_mouth
 from ...face.tracked import TrackedFace, TrackedSource
-from ...motion.lips import mouth_controls
+from ...motion.lips import controls_from_keypoints
 from ...motion.smoothing import smoothstep
 from ...motion.track import LipKeypoints, MotionTrack, MouthControls
 from ..protocol import FaceFrame
@@ -100,7 +100,7 @@ class EmbeddedFace:
         """Yield one drawn face for each track frame; a source video shorter than the track plays forth and back."""
         mouth = track.mouth
         if isinstance(mouth, LipKeypoints):  # told from a mouth with its lips shut
-            mouth = subtract_source_mouth(mouth_controls(mouth).values, self._source, track.fps)
+            mouth = subtract_source_mouth(controls_from_keypoints(mouth).values, self._source, track.fps)
         if not self._warned_of_turn:
             self._warned_of_turn = Limits.of(self._source.faces[0]).warn_of_turns(track.head.rotation_deg)
         crop_width = self._source.faces[0].crop.scale * self._source.faces[0].crop.size[0]

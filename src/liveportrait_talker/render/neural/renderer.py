@@ -25,7 +25,7 @@ from ...face.ratios import eye_ratios, lip_ratio
 from ...face.source_crop import shrink_to_crop
 from ...face.tracked import TrackedFace, TrackedSource
 from ...motion.lips import LIP_KEYPOINTS as LIPS
-from ...motion.lips import lip_keypoints
+from ...motion.lips import keypoints_from_controls
 from ...motion.rotation import matrix_from_degrees, swap_convention
 from ...motion.template import MotionTemplate
 from ...motion.track import LipKeypoints, MotionTrack, MouthControls
@@ -293,7 +293,7 @@ class NeuralFace:
             controls = track.mouth.values
             opening = controls[:, 0]
             shape = controls[at] * np.array([0, 1, 1, 1, 1], np.float32)
-            lips = motion.expression[:, LIPS] + lip_keypoints(MouthControls(shape)).offsets
+            lips = motion.expression[:, LIPS] + keypoints_from_controls(MouthControls(shape)).offsets
             if opening.any():
                 wanted = seen.lip_ratio + (opening[at] / seen.mouth_width)[:, None]
                 wanted = np.clip(wanted, 0.0, WIDEST_RATIO)

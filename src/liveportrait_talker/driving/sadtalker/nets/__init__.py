@@ -1,4 +1,4 @@
-"""The networks of the learned driver as pure modules, with the released state-dict keys."""
+"""Networks of the learned driver as PyTorch modules with the released state-dict keys."""
 
 from .audio2exp import Audio2Exp
 from .audio2pose import Audio2Pose

@@ -1,4 +1,7 @@
-"""SadTalker's expression network: what the lips do while this is heard (spec talker.md §4)."""
+"""Audio2Exp, SadTalker's expression network (arXiv 2211.12194).
+
+Source: docs/method/sadtalker.md, Audio2exp.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ EXPRESSION = 64
 class Audio2Exp(nn.Module):
     """Mel windows (N, 1, 80, 16), source expression (N, 64), blink ratio (N, 1) → expression (N, 64).
 
-    Frames do not see one another: any chunk of a voice gives the same numbers.
+    Frames are independent of each other, so a voice can be processed in parts.
     """
 
     def __init__(self) -> None:
@@ -24,7 +27,7 @@ class Audio2Exp(nn.Module):
         self.mapping1 = nn.Linear(EMBEDDING + EXPRESSION + 1, EXPRESSION)
 
     def forward(self, mels: Tensor, source_exp: Tensor, blink: Tensor) -> Tensor:
-        """Expression (N, 64) heard in each window."""
+        """Return the expression (N, 64) for each window."""
         embedding = self.audio_encoder(mels).flatten(1)  # (N, 512)
         expression: Tensor = self.mapping1(torch.cat([embedding, source_exp, blink], dim=1))
         return expression
@@ -56,13 +59,13 @@ _LAYERS = (
 
 
 def audio_layers() -> nn.Sequential:
-    """(N, 1, 80, 16) → (N, 512, 1, 1): the layers that the expression and the pose network have in common."""
+    """Return the layers (N, 1, 80, 16) → (N, 512, 1, 1) that the expression and the pose network have in common."""
     widths = (1, *(layer.channels for layer in _LAYERS))
     return nn.Sequential(*(_ConvBlock(before, layer) for before, layer in zip(widths, _LAYERS, strict=False)))
 
 
 class _ConvBlock(nn.Module):
-    """Convolution, normalisation, maybe the input added, ReLU."""
+    """Convolution, batch normalisation, optionally plus the input, ReLU."""
 
     def __init__(self, channels_in: int, layer: _Layer) -> None:
         super().__init__()

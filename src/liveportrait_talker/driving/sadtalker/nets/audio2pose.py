@@ -1,4 +1,7 @@
-"""SadTalker's pose network: a head that moves with the voice (spec talker.md §5). A conditional VAE's decoder."""
+"""Audio2Pose, SadTalker's head-pose network (arXiv 2211.12194): the decoder of a conditional VAE.
+
+Source: docs/method/sadtalker.md, Audio2pose.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,17 @@ from torch.func import functional_call
 from .audio2exp import EMBEDDING, audio_layers
 
 SEGMENT = 32
-"""Frames drawn at once."""
+"""Frames per latent vector."""
 LATENT = 64
 POSE = 6
-"""Pitch, yaw, roll in radians, then x, y, z, both of the morphable model's camera."""
+"""Pitch, yaw, roll in radians, then x, y, z in model units, relative to the morphable model's camera."""
 STYLES = 46
 _FLAT = SEGMENT * POSE
-_SEGMENTS_AT_ONCE = 64  # less than 2 MB each while they are drawn
+_SEGMENTS_AT_ONCE = 64  # less than 2 MB each
 
 
 def segment_count(frames: int) -> int:
-    """How many latent draws a clip of `frames` needs: one for each 32 frames after the first, begun or full."""
+    """Return the number of latent vectors of a clip: one for each 32 frames after the first, complete or not."""
     return -(-max(frames - 1, 0) // SEGMENT)
 
 
@@ -28,7 +31,7 @@ class Audio2Pose(nn.Module):
     """Mel windows (B, T, 1, 80, 16), source pose (B, 6), latents (B, S, 64), style (B,) int64 → pose (B, T, 6).
 
     S is `segment_count(T)`, the latents standard normal, the style 0…45. Frame 0 has the source's pose. Clips of a
-    batch do not mix. The result is raw: `driving.learned.smoothing` takes the tremble out.
+    batch are independent. The result is not smoothed yet: see `driving.sadtalker.smoothing`.
     """
 
     def __init__(self) -> None:
@@ -37,16 +40,16 @@ class Audio2Pose(nn.Module):
         self.netG = _VAE()
 
     def forward(self, mels: Tensor, source_pose: Tensor, latents: Tensor, style: Tensor) -> Tensor:
-        """Pose (B, T, 6) of heads that say what is heard."""
-        heard = self.audio_encoder(mels.flatten(0, 1)).unflatten(0, mels.shape[:2])
-        return self.pose(heard, source_pose, latents, style)
+        """Return the poses (B, T, 6)."""
+        embeddings = self.audio_encoder(mels.flatten(0, 1)).unflatten(0, mels.shape[:2])
+        return self.pose(embeddings, source_pose, latents, style)
 
-    def pose(self, heard: Tensor, source_pose: Tensor, latents: Tensor, style: Tensor) -> Tensor:
-        """The same from what `audio_encoder` made of the windows, (B, T, 512).
+    def pose(self, embeddings: Tensor, source_pose: Tensor, latents: Tensor, style: Tensor) -> Tensor:
+        """Return the poses (B, T, 6) for the output of `audio_encoder` (B, T, 512).
 
-        That is 2 KB a frame where encoding it takes megabytes: a long voice is encoded in pieces first.
+        An embedding has 2 KB per frame, its computation takes megabytes: encode long voices in parts.
         """
-        batch, frames = heard.shape[:2]
+        batch, frames = embeddings.shape[:2]
         segments = segment_count(frames)
         if latents.shape != (batch, segments, LATENT):
             raise ValueError(
@@ -54,16 +57,16 @@ class Audio2Pose(nn.Module):
             )
         motion = source_pose.new_zeros(batch, frames, POSE)
         if segments:
-            rows = _segment_rows(frames).to(heard.device)  # (S, 32)
+            rows = _segment_rows(frames).to(embeddings.device)  # (S, 32)
             inputs = (
                 source_pose.repeat_interleave(segments, dim=0),
                 latents.flatten(0, 1),
                 style.repeat_interleave(segments),
-                heard[:, rows].flatten(0, 1),
+                embeddings[:, rows].flatten(0, 1),
             )
             pieces = zip(*(torch.split(whole, _SEGMENTS_AT_ONCE) for whole in inputs), strict=True)
-            drawn = torch.cat([self._decoded(*piece) for piece in pieces]).view(batch, segments, SEGMENT, POSE)
-            # The last segment ends with the clip; of a remainder only the rows not drawn before count.
+            drawn = torch.cat([self._decode(*piece) for piece in pieces]).view(batch, segments, SEGMENT, POSE)
+            # The last segment ends with the clip; of an incomplete one only the last rows are used.
             full = (frames - 1) // SEGMENT
             rest = (frames - 1) % SEGMENT
             motion[:, 1 : 1 + full * SEGMENT] = drawn[:, :full].flatten(1, 2)
@@ -71,24 +74,26 @@ class Audio2Pose(nn.Module):
                 motion[:, -rest:] = drawn[:, -1, -rest:]
         return source_pose[:, None] + motion
 
-    def _decoded(self, *inputs: Tensor) -> Tensor:
-        """Motion (S, 32, 6). On a processor in float64: it is small, and magnifies what its convolutions round, which
-        differs with the processor and the number of segments."""
+    def _decode(self, *inputs: Tensor) -> Tensor:
+        """Return the motion (S, 32, 6), on a CPU in float64.
+
+        The decoder is small and magnifies rounding, which depends on the CPU and the number of segments.
+        """
         decoder = self.netG.decoder
         if inputs[0].device.type != "cpu":
             motion: Tensor = decoder(*inputs)
             return motion
-        finer = {name: _finer(value) for name, value in decoder.state_dict().items()}
-        motion = functional_call(decoder, finer, tuple(map(_finer, inputs)))
+        weights = {name: _to_double(value) for name, value in decoder.state_dict().items()}
+        motion = functional_call(decoder, weights, tuple(map(_to_double, inputs)))
         return motion.to(inputs[0].dtype)
 
 
-def _finer(value: Tensor) -> Tensor:
+def _to_double(value: Tensor) -> Tensor:
     return value.double() if value.is_floating_point() else value
 
 
 def _segment_rows(frames: int) -> Tensor:
-    """Frames (S, 32) that each segment hears. A remainder hears the last 32, the first repeated if there are fewer."""
+    """Return the frames (S, 32) of each segment; an incomplete one has the last 32, clamped to frame 1."""
     full = torch.arange(1, 1 + (frames - 1) // SEGMENT * SEGMENT).view(-1, SEGMENT)
     if not (frames - 1) % SEGMENT:
         return full
@@ -116,7 +121,7 @@ class _VAE(nn.Module):
 
 
 class _PoseEncoder(nn.Module):
-    """The half that only training used: it has no forward, but its weights are in the file and must load."""
+    """Encoder of the VAE, used in training only: without forward, but its weights are in the file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,8 +145,8 @@ class _PoseDecoder(nn.Module):
         self.classbias = nn.Parameter(torch.zeros(STYLES, LATENT))
 
     def forward(self, source_pose: Tensor, latent: Tensor, style: Tensor, embedding: Tensor) -> Tensor:
-        heard = self.linear_audio(embedding).flatten(1)  # (N, 192)
-        x = torch.cat([source_pose, latent + self.classbias[style], heard], dim=1)
+        audio = self.linear_audio(embedding).flatten(1)  # (N, 192)
+        x = torch.cat([source_pose, latent + self.classbias[style], audio], dim=1)
         x = torch.sigmoid(self.MLP["L1"](F.relu(self.MLP["L0"](x))))
         x = self.resunet(x.view(-1, 1, SEGMENT, POSE)).squeeze(1)
         motion: Tensor = self.pose_linear(x)
@@ -149,7 +154,7 @@ class _PoseDecoder(nn.Module):
 
 
 class _ResUnet(nn.Module):
-    """(N, 1, 32, 6) → the same shape in 0…1; axes channel, time, coefficient. Only time shrinks and grows."""
+    """(N, 1, 32, 6) → the same shape in 0…1; axes channel, time, coefficient. Only time is reduced."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -197,7 +202,7 @@ class _ResidualConv(nn.Module):
 
 
 class _Upsample(nn.Module):
-    """Twice the time."""
+    """Doubles the time axis."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,4 +1,7 @@
-"""The 3DMM regressor: an aligned face → 257 coefficients (spec talker.md §7). A ResNet-50 and seven heads."""
+"""FaceRecon, the 3DMM regressor (arXiv 1903.08527): a ResNet-50 with seven heads.
+
+Source: docs/method/sadtalker.md, Regressor.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,13 @@ class FaceRecon(nn.Module):
         self.final_layers = nn.ModuleList(nn.Conv2d(2048, size, 1) for size in _HEADS)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Coefficients (B, 257), cut by the slices of this module."""
+        """Return coefficients (B, 257); the slices of this module select parts."""
         features = self.backbone(image)  # (B, 2048, 1, 1)
         return torch.cat([head(features) for head in self.final_layers], dim=1).flatten(1)
 
 
 def motion_coefficients(coefficients: Tensor) -> Tensor:
-    """The (B, 70) of (B, 257) that say how a face moves: expression 64, angle 3, translation 3."""
+    """Return the motion coefficients (B, 70) of (B, 257): expression 64, angle 3, translation 3."""
     return torch.cat([coefficients[:, part] for part in (EXPRESSION, ANGLE, TRANSLATION)], dim=1)
 
 
@@ -58,7 +61,7 @@ def _stage(channels_in: int, channels: int, *, blocks: int, stride: int) -> nn.S
 
 
 class _Bottleneck(nn.Module):
-    """1×1, 3×3 (with the stride), 1×1 to four times the channels, and the input added."""
+    """Convolutions 1×1, 3×3 (with the stride) and 1×1 to four times the channels, plus the input."""
 
     def __init__(self, channels_in: int, channels: int, *, stride: int = 1) -> None:
         super().__init__()

@@ -1,4 +1,7 @@
-"""The MappingNet: a window of 3DMM expressions → LivePortrait's lip key points (spec talker.md §8)."""
+"""MappingNet: a window of 3DMM expressions → LivePortrait's lip keypoints (after PIRenderer, arXiv 2109.08379).
+
+Source: docs/method/sadtalker.md, MappingNet.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 REACH = 25
-"""Rows that one output sees before the mean over time: the kernel of 7, and three dilated ones of reach 6."""
+"""Receptive field in rows before the mean over time: a kernel of 7 and three dilated ones of 6 more each."""
 
 
 class MappingNet(nn.Module):
-    """Coefficient windows (N, 64, L ≥ 25) → offsets (N, 18) of key points 6, 12, 14, 17, 19, 20, x, y, z each.
+    """Coefficient windows (N, 64, L ≥ 25) → offsets (N, 18) of keypoints 6, 12, 14, 17, 19, 20; x, y, z each.
 
-    The offsets are in the space of the motion extractor's `exp`, before the scale.
+    The offsets are expression deformations, in canonical units before the scale.
     """
 
     def __init__(self, coefficients: int = 64, width: int = 1024, keypoints: int = 6) -> None:
@@ -24,22 +27,22 @@ class MappingNet(nn.Module):
         self.fc_exp = nn.Linear(width, keypoints * 3)
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Offsets (N, 18) of the frame in the middle of each window."""
-        offsets: Tensor = self.fc_exp(self._seen(windows).mean(dim=2))
+        """Return the offsets (N, 18) of the middle frame of each window."""
+        offsets: Tensor = self.fc_exp(self._encode(windows).mean(dim=2))
         return offsets
 
     def along(self, coefficients: Tensor, rows: int) -> Tensor:
-        """Offsets (N, T, 18) from runs of coefficients (N, 64, T + rows − 1): `forward` on each of their T windows.
+        """Return `forward` of all T windows of consecutive coefficients (N, 64, T + rows − 1): offsets (N, T, 18).
 
-        Neighbouring windows share all but one row, and no layer pads, so that what they have in common is calculated
-        once: an eleventh of the operations for long runs of 29 rows.
+        No layer pads, so the rows that neighbouring windows share are computed once: for 29 rows, an eleventh of the
+        operations.
         """
-        means = F.avg_pool1d(self._seen(coefficients), rows - REACH + 1, stride=1)  # (N, 1024, T)
+        means = F.avg_pool1d(self._encode(coefficients), rows - REACH + 1, stride=1)  # (N, 1024, T)
         offsets: Tensor = self.fc_exp(means.transpose(1, 2))
         return offsets
 
-    def _seen(self, x: Tensor) -> Tensor:
-        """(N, 1024, L − 24) of (N, 64, L)."""
+    def _encode(self, x: Tensor) -> Tensor:
+        """Return features (N, 1024, L − 24) of coefficients (N, 64, L)."""
         x = self.first(x)
         for encoder in (self.encoder0, self.encoder1, self.encoder2):
             x = encoder(x) + x[:, :, 3:-3]

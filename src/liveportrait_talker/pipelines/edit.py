@@ -269,9 +269,9 @@ def _by_mesh(
         shown = copied(sample)
         track, turn = edited_track(edit, own, shown), asked_turn(edit, shown)
         # Each once a session: sliders move often.
-        noted["turn"] = noted["turn"] or limits.warn_of_turns(turn[None], limits.rotation(bent(turn)))
+        noted["turn"] = noted["turn"] or limits.warn_about_rotation(turn[None], limits.limit_rotation(bent(turn)))
         assert isinstance(track.mouth, MouthControls)
-        noted["mouth"] = noted["mouth"] or limits.warn_of_opening(track.mouth.values[0])
+        noted["mouth"] = noted["mouth"] or limits.warn_about_opening(track.mouth.values[0])
         return next(face.frames(track, notes=False))
 
     drawn(EditOptions(blink=-1, pupil_x=1, aaa=5, rotate_yaw=1), None)  # what is made once is made now

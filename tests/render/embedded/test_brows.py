@@ -7,7 +7,7 @@ import pytest
 
 from liveportrait_talker.face.tracked import TrackedFace
 from liveportrait_talker.render.embedded.brows import upper_face_basis
-from liveportrait_talker.render.embedded.limits import BROWS_MOST, WIDEST_EYE, Limits
+from liveportrait_talker.render.embedded.limits import MAX_BROW, MAX_EYE_WIDENING, Limits
 from liveportrait_talker.render.embedded.mesh import PortraitMesh
 from liveportrait_talker.render.embedded.model import POINTS, face_model
 
@@ -48,12 +48,12 @@ def test_the_mesh_moves_by_what_the_limits_leave():
     mesh, limits = PortraitMesh(face, MODEL), Limits.of(face)
 
     def moved(brows, blink=(0, 0)) -> np.ndarray:
-        upper = limits.upper_face(np.array(brows, float), np.array(blink, float))
-        displacement, _ = mesh.displaced(mesh.rotation, np.zeros(5), np.zeros(2), 1.0, upper)
+        upper = limits.limit_upper_face(np.array(brows, float), np.array(blink, float))
+        displacement, _ = mesh.displace(mesh.rotation, np.zeros(5), np.zeros(2), 1.0, upper)
         return displacement
 
     assert not moved((0, 0)).any() and not moved((0, 0), blink=(1, 0.5)).any()  # a blink is drawn in the texture
     up = moved((0.08, 0))
     assert up[105, 1] == pytest.approx(-8, abs=1) and abs(up[334, 1]) < 1.5
-    assert np.abs(moved((5, -5))[:, 1]).max() <= 100 * BROWS_MOST + 1e-3
-    assert moved((0, 0), blink=(-5, 0))[159, 1] == pytest.approx(-100 * WIDEST_EYE * 0.13, rel=0.2)
+    assert np.abs(moved((5, -5))[:, 1]).max() <= 100 * MAX_BROW + 1e-3
+    assert moved((0, 0), blink=(-5, 0))[159, 1] == pytest.approx(-100 * MAX_EYE_WIDENING * 0.13, rel=0.2)

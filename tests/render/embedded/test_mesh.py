@@ -18,8 +18,8 @@ STILL = np.zeros(2)
 
 
 def moved(rotation_deg=(0, 0, 0), mouth=(0, 0, 0, 0, 0)):
-    rotation = MESH.turned(np.array(rotation_deg, float))
-    return MESH.displaced(rotation, np.array(mouth, float), STILL, 1.0)
+    rotation = MESH.add_rotation(np.array(rotation_deg, float))
+    return MESH.displace(rotation, np.array(mouth, float), STILL, 1.0)
 
 
 def landmarks_after(displacement, depth):
@@ -88,17 +88,17 @@ def test_hardly_a_triangle_folds(rotation_deg, opening):
 
 @given(st.floats(-10, 10), st.floats(-10, 10), st.floats(-0.8, 0.8), st.floats(-0.8, 0.8), st.floats(-0.3, 0.6))
 def test_points_at_a_depth_are_found_again(pitch, yaw, x, y, depth):
-    rotation = MESH.turned(np.array([pitch, yaw, 3.0]))
+    rotation = MESH.add_rotation(np.array([pitch, yaw, 3.0]))
     shift, scale = np.array([4.0, -7.0]), 1.02
-    displacement, _ = MESH.displaced(rotation, np.zeros(5), shift, scale)
+    displacement, _ = MESH.displace(rotation, np.zeros(5), shift, scale)
     assert displacement.shape == MESH.position.shape
     pivot = np.array([0, -0.35, -0.35])
     point = scale * rotation @ (np.array([x, y, depth]) - pivot) + MESH.rotation @ pivot
     seen = (point[:2] * MESH.iod + FACE.pose.origin[:2]) * (1, -1) + shift
-    assert MESH.seen_at_depth(seen, depth, rotation, shift, scale) == pytest.approx((x, y), abs=1e-6)
+    assert MESH.unproject_at_depth(seen, depth, rotation, shift, scale) == pytest.approx((x, y), abs=1e-6)
 
 
 def test_the_background_ring_does_not_move():
     displacement, _ = moved((8, 8, 8), (0.2, 0, 0, 0, 0))
-    assert np.abs(displacement[MODEL.ring(8)]).max() < 1e-9
-    assert np.abs(displacement[MODEL.ring(2)]).max() > 1
+    assert np.abs(displacement[POINTS + 8 * 36 : POINTS + 9 * 36]).max() < 1e-9
+    assert np.abs(displacement[POINTS + 2 * 36 : POINTS + 3 * 36]).max() > 1

@@ -21,7 +21,7 @@ from liveportrait_talker.render.neural.editor import (
     edit_portrait,
     sliders,
 )
-from liveportrait_talker.render.neural.keypoints import FaceMotion, look
+from liveportrait_talker.render.neural.keypoints import FaceMotion, shift_irises
 
 AXES = ("pitch", "yaw", "roll")
 PORTRAIT_NAMES = {
@@ -150,7 +150,9 @@ def test_sliders_add_up(edit):
 def test_gaze_is_that_of_the_predecessor():
     """§15.3 and §15.1 turn irises sideways alike."""
     for x in (-9.0, 0.0, 4.0):
-        np.testing.assert_allclose(PortraitEdit(gaze_x=x).expression(), look(np.zeros((1, 21, 3)), x, 0)[0], atol=1e-15)
+        np.testing.assert_allclose(
+            PortraitEdit(gaze_x=x).expression(), shift_irises(np.zeros((1, 21, 3)), x, 0)[0], atol=1e-15
+        )
 
 
 def test_the_table_by_hand():

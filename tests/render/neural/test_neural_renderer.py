@@ -24,10 +24,11 @@ from liveportrait_talker.face.tracked import TrackedFace, TrackedSource  # noqa:
 from liveportrait_talker.face.tracker import track  # noqa: E402
 from liveportrait_talker.media import Footage, open_footage  # noqa: E402
 from liveportrait_talker.motion import HeadTrack, LipKeypoints, MotionTrack, MouthControls  # noqa: E402
+from liveportrait_talker.motion.lips import LIP_KEYPOINTS as LIPS  # noqa: E402
 from liveportrait_talker.options.talk import TalkOptions  # noqa: E402
 from liveportrait_talker.pipelines.engines import Choice, Equipment  # noqa: E402
 from liveportrait_talker.render.composite import paste  # noqa: E402
-from liveportrait_talker.render.neural.keypoints import LIPS, FaceMotion  # noqa: E402
+from liveportrait_talker.render.neural.keypoints import FaceMotion  # noqa: E402
 from liveportrait_talker.render.neural.liveportrait import LivePortrait  # noqa: E402
 from liveportrait_talker.render.neural.renderer import (  # noqa: E402
     NeuralRenderer,
@@ -80,7 +81,7 @@ class Readable(LivePortrait):
     def features(self, faces):
         return torch.from_numpy(np.stack([np.kron(f, np.ones((2, 2, 1), np.uint8)) for f in faces]))
 
-    def drawn(self, features, source, driving):
+    def draw(self, features, source, driving):
         self.asked.append((source, driving))
         return features.expand(len(driving), -1, -1, -1).numpy()
 
@@ -360,13 +361,15 @@ def test_half_precision_that_gives_no_picture_goes_on_in_fp32(monkeypatch, caplo
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     monkeypatch.setattr(f"{home}.torch_dtype", lambda name, device: dtype)
     networks = LivePortrait(device="cpu", precision=precision)
-    picture = networks.drawn(torch.full((1, 32, 16, 8, 8), 1e5), np.zeros((1, 21, 3)), np.zeros((2, 21, 3)))
+    picture = networks.draw(torch.full((1, 32, 16, 8, 8), 1e5), np.zeros((1, 21, 3)), np.zeros((2, 21, 3)))
     assert picture.shape == (2, 512, 512, 3) and (picture == 127).all()
     assert networks.precision == "fp32"
-    assert [r.message for r in caplog.records] == [f"{precision} gave no picture on cpu: the drawing goes on in fp32."]
+    assert [r.message for r in caplog.records] == [
+        f"{precision} gives no valid image on cpu: drawing continues in fp32."
+    ]
     made["spade_generator"] = lambda: Broken(value, always=True)
-    with pytest.raises(WeightsError, match="nothing but black"):
-        LivePortrait(device="cpu", precision=precision).drawn(
+    with pytest.raises(WeightsError, match="only black images"):
+        LivePortrait(device="cpu", precision=precision).draw(
             torch.zeros(1, 32, 16, 8, 8), np.zeros((1, 21, 3)), np.zeros((1, 21, 3))
         )
 
@@ -387,8 +390,8 @@ def test_a_brighter_face_leaves_no_seam(portrait):
     """Defect 47: the crop's edge is feathered."""
 
     class Brighter(Readable):
-        def drawn(self, features, source, driving):
-            return np.clip(super().drawn(features, source, driving).astype(int) + 60, 0, 255).astype(np.uint8)
+        def draw(self, features, source, driving):
+            return np.clip(super().draw(features, source, driving).astype(int) + 60, 0, 255).astype(np.uint8)
 
     grey = np.full((760, 760, 3), 120, np.uint8)
     face = TrackedFace(portrait.faces[0].landmarks + np.array([80, 80, 0]))
@@ -543,12 +546,12 @@ def test_too_little_memory_is_told(monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("no")
 
-    monkeypatch.setattr(networks, "_decoded", full)
+    monkeypatch.setattr(networks, "_decode", full)
     points = np.zeros((4, 21, 3))
-    with pytest.raises(OptionError, match=r"does not hold 4 frame.* give --batch-size 2"):
-        networks.drawn(torch.zeros(1), points[:1], points)
+    with pytest.raises(OptionError, match=r"too little memory for 4 frame.* give --batch-size 2"):
+        networks.draw(torch.zeros(1), points[:1], points)
     with pytest.raises(OptionError, match="give --device cpu"):
-        networks.drawn(torch.zeros(1), points[:1], points[:1])
+        networks.draw(torch.zeros(1), points[:1], points[:1])
 
 
 def test_a_format_that_the_processor_would_imitate_is_refused(monkeypatch):

@@ -93,7 +93,9 @@ class Eye:
         self._x, self._y = (offset @ axis_x).astype(np.float32), (offset @ axis_y).astype(np.float32)
         grid = np.linspace(0, self._width, _SAMPLES)
         self._upper = _lid_curve((upper - upper[0]) @ axis_x, (upper - upper[0]) @ axis_y, grid)
-        self._lower = np.minimum(_lid_curve((lower - upper[0]) @ axis_x, (lower - upper[0]) @ axis_y, grid), self._upper)
+        self._lower = np.minimum(
+            _lid_curve((lower - upper[0]) @ axis_x, (lower - upper[0]) @ axis_y, grid), self._upper
+        )
         brow_gap = float(((points[list(_BROW[side])] - points[_UPPER[side][4]]) @ axis_y).mean())
         self._band = float(np.clip(0.6 * brow_gap, 0.02 * iod, 0.11 * iod))
         iris = points[list(_IRIS[side])]

@@ -93,8 +93,8 @@ class Limits:
         exceeds = bool(drawn < 0.75 * requested - 0.01)
         if exceeds:
             log.warning(
-                "the embedded renderer opens this mouth by at most %.0f %% of the distance between the eyes, not by the "
-                "requested %.0f %%.",
+                "the embedded renderer opens this mouth by at most %.0f %% of the distance between the eyes, not by "
+                "the requested %.0f %%.",
                 100 * drawn,
                 100 * requested,
             )

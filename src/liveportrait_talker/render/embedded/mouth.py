@@ -12,7 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ...arrays import Floats, Floats32, Image, Integers
+from ...arrays import Floats, Floats32, Floats64, Image, Integers
 from ...face.tracked import TrackedFace
 from ...motion.smoothing import smoothstep
 from ...system.jit import kernel
@@ -144,7 +144,7 @@ class MouthInterior:
 
     def _pixel_affine(self, corner: Integers, rotation: Floats, shift_px: Floats, scale: float) -> Floats:
         """Return the affine (2, 3) from px of a part of the image that begins at `corner` to U, V."""
-        probes = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]) + corner
+        probes: Floats64 = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]) + corner
         plane = self._unproject_to_plane(probes, rotation, shift_px, scale) - self._centre
         return np.column_stack([plane[1] - plane[0], plane[2] - plane[0], plane[0]])
 

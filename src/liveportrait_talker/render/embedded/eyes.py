@@ -168,7 +168,7 @@ class Eye:
         shift_y = float(gaze[1]) * (_TRAVEL_UP if gaze[1] > 0 else _TRAVEL_DOWN) * self._width
         out = np.empty_like(self.source)
         closure = np.float32(min(max(blink, 0.0), 1.0))
-        _draw(out, self._layers, self._shape, closure, (np.float32(shift_x), np.float32(shift_y)))
+        _draw(out, tuple(self._layers), tuple(self._shape), closure, (np.float32(shift_x), np.float32(shift_y)))
         return out
 
 

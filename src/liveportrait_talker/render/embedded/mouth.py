@@ -210,7 +210,8 @@ class MouthInterior:
         t = self._tones
         teeth = t.teeth if self._photo.weight <= 0 else self._photo_teeth
         colours = _Colours(teeth, t.cavity, t.tongue, t.gum, t.sideways, t.grain)
-        _paint(part, view, colours, _TeethShape(t.gaps_left, t.gaps_right, t.edges), self._photo)
+        shape = _TeethShape(t.gaps_left, t.gaps_right, t.edges)
+        _paint(part, tuple(view), tuple(colours), tuple(shape), tuple(self._photo))  # Numba dispatches these faster
 
     def lip_curves(
         self, moved: Floats, rotation: Floats, shift_px: Floats, scale: float

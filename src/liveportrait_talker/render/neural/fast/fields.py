@@ -56,7 +56,7 @@ def motion_fields_numba(volume: Tensor, kp_source: Tensor, kp_driving: Tensor, d
     view = integer_view(out)
 
     def work(low: int, high: int) -> None:
-        _fill(cells, positions, driving, source, view, low, high, FORMATS[dtype])
+        _fill(cells, positions, driving, source, view, low, high, tuple(FORMATS[dtype]))
 
     run_in_threads(work, batch * size[0] * size[1])
     return out

@@ -62,7 +62,7 @@ class FusedSpadeModulation(SpadeModulation):
         outputs = integer_view(active), integer_view(shortcut)
 
         def work(low: int, high: int) -> None:
-            _modulate(view, statistics, inputs, outputs, has_shortcut, times, low, high, bit_format)
+            _modulate(view, statistics, inputs, outputs, has_shortcut, times, low, high, tuple(bit_format))
 
         run_in_threads(work, gamma.shape[0] * gamma.shape[2])
         return active, shortcut if has_shortcut else None

@@ -100,7 +100,7 @@ def test_small_parts_of_the_loop(loop, close):
     assert ratio == pytest.approx(float(loop["motion_multiplier"]), abs=1e-6)
 
 
-def is_fixed(case) -> bool:
+def fixed_defect_applies(case) -> bool:
     """Return whether a fixed defect changes the result with these options."""
     flags = case["flags"]
     retargets = flags["flag_eye_retargeting"] or (flags["flag_lip_retargeting"] and flags["flag_relative_motion"])
@@ -113,7 +113,7 @@ def test_only_fixed_defects_differ(loop, networks, close):
     for case in loop.cases:
         made = animation(loop, networks, case, as_released=False)
         off = np.abs(made.points(np.arange(len(made))) - loop[f"x_d_{case['id']}"]).max()
-        assert is_fixed(case) or off < 1e-5, (case, off)
+        assert fixed_defect_applies(case) or off < 1e-5, (case, off)
 
 
 def random_motion(rng: np.random.Generator, frames: int) -> FaceMotion:

@@ -12,11 +12,10 @@ import numpy as np
 
 from ...arrays import Floats
 from ...motion.smoothing import smoothstep
-from .model import POINTS, FaceModel
+from .model import POINTS, UPPER_LID, FaceModel
 
 _UPPER_LINE = ((70, 63, 105, 66, 107), (336, 296, 334, 293, 300))  # left to right in the image
 _LOWER_LINE = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276))
-_UPPER_LID = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (362, 398, 384, 385, 386, 387, 388, 466, 263))
 _FOREHEAD = 0.40  # IOD over which the forehead follows a brow
 _FADE_BEYOND = 0.22  # IOD beyond the brow's ends
 _CROSSOVER = 0.13  # IOD on each side of the middle over which left and right are blended
@@ -40,7 +39,7 @@ def upper_face_basis(model: FaceModel) -> Floats:
 def _brow_weights(face: Floats, side: int) -> Floats:
     """Return (468,) the share 0…1 of a brow's motion at each landmark."""
     x, y = face[:, 0], face[:, 1]
-    upper, lower, lid = (face[list(line[side]), :2] for line in (_UPPER_LINE, _LOWER_LINE, _UPPER_LID))
+    upper, lower, lid = (face[list(line[side]), :2] for line in (_UPPER_LINE, _LOWER_LINE, UPPER_LID))
     top, bottom, crease = (np.interp(x, line[:, 0], line[:, 1]) for line in (upper, lower, lid))
     above = 1 - smoothstep(0, _FOREHEAD, y - top)
     below = smoothstep(_FIXED_SHARE, 1, (y - crease) / np.maximum(bottom - crease, 1e-3))
@@ -56,7 +55,7 @@ def _brow_weights(face: Floats, side: int) -> Floats:
 def _lid_weights(face: Floats, side: int) -> Floats:
     """Return (468,) the share 0…1 of an upper lid's motion at each landmark."""
     x, y = face[:, 0], face[:, 1]
-    lid = face[list(_UPPER_LID[side]), :2]
+    lid = face[list(UPPER_LID[side]), :2]
     across = (x - lid[0, 0]) / (lid[-1, 0] - lid[0, 0])
     arch = np.where((across > 0) & (across < 1), np.sin(np.pi * np.clip(across, 0, 1)), 0.0)
     line = np.interp(x, lid[:, 0], lid[:, 1])

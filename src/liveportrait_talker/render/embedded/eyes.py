@@ -16,11 +16,12 @@ import numpy as np
 from ...arrays import Flags, Floats, Floats32, Image, Integers
 from ...face.tracked import TrackedFace
 from ...system.jit import kernel
+from .curves import smooth_curve
 from .fill import fill_harmonic
+from .model import UPPER_LID
 from .shading import ramp, sample_bilinear
 
-_UPPER = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (362, 398, 384, 385, 386, 387, 388, 466, 263))
-_LOWER = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 374, 373, 390, 249, 263))
+_LOWER_LID = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 374, 373, 390, 249, 263))
 _BROW = ((53, 52, 65), (283, 282, 295))  # the brows' lower line
 _IRIS = ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))
 _TRAVEL_X, _TRAVEL_UP, _TRAVEL_DOWN = 0.14, 0.07, 0.08  # of the iris at full gaze, in eye widths
@@ -70,7 +71,7 @@ class Eye:
         self.side = side
         iod = face.pose.iod
         points = face.landmarks[:, :2].astype(np.float64)
-        upper, lower = points[list(_UPPER[side])], points[list(_LOWER[side])]
+        upper, lower = points[list(UPPER_LID[side])], points[list(_LOWER_LID[side])]
         along = upper[-1] - upper[0]
         self._width = float(np.linalg.norm(along))
         self._iod = iod
@@ -92,11 +93,14 @@ class Eye:
         offset = np.stack([columns, rows], axis=-1) - upper[0]
         self._x, self._y = (offset @ axis_x).astype(np.float32), (offset @ axis_y).astype(np.float32)
         grid = np.linspace(0, self._width, _SAMPLES)
-        self._upper = _lid_curve((upper - upper[0]) @ axis_x, (upper - upper[0]) @ axis_y, grid)
-        self._lower = np.minimum(
-            _lid_curve((lower - upper[0]) @ axis_x, (lower - upper[0]) @ axis_y, grid), self._upper
+        self._upper, lower_lid = (
+            smooth_curve((lid - upper[0]) @ axis_x, (lid - upper[0]) @ axis_y, grid, taps=15, min_step=1e-4).astype(
+                np.float32
+            )
+            for lid in (upper, lower)
         )
-        brow_gap = float(((points[list(_BROW[side])] - points[_UPPER[side][4]]) @ axis_y).mean())
+        self._lower = np.minimum(lower_lid, self._upper)
+        brow_gap = float(((points[list(_BROW[side])] - points[UPPER_LID[side][4]]) @ axis_y).mean())
         self._band = float(np.clip(0.6 * brow_gap, 0.02 * iod, 0.11 * iod))
         iris = points[list(_IRIS[side])]
         self._shape = _Shape(
@@ -170,15 +174,6 @@ class Eye:
         closure = np.float32(min(max(blink, 0.0), 1.0))
         _draw(out, tuple(self._layers), tuple(self._shape), closure, (np.float32(shift_x), np.float32(shift_y)))
         return out
-
-
-def _lid_curve(x: Floats, y: Floats, grid: Floats) -> Floats32:
-    """Return Y of a lid on a regular grid of X, smoothed through its nine landmarks."""
-    order = np.maximum.accumulate(x + 1e-4 * np.arange(len(x)))
-    curve = np.interp(grid, order, y)
-    kernel = np.hanning(17)[1:-1]
-    padded = np.concatenate([2 * curve[0] - curve[7:0:-1], curve, 2 * curve[-1] - curve[-2:-9:-1]])
-    return np.convolve(padded, kernel / kernel.sum(), mode="valid").astype(np.float32)
 
 
 @kernel

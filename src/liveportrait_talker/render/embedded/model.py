@@ -19,6 +19,8 @@ from ...motion.smoothing import smoothstep
 
 POINTS = 468  # landmarks of FaceMesh without the irises
 PIVOT = np.array([0.0, -0.35, -0.35])  # the head turns about this point in the skull, above the neck
+UPPER_LID = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (362, 398, 384, 385, 386, 387, 388, 466, 263))
+"""Landmarks of the upper lids of the left and right eye, left to right in the image."""
 RINGS_TO_OUTLINE = 3
 RINGS_TO_REST = 6
 RINGS = RINGS_TO_OUTLINE + RINGS_TO_REST

@@ -16,6 +16,7 @@ from ...arrays import Floats, Floats32, Floats64, Image, Integers
 from ...face.tracked import TrackedFace
 from ...motion.smoothing import smoothstep
 from ...system.jit import kernel
+from .curves import smooth_curve
 from .fill import fill_harmonic
 from .mesh import PortraitMesh
 from .shading import ramp, sample_bilinear
@@ -223,7 +224,8 @@ class MouthInterior:
             for lip in (model.upper_lip, model.lower_lip)
         )
         u = np.linspace(upper[0, 0], upper[-1, 0], _COLUMNS)
-        return u, _lip_curve(upper, u), _lip_curve(lower, u)
+        upper_v, lower_v = (smooth_curve(lip[:, 0], lip[:, 1], u, taps=7, min_step=1e-5) for lip in (upper, lower))
+        return u, upper_v, lower_v
 
 
 def remove_spilled_teeth(image: Image, face: TrackedFace, mesh: PortraitMesh, tones: MouthTones) -> Image:
@@ -253,17 +255,6 @@ def remove_spilled_teeth(image: Image, face: TrackedFace, mesh: PortraitMesh, to
     cleaned = image.copy()
     cleaned[top:bottom, left:right] = np.rint(fill_harmonic(patch.astype(np.float32), hole)).clip(0, 255)
     return cleaned
-
-
-def _lip_curve(points: Floats, u: Floats) -> Floats:
-    """Return V of a lip line at `u`, smoothed across its 11 points."""
-    order = np.maximum.accumulate(points[:, 0] + 1e-5 * np.arange(len(points)))
-    v = np.interp(u, order, points[:, 1])
-    kernel = np.hanning(9)[1:-1]
-    kernel /= kernel.sum()
-    padded = np.concatenate([2 * v[0] - v[3:0:-1], v, 2 * v[-1] - v[-2:-5:-1]])
-    smooth: Floats = np.convolve(padded, kernel, mode="valid")
-    return smooth
 
 
 @kernel

@@ -29,8 +29,8 @@ class MouthTones:
     def __init__(self, image: Image, face: TrackedFace) -> None:
         iod = face.pose.iod
         points = face.landmarks[:, :2]
-        radius = max(2, int(0.06 * iod))
-        cheeks = [_linear_patch(image, points[i], radius) for i in (205, 425)]
+        radius = _cheek_radius(face)
+        cheeks = _cheek_patches(image, face)
         skin = np.median(np.concatenate(cheeks), axis=0)
         left, right = (float(np.median(c @ LUMA)) for c in cheeks)
         slope = (right - left) / max(right + left, 1e-4)
@@ -81,9 +81,15 @@ class MouthTones:
 
 def skin_light(image: Image, face: TrackedFace) -> float:
     """Return the luminance of the cheeks, linear light, 0…1."""
-    radius = max(2, int(0.06 * face.pose.iod))
-    cheeks = [_linear_patch(image, face.landmarks[i, :2], radius) for i in (205, 425)]
-    return float(np.median(np.concatenate(cheeks), axis=0) @ LUMA)
+    return float(np.median(np.concatenate(_cheek_patches(image, face)), axis=0) @ LUMA)
+
+
+def _cheek_radius(face: TrackedFace) -> int:
+    return max(2, int(0.06 * face.pose.iod))
+
+
+def _cheek_patches(image: Image, face: TrackedFace) -> list[Floats]:
+    return [_linear_patch(image, face.landmarks[i, :2], _cheek_radius(face)) for i in (205, 425)]
 
 
 def _fit_hue_table(piece: Image) -> Floats32 | None:

@@ -60,13 +60,13 @@ class FakeNetworks(LivePortrait):
         super().__init__(device="cpu", precision="fp32")
         self._networks = {"stitching": Sum(1, 65, 0.0), "retarget_eye": Sum(1), "retarget_lip": Sum(1)} | networks
         self.calls: list[tuple[np.ndarray, np.ndarray]] = []
-        self.looked_at = 0
+        self.extracted = 0
 
     def load(self):
         return self
 
     def motion(self, faces):
-        self.looked_at += len(faces)
+        self.extracted += len(faces)
         count = len(faces)
         rng = np.random.default_rng(0)
         means = np.stack([face.mean(axis=(0, 1)) for face in faces]) / 255  # makes frames differ
@@ -272,7 +272,7 @@ def test_motion_of_an_image_is_extracted_once(portrait):
     face = NeuralRenderer(seen).prepare(portrait)
     list(face.frames(neutral(4)))
     list(face.frames(neutral(4)))
-    assert seen.looked_at == 1
+    assert seen.extracted == 1
 
 
 def test_multiplier_and_stitching_settings(portrait):
@@ -430,9 +430,9 @@ def test_a_video_is_processed_in_batches_on_demand(portrait):
     video = TrackedSource(Footage.from_frames("clip.mp4", [portrait.footage[0]] * 9, 25.0), portrait.faces * 9)
     seen = FakeNetworks()
     frames = NeuralRenderer(seen, NeuralSettings(batch_size=3)).prepare(video).frames(neutral(9))
-    assert seen.looked_at == 0
+    assert seen.extracted == 0
     for k, _ in enumerate(frames):
-        assert seen.looked_at == 3 * (k // 3 + 1)
+        assert seen.extracted == 3 * (k // 3 + 1)
     assert [len(driving) for _, driving in seen.calls] == [3, 3, 3]
 
 
@@ -519,7 +519,7 @@ def test_repeated_source_frames_are_processed_once(portrait):
     video = TrackedSource(Footage.from_frames("clip.mp4", frames, 25.0), portrait.faces * 4)
     seen = FakeNetworks()
     drawn = list(NeuralRenderer(seen).prepare(video).frames(neutral(9, fps=60.0)))
-    assert len(drawn) == 9 and seen.looked_at == 4
+    assert len(drawn) == 9 and seen.extracted == 4
     assert all(np.array_equal(frame.picture, video.footage[frame.source_index]) for frame in drawn)
 
 

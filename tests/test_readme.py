@@ -76,14 +76,14 @@ def test_readme_command(command, folder, monkeypatch, capsys):
 def one_frame_drawn(monkeypatch) -> None:
     """The networks draw the first frame of a run; it is shown again for the others."""
     liveportrait = pytest.importorskip("liveportrait_talker.render.neural.liveportrait")
-    drawn, first = liveportrait.LivePortrait.drawn, []
+    drawn, first = liveportrait.LivePortrait.draw, []
 
     def sparing(self, features, source, driving):
         if not first:
             first.append(drawn(self, features, source, driving))
         return first[0][: len(driving)]
 
-    monkeypatch.setattr(liveportrait.LivePortrait, "drawn", sparing)
+    monkeypatch.setattr(liveportrait.LivePortrait, "draw", sparing)
 
 
 @pytest.mark.parametrize("command", WITH_WEIGHTS)

@@ -119,7 +119,7 @@ def test_the_same_seed_gives_the_same_frames(media, monkeypatch):
         rows = np.stack([np.resize(row, 512) for row in shades])
         return np.repeat(np.repeat(rows[:, :, None, None], 512, axis=2), 3, axis=3).astype(np.uint8)
 
-    monkeypatch.setattr("liveportrait_talker.render.neural.liveportrait.LivePortrait.drawn", drawn)
+    monkeypatch.setattr("liveportrait_talker.render.neural.liveportrait.LivePortrait.draw", drawn)
 
     def take(seed: int) -> list[np.ndarray]:
         options = TalkOptions(fps=2, max_size=300, seed=seed, head_pose="audio")
@@ -158,12 +158,12 @@ import resource, sys
 from liveportrait_talker import Talker, TalkOptions
 from liveportrait_talker.render.neural.liveportrait import LivePortrait
 # One frame is drawn, and shown again for all others: everything but the two heavy networks is done for each.
-drawn, first = LivePortrait.drawn, []
+drawn, first = LivePortrait.draw, []
 def sparing(self, features, source, driving):
     if not first:
         first.append(drawn(self, features, source, driving))
     return first[0]
-LivePortrait.drawn = sparing
+LivePortrait.draw = sparing
 source, voice = sys.argv[1:]
 frames = sum(1 for _ in Talker().frames(source, voice, TalkOptions(fps=10, max_size=300, head_pose="audio")))
 print(frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -112,7 +112,7 @@ def test_a_video_is_tracked_once(monkeypatch, tmp_path):
     face = TrackedFace(face_model().mean_face * (1, -1, -1) * 100 + 300)
     tracked = []
 
-    def follow(footage, *, drawn, on_frame=None):
+    def follow(footage, *, warn_covered_mouth, on_frame=None):
         tracked.append(footage)
         return TrackedSource(footage, (face, face))
 
@@ -190,7 +190,7 @@ def tracked(monkeypatch, tmp_path):
     face = TrackedFace(face_model().mean_face * (1, -1, -1) * 100 + 300)
     times = []
 
-    def follow(footage, *, drawn, on_frame=None):
+    def follow(footage, *, warn_covered_mouth, on_frame=None):
         times.append(footage)
         return TrackedSource(footage, (face, face))
 

@@ -62,7 +62,7 @@ def points(monkeypatch) -> list[np.ndarray]:
         asked.extend(driving - source)
         return np.full((len(driving), 512, 512, 3), 128, np.uint8)
 
-    monkeypatch.setattr(LivePortrait, "drawn", drawn)
+    monkeypatch.setattr(LivePortrait, "draw", drawn)
     monkeypatch.setattr(LivePortrait, "features", lambda self, faces: torch.zeros(len(faces), 1, 1, 1, 1))
     return asked
 

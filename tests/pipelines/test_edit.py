@@ -58,13 +58,13 @@ def test_what_a_picture_cannot_do_is_said_once(caplog):
         for yaw in (20, 19):
             session.draw(EditOptions(rotate_yaw=yaw))
     (note,) = (record.getMessage() for record in caplog.records)
-    assert note.endswith("by 0 10 0° at most (pitch, yaw, roll), not by the 0 20 0° asked for.")
+    assert note.endswith("by at most 0 10 0° (pitch, yaw, roll), not by the requested 0 20 0°.")
     caplog.clear()
     limits = Limits(turn_share=1.0, aperture=0.0)
     with caplog.at_level("WARNING"):
-        assert not limits.warn_of_opening(np.array([0.2, 0, 0, 0, 0]))
-        assert limits.warn_of_opening(np.array([0.5, 0, 0, 0, 0]))
-    assert "by the 50 % asked for" in caplog.text
+        assert not limits.warn_about_opening(np.array([0.2, 0, 0, 0, 0]))
+        assert limits.warn_about_opening(np.array([0.5, 0, 0, 0, 0]))
+    assert "by the requested 50 %" in caplog.text
 
 
 @pytest.mark.parametrize(

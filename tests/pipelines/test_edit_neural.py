@@ -49,7 +49,7 @@ def test_the_sliders_move_the_points(monkeypatch):
         return prepare(self, source)
 
     monkeypatch.setattr(NeuralRenderer, "prepare", counted)
-    monkeypatch.setattr(LivePortrait, "drawn", drawn)
+    monkeypatch.setattr(LivePortrait, "draw", drawn)
     session = Editor().open(PORTRAIT, "neural", EditSetup(max_size=320, stitching=False))
     assert np.array_equal(session.draw(EditOptions()), session.picture) and not asked  # at rest: no stitching either
     made = {}

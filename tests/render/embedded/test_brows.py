@@ -1,4 +1,4 @@
-"""Brows and widened eyes: what they move on the mesh, and what they leave alone."""
+"""Brows and widened eyes: which landmarks they move."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from liveportrait_talker.face.tracked import TrackedFace
 from liveportrait_talker.render.embedded.brows import upper_face_basis
-from liveportrait_talker.render.embedded.limits import BROWS_MOST, WIDEST_EYE, Limits
+from liveportrait_talker.render.embedded.limits import MAX_BROW, MAX_EYE_WIDENING, Limits
 from liveportrait_talker.render.embedded.mesh import PortraitMesh
 from liveportrait_talker.render.embedded.model import POINTS, face_model
 
@@ -17,19 +17,19 @@ BROW = {0: (105, 66, 52), 1: (334, 296, 282)}
 STILL_POINTS = (33, 133, 145, 159, 386, 374, 263, 1, 2, 13, 14, 61, 291, 152)  # eyes, nose, mouth, chin
 
 
-def test_each_brow_goes_by_itself_and_both_together():
+def test_brows_move_independently_and_add_up():
     for side in (0, 1):
         assert (BASIS[side, list(BROW[side]), 1] > 0.85).all()
         assert np.abs(BASIS[side, list(BROW[1 - side])]).max() < 0.15
         assert not BASIS[side, list(STILL_POINTS)].any()
-        assert not BASIS[side, POINTS:].any()  # nothing outside the face
+        assert not BASIS[side, POINTS:].any()  # no vertex outside the face
     between = BASIS[0, 9, 1] + BASIS[1, 9, 1]
     assert between == pytest.approx(1.0, abs=0.1)
     top = BASIS[:2, 10, 1].sum()
-    assert top < 0.3  # the hairline stays
+    assert top < 0.3  # the hairline hardly moves
 
 
-def test_the_left_and_the_right_mirror_each_other():
+def test_left_and_right_are_mirror_images():
     face = MODEL.mean_face[:POINTS]
     mirrored = face * (-1, 1, 1)
     pair = np.linalg.norm(face[:, None] - mirrored[None], axis=-1).argmin(axis=1)
@@ -37,23 +37,23 @@ def test_the_left_and_the_right_mirror_each_other():
         np.testing.assert_allclose(BASIS[a, :POINTS], BASIS[b][pair], atol=0.02)
 
 
-def test_eyes_are_widened_by_the_upper_lid():
+def test_widening_moves_the_upper_lid():
     assert BASIS[2, 159, 1] > 0.09 and not BASIS[2, [145, 33, 133, 105]].any()
     assert BASIS[3, 386, 1] > 0.09
 
 
-def test_the_mesh_moves_by_what_the_limits_leave():
+def test_displacements_are_limited():
     points = MODEL.mean_face * (100, -100, -100) + (256, 256, 0)
     face = TrackedFace(points)
     mesh, limits = PortraitMesh(face, MODEL), Limits.of(face)
 
     def moved(brows, blink=(0, 0)) -> np.ndarray:
-        upper = limits.upper_face(np.array(brows, float), np.array(blink, float))
-        displacement, _ = mesh.displaced(mesh.rotation, np.zeros(5), np.zeros(2), 1.0, upper)
+        upper = limits.limit_upper_face(np.array(brows, float), np.array(blink, float))
+        displacement, _ = mesh.displace(mesh.rotation, np.zeros(5), np.zeros(2), 1.0, upper)
         return displacement
 
-    assert not moved((0, 0)).any() and not moved((0, 0), blink=(1, 0.5)).any()  # a blink is drawn in the texture
+    assert not moved((0, 0)).any() and not moved((0, 0), blink=(1, 0.5)).any()  # blinks are drawn in the texture
     up = moved((0.08, 0))
     assert up[105, 1] == pytest.approx(-8, abs=1) and abs(up[334, 1]) < 1.5
-    assert np.abs(moved((5, -5))[:, 1]).max() <= 100 * BROWS_MOST + 1e-3
-    assert moved((0, 0), blink=(-5, 0))[159, 1] == pytest.approx(-100 * WIDEST_EYE * 0.13, rel=0.2)
+    assert np.abs(moved((5, -5))[:, 1]).max() <= 100 * MAX_BROW + 1e-3
+    assert moved((0, 0), blink=(-5, 0))[159, 1] == pytest.approx(-100 * MAX_EYE_WIDENING * 0.13, rel=0.2)

@@ -1,4 +1,4 @@
-"""The embedded renderer on the bundled portrait: what moves, and above all what does not."""
+"""The embedded renderer on the bundled portrait: which pixels change and which do not."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ def prepared(source):
     return EmbeddedRenderer().prepare(source)
 
 
-def drawn(source, prepared, frames=1, *, head=(0, 0, 0), mouth=(0, 0, 0, 0, 0), blink=(0, 0), gaze=(0, 0)):
+def draw(source, prepared, frames=1, *, head=(0, 0, 0), mouth=(0, 0, 0, 0, 0), blink=(0, 0), gaze=(0, 0)):
     def rows(values):
         values = np.atleast_2d(np.asarray(values, float))
         return np.repeat(values, frames, axis=0) if len(values) == 1 else values
 
     track = MotionTrack(25, HeadTrack.turning(rows(head)), rows(blink), rows(gaze), MouthControls(rows(mouth)))
-    pictures = [paste(source.footage[f.source_index], f) for f in prepared.frames(track)]
-    return pictures if len(pictures) > 1 else pictures[0]
+    images = [paste(source.footage[f.source_index], f) for f in prepared.frames(track)]
+    return images if len(images) > 1 else images[0]
 
 
-def spoken(source, prepared, mouth):
-    """The pictures of a mouth alone."""
+def draw_mouth(source, prepared, mouth):
+    """Return the frames for a track with only `mouth`."""
     track = MotionTrack(25, HeadTrack.still(len(mouth)), *np.zeros((2, len(mouth), 2)), mouth)
     return [paste(source.footage[f.source_index], f) for f in prepared.frames(track)]
 
 
-def changed(source, picture) -> np.ndarray:
-    return np.abs(picture.astype(int) - source.footage[0]).max(axis=-1)
+def difference(source, image) -> np.ndarray:
+    return np.abs(image.astype(int) - source.footage[0]).max(axis=-1)
 
 
-def test_neutral_gives_the_source_bit_for_bit(source, prepared):
-    assert (drawn(source, prepared) == source.footage[0]).all()
-    drawn(source, prepared, head=(3, 5, 2), mouth=(0.1, 0, 0, 0, 0), blink=(1, 1), gaze=(1, 1))
-    assert (drawn(source, prepared) == source.footage[0]).all(), "also after it has moved"
+def test_a_neutral_track_gives_the_source_exactly(source, prepared):
+    assert (draw(source, prepared) == source.footage[0]).all()
+    draw(source, prepared, head=(3, 5, 2), mouth=(0.1, 0, 0, 0, 0), blink=(1, 1), gaze=(1, 1))
+    assert (draw(source, prepared) == source.footage[0]).all(), "also after it has moved"
 
 
-def test_a_blink_moves_the_eyes_and_nothing_else(source, prepared):
-    change = changed(source, drawn(source, prepared, blink=(1, 1)))
+def test_a_blink_changes_only_the_eyes(source, prepared):
+    change = difference(source, draw(source, prepared, blink=(1, 1)))
     face = source.faces[0].landmarks[:, :2]
     iod = source.faces[0].pose.iod
     eyes = [face[[33, 133]].mean(axis=0), face[[362, 263]].mean(axis=0)]
@@ -70,15 +70,15 @@ def test_a_blink_moves_the_eyes_and_nothing_else(source, prepared):
     assert change[brow[1] - 3 : brow[1] + 3, brow[0] - 3 : brow[0] + 3].max() == 0
 
 
-def test_one_eye_can_wink(source, prepared):
-    change = changed(source, drawn(source, prepared, blink=(1, 0)))
+def test_eyes_blink_independently(source, prepared):
+    change = difference(source, draw(source, prepared, blink=(1, 0)))
     middle = int(source.faces[0].landmarks[168, 0])
     assert change[:, :middle].max() > 40 and change[:, middle:].max() == 0
 
 
-def test_gaze_moves_the_iris_and_leaves_the_lids(source, prepared):
+def test_gaze_changes_only_the_eye_openings(source, prepared):
     face = source.faces[0].landmarks[:, :2]
-    change = changed(source, drawn(source, prepared, gaze=(1, 0)))
+    change = difference(source, draw(source, prepared, gaze=(1, 0)))
     y, x = np.nonzero(change > 2)
     for a, b in ((33, 133), (362, 263)):
         inside = (x > face[a, 0] - 2) & (x < face[b, 0] + 2)
@@ -86,40 +86,40 @@ def test_gaze_moves_the_iris_and_leaves_the_lids(source, prepared):
     assert y.min() > face[[159, 386], 1].min() - 3 and y.max() < face[[145, 374], 1].max() + 3
 
 
-def test_the_mouth_leaves_the_upper_face_alone(source, prepared):
-    change = changed(source, drawn(source, prepared, mouth=(0.15, 0.05, 0, 0, 0)))
+def test_the_mouth_does_not_change_the_upper_face(source, prepared):
+    change = difference(source, draw(source, prepared, mouth=(0.15, 0.05, 0, 0, 0)))
     above = int(source.faces[0].landmarks[4, 1] - 0.15 * source.faces[0].pose.iod)
     assert change[:above].max() == 0
     assert change.max() > 60
 
 
 @pytest.mark.parametrize("head", [(10, 10, 8), (-10, -10, -8), (0, 10, -8)])
-def test_the_pictures_rim_never_moves(source, prepared, head):
-    change = changed(source, drawn(source, prepared, head=head))
+def test_the_border_of_the_image_does_not_change(source, prepared, head):
+    change = difference(source, draw(source, prepared, head=head))
     assert max(change[0].max(), change[-1].max(), change[:, 0].max(), change[:, -1].max()) == 0
     assert change.max() > 60
 
 
-def test_extremes_are_limited_not_torn(source, prepared):
-    wild = drawn(source, prepared, head=(90, -90, 90), mouth=(3, 3, 3, 3, 3), blink=(9, 9), gaze=(1, 1))
-    tame = drawn(source, prepared, head=(60, -60, 60), mouth=(2, 2, 2, 2, 2), blink=(1, 1), gaze=(1, 1))
+def test_extreme_values_are_limited(source, prepared):
+    wild = draw(source, prepared, head=(90, -90, 90), mouth=(3, 3, 3, 3, 3), blink=(9, 9), gaze=(1, 1))
+    tame = draw(source, prepared, head=(60, -60, 60), mouth=(2, 2, 2, 2, 2), blink=(1, 1), gaze=(1, 1))
     assert np.abs(wild.astype(int) - tame).max() <= 3
 
 
-def test_a_hair_more_opening_is_a_hair_more_picture(source, prepared):
-    """No jump where the inside fades in."""
+def test_small_changes_of_the_opening_give_small_changes_of_the_image(source, prepared):
+    """There is no jump where the interior fades in."""
     own = source.faces[0].aperture
     openings = np.arange(-own, 0.08, 0.001)
     mouths = np.zeros((len(openings), 5))
     mouths[:, 0] = openings
-    pictures = drawn(source, prepared, len(openings), mouth=mouths)
-    steps = [np.abs(b.astype(int) - a).mean() for a, b in zip(pictures[:-1], pictures[1:], strict=True)]
+    images = draw(source, prepared, len(openings), mouth=mouths)
+    steps = [np.abs(b.astype(int) - a).mean() for a, b in zip(images[:-1], images[1:], strict=True)]
     assert max(steps) < 12 * (np.median(steps) + 1e-3)
 
 
-def test_teeth_stay_with_the_skull(source, prepared):
-    """The upper row does not follow the jaw: the picture of two openings is alike there, and only there."""
-    small, large = (drawn(source, prepared, mouth=(a, 0, 0, 0, 0)) for a in (0.08, 0.13))
+def test_upper_teeth_do_not_follow_the_jaw(source, prepared):
+    """Images of two openings are similar at the upper teeth and differ at the chin."""
+    small, large = (draw(source, prepared, mouth=(a, 0, 0, 0, 0)) for a in (0.08, 0.13))
     x, y = source.faces[0].landmarks[13, :2].astype(int)
     chin = int(source.faces[0].landmarks[17, 1])
 
@@ -131,27 +131,27 @@ def test_teeth_stay_with_the_skull(source, prepared):
     assert likeness(chin - 8, chin + 8) < 0.9
 
 
-def test_sharpness_is_kept_at_a_half_pixel_shift(source, prepared):
+def test_sharpness_is_kept_under_small_motion(source, prepared):
     import cv2
 
-    def sharpness(picture):
+    def sharpness(image):
         x0, y0 = source.faces[0].landmarks[:, :2].min(axis=0).astype(int)
         x1, y1 = source.faces[0].landmarks[:, :2].max(axis=0).astype(int)
-        return cv2.Laplacian(cv2.cvtColor(picture[y0:y1, x0:x1].copy(), cv2.COLOR_RGB2GRAY), cv2.CV_32F).var()
+        return cv2.Laplacian(cv2.cvtColor(image[y0:y1, x0:x1].copy(), cv2.COLOR_RGB2GRAY), cv2.CV_32F).var()
 
     ratios = [
-        sharpness(drawn(source, prepared, head=(0.3 * k, 0.5 * k, 0))) / sharpness(source.footage[0])
+        sharpness(draw(source, prepared, head=(0.3 * k, 0.5 * k, 0))) / sharpness(source.footage[0])
         for k in range(1, 6)
     ]
     assert min(ratios) > 0.85 and max(ratios) < 1.15
 
 
-def test_a_videos_frames_are_pasted_into_themselves(source):
-    picture = source.footage[0]
-    video = Footage.from_frames("clip", [picture, np.ascontiguousarray(picture[:, ::-1])], fps=25)
+def test_frames_of_a_video_are_pasted_into_themselves(source):
+    image = source.footage[0]
+    video = Footage.from_frames("clip", [image, np.ascontiguousarray(image[:, ::-1])], fps=25)
     from liveportrait_talker.face.tracked import TrackedFace, TrackedSource
 
-    mirrored = track(Footage.from_array("mirrored", np.ascontiguousarray(picture[:, ::-1]))).faces[0]
+    mirrored = track(Footage.from_array("mirrored", np.ascontiguousarray(image[:, ::-1]))).faces[0]
     assert isinstance(mirrored, TrackedFace)
     prepared = EmbeddedRenderer().prepare(TrackedSource(video, (source.faces[0], mirrored)))
     frames = list(prepared.frames(MotionTrack.neutral(6)))
@@ -160,16 +160,16 @@ def test_a_videos_frames_are_pasted_into_themselves(source):
         assert (paste(video[f.source_index], f) == video[f.source_index]).all()
 
 
-def test_lip_keypoints_move_the_mouth_as_controls_do(source, prepared):
-    """They count from shut lips, controls from the lips of the picture."""
+def test_lip_keypoints_equal_mouth_controls(source, prepared):
+    """Lip keypoints are relative to closed lips, controls to the lips of the source."""
     asked = np.zeros((3, 5))
     asked[1:, 0] = 0.08, 0.16  # apertures
     lips = keypoints_from_controls(MouthControls(asked))
-    by_lips = spoken(source, prepared, lips)
-    by_controls = spoken(source, prepared, subtract_source_mouth(controls_from_keypoints(lips).values, source, 25))
+    by_lips = draw_mouth(source, prepared, lips)
+    by_controls = draw_mouth(source, prepared, subtract_source_mouth(controls_from_keypoints(lips).values, source, 25))
     for one, other in zip(by_lips, by_controls, strict=True):
         np.testing.assert_array_equal(one, other)
-    apertures = [track(Footage.from_array("drawn", picture)).faces[0].aperture for picture in by_lips]
+    apertures = [track(Footage.from_array("draw", image)).faces[0].aperture for image in by_lips]
     assert apertures[0] < 0.03
     assert apertures[1] == pytest.approx(0.08, abs=0.03)
     assert apertures[2] > apertures[1] + 0.05

@@ -1,4 +1,4 @@
-"""The mesh by itself, on the mean face: no tracker, no pixels."""
+"""The mesh on the mean face, without tracker and pixels."""
 
 import numpy as np
 import pytest
@@ -18,8 +18,8 @@ STILL = np.zeros(2)
 
 
 def moved(rotation_deg=(0, 0, 0), mouth=(0, 0, 0, 0, 0)):
-    rotation = MESH.turned(np.array(rotation_deg, float))
-    return MESH.displaced(rotation, np.array(mouth, float), STILL, 1.0)
+    rotation = MESH.add_rotation(np.array(rotation_deg, float))
+    return MESH.displace(rotation, np.array(mouth, float), STILL, 1.0)
 
 
 def landmarks_after(displacement, depth):
@@ -30,19 +30,19 @@ def landmarks_after(displacement, depth):
     return points
 
 
-def test_no_motion_is_exactly_none():
+def test_no_motion_gives_zero_displacement():
     displacement, _ = moved()
     assert not displacement.any()
 
 
 @pytest.mark.parametrize("opening", [0.02, 0.08, 0.15, 0.22])
-def test_the_mouth_opens_by_what_is_asked(opening):
+def test_the_mouth_opens_by_the_control(opening):
     after = landmarks_after(*moved(mouth=(opening, 0, 0, 0, 0)))
     assert mouth_aperture(after) - FACE.aperture == pytest.approx(opening, rel=0.03)
     assert mouth_width(after) == pytest.approx(FACE.width, abs=0.02 * opening + 1e-3)
 
 
-def test_spread_and_round_change_the_width_and_press_and_corners_neither():
+def test_spread_and_round_change_the_width_only():
     for mouth, change in (((0, 0.06, 0, 0, 0), 1), ((0, 0, 0.06, 0, 0), -1)):
         after = landmarks_after(*moved(mouth=mouth))
         assert mouth_width(after) - FACE.width == pytest.approx(change * 1.25 * 0.06, rel=0.06)
@@ -55,7 +55,7 @@ def test_spread_and_round_change_the_width_and_press_and_corners_neither():
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("degrees", [-8.0, 5.0, 10.0])
-def test_the_head_turns_by_what_is_asked(axis, degrees):
+def test_the_head_turns_by_the_given_angles(axis, degrees):
     asked = np.zeros(3)
     asked[axis] = degrees
     change = head_pose(landmarks_after(*moved(asked))).rotation_deg - FACE.rotation_deg
@@ -63,7 +63,7 @@ def test_the_head_turns_by_what_is_asked(axis, degrees):
     assert np.abs(np.delete(change, axis)).max() < 0.5
 
 
-def test_the_mouth_leaves_nose_and_eyes_alone():
+def test_the_mouth_does_not_move_nose_and_eyes():
     displacement, _ = moved(mouth=(0.2, 0.1, 0.1, 0.05, 0.05))
     above = np.flatnonzero(MODEL.mean_face[:POINTS, 1] > -0.2)
     assert not displacement[above].any()
@@ -71,7 +71,7 @@ def test_the_mouth_leaves_nose_and_eyes_alone():
 
 @settings(max_examples=40)
 @given(st.tuples(st.floats(-8, 8), st.floats(-3, 3), st.floats(-9, 9)), st.floats(0, 0.2))
-def test_hardly_a_triangle_folds(rotation_deg, opening):
+def test_few_triangles_fold(rotation_deg, opening):
     displacement, _ = moved(rotation_deg, (opening, 0, 0, 0, 0))
 
     def areas(points):
@@ -83,22 +83,22 @@ def test_hardly_a_triangle_folds(rotation_deg, opening):
     folded = (before < 0) & (after > 0) & sizeable
     in_the_face = (MODEL.triangles < POINTS).all(axis=1)
     assert (folded & in_the_face).sum() <= 4
-    assert folded.sum() <= 24, "a chin that nods and drops covers the first rings of the neck, as chins do"
+    assert folded.sum() <= 24, "a lowered chin covers the first rings of the neck"
 
 
 @given(st.floats(-10, 10), st.floats(-10, 10), st.floats(-0.8, 0.8), st.floats(-0.8, 0.8), st.floats(-0.3, 0.6))
-def test_points_at_a_depth_are_found_again(pitch, yaw, x, y, depth):
-    rotation = MESH.turned(np.array([pitch, yaw, 3.0]))
+def test_unproject_inverts_the_projection(pitch, yaw, x, y, depth):
+    rotation = MESH.add_rotation(np.array([pitch, yaw, 3.0]))
     shift, scale = np.array([4.0, -7.0]), 1.02
-    displacement, _ = MESH.displaced(rotation, np.zeros(5), shift, scale)
+    displacement, _ = MESH.displace(rotation, np.zeros(5), shift, scale)
     assert displacement.shape == MESH.position.shape
     pivot = np.array([0, -0.35, -0.35])
     point = scale * rotation @ (np.array([x, y, depth]) - pivot) + MESH.rotation @ pivot
     seen = (point[:2] * MESH.iod + FACE.pose.origin[:2]) * (1, -1) + shift
-    assert MESH.seen_at_depth(seen, depth, rotation, shift, scale) == pytest.approx((x, y), abs=1e-6)
+    assert MESH.unproject_at_depth(seen, depth, rotation, shift, scale) == pytest.approx((x, y), abs=1e-6)
 
 
-def test_the_background_ring_does_not_move():
+def test_the_outermost_ring_does_not_move():
     displacement, _ = moved((8, 8, 8), (0.2, 0, 0, 0, 0))
-    assert np.abs(displacement[MODEL.ring(8)]).max() < 1e-9
-    assert np.abs(displacement[MODEL.ring(2)]).max() > 1
+    assert np.abs(displacement[POINTS + 8 * 36 : POINTS + 9 * 36]).max() < 1e-9
+    assert np.abs(displacement[POINTS + 2 * 36 : POINTS + 3 * 36]).max() > 1

@@ -1,4 +1,4 @@
-"""Compiling is a choice that is told; where it cannot run or fails, that is told too."""
+"""The choice of compiling, and the fallback where compiling fails."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ torch = pytest.importorskip("torch")
 
 from liveportrait_talker.errors import OptionError  # noqa: E402
 from liveportrait_talker.render.neural import compiling, renderer  # noqa: E402
-from liveportrait_talker.render.neural.fast import Convolutions, FastGenerator, FastWarping  # noqa: E402
-from liveportrait_talker.render.neural.liveportrait import _repeated  # noqa: E402
+from liveportrait_talker.render.neural.fast import ConvFactory, FastGenerator, FastWarping  # noqa: E402
+from liveportrait_talker.render.neural.liveportrait import _repeat_rows  # noqa: E402
 
 CPU = torch.device("cpu")
 
 
-def test_a_gpu_is_compiled_for_where_triton_is(monkeypatch):
+def test_gpus_need_triton_for_compiling(monkeypatch):
     cuda = torch.device("cuda")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
-    assert compiling.will_compile("auto", cuda)[0] and compiling.will_compile("on", cuda)[0]
-    assert compiling.will_compile("off", cuda) == (False, "--compile off")
+    assert compiling.decide_compilation("auto", cuda)[0] and compiling.decide_compilation("on", cuda)[0]
+    assert compiling.decide_compilation("off", cuda) == (False, "--compile off")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert compiling.will_compile("auto", cuda) == (False, "Triton is not installed")
+    assert compiling.decide_compilation("auto", cuda) == (False, "Triton is not installed")
     with pytest.raises(OptionError, match="Triton is not installed"):
-        compiling.will_compile("on", cuda)
+        compiling.decide_compilation("on", cuda)
 
 
-def test_nothing_is_compiled_for_a_processor():
-    chosen, why = compiling.will_compile("auto", CPU)
-    assert not chosen and "kernels of ours" in why
-    with pytest.raises(OptionError, match="kernels of ours"):
-        compiling.will_compile("on", CPU)
+def test_nothing_is_compiled_on_cpus():
+    chosen, why = compiling.decide_compilation("auto", CPU)
+    assert not chosen and "Numba kernels" in why
+    with pytest.raises(OptionError, match="Numba kernels"):
+        compiling.decide_compilation("on", CPU)
 
 
-def test_apple_is_left_alone():
-    assert not compiling.will_compile("auto", torch.device("mps"))[0]
+def test_nothing_is_compiled_on_mps():
+    assert not compiling.decide_compilation("auto", torch.device("mps"))[0]
 
 
 class Doubling(torch.nn.Module):
@@ -58,7 +58,7 @@ class Network(torch.nn.Module):
         return self.second(y + more)[0]
 
 
-def test_what_is_compiled_is_the_network(monkeypatch, tmp_path):
+def test_compiled_regions_give_the_same_result(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(compiling, "_failed", threading.Event())
     x, net = torch.randn(3, 5), Network()
@@ -67,18 +67,18 @@ def test_what_is_compiled_is_the_network(monkeypatch, tmp_path):
     with torch.inference_mode():
         torch.testing.assert_close(net(x), wanted)
     assert not compiling._failed.is_set()
-    assert any(tmp_path.iterdir()), "nothing is kept for the next run"
+    assert any(tmp_path.iterdir()), "nothing is cached for the next run"
 
 
-def test_the_twins_name_what_is_worth_compiling(network):
+def test_regions_of_the_fast_networks(network):
     warping, generator = network("warping_module", ""), network("spade_generator", "")
-    conv = Convolutions.for_device(torch.device("cuda"), torch.float16)
+    conv = ConvFactory.for_device(torch.device("cuda"), torch.float16)
     assert len(FastWarping(warping, conv).regions()) == 1
     assert len(FastGenerator(generator, conv).regions()) == 8
 
 
-def test_every_size_of_batch_is_compiled(monkeypatch):
-    """Regions of one kind share torch's limit of graphs, which is 8 by itself."""
+def test_every_batch_size_is_compiled(monkeypatch):
+    """Regions of one class share torch's limit of graphs, which is 8 by default."""
     monkeypatch.setattr(compiling, "_failed", threading.Event())
     graphs, net = [], Network()
     compile = torch.compile
@@ -94,7 +94,7 @@ def test_every_size_of_batch_is_compiled(monkeypatch):
     assert len(graphs) == 24
 
 
-def test_a_failing_compiler_is_told_once_and_done_without(monkeypatch, caplog):
+def test_a_failing_compiler_is_logged_once_and_networks_run_uncompiled(monkeypatch, caplog):
     def compile(forward, **_):
         def fail(*args, **kwargs):
             raise RuntimeError("ld: cannot find -lsomething\nand much more")
@@ -109,19 +109,19 @@ def test_a_failing_compiler_is_told_once_and_done_without(monkeypatch, caplog):
         for _ in range(2):
             assert (net(torch.ones(2)) == 8).all()
     assert [r.message for r in caplog.records] == [
-        "torch.compile failed (ld: cannot find -lsomething): the networks run as they are."
+        "torch.compile failed (ld: cannot find -lsomething): the networks run uncompiled."
     ]
 
 
-def test_a_smaller_last_batch_is_filled_up():
+def test_repeat_rows():
     rows = torch.arange(6.0).view(3, 2)
-    assert _repeated(rows[:1], 4).shape == (4, 2)
-    assert (_repeated(rows, 5)[3:] == rows[2]).all()
-    assert _repeated(rows, 3) is rows
+    assert _repeat_rows(rows[:1], 4).shape == (4, 2)
+    assert (_repeat_rows(rows, 5)[3:] == rows[2]).all()
+    assert _repeat_rows(rows, 3) is rows
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_drawing_ahead_keeps_the_order_and_looks_no_further(count):
+def test_drawing_ahead_keeps_order_and_limit(count):
     started = []
 
     def step(k):
@@ -134,7 +134,7 @@ def test_drawing_ahead_keeps_the_order_and_looks_no_further(count):
     assert list(results) == list(range(1, 8))
 
 
-def test_an_error_ahead_comes_in_its_turn():
+def test_an_error_ahead_is_raised_in_order():
     def work():
         yield lambda: 1
         yield lambda: 1 / 0

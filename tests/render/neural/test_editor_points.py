@@ -15,7 +15,7 @@ from liveportrait_talker.motion.rotation import matrix_from_degrees
 from liveportrait_talker.options.sliders import SAMPLE_PARTS, ExpressionEdit, sliders
 from liveportrait_talker.render.neural.animation import PointNetworks
 from liveportrait_talker.render.neural.editor import edit_expression
-from liveportrait_talker.render.neural.keypoints import FaceMotion, look
+from liveportrait_talker.render.neural.keypoints import FaceMotion, shift_irises
 
 AXES = ("pitch", "yaw", "roll")
 
@@ -106,7 +106,7 @@ def test_sliders_add_up(edit):
 def test_irises_turn_sideways_as_under_generate():
     for x in (-9.0, 0.0, 4.0):
         np.testing.assert_allclose(
-            ExpressionEdit(pupil_x=x).expression(), look(np.zeros((1, 21, 3)), x, 0)[0], atol=1e-15
+            ExpressionEdit(pupil_x=x).expression(), shift_irises(np.zeros((1, 21, 3)), x, 0)[0], atol=1e-15
         )
 
 

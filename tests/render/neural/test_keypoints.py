@@ -1,4 +1,4 @@
-"""Key points: degrees, rotation, transform, stitching, and the audio-driven loop in all its modes."""
+"""Keypoints: degrees, rotation, transform, stitching, gaze, and the audio-driven loop in all its modes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from liveportrait_talker.motion.classic import classic_moves, lip_gate  # noqa: E402
+from liveportrait_talker.motion.lips import LIP_KEYPOINTS  # noqa: E402
 from liveportrait_talker.motion.rotation import matrix_from_degrees  # noqa: E402
 from liveportrait_talker.motion.smoothing import kalman_smooth  # noqa: E402
 from liveportrait_talker.render.neural.keypoints import (  # noqa: E402
-    LIPS,
     FaceMotion,
     degrees_from_bins,
-    look,
-    original_lips,
-    relative_lips,
     retarget,
+    shift_irises,
     stitch,
     talking_points,
     transform_keypoints,
@@ -27,7 +25,7 @@ AXES = ("pitch", "yaw", "roll")
 
 
 def face_motion(part) -> FaceMotion:
-    """From a golden file's kp, exp, scale, t and angles in degrees, one item a face."""
+    """Build a FaceMotion from a golden file's kp, exp, scale, t and angles in degrees."""
     kp = part["kp"].reshape(-1, 21, 3)
     return FaceMotion(
         keypoints=kp,
@@ -36,6 +34,12 @@ def face_motion(part) -> FaceMotion:
         translation=part["t"].reshape(-1, 3),
         rotation_deg=np.concatenate([part[axis].reshape(-1, 1) for axis in AXES], axis=1),
     )
+
+
+def original_lips(source: FaceMotion, offsets: np.ndarray, *, video: bool) -> np.ndarray:
+    """Lips of the 2024 original: relative to frame 0 of voice and source, smoothed for videos only."""
+    lips = source.expression[:1, LIP_KEYPOINTS] + offsets - offsets[0]
+    return kalman_smooth(lips) if video else lips
 
 
 def first(motion: FaceMotion) -> FaceMotion:
@@ -63,7 +67,6 @@ def test_rotation_and_transform(golden, close):
 
 
 def test_refined_motion(golden, close):
-    """The extractor's own heads, as the file has them."""
     z = golden("liveportrait_motion_extractor")
     motion = FaceMotion.from_heads({k[4:]: torch.from_numpy(v) for k, v in z.arrays.items() if k.startswith("raw_")})
     close(motion.rotation_deg, np.concatenate([z[f"info_{axis}"] for axis in AXES], axis=1), 1e-4)
@@ -74,8 +77,8 @@ def test_refined_motion(golden, close):
     close(motion.points, z["x_s"], 2e-6)
 
 
-def test_scale_is_of_its_own_face_and_z_stays_out():
-    """Two defects of the original: (B, 1) broadcast against points, and t's z zeroed in the caller's array."""
+def test_transform_of_a_batch_equals_single_faces():
+    """Two defects of the released code: (B, 1) broadcast against keypoints, and t_z set to 0 in the caller's array."""
     rng = np.random.default_rng(3)
     kp, exp = rng.normal(size=(2, 4, 21, 3))
     scale, shift = rng.uniform(1, 2, (4, 1)), rng.normal(size=(4, 3))
@@ -87,7 +90,7 @@ def test_scale_is_of_its_own_face_and_z_stays_out():
     np.testing.assert_array_equal(shift, kept)
 
 
-def test_motion_says_what_came():
+def test_face_motion_checks_shapes():
     motion = FaceMotion(np.zeros((2, 21, 3)), np.zeros((2, 21, 3)), np.ones((2, 1)), np.zeros((2, 3)), np.zeros((2, 3)))
     assert repr(motion) == "FaceMotion(N=2)" and len(first(motion)) == 1
     with pytest.raises(ValueError, match=r"scale must be \(N, 1\), got \(2,\)"):
@@ -107,7 +110,7 @@ def test_stitching(golden, network, close):
 def test_pupils(golden, close):
     z = golden("talker_reference_pose")
     for (x, y), golden in zip(z["pupil.xy"], z["pupil.out"], strict=True):
-        close(look(z["pupil.in"], x, y)[0], golden, 1e-6)
+        close(shift_irises(z["pupil.in"], x, y)[0], golden, 1e-6)
 
 
 def test_reference_pose(golden, close):
@@ -116,7 +119,7 @@ def test_reference_pose(golden, close):
 
 
 @pytest.mark.parametrize("case", range(24))
-def test_loop_of_the_predecessor(golden, network, close, case):
+def test_loop_of_the_original(golden, network, close, case):
     z = golden("liveportrait_talker")
     options = z.cases[case]
     frames, video = z.meta["frames"], options["source"] == "video"
@@ -143,7 +146,7 @@ def test_loop_of_the_predecessor(golden, network, close, case):
     close(x_d, z[f"x_d_{options['id']}"], 1e-5)
 
 
-# mode: whose points, which rotation, then what else differs (found in the file: it does not say)
+# mode: source, rotation, other options (determined from the arrays; the golden file does not document them)
 MODES = {
     "image": ("src", "synthetic", {}),
     "still": ("src", "source", {}),
@@ -163,7 +166,7 @@ def test_render_keypoints(golden, network, close, mode):
     source = face_motion({key[4:]: value for key, value in z.arrays.items() if key.startswith(who + ".")})
     frames = len(z["lip_exp"])
     if pose == "synthetic":
-        # The original's time axis ends at whole seconds (defect 40); nobody else's does.
+        # The original's time axis ends at whole seconds (docs/earlier_systems.md, defect 40).
         seconds = np.linspace(0, int(frames / 25), frames)
         moves = classic_moves(seconds, z["degree"], z["frequency"], z["jitter"])
         weight = lip_gate(z["lip_exp"][:, 4:6], 0.02, 7)
@@ -184,7 +187,9 @@ def test_render_keypoints(golden, network, close, mode):
     close(source.points, z[f"{mode}.x_s"], 1e-5)
     close(x_d, z[f"{mode}.x_d"], 1e-5)
 
-    if rotation.shape[0] == frames and who == "src" and blinks is not None:  # a long clip in pieces is the same clip
+    if (
+        rotation.shape[0] == frames and who == "src" and blinks is not None
+    ):  # a part of the clip gives the same keypoints
         piece = np.s_[20:31]
         part = talking_points(
             source, lips[piece], rotation[piece], offsets=blinks[piece], stitching=stitching, **options
@@ -192,12 +197,11 @@ def test_render_keypoints(golden, network, close, mode):
         np.testing.assert_allclose(part, x_d[piece], atol=1e-7)
 
 
-def test_a_resting_mouth_is_the_sources():
+def test_lips_at_rest_give_the_source():
     rng = np.random.default_rng(0)
     kp, exp = rng.normal(0, 0.2, (1, 21, 3)), rng.normal(0, 0.02, (1, 21, 3))
     source = FaceMotion(kp, exp, np.full((1, 1), 1.3), rng.normal(0, 0.1, (1, 3)), rng.uniform(-20, 20, (1, 3)))
-    neutral = rng.normal(0, 0.02, (6, 3))
-    lips = relative_lips(source.expression[:, LIPS], np.repeat(neutral[None], 5, axis=0), neutral)
+    lips = np.repeat(source.expression[:, LIP_KEYPOINTS], 5, axis=0)
     np.testing.assert_allclose(
         talking_points(source, lips, source.rotation), np.repeat(source.points, 5, axis=0), atol=1e-12
     )

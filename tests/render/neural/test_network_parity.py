@@ -1,4 +1,4 @@
-"""Every network loads its manifest strictly and gives the original's numbers."""
+"""State-dict keys of all networks, and equality with the original networks' outputs."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ def tensor(array):
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
-def test_the_names():
+def test_network_names():
     assert len(neural_networks()) == len(set(neural_networks())) == 11
     with pytest.raises(WeightsError, match="stitching"):
         build_network("face_parser")
 
 
 @pytest.mark.parametrize("name", neural_networks())
-def test_keys_and_shapes_are_the_released_ones(name):
+def test_keys_and_shapes_equal_the_released_ones(name):
     with torch.device("meta"):
         net = build_network(name)
     assert {key: list(value.shape) for key, value in net.state_dict().items()} == network_manifest(name)
     assert not net.training
 
 
-def test_the_pose_file_holds_the_discriminator_besides():
+def test_the_pose_file_also_contains_the_discriminator():
     extra = manifest("sadtalker_audio2pose_discriminator")
     assert extra and all(key.startswith("netD_motion.") for key in extra)
     assert not set(extra) & set(manifest("sadtalker_audio2pose"))
 
 
 @pytest.mark.parametrize("name", [n for n in neural_networks() if n != "warping_module"])
-def test_loads_strictly_as_it_is_built(name):
-    """Without the meta device, as a caller may do it."""
+def test_strict_loading(name):
+    """Built on the CPU, without the meta device."""
     weights = {key: tensor(value) for key, value in synthetic_weights(name, "").items()}
     build_network(name).load_state_dict(weights, strict=True)
     missing = dict(list(weights.items())[1:])
@@ -100,14 +100,14 @@ def test_warping(golden, network, close):
 
 def test_generator(golden, network, close):
     z = golden("liveportrait_generator")
-    picture = network("spade_generator", z.salt)(tensor(z.input("feature")))
-    assert picture.shape == (1, 3, 512, 512)
-    close(z.sliced("image", picture), z["image"], 2e-5)
-    close(picture, z["image_f16"], 5e-4)
+    image = network("spade_generator", z.salt)(tensor(z.input("feature")))
+    assert image.shape == (1, 3, 512, 512)
+    close(z.sliced("image", image), z["image"], 2e-5)
+    close(image, z["image_f16"], 5e-4)
 
 
-def test_spectral_norm_is_of_the_stored_vectors(network):
-    """Neither the largest singular value nor one more power iteration: both give other weights (spec §2)."""
+def test_spectral_norm_uses_the_stored_vectors(network):
+    """The largest singular value gives other weights (docs/method/liveportrait.md, Weights)."""
     layer = network("spade_generator", "").up_1.conv_s
     matrix = layer.weight_orig.flatten(1).double()
     sigma = layer.weight_u.double() @ matrix @ layer.weight_v.double()
@@ -129,7 +129,7 @@ def test_points_networks(golden, network, close):
 
 
 def test_audio2exp(golden, network, close):
-    """The bar is tight: the source's expression is 1.8e-3, the blink ratio 2.5e-4 of what comes out."""
+    """The tolerance is tight, because the source's expression contributes 1.8e-3 and the blink ratio 2.5e-4."""
     z = golden("sadtalker_audio2exp")
     net = network("sadtalker_audio2exp", z.salt)
     mels = tensor(z["mels"][0])
@@ -143,7 +143,7 @@ def test_audio2exp(golden, network, close):
     close(net(mels, source, ratio), z["random_exp"].reshape(-1, 64), of_largest=1e-5)
 
 
-def test_audio2exp_hears_each_frame_by_itself(golden, network):
+def test_audio2exp_frames_are_independent(golden, network):
     z = golden("sadtalker_audio2exp")
     net, mels = network("sadtalker_audio2exp", z.salt), tensor(z["mels"][0][:7])
     source, blink = torch.zeros(7, 64), torch.zeros(7, 1)
@@ -160,7 +160,7 @@ def test_mappingnet(golden, network, close):
 
 
 @pytest.mark.parametrize("rows", [25, 27, 40])
-def test_mappingnet_takes_any_length_from_25(network, rows):
+def test_mappingnet_accepts_lengths_from_25(network, rows):
     assert network("mappingnet", "")(torch.zeros(2, 64, rows)).shape == (2, 18)
 
 
@@ -196,7 +196,7 @@ def test_audio2pose(golden, network, close, clip):
 
 
 def test_audio2pose_does_not_mix_the_clips_of_a_batch(golden, network):
-    """Defect 29."""
+    """docs/earlier_systems.md, defect 29."""
     z = golden("sadtalker_audio2pose")
     net = network("sadtalker_audio2pose", z.salt)
     mels = tensor(np.concatenate([z["mels"], z["mels"][:, ::-1]]))
@@ -209,8 +209,8 @@ def test_audio2pose_does_not_mix_the_clips_of_a_batch(golden, network):
 
 
 @pytest.mark.parametrize(("frames", "segments"), [(1, 0), (2, 1), (33, 1), (34, 2), (65, 2)])
-def test_audio2pose_takes_any_length(network, frames, segments):
-    """Each latent counts, also of clips that end with a whole segment."""
+def test_audio2pose_accepts_any_length(network, frames, segments):
+    """All latents are used, also for clips that end with a whole segment."""
     net = network("sadtalker_audio2pose", "")
     assert segment_count(frames) == segments
     mels, pose, style = torch.zeros(1, frames, 1, 80, 16), torch.ones(1, 6), torch.zeros(1).long()

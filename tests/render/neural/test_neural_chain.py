@@ -1,4 +1,4 @@
-"""From pictures and a voice to what is drawn, network after network."""
+"""Chains of networks, from images and a voice to frames and lips."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from liveportrait_talker.media.waveform import Waveform  # noqa: E402
 from liveportrait_talker.render.neural.keypoints import FaceMotion, stitch, transform_keypoints  # noqa: E402
 
 
-def test_liveportrait(golden, network, close):
+def test_liveportrait_chain(golden, network, close):
     z = golden("liveportrait_chain")
     with torch.inference_mode():
-        pictures = {name: torch.from_numpy(z.input(name)) for name in ("source", "driving_0", "driving_1")}
+        images = {name: torch.from_numpy(z.input(name)) for name in ("source", "driving_0", "driving_1")}
         extractor = network("motion_extractor", z.salt)
-        source, start, now = (FaceMotion.from_heads(extractor(picture)) for picture in pictures.values())
+        source, start, now = (FaceMotion.from_heads(extractor(image)) for image in images.values())
         rotation = now.rotation @ start.rotation.transpose(0, 2, 1) @ source.rotation
         x_d = transform_keypoints(
             source.keypoints,
@@ -35,21 +35,21 @@ def test_liveportrait(golden, network, close):
         close(x_d, z["x_d"], 1e-5)
         close(stitched, z["x_d_stitched"], 1e-5)
 
-        volume = network("appearance_feature_extractor", z.salt)(pictures["source"])
+        volume = network("appearance_feature_extractor", z.salt)(images["source"])
         points = {
             "kp_source": torch.from_numpy(source.points).float(),
             "kp_driving": torch.from_numpy(stitched).float(),
         }
         seen = network("warping_module", z.salt)(volume, **points)
-        image = network("spade_generator", z.salt)(seen["out"])
+        drawn = network("spade_generator", z.salt)(seen["out"])
     close(z.sliced("occlusion_map", seen["occlusion_map"]), z["occlusion_map"], 2e-5)
-    close(z.sliced("image", image), z["image"], 2e-4)
-    frame = (image[0].permute(1, 2, 0).clamp(0, 1) * 255).to(torch.uint8).numpy()
+    close(z.sliced("image", drawn), z["image"], 2e-4)
+    frame = (drawn[0].permute(1, 2, 0).clamp(0, 1) * 255).to(torch.uint8).numpy()
     off = np.abs(z.sliced("frame_u8", frame).astype(int) - z["frame_u8"])
     assert off.max() <= 1 and (off > 0).mean() < 0.005
 
 
-def test_voice_to_lips(golden, network, close):
+def test_voice_to_lips_chain(golden, network, close):
     z = golden("talker_chain")
     image = z.image(str(z["image_seed"]), 224, 224)
     face = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)[None]).astype(np.float32) / np.float32(255))

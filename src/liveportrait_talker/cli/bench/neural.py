@@ -104,13 +104,13 @@ def bench_neural(
     import torch
 
     from ...pipelines.networks import build_network
-    from ...render.neural.compiling import compile_regions, will_compile
-    from ...render.neural.fast import Convolutions, fast_twin
+    from ...render.neural.compiling import compile_regions, decide_compilation
+    from ...render.neural.fast import ConvFactory, build_fast_network
     from ...render.neural.renderer import BATCH
 
     where = torch_device(device)
     dtype = torch_dtype(precision, where)
-    compiles, reason = will_compile(compile, where)
+    compiles, reason = decide_compilation(compile, where)
     count = batch_size or BATCH[where.type]
     # Graphics processors are held against what LivePortrait itself runs: autocast to half precision.
     plain = torch.float16 if where.type == "cuda" else torch.float32
@@ -128,7 +128,7 @@ def bench_neural(
     on_progress("timing", 0, steps)
     with torch.inference_mode():
         nets = {name: build_network(full) for name, full in _NAMES.items()}
-        fast = {name: fast_twin(nets[name], dtype, where) for name in ("W", "G")}
+        fast = {name: build_fast_network(nets[name], dtype, where) for name in ("W", "G")}
         if compiles:
             for twin in fast.values():
                 compile_regions(twin)
@@ -176,7 +176,7 @@ def bench_neural(
         device=name,
         plain=_name(plain),
         fast=_name(dtype),
-        path=f"{how}, Winograd convolutions" if Convolutions.for_device(where, dtype).winograd else how,
+        path=f"{how}, Winograd convolutions" if ConvFactory.for_device(where, dtype).winograd else how,
         batch_size=count,
         warm_up_s=warm_up,
         plain_ms=plain_ms,
@@ -207,10 +207,10 @@ def _convolution_gflops(dtype: Any, where: Any, frames: int) -> float:
     """
     import torch
 
-    from ...render.neural.fast import Convolutions
+    from ...render.neural.fast import ConvFactory
 
     x = torch.randn(frames, 512, 64, 64, device=where).to(dtype, memory_format=torch.channels_last)
-    conv = Convolutions.for_device(where, dtype).plain(torch.randn(512, 512, 3, 3), None).to(where)
+    conv = ConvFactory.for_device(where, dtype).direct(torch.randn(512, 512, 3, 3), None).to(where)
     count = 4 if where.type == "cpu" else 16  # enough work for the clock
 
     def run() -> None:

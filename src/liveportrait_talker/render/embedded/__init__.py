@@ -1,1 +1,1 @@
-"""The face-mesh renderer: nothing to download."""
+"""The embedded renderer, which warps the source on a face mesh and needs no downloaded weights."""

@@ -1,21 +1,20 @@
-"""Filling holes in a picture from what surrounds them."""
+"""Filling of holes in an image by Laplace's equation."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from ...arrays import Floats
+from ...arrays import Flags, Floats, Floats32
 from ...system.jit import kernel
 
 
-def harmonic_fill(picture: Floats, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """Replace the pixels of (h, w, 3) `picture` that are `inside` by the smoothest continuation of the others.
+def fill_harmonic(image: Floats, inside: Flags) -> Floats32:
+    """Return a copy of `image` (h, w, 3) with the pixels `inside` (h, w) filled harmonically from the others.
 
-    Solves Laplace's equation by over-relaxation, first at half size (recursively), then at full.
+    Solved by over-relaxation, first at half size (recursively), then at full size.
     """
-    filled = np.ascontiguousarray(picture, np.float32).copy()
+    filled = np.ascontiguousarray(image, np.float32).copy()
     if not inside.any() or inside.all():
         return filled
     height, width = inside.shape
@@ -25,7 +24,7 @@ def harmonic_fill(picture: Floats, inside: npt.NDArray[np.bool_]) -> npt.NDArray
         masked = cv2.resize(filled * ~inside[..., None], half, interpolation=cv2.INTER_AREA)
         coarse_inside = known < 0.5
         coarse = masked / np.maximum(known, 1e-3)[..., None]
-        guess = cv2.resize(harmonic_fill(coarse, coarse_inside), (width, height), interpolation=cv2.INTER_LINEAR)
+        guess = cv2.resize(fill_harmonic(coarse, coarse_inside), (width, height), interpolation=cv2.INTER_LINEAR)
     else:
         guess = np.broadcast_to(filled[~inside].mean(axis=0), filled.shape)
     filled[inside] = guess[inside]
@@ -34,7 +33,7 @@ def harmonic_fill(picture: Floats, inside: npt.NDArray[np.bool_]) -> npt.NDArray
 
 
 @kernel
-def _relax(values: Floats, inside: npt.NDArray[np.bool_], rounds: int) -> None:
+def _relax(values: Floats, inside: Flags, rounds: int) -> None:
     height, width, channels = values.shape
     for _ in range(rounds):
         for y in range(height):

@@ -1,4 +1,4 @@
-"""How far one portrait can be moved before it looks wrong. Source: spec/embedded.md §5."""
+"""Limits on the motion of one portrait (docs/method/embedded_renderer.md, Limits)."""
 
 from __future__ import annotations
 
@@ -13,109 +13,118 @@ from ...motion.smoothing import smoothstep
 
 log = logging.getLogger(__name__)
 
-ROTATION_DEG = np.array([10.5, 10.5, 9.0])  # pitch, yaw, roll away from the source's own pose
-# FaceMesh, which sets the users' yardstick, reads a drawn nod at four fifths of its size.
-ROTATION_GAIN = np.array([1.2, 1.0, 1.0])
-OPEN_MOST = 0.225  # the lower lip folds over the chin beyond
-OPEN_TOO_WIDE = 0.25  # a mouth open this far in the picture cannot be shut
-BROWS_MOST = 0.12  # IOD
-WIDEST_EYE = 0.3  # of its gap
-_STIFFENS = (0.20, 0.30)
-CONTROLS_MOST = np.array([0.13, 0.13, 0.06, 0.06])  # spread, round, press, corner_up; IOD
-_TURNED = 12.0  # deg: a face turned further has less to show of its far side
+MAX_ROTATION_DEG = np.array([10.5, 10.5, 9.0])  # pitch, yaw, roll relative to the source's pose
+ROTATION_GAIN = np.array([1.2, 1.0, 1.0])  # FaceMesh measures a drawn pitch at four fifths of its size
+MAX_APERTURE = 0.225  # IOD; beyond, the lower lip folds over the chin
+MAX_CLOSABLE_APERTURE = 0.25  # IOD; a mouth that is open further in the source cannot be closed
+MAX_BROW = 0.12  # IOD
+MAX_EYE_WIDENING = 0.3  # of the gap between the lids
+_STIFFENING_APERTURES = (0.20, 0.30)  # IOD
+MAX_CONTROLS = np.array([0.13, 0.13, 0.06, 0.06])  # spread, round, press, corner_up; IOD
+_FREE_YAW_DEG = 12.0  # a face turned further shows less of its far side
 _KNEE = 0.7
 
 
-def soft_limit(x: Floats, most: Floats | float) -> Floats:
-    """`x` unchanged up to 70 % of ±`most`, then bending towards it, never beyond."""
-    limit = np.broadcast_to(np.asarray(most, np.float64), np.shape(x))
+def soft_limit(x: Floats, limit: Floats | float) -> Floats:
+    """Return `x` where |x| ≤ 70 % of `limit`, and beyond that values that approach ±`limit` smoothly."""
+    limit = np.broadcast_to(np.asarray(limit, np.float64), np.shape(x))
     knee = _KNEE * limit
-    room = np.maximum(limit - knee, 1e-9)
+    span = np.maximum(limit - knee, 1e-9)
     size = np.abs(x)
-    bent = knee + room * np.tanh((size - knee) / room)
-    limited: Floats = np.where(size > knee, np.sign(x) * bent, x)
+    compressed = knee + span * np.tanh((size - knee) / span)
+    limited: Floats = np.where(size > knee, np.sign(x) * compressed, x)
     return limited
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one source face allows."""
+    """Limits of one source face."""
 
     turn_share: float
     """0.25…1: the share of a yaw or pitch that is drawn."""
     aperture: float
-    """The source's own inner-lip opening, IOD."""
+    """Opening of the inner lips in the source, IOD."""
 
     @classmethod
     def of(cls, face: TrackedFace) -> Limits:
-        """Limits for a face, from its pose and mouth."""
+        """Return the limits of a face from its pose and mouth."""
         yaw = abs(float(face.rotation_deg[1]))
-        share = float(np.clip(1 - (yaw - _TURNED) / 29.0, 0.25, 1.0))
+        share = float(np.clip(1 - (yaw - _FREE_YAW_DEG) / 29.0, 0.25, 1.0))
         return cls(turn_share=share, aperture=max(face.aperture, 0.0))
 
-    def warn(self, name: str, face: TrackedFace) -> None:
-        """Say in one sentence what this picture cannot do."""
+    def warn_about_source(self, name: str, face: TrackedFace) -> None:
+        """Log a warning for a strongly turned face and one for an open mouth."""
         if self.turn_share < 1:
             log.warning(
-                "%s shows a face turned by %.0f°: its head moves less, because its far side cannot be seen.",
+                "%s shows a face turned by %.0f°: the head moves less, because its far side is not visible.",
                 name,
                 abs(float(face.rotation_deg[1])),
             )
-        if self.aperture > OPEN_TOO_WIDE:
+        if self.aperture > MAX_CLOSABLE_APERTURE:
             log.warning(
-                "the mouth in %s is wide open: it cannot be shut, only moved; a picture with closed lips works best.",
+                "the mouth in %s is wide open: it can be moved but not closed; a picture with closed lips works best.",
                 name,
             )
 
-    def warn_of_turns(self, asked_deg: Floats, drawn_deg: Floats | None = None) -> bool:
-        """Say in one sentence where (T, 3) angles go well beyond what is drawn of them; was it said?
+    def warn_about_rotation(self, requested_deg: Floats, drawn_deg: Floats | None = None) -> bool:
+        """Log a warning where less than three quarters of a rotation are drawn.
 
-        `drawn_deg` (3,) is what is drawn of the widest, where that is not `rotation`'s alone.
+        Args:
+            requested_deg: (T, 3) pitch, yaw, roll.
+            drawn_deg: (3,) limited value of the largest angles; by default from `limit_rotation`.
+
+        Returns:
+            Whether a warning was logged.
         """
-        widest = np.abs(asked_deg).max(axis=0, initial=0.0)
-        drawn = self.rotation(widest) if drawn_deg is None else np.abs(drawn_deg)
-        beyond = bool((drawn < 0.75 * widest - 1.0).any())
-        if beyond:
+        largest = np.abs(requested_deg).max(axis=0, initial=0.0)
+        drawn = self.limit_rotation(largest) if drawn_deg is None else np.abs(drawn_deg)
+        exceeds = bool((drawn < 0.75 * largest - 1.0).any())
+        if exceeds:
             log.warning(
-                "the embedded renderer turns this head by %s° at most (pitch, yaw, roll), not by the %s° asked for.",
+                "the embedded renderer turns this head by at most %s° (pitch, yaw, roll), not by the requested %s°.",
                 " ".join(f"{v:.0f}" for v in drawn),
-                " ".join(f"{v:.0f}" for v in widest),
+                " ".join(f"{v:.0f}" for v in largest),
             )
-        return beyond
+        return exceeds
 
-    def warn_of_opening(self, controls: Floats) -> bool:
-        """Say in one sentence where (5,) mouth controls open it much further than is drawn; was it said?"""
-        asked, drawn = self.aperture + controls[0], self.aperture + self.mouth(controls)[0]
-        beyond = bool(drawn < 0.75 * asked - 0.01)
-        if beyond:
+    def warn_about_opening(self, controls: Floats) -> bool:
+        """Log a warning where less than three quarters of an opening (5,) are drawn; return whether one was logged."""
+        requested, drawn = self.aperture + controls[0], self.aperture + self.limit_mouth(controls)[0]
+        exceeds = bool(drawn < 0.75 * requested - 0.01)
+        if exceeds:
             log.warning(
-                "the embedded renderer opens this mouth by %.0f %% of the distance of the eyes at most, not by the "
-                "%.0f %% asked for.",
+                "the embedded renderer opens this mouth by at most %.0f %% of the distance between the eyes, not by "
+                "the requested %.0f %%.",
                 100 * drawn,
-                100 * asked,
+                100 * requested,
             )
-        return beyond
+        return exceeds
 
-    def rotation(self, rotation_deg: Floats) -> Floats:
-        """(3,) pitch, yaw, roll asked for → drawn."""
+    def limit_rotation(self, rotation_deg: Floats) -> Floats:
+        """Return the drawn (3,) pitch, yaw, roll for the requested ones."""
         share = np.array([self.turn_share, self.turn_share, 1.0])
-        return soft_limit(rotation_deg * ROTATION_GAIN * share, ROTATION_DEG * share)
+        return soft_limit(rotation_deg * ROTATION_GAIN * share, MAX_ROTATION_DEG * share)
 
-    def mouth(self, controls: Floats) -> Floats:
-        """(5,) controls asked for → drawn; the lips never cross."""
+    def limit_mouth(self, controls: Floats) -> Floats:
+        """Return the drawn (5,) mouth controls for the requested ones; the lips never cross."""
         limited = np.array(controls, dtype=np.float64)
-        wanted = max(self.aperture + limited[0], 0.0)  # the opening itself, not its change
-        # The source's own opening stays reachable, whatever the limit.
-        free = float(soft_limit(np.array(wanted), max(OPEN_MOST, self.aperture / _KNEE)))
+        wanted = max(self.aperture + limited[0], 0.0)  # absolute, not relative to the source
+        # The limit never excludes the source's own opening.
+        free = float(soft_limit(np.array(wanted), max(MAX_APERTURE, self.aperture / _KNEE)))
         floor = 0.5 * self.aperture
-        stiff = floor + min(wanted, OPEN_MOST) / OPEN_MOST * (self.aperture - floor)
-        # One goes over into the other, or a video's mouth would jump as it opens.
-        share = float(smoothstep(*_STIFFENS, np.array(self.aperture)))
+        stiff = floor + min(wanted, MAX_APERTURE) / MAX_APERTURE * (self.aperture - floor)
+        # Blended, because the mouth of a video would jump at a threshold.
+        share = float(smoothstep(*_STIFFENING_APERTURES, np.array(self.aperture)))
         limited[0] = (1 - share) * free + share * stiff - self.aperture
-        limited[1:] = soft_limit(limited[1:], CONTROLS_MOST)
+        limited[1:] = soft_limit(limited[1:], MAX_CONTROLS)
         return limited
 
-    def upper_face(self, brows: Floats, blink: Floats) -> Floats:
-        """(4,) what is drawn of brows (2,) raised and of lids (2,) opened beyond the picture's, left and right."""
-        raised, widened = soft_limit(np.asarray(brows, np.float64), BROWS_MOST), np.clip(-blink, 0, WIDEST_EYE)
-        return np.concatenate([raised, widened])
+    def limit_upper_face(self, brows: Floats, blink: Floats) -> Floats:
+        """Return (4,) drawn brow raise left, right (IOD) and eye widening left, right (share of the gap).
+
+        Args:
+            brows: (2,) raise of the left and right brow, IOD.
+            blink: (2,) left and right; negative values widen the eye.
+        """
+        raised = soft_limit(np.asarray(brows, np.float64), MAX_BROW)
+        return np.concatenate([raised, np.clip(-blink, 0, MAX_EYE_WIDENING)])

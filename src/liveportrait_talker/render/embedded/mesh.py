@@ -1,4 +1,4 @@
-"""One portrait's mesh: the shared face mesh laid on its landmarks, with rings over hair, neck and background."""
+"""Mesh of one portrait: the shared face mesh on its landmarks, with rings over hair, neck and background."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ...motion.smoothing import smoothstep
 from .brows import upper_face_basis
 from .model import PIVOT, POINTS, RINGS, RINGS_TO_OUTLINE, RINGS_TO_REST, FaceModel
 
-_OUTLINE = {"side": 1.22, "top": 1.55, "chin": 1.06}  # the head's outline, in oval radii
-_REACH, _REACH_CHIN = 0.45, 0.65  # from there the motion fades to rest over this many oval radii
+_OUTLINE = {"side": 1.22, "top": 1.55, "chin": 1.06}  # of the head, in oval radii
+_REACH, _REACH_CHIN = 0.45, 0.65  # oval radii beyond the outline over which the motion fades to 0
 
 
 class PortraitMesh:
-    """Vertices of the source and how they move. Positions are picture px; depth is canonical (unit IOD)."""
+    """Vertices of the source and their motion. Positions are image px; depth is canonical (unit IOD)."""
 
     def __init__(self, face: TrackedFace, model: FaceModel) -> None:
         self.model = model
@@ -29,7 +29,7 @@ class PortraitMesh:
         landmarks = face.landmarks[:POINTS].astype(np.float64)
         points = (landmarks * (1, -1, -1) - pose.origin) @ pose.rotation / pose.iod  # canonical
         depth = points[:, 2] + model.relief * (PIVOT[2] - points[:, 2])
-        ring_xy, ring_depth, ring_weight = self._rings(landmarks[:, :2], depth)
+        ring_xy, ring_depth, ring_weight = self._build_rings(landmarks[:, :2], depth)
         eye_xy = np.stack([landmarks[loop, :2].mean(axis=0) for loop in model.eye_openings])
         eye_depth = np.array([depth[loop].mean() for loop in model.eye_openings])
         self.position = np.concatenate([landmarks[:, :2], ring_xy, eye_xy])
@@ -38,7 +38,7 @@ class PortraitMesh:
         self._upper_basis = upper_face_basis(model).reshape(4, -1)
         self.canonical = self.to_canonical(self.position, np.concatenate([depth, ring_depth, eye_depth]))
 
-    def _rings(self, landmarks: Floats, depth: Floats) -> tuple[Floats, Floats, Floats]:
+    def _build_rings(self, landmarks: Floats, depth: Floats) -> tuple[Floats, Floats, Floats]:
         oval = self.model.face_oval
         centre = landmarks[oval].mean(axis=0)
         radius = landmarks[oval] - centre
@@ -49,7 +49,7 @@ class PortraitMesh:
         outline = _OUTLINE["side"] + (_OUTLINE["top"] - _OUTLINE["side"]) * top
         outline = outline + (_OUTLINE["chin"] - _OUTLINE["side"]) * chin
         reach = _REACH + (_REACH_CHIN - _REACH) * chin
-        # Above, the hair's edge lies as deep as the pivot; sinking as fast under the chin draws a second chin.
+        # At the top, depth falls to the pivot's at the outline. The same slope under the chin draws a second chin.
         sink = 0.5 + 0.5 * smoothstep(-0.2, 0.2, upness)
         xy, z, weight = [], [], []
         for k in range(1, RINGS + 1):
@@ -62,41 +62,41 @@ class PortraitMesh:
         return np.concatenate(xy), np.concatenate(z), np.concatenate(weight)
 
     def to_canonical(self, xy: Floats, depth: Floats) -> Floats:
-        """Canonical (…, 3) of picture points (…, 2) px at canonical depth (…)."""
-        seen = (xy * (1, -1) - self._origin[:2]) / self.iod
-        flat = (seen - depth[..., None] * self.rotation[:2, 2]) @ _inverse_2x2(self.rotation).T
+        """Return canonical points (…, 3) of image points (…, 2) px at canonical depth (…) in the source's pose."""
+        projected = (xy * (1, -1) - self._origin[:2]) / self.iod
+        flat = (projected - depth[..., None] * self.rotation[:2, 2]) @ _inverse_2x2(self.rotation).T
         return np.concatenate([flat, depth[..., None]], axis=-1)
 
-    def seen_at_depth(self, xy: Floats, depth: float, rotation: Floats, shift_px: Floats, scale: float) -> Floats:
-        """Canonical (…, 2) x, y of the point at canonical `depth` that a moved head shows at picture px (…, 2)."""
+    def unproject_at_depth(self, xy: Floats, depth: float, rotation: Floats, shift_px: Floats, scale: float) -> Floats:
+        """Return canonical x, y (…, 2) at canonical `depth` of the image points (…, 2) px of a moved head."""
         pivot = self.rotation @ PIVOT
-        seen = ((xy - shift_px) * (1, -1) - self._origin[:2]) / self.iod - pivot[:2]
-        turned = scale * rotation
-        flat = (seen - (depth - PIVOT[2]) * turned[:2, 2]) @ _inverse_2x2(turned).T
-        seen_xy: Floats = flat + PIVOT[:2]
-        return seen_xy
+        projected = ((xy - shift_px) * (1, -1) - self._origin[:2]) / self.iod - pivot[:2]
+        scaled = scale * rotation
+        flat = (projected - (depth - PIVOT[2]) * scaled[:2, 2]) @ _inverse_2x2(scaled).T
+        canonical_xy: Floats = flat + PIVOT[:2]
+        return canonical_xy
 
-    def turned(self, delta_deg: Floats) -> Floats:
-        """(3, 3) rotation after adding `delta_deg` (pitch, yaw, roll) to the source's own angles."""
+    def add_rotation(self, delta_deg: Floats) -> Floats:
+        """Return the (3, 3) rotation for the source's angles plus `delta_deg` (pitch, yaw, roll)."""
         if not np.any(delta_deg):
             return self.rotation
-        # The stored rotation may differ from its angles in the last bits: turn it by their difference.
+        # The stored matrix may differ from that of its angles in the last bits, so it is multiplied by their quotient.
         return rotation_matrix(self.rotation_deg + delta_deg) @ rotation_matrix(self.rotation_deg).T @ self.rotation
 
-    def displaced(
+    def displace(
         self, rotation: Floats, mouth: Floats, shift_px: Floats, scale: float, upper_face: Floats | None = None
     ) -> tuple[Floats, Floats]:
-        """Move the mesh.
+        """Return the displacement of the vertices.
 
         Args:
-            rotation: (3, 3) canonical → picture, see `turned`.
+            rotation: (3, 3) canonical → image, from `add_rotation`.
             mouth: (5,) controls in IOD.
             shift_px: (2,) px, x right, y down.
             scale: ratio to the source's size.
-            upper_face: (4,) left and right brow raised, in IOD; left and right eye widened, in its gap.
+            upper_face: (4,) of `Limits.limit_upper_face`.
 
         Returns:
-            (V, 2) displacement in px, exactly zero for no motion, and (V,) depth in IOD towards the viewer.
+            (V, 2) displacement in px, exactly zero without motion, and (V,) depth in IOD towards the viewer.
         """
         moved: npt.NDArray[np.float64] = (mouth @ self._basis).reshape(-1, 3)  # (V, 3)
         if upper_face is not None and np.any(upper_face):
@@ -109,6 +109,6 @@ class PortraitMesh:
 
 
 def _inverse_2x2(matrix: Floats) -> Floats:
-    """Inverse of a matrix's upper left corner; written out, as LAPACK costs more than the frame's whole mesh."""
+    """Invert the upper left 2×2 of a matrix; written out, because LAPACK takes longer than the rest of `displace`."""
     (a, b), (c, d) = matrix[:2, :2]
     return np.asarray(np.array([[d, -b], [-c, a]]) / (a * d - b * c))

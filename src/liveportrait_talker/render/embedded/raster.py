@@ -1,14 +1,13 @@
-"""From moved vertices to a backward map, and from the map to a picture."""
+"""Rasterisation of the moved mesh to a backward map, and sharpening of the sampled image."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from ...arrays import Floats, Integers
+from ...arrays import Floats, Floats32, Image, Integers
 from ...system.jit import kernel
 
-_BEHIND = np.float32(1e4)  # triangles that turn their back show only where nothing else is
+_BACK_FACE_DEPTH = np.float32(1e4)  # subtracted, so that back faces show only where there is nothing else
 
 
 @kernel
@@ -18,33 +17,33 @@ def rasterise(
     texture_x: int,
     texture_y: int,
     factor: int,
-    position: npt.NDArray[np.float32],
-    displacement: npt.NDArray[np.float32],
-    depth: npt.NDArray[np.float32],
-    triangles: npt.NDArray[np.int32],
-    border_x: npt.NDArray[np.float32],
-    border_y: npt.NDArray[np.float32],
-    map_x: npt.NDArray[np.float32],
-    map_y: npt.NDArray[np.float32],
-    nearest: npt.NDArray[np.float32],
+    position: Floats32,
+    displacement: Floats32,
+    depth: Floats32,
+    triangles: Integers,
+    border_x: Floats32,
+    border_y: Floats32,
+    map_x: Floats32,
+    map_y: Floats32,
+    nearest: Floats32,
 ) -> None:
-    """Backward map of a window: where in the source each pixel comes from.
+    """Compute the backward map of a window: the texture position that each pixel is sampled from.
 
     Args:
-        corner_x: left of the window in picture px.
-        corner_y: top of it.
-        texture_x: left of the enlarged texture in picture px.
-        texture_y: top of it.
-        factor: its px per picture px.
+        corner_x: left edge of the window, image px.
+        corner_y: top edge of the window, image px.
+        texture_x: left edge of the enlarged texture, image px.
+        texture_y: top edge of the enlarged texture, image px.
+        factor: texture px per image px.
         position: (V, 2) source vertices, px.
         displacement: (V, 2) px.
         depth: (V,) larger is nearer.
-        triangles: (N, 3) the ones to draw.
-        border_x: (W,) weight of the motion at each picture column, 0 at the rim.
-        border_y: (H,) the same for rows.
-        map_x: (h, w) filled with x in the enlarged texture.
-        map_y: (h, w) filled with y in it.
-        nearest: (h, w) filled with how far a pixel is moved: 0 at rest, 1 from half a pixel on.
+        triangles: (N, 3) triangles to draw.
+        border_x: (W,) weight of the motion at each image column, 0 at the border.
+        border_y: (H,) weight of the motion at each image row.
+        map_x: (h, w) output, x in the enlarged texture.
+        map_y: (h, w) output, y in the enlarged texture.
+        nearest: (h, w) output, amount of motion: 0 at rest, 1 from half a pixel on. Used as depth buffer before.
     """
     height, width = map_x.shape
     map_x[:] = 0
@@ -68,7 +67,7 @@ def rasterise(
         if x0 > x1 or y0 > y1:
             continue
         inverse = 1.0 / area
-        behind = _BEHIND if area > 0 else np.float32(0)  # y points down: front faces have negative area
+        behind = _BACK_FACE_DEPTH if area > 0 else np.float32(0)  # y points down: front faces have negative area
         step_b, step_c = (cy - ay) * inverse, -(by - ay) * inverse  # change of the weights of b, c per px in x
         dax, day, da = displacement[a, 0], displacement[a, 1], depth[a] - behind
         dbx, dby, db = displacement[b, 0] - dax, displacement[b, 1] - day, depth[b] - depth[a]
@@ -95,12 +94,19 @@ def rasterise(
 
 @kernel
 def sharpen(
-    pixels: npt.NDArray[np.uint8],
-    blurred: npt.NDArray[np.uint8],
-    moved: npt.NDArray[np.float32],
+    pixels: Image,
+    blurred: Image,
+    moved: Floats32,
     amount: float,
 ) -> None:
-    """Push `pixels` (h, w, 3) away from `blurred` by `amount` where they are `moved` (h, w) 0…1; in place."""
+    """Sharpen `pixels` (h, w, 3) in place by unsharp masking.
+
+    Args:
+        pixels: changed in place.
+        blurred: (h, w, 3) of `texture.blur`.
+        moved: (h, w) weight, 0…1.
+        amount: of the difference to `blurred` that is added.
+    """
     height, width = moved.shape
     for y in range(height):
         for x in range(width):
@@ -115,7 +121,7 @@ def sharpen(
 def moving_window(
     position: Floats, displacement: Floats, triangles: Integers, size: tuple[int, int]
 ) -> tuple[Integers, tuple[int, int, int, int]] | None:
-    """Triangles that move, and the window (left, top, right, bottom; ends excluded) around them; None at rest."""
+    """Return the triangles that move and their window (left, top, right, bottom; ends excluded), or None at rest."""
     moves = np.abs(displacement).max(axis=1) > 1e-3
     active = triangles[moves[triangles].any(axis=1)]
     if not len(active):

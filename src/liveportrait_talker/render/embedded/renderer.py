@@ -23,7 +23,7 @@ from .eyes import Eye
 from .limits import Limits
 from .mesh import PortraitMesh
 from .model import face_model
-from .mouth import MouthInterior, without_spilled_teeth
+from .mouth import MouthInterior, remove_spilled_teeth
 from .raster import moving_window, rasterise, sharpen
 from .texture import Texture, blur
 from .tones import MouthTones, skin_light
@@ -47,7 +47,7 @@ class EmbeddedRenderer:
         """Lay the mesh on the face; for a video this happens frame by frame, as they are drawn."""
         face = source.faces[0]
         if source.is_still:
-            Limits.of(face).warn(source.footage.name, face)
+            Limits.of(face).warn_about_source(source.footage.name, face)
         return EmbeddedFace(source)
 
 
@@ -70,7 +70,7 @@ class EmbeddedFace:
         """A video's tones: one set, so that teeth do not change from frame to frame, but with the light."""
         change = light / max(self._reference.light, 1e-4)
         steady = np.clip(change, 1 - _STEADY_LIGHT, 1 + _STEADY_LIGHT)  # noise is not light
-        return self._reference if change == steady else self._reference.in_light(1 + change - float(steady))
+        return self._reference if change == steady else self._reference.relight(1 + change - float(steady))
 
     @cached_property
     def _reference(self) -> MouthTones:
@@ -91,10 +91,10 @@ class EmbeddedFace:
     def warn_of_limits(self, rotation_deg: Floats, track: MotionTrack) -> None:
         """Log, once for each limit, where the turn asked for or the track's mouth goes beyond it. See `LimitedFace`."""
         limits, mouth = Limits.of(self._source.faces[0]), track.mouth
-        drawn = limits.rotation(track.head.rotation_deg[0])
-        self._warned_of_turn = self._warned_of_turn or limits.warn_of_turns(rotation_deg[None], drawn)
+        drawn = limits.limit_rotation(track.head.rotation_deg[0])
+        self._warned_of_turn = self._warned_of_turn or limits.warn_about_rotation(rotation_deg[None], drawn)
         if isinstance(mouth, MouthControls):
-            self._warned_of_mouth = self._warned_of_mouth or limits.warn_of_opening(mouth.values[0])
+            self._warned_of_mouth = self._warned_of_mouth or limits.warn_about_opening(mouth.values[0])
 
     def frames(self, track: MotionTrack) -> Iterator[FaceFrame]:
         """Yield one drawn face for each track frame; a source video shorter than the track plays forth and back."""
@@ -102,7 +102,7 @@ class EmbeddedFace:
         if isinstance(mouth, LipKeypoints):  # told from a mouth with its lips shut
             mouth = subtract_source_mouth(controls_from_keypoints(mouth).values, self._source, track.fps)
         if not self._warned_of_turn:
-            self._warned_of_turn = Limits.of(self._source.faces[0]).warn_of_turns(track.head.rotation_deg)
+            self._warned_of_turn = Limits.of(self._source.faces[0]).warn_about_rotation(track.head.rotation_deg)
         crop_width = self._source.faces[0].crop.scale * self._source.faces[0].crop.size[0]
         for k, index in enumerate(self._source.frame_indices(len(track), track.fps)):
             if not self._source.shows_face(int(index)) or self._is_dark(int(index)):
@@ -174,11 +174,11 @@ class Portrait:
             gaze: (2,) x, y, −1…1.
             brows: (2,) left, right, raised in IOD.
         """
-        rotation = self._mesh.turned(self._limits.rotation(rotation_deg))
-        controls = self._limits.mouth(mouth) if np.any(mouth) else mouth
-        upper_face = self._limits.upper_face(brows, blink)
+        rotation = self._mesh.add_rotation(self._limits.limit_rotation(rotation_deg))
+        controls = self._limits.limit_mouth(mouth) if np.any(mouth) else mouth
+        upper_face = self._limits.limit_upper_face(brows, blink)
         blink = np.maximum(blink, 0)
-        displacement, depth = self._mesh.displaced(rotation, controls, shift_px, scale, upper_face)
+        displacement, depth = self._mesh.displace(rotation, controls, shift_px, scale, upper_face)
         height, width = self._image.shape[:2]
         moving = moving_window(self._mesh.position, displacement, self._mesh.model.triangles, (width, height))
         eyes_move = bool(np.any(blink) or np.any(gaze))
@@ -194,7 +194,7 @@ class Portrait:
         look = (*blink, *gaze)
         if look != self._look:
             for eye in self._eyes:
-                texture.redraw(eye.left, eye.top, eye.drawn(float(blink[eye.side]), gaze))
+                texture.redraw(eye.left, eye.top, eye.draw(float(blink[eye.side]), gaze))
             self._look = look
         maps = np.empty((3, bottom - top, right - left), np.float32)
         rasterise(
@@ -213,7 +213,7 @@ class Portrait:
             maps[1],
             maps[2],
         )
-        pixels = texture.sampled(maps[0], maps[1])
+        pixels = texture.sample(maps[0], maps[1])
         if self._sharpening > 0:
             sharpen(pixels, blur(pixels), maps[2], self._sharpening)
         if np.any(controls):
@@ -231,10 +231,10 @@ class Portrait:
             self._look = _AS_PHOTOGRAPHED
             image = self._image
             if self._drawn_once:
-                image = without_spilled_teeth(image, self._face, self._mesh, self._tones)
+                image = remove_spilled_teeth(image, self._face, self._mesh, self._tones)
             box = (box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach)
             self._texture = Texture(image, box, many_frames=not self._drawn_once)
             if not self._drawn_once:
                 low, high = (f(self._face.landmarks[:, :2], axis=0) for f in (np.min, np.max))
-                self._sharpening = self._texture.sharpening((int(low[0]), int(low[1]), int(high[0]), int(high[1])))
+                self._sharpening = self._texture.find_sharpening((int(low[0]), int(low[1]), int(high[0]), int(high[1])))
         return self._texture

@@ -1,4 +1,4 @@
-"""Small compiled functions that the mouth and the eyes share."""
+"""Compiled functions that the kernels of mouth and eyes share."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from ...system.jit import inlined
 
 @inlined
 def ramp(low: float, high: float, x: float) -> float:
-    """0 below `low`, 1 above `high`, smooth between; `low` < `high`."""
+    """Return the smooth step of `x`: 0 below `low`, 1 above `high`; `low` < `high`."""
     t = (x - low) / (high - low)
     t = min(max(t, 0.0), 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
 @inlined
-def sample(values: Floats, y: float, x: float, c: int) -> float:
-    """Channel `c` of (h, w, channels) between its pixels; beyond the rim the edge goes on."""
+def sample_bilinear(values: Floats, y: float, x: float, c: int) -> float:
+    """Return channel `c` of (h, w, channels) at (x, y), interpolated; outside, the edge pixels repeat."""
     height, width = values.shape[:2]
     x, y = min(max(x, 0.0), width - 1.001), min(max(y, 0.0), height - 1.001)
     i, j = int(y), int(x)

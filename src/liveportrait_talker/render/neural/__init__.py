@@ -1,1 +1,1 @@
-"""The neural renderer: LivePortrait's networks and the maths between them. The one home of torch in `render`."""
+"""The neural renderer: LivePortrait's networks and arithmetic on keypoints. No other part of `render` uses torch."""

@@ -1,6 +1,6 @@
-"""The tables and the geometry that animation needs: which numbers of an expression are driven, volumes, rotations.
+"""Tables and geometry for animation: driven expression components, hull volumes, rotations.
 
-Source: spec liveportrait.md §12.
+See docs/method/liveportrait.md, Animation and Neutral expression.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ...motion.lips import LIP_KEYPOINTS
 from .keypoints import KEYPOINTS
 
 PART_ROWS = {"lip": LIP_KEYPOINTS, "eyes": (11, 13, 15, 16, 18)}
-"""Part of the face → the key points that are its."""
+"""Keypoints of a part of the face."""
 
 _FACE_ROWS = (1, 2, 6, *range(11, 21))
-_FACE_COMPONENTS = ((3, 1), (4, 1), (5, 2), (8, 2), (9, 1), (9, 2))  # (key point, axis) that move besides those rows
-_FLAT = 1e-8  # volume of a hull that is none, in cubes of half the picture
+_FACE_COMPONENTS = ((3, 1), (4, 1), (5, 2), (8, 2), (9, 1), (9, 2))  # (keypoint, axis), in addition to those rows
+_FLAT = 1e-8  # volume below which a hull is flat, in cubes of half the image
 
 # fmt: off
 LIP0: Floats64 = 1e-6 * np.array([
@@ -31,14 +31,16 @@ LIP0: Floats64 = 1e-6 * np.array([
     (6.9714, 36.5514, -1.8978), (-4.80876, 7.1148, -10.3236), (-636.84, -1166.1, 56.2314),
     (283.29, -14.5656, 10.9746), (-4.16022, -15090.6, -2549.4), (222.474, 5627.88, 2726.46),
 ])
-"""(21, 3) the expression of a face that does nothing, lips shut (§12)."""
+"""(21, 3) expression deformation of a face at rest with closed lips."""
 # fmt: on
 
 
 def driven_components(region: str, *, every: bool) -> npt.NDArray[np.bool_]:
-    """(21, 3) True where an expression is driven, for a region of `animation_inputs.REGIONS`.
+    """Return (21, 3) True for the expression components that a region drives.
 
-    `every`: all and exp drive every number, not only those of the moving face.
+    Args:
+        region: one of `animation_inputs.REGIONS`.
+        every: whether "all" and "exp" drive every component, not only those of the moving face.
     """
     driven = np.zeros((KEYPOINTS, 3), dtype=bool)
     if region in PART_ROWS:
@@ -51,33 +53,34 @@ def driven_components(region: str, *, every: bool) -> npt.NDArray[np.bool_]:
 
 
 def motion_multiplier(source: Floats, driving: Floats) -> float:
-    """How much larger the source's points (21, 3) are than the driving ones (21, 3), in the released code's measure.
+    """Return the size of the source's keypoints (21, 3) relative to the driving ones, as the released code does.
 
-    A square root of volumes, not the cube root that would be a ratio of lengths (§18). 1 where either is flat.
+    It is the square root of a volume ratio, not the cube root (docs/method/liveportrait.md, Differences), and 1 where
+    either hull is flat.
     """
     volumes = hull_volume(source), hull_volume(driving)
     return float(np.sqrt(volumes[0] / volumes[1])) if min(volumes) > _FLAT else 1.0
 
 
 def hull_volume(points: Floats) -> float:
-    """Volume of the convex hull of points (n ≥ 4, 3), for tens of them: every triangle is tried as a face of it."""
+    """Return the volume of the convex hull of (n ≥ 4, 3) points; tests every triangle, so n should be below 100."""
     p = np.asarray(points, dtype=np.float64)
     p = p - p.mean(axis=0)
-    # No four may share a plane, or a face would be counted in several ways: 1e-9 of the size keeps them apart.
+    # Four points in a plane would count a face more than once; noise of 1e-9 of the size prevents that.
     p += np.random.default_rng(0).uniform(-1e-9, 1e-9, p.shape) * np.abs(p).max()
     corners = np.array(list(combinations(range(len(p)), 3)))
     a, b, c = (p[corners[:, k]] for k in range(3))
     normal = np.cross(b - a, c - a)
     height = normal @ p.T - np.einsum("fx,fx->f", normal, a)[:, None]
-    np.put_along_axis(height, corners, 0.0, axis=1)  # its own corners lie in its plane, whatever rounding says
+    np.put_along_axis(height, corners, 0.0, axis=1)  # exactly 0 for its own corners, despite rounding
     face = (height <= 0).all(axis=1) | (height >= 0).all(axis=1)
-    # The mean of the points, the origin here, is inside: each face makes a tetrahedron with it.
+    # Each face and the origin, the mean of the points, form a tetrahedron.
     return float(np.abs(np.einsum("fx,fx->f", normal[face], a[face])).sum() / 6)
 
 
 def nearest_rotation(matrices: Floats) -> Floats64:
-    """The rotations (T, 3, 3) nearest to matrices (T, 3, 3) that are rotations but for what smoothing did to them."""
+    """Project matrices (T, 3, 3), such as smoothed rotations, to the nearest rotations."""
     left, _, right = np.linalg.svd(np.asarray(matrices, dtype=np.float64))
-    left[..., -1] *= np.sign(np.linalg.det(left @ right))[..., None]  # not a mirror
+    left[..., -1] *= np.sign(np.linalg.det(left @ right))[..., None]  # a rotation, not a reflection
     rotations: Floats64 = left @ right
     return rotations

@@ -1,9 +1,8 @@
-"""`torch.compile` for the fast twins of W and G: where it runs, and what is said where it does not.
+"""`torch.compile` for the fast versions of W and G.
 
-It fuses the element-wise passes between the convolutions, which on a graphics processor are half of the time. On a
-processor kernels of ours do that (`fast/modulation.py`), and nothing has to be compiled first. What is compiled are the
-regions that a network names, each kind once: G's blocks, which are alike, and W whole. It is kept in the cache folder,
-so that a second run does not compile anew.
+It fuses the element-wise passes between the convolutions, which take half of the time on a GPU. On CPUs the Numba
+kernels of `fast/modulation.py` do that. The regions of a network are compiled separately: the blocks of G, and W as a
+whole. The results are kept in the cache folder for later runs.
 """
 
 from __future__ import annotations
@@ -23,34 +22,38 @@ from ...system.cache import cache_folder
 
 log = logging.getLogger(__name__)
 
-_GRAPHS = 64
-_failed = threading.Event()  # once and for all networks: what one lacks, all lack
+_MAX_GRAPHS = 64
+_failed = threading.Event()  # shared: if one network cannot be compiled, none can
 
 
-def will_compile(choice: str, device: torch.device) -> tuple[bool, str]:
-    """Whether the networks are compiled on `device`, and why: `choice` is one of `devices.COMPILE`.
+def decide_compilation(choice: str, device: torch.device) -> tuple[bool, str]:
+    """Return whether to compile the networks for `device`, and the reason.
+
+    Args:
+        choice: one of `devices.COMPILE`.
+        device: where the networks run.
 
     Raises:
-        OptionError: `on` where this machine lacks what compiling needs.
+        OptionError: `choice` is "on", but compiling is not possible here.
     """
-    lack = _lack(device)
-    if choice == "on" and lack:
-        raise OptionError(f"--compile on cannot run here: {lack}; leave it out.")
+    obstacle = _find_obstacle(device)
+    if choice == "on" and obstacle:
+        raise OptionError(f"--compile on is not possible here: {obstacle}; leave it out.")
     if choice != "auto":
         return choice == "on", f"--compile {choice}"
-    return (False, lack) if lack else (True, "the networks are compiled, once")
+    return (False, obstacle) if obstacle else (True, "the networks are compiled once")
 
 
 class HasRegions(Protocol):
-    """A network that names what is worth compiling."""
+    """A network that lists its modules to compile."""
 
     def regions(self) -> list[nn.Module]:
-        """Parts of it, in any order."""
+        """Return the modules to compile, in any order."""
         ...
 
 
 def compile_regions(net: HasRegions) -> None:
-    """Have the regions of `net` compiled, for the shapes they meet. If that fails it is said, and they run as is."""
+    """Compile the regions of `net` on first use of each input shape; if that fails, warn and run them uncompiled."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
     for region in net.regions():
         region.forward = _Compiled(region.forward)
@@ -59,14 +62,14 @@ def compile_regions(net: HasRegions) -> None:
 class _Compiled:
     def __init__(self, forward: Callable[..., Any]) -> None:
         self.forward = forward
-        # Regions of one kind share a limit: each of their shapes, for each size of batch, is a graph.
-        compile: Callable[..., Callable[..., Any]] = torch.compile  # its stubs do not know `recompile_limit`
+        # Regions of one class share the limit: each input shape, for each batch size, is a graph.
+        compile: Callable[..., Callable[..., Any]] = torch.compile  # its stubs lack `recompile_limit`
         if "recompile_limit" in inspect.signature(compile).parameters:
-            self.fast = compile(forward, dynamic=False, recompile_limit=_GRAPHS)
-        else:  # older versions of torch have one limit for all that is compiled
+            self.fast = compile(forward, dynamic=False, recompile_limit=_MAX_GRAPHS)
+        else:  # older versions of torch have one global limit
             from torch._dynamo import config
 
-            config.cache_size_limit = max(config.cache_size_limit, _GRAPHS)
+            config.cache_size_limit = max(config.cache_size_limit, _MAX_GRAPHS)
             self.fast = compile(forward, dynamic=False)
 
     def __call__(self, *args: Any, **named: Any) -> Any:
@@ -75,18 +78,18 @@ class _Compiled:
                 return self.fast(*args, **named)
             except torch.OutOfMemoryError:
                 raise
-            except Exception as error:  # whatever a compiler, a linker or a driver of another version says
-                log.warning("torch.compile failed (%s): the networks run as they are.", _first_line(error))
+            except Exception as error:  # from a compiler, a linker or a driver
+                log.warning("torch.compile failed (%s): the networks run uncompiled.", _first_line(error))
                 _failed.set()
         return self.forward(*args, **named)
 
 
-def _lack(device: torch.device) -> str:
-    """What compiling for `device` needs and this machine has not; empty where nothing is missing."""
+def _find_obstacle(device: torch.device) -> str:
+    """Return why compiling for `device` is not possible or not useful; empty if it is."""
     if device.type == "mps":
-        return "compiling is not tried on Apple's GPUs"
+        return "compiling is not supported on Apple's GPUs"
     if device.type == "cpu":
-        return "on a processor, kernels of ours do what it would"
+        return "on CPUs, Numba kernels take its place"
     import importlib.util
 
     return "" if importlib.util.find_spec("triton") else "Triton is not installed"

@@ -1,45 +1,42 @@
-"""Key points: from what the motion extractor says to what the warping network is given.
+"""Keypoints: from the motion extractor's outputs to the warping network's inputs.
 
-Source: spec liveportrait.md §8, §9, §16 and talker.md §10, §11. Everything is batched over faces or frames, in
-NumPy and float64: 63 numbers a frame are nothing beside the networks, and no precision setting can touch them.
-Angles here have LivePortrait's signs; `motion.rotation` turns the meter's into them.
+See docs/method/liveportrait.md, Stitching, Keypoints, Gaze and Talking. All functions are batched over faces or frames
+and compute in float64 with NumPy, so that precision settings do not affect them. Angles have LivePortrait's signs;
+`motion.rotation` converts from those of motion tracks (docs/method/conventions.md, Head angles).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ...arrays import Floats, Floats64
-from ...motion.lips import LIP_KEYPOINTS as LIPS
+from ...arrays import Floats, Floats64, Integers
+from ...motion.lips import LIP_KEYPOINTS
 from ...motion.rotation import matrix_from_degrees
-from ...motion.smoothing import OBSERVATION_VARIANCE, kalman_smooth
 
 KEYPOINTS = 21
 _BINS = 66
 _DEGREES_PER_BIN = 3.0
 _FIRST_BIN_DEG = -97.5
-_NEAR_PUPIL, _FAR_PUPIL = 11, 15  # what moves the irises, with the lids about them
+_NEAR_PUPIL, _FAR_PUPIL = 11, 15  # keypoints that move the irises
 
 
 @dataclass(frozen=True, eq=False)
 class FaceMotion:
-    """What the motion extractor sees in N faces, refined (spec liveportrait.md §5)."""
+    """Motion of N faces, decoded from the motion extractor's heads (docs/method/liveportrait.md, Motion)."""
 
     keypoints: Floats64
-    """(N, 21, 3) canonical key points x, y, z, about ±0.4."""
+    """(N, 21, 3) canonical keypoints x, y, z, about ±0.4."""
     expression: Floats64
-    """(N, 21, 3) their deformation, before the scale."""
+    """(N, 21, 3) expression deformation, before the scale."""
     scale: Floats64
     """(N, 1), about 1.1–1.6."""
     translation: Floats64
-    """(N, 3) x, y, z; z is never used."""
+    """(N, 3) x, y, z; z is not used."""
     rotation_deg: Floats64
     """(N, 3) pitch, yaw, roll."""
 
@@ -67,7 +64,7 @@ class FaceMotion:
 
     @classmethod
     def from_heads(cls, heads: Mapping[str, Tensor]) -> FaceMotion:
-        """From the raw heads of `MotionExtractor`, on any device, or from angles that are degrees (N, 1) already."""
+        """Decode the raw heads of `MotionExtractor`, on any device; angles may also be degrees (N, 1)."""
         raw = {name: head.detach().cpu().double().numpy() for name, head in heads.items()}
         return cls(
             keypoints=raw["kp"].reshape(-1, KEYPOINTS, 3),
@@ -77,8 +74,8 @@ class FaceMotion:
             rotation_deg=np.concatenate([degrees_from_bins(raw[name]) for name in ("pitch", "yaw", "roll")], axis=1),
         )
 
-    def take(self, indices: npt.NDArray[np.integer[Any]]) -> FaceMotion:
-        """These of the N faces, in this order."""
+    def take(self, indices: Integers) -> FaceMotion:
+        """Return the faces at `indices`, in this order."""
         return FaceMotion(
             self.keypoints[indices],
             self.expression[indices],
@@ -94,12 +91,12 @@ class FaceMotion:
 
     @property
     def points(self) -> Floats64:
-        """x_s (N, 21, 3): the key points as they stand in the picture, x right, y down, −1…1."""
+        """x_s (N, 21, 3): transformed keypoints in the crop, x right, y down, −1…1."""
         return transform_keypoints(self.keypoints, self.rotation, self.expression, self.scale, self.translation)
 
 
 def degrees_from_bins(logits: Floats) -> Floats64:
-    """Angles (N, 1) in degrees, −97.5…97.5, from logits (N, 66); what is not 66 wide is degrees already (§9)."""
+    """Return angles (N, 1) in degrees, −97.5…97.5, from logits (N, 66); other widths are taken as degrees."""
     x = np.asarray(logits, dtype=np.float64)
     if x.shape[1] != _BINS:
         return x
@@ -112,11 +109,11 @@ def degrees_from_bins(logits: Floats) -> Floats64:
 def transform_keypoints(
     keypoints: Floats, rotation: Floats, expression: Floats, scale: Floats, translation: Floats
 ) -> Floats64:
-    """Points (N, 21, 3) in the picture: s · (x_c R + δ) + (t_x, t_y, 0) (§9).
+    """Return transformed keypoints (N, 21, 3): s · (x_c R + δ) + (t_x, t_y, 0).
 
-    Shapes: (N, 21, 3), (N, 3, 3), (N, 21, 3), (N, 1), (N, 3); an N of 1 stands for all.
+    Shapes: (N, 21, 3), (N, 3, 3), (N, 21, 3), (N, 1), (N, 3); an N of 1 is broadcast.
     """
-    shift = np.array(translation, dtype=np.float64)  # a copy: z is dropped
+    shift = np.array(translation, dtype=np.float64)  # a copy, because z is set to 0
     shift[..., 2] = 0.0
     turned = np.asarray(keypoints, dtype=np.float64) @ rotation + expression
     moved: Floats64 = np.asarray(scale, dtype=np.float64)[..., None] * turned + shift[..., None, :]
@@ -124,57 +121,37 @@ def transform_keypoints(
 
 
 def stitch(network: nn.Module, source: Floats, driving: Floats) -> Floats64:
-    """Driving points (N, 21, 3), moved so that the neck and shoulders of the source stay where they are (§8).
+    """Return driving keypoints (N, 21, 3), corrected so that neck and shoulders of the source stay in place.
 
     Args:
         network: `stitching`, on any device.
         source: x_s (N or 1, 21, 3).
         driving: x_d (N, 21, 3).
     """
-    out = _apply(network, _pairs(source, driving))
+    out = _run_network(network, _join_rows(source, driving))
     stitched = np.asarray(driving, dtype=np.float64) + out[:, :-2].reshape(-1, KEYPOINTS, 3)
     stitched[..., :2] += out[:, None, -2:]
     return stitched
 
 
 def retarget(network: nn.Module, source: Floats, ratios: Floats) -> Floats64:
-    """Offsets (N, 21, 3) that open or shut eyes or lips; the caller adds them to the driving points (§8).
+    """Return offsets (N, 21, 3) that open or close eyes or lips; the caller adds them to the driving keypoints.
 
     Args:
         network: `retarget_eye` or `retarget_lip`, on any device.
         source: x_s (N or 1, 21, 3).
-        ratios: (N, 3) source left, source right, wanted for the eyes; (N, 2) source, wanted for the lips.
+        ratios: (N, 3) source left, source right, target for the eyes; (N, 2) source, target for the lips.
     """
-    return _apply(network, _pairs(source, ratios)).reshape(-1, KEYPOINTS, 3)
+    return _run_network(network, _join_rows(source, ratios)).reshape(-1, KEYPOINTS, 3)
 
 
-def relative_lips(rest: Floats, offsets: Floats, neutral: Floats) -> Floats64:
-    """Expression rows (T, 6, 3) of `LIPS`: the mouth at rest, moved as the voice moves it.
+def shift_irises(expression: Floats, pupil_x: float | Floats, pupil_y: float | Floats) -> Floats64:
+    """Return expression (N, 21, 3) with the irises moved (docs/method/liveportrait.md, Gaze).
 
     Args:
-        rest: (T or 1, 6, 3) rows of the source's expression.
-        offsets: (T, 6, 3) of the MappingNet.
-        neutral: (6, 3) its offsets of a mouth that says nothing. The original took frame 0's (defect 22).
-    """
-    lips: Floats64 = np.asarray(rest, dtype=np.float64) + offsets - np.asarray(neutral, dtype=np.float64)
-    return lips
-
-
-def original_lips(
-    source: FaceMotion, offsets: Floats, *, video: bool, observation_variance: float = OBSERVATION_VARIANCE
-) -> Floats64:
-    """Expression rows (T, 6, 3) as the original made them, for parity (talker.md §11).
-
-    Frame 0 is taken for the neutral mouth and for the source's rest, and only a video's lips are smoothed.
-    """
-    lips = relative_lips(source.expression[:1, LIPS], offsets, offsets[0])
-    return kalman_smooth(lips, observation_variance) if video else lips
-
-
-def look(expression: Floats, pupil_x: float | Floats, pupil_y: float | Floats) -> Floats64:
-    """Expression (N, 21, 3) with the irises moved, x + to the picture's right and y + up, useful to ±15 (§15.3).
-
-    `pupil_x` and `pupil_y` are one number for all, or (N,).
+        expression: (N, 21, 3).
+        pupil_x: a number or (N,), positive to the right of the image, useful to ±15.
+        pupil_y: a number or (N,), positive up, useful to ±15.
     """
     moved = np.array(expression, dtype=np.float64)
     pupil_x, pupil_y = np.asarray(pupil_x, np.float64), np.asarray(pupil_y, np.float64)
@@ -199,26 +176,26 @@ def talking_points(
     late_offsets: Floats | None = None,
     multiplier: float = 1.0,
 ) -> Floats64:
-    """Driving points x_d (T, 21, 3) of a talking face, for `WarpingNetwork` (talker.md §11, liveportrait.md §16).
+    """Return driving keypoints x_d (T, 21, 3) of a talking face (docs/method/liveportrait.md, Talking).
 
-    Frames do not see one another, so a long clip may be asked for in pieces.
+    Frames are independent, so a long clip may be computed in parts.
 
     Args:
-        source: one face, or one a frame.
-        lips: (T, 6, 3) rows of `LIPS` in place of the source's own.
+        source: one face, or one for each frame.
+        lips: (T, 6, 3) expression of `LIP_KEYPOINTS`, replacing the source's.
         rotation: (T or 1, 3, 3) of the head, absolute.
-        pupils: x, y of `look`.
-        zoom: ratio to the source's scale: a number, or (T, 1).
+        pupils: x, y of `shift_irises`.
+        zoom: ratio to the source's scale, a number or (T, 1).
         shift: (T, 2) x right, y down, added to the source's translation.
-        offsets: (T, 21, 3) added before stitching, as `retarget` makes them for blinks.
-        stitching: the network, or None to leave the points as they are.
-        late_offsets: (T, 21, 3) or (1, 21, 3) added after it, where LivePortrait shuts a source's lips (§12 step 4).
-        multiplier: how far to go from the source's points to the driven ones, 1 = all the way.
+        offsets: (T, 21, 3) of `retarget`, added before stitching.
+        stitching: the network, or None for no stitching.
+        late_offsets: (T, 21, 3) or (1, 21, 3), added after stitching.
+        multiplier: factor of the motion from the source's keypoints to the driving ones.
     """
     expression = np.broadcast_to(source.expression, (len(lips), KEYPOINTS, 3)).copy()
-    expression[:, LIPS] = lips
+    expression[:, LIP_KEYPOINTS] = lips
     if np.any(pupils[0]) or np.any(pupils[1]):
-        expression = look(expression, *pupils)
+        expression = shift_irises(expression, *pupils)
     start = source.points
     translation = source.translation
     if shift is not None:
@@ -234,18 +211,18 @@ def talking_points(
     return driven
 
 
-def _pairs(source: Floats, other: Floats) -> Floats64:
-    """Rows (N, 63 + n): source points and what belongs to them, flattened point by point."""
+def _join_rows(source: Floats, other: Floats) -> Floats64:
+    """Return rows (N, 63 + n): source keypoints and other values, flattened keypoint by keypoint."""
     right = np.asarray(other, dtype=np.float64).reshape(len(other), -1)
     left = np.broadcast_to(np.asarray(source, dtype=np.float64).reshape(len(source), -1), (len(right), KEYPOINTS * 3))
     return np.concatenate([left, right], axis=1)
 
 
-def _apply(network: nn.Module, rows: Floats64) -> Floats64:
-    """The network's answer (N, m) to rows (N, n)."""
+def _run_network(network: nn.Module, rows: Floats64) -> Floats64:
+    """Return the network's output (N, m) for rows (N, n)."""
     weight = next(network.parameters())
     with torch.inference_mode():
-        # Cast first: Apple's devices have no float64.
-        answer = network(torch.from_numpy(rows).to(weight.dtype).to(weight.device))
-    array: Floats64 = answer.cpu().double().numpy()
+        # Cast before the transfer, because MPS devices have no float64.
+        output = network(torch.from_numpy(rows).to(weight.dtype).to(weight.device))
+    array: Floats64 = output.cpu().double().numpy()
     return array

@@ -194,7 +194,7 @@ class NeuralFace:
         faces: Iterator[tuple[Image, FaceCrop, Image]] = iter(())
         if len(shown):
             seen = self._seen(indices[shown])
-            pictures = self._networks.drawn(seen.features, seen.motion.points, points(shown, seen))
+            pictures = self._networks.draw(seen.features, seen.motion.points, points(shown, seen))
             faces = zip(pictures, seen.crops, seen.pictures, strict=True)
         framed = []
         for k in piece:

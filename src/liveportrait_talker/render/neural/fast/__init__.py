@@ -1,11 +1,11 @@
-"""W and G for inference: the functions of `nets`, with fewer operations and fewer passes over memory.
+"""Versions of W and G for inference, with fewer operations and fewer passes over memory than the definitions in `nets`.
 
-`nets` are the definition; tests hold these against them. Each is made from a loaded reference network.
+Each is built from a loaded reference network and tested against it (docs/method/liveportrait.md, Fast path).
 """
 
-from .factory import Convolutions
+from .build import build_fast_network
+from .factory import ConvFactory
 from .generator import FastGenerator
-from .twin import fast_twin
 from .warping import FastWarping
 
-__all__ = ["Convolutions", "FastGenerator", "FastWarping", "fast_twin"]
+__all__ = ["ConvFactory", "FastGenerator", "FastWarping", "build_fast_network"]

@@ -1,4 +1,4 @@
-"""Which way a convolution is done, by device and number format."""
+"""Choice of the implementation of a convolution, by device and dtype."""
 
 from __future__ import annotations
 
@@ -9,83 +9,82 @@ from torch import Tensor, nn
 
 from ....errors import WeightsError
 from ....system.devices import has_amx
-from .convolution import Conv, Deep, Repeated, Taps, flat_kernel, phase_kernels
-from .packed import PackedConv, packs
-from .winograd import WinogradConv, WinogradDepthConv, pays
+from .convolution import Conv, DepthConv3d, StackedDepthConv2d, UpsampledConv, make_phase_kernels, stack_depth_taps
+from .packed import PackedConv, packing_available
+from .winograd import WinogradConv, WinogradDepthConv, winograd_pays
 
 
 @dataclass(frozen=True)
-class Convolutions:
-    """Makes convolutions in `dtype`, as a device likes them."""
+class ConvFactory:
+    """Builds convolutions from their weights."""
 
     dtype: torch.dtype
     winograd: bool = False
-    """Those of 3×3 whose many channels make it pay, by Winograd's products."""
-    volumes: bool = False
-    """Those in three dimensions as they are, and not by two."""
+    """Use Winograd convolution for 3×3 kernels with enough channels."""
+    native_3d: bool = False
+    """Compute 3-D convolutions as such, not by 2-D ones."""
     packed: bool = False
-    """Weights laid out beforehand."""
-    processor: bool = False
-    """What is between convolutions, by kernels of ours for processors."""
+    """Lay out weights for oneDNN beforehand."""
+    cpu: bool = False
+    """Use Numba kernels between the convolutions."""
 
     @classmethod
-    def for_device(cls, device: torch.device, dtype: torch.dtype) -> Convolutions:
-        """Winograd for float32 on processors: the libraries of graphics processors have it already."""
-        processor = device.type == "cpu"
+    def for_device(cls, device: torch.device, dtype: torch.dtype) -> ConvFactory:
+        """Return the fastest settings. Winograd is for float32 on CPUs only, because GPU libraries include it."""
+        cpu = device.type == "cpu"
         return cls(
             dtype,
-            winograd=processor and dtype == torch.float32,
-            volumes=device.type == "cuda" or (processor and dtype == torch.bfloat16 and has_amx()),
-            packed=processor and packs(),
-            processor=processor,
+            winograd=cpu and dtype == torch.float32,
+            native_3d=device.type == "cuda" or (cpu and dtype == torch.bfloat16 and has_amx()),
+            packed=cpu and packing_available(),
+            cpu=cpu,
         )
 
     def __call__(self, weight: Tensor, bias: Tensor | None, *, relu: bool = False) -> nn.Module:
-        """A convolution (N, I, H, W) → (N, O, H, W). Raises WeightsError as `plain` does."""
-        if self._fits(weight):
-            _check(weight, bias)
+        """Build a convolution (N, I, H, W) → (N, O, H, W). Raises WeightsError as `direct` does."""
+        if self._uses_winograd(weight):
+            _check_finite(weight, bias)
             return WinogradConv(weight, bias, relu=relu)
-        return self.plain(weight, bias, relu=relu)
+        return self.direct(weight, bias, relu=relu)
 
-    def plain(self, weight: Tensor, bias: Tensor | None, *, relu: bool = False) -> nn.Module:
-        """The plain sum, in two or three dimensions.
+    def direct(self, weight: Tensor, bias: Tensor | None, *, relu: bool = False) -> nn.Module:
+        """Build a direct convolution in two or three dimensions.
 
         Raises:
-            WeightsError: the weights are no numbers. Not each way would show that in the picture: oneDNN's ReLU makes
-                a zero of NaN.
+            WeightsError: the weights are not finite. The image need not show that: oneDNN's ReLU turns NaN into 0.
         """
-        _check(weight, bias)
+        _check_finite(weight, bias)
         return (PackedConv if self.packed else Conv)(weight, bias, self.dtype, relu=relu)
 
-    def repeated(self, weight: Tensor, bias: Tensor, times: int, *, relu: bool = False) -> nn.Module:
-        """One on pixels repeated `times` (N, I, H, W) → (N, O, times·H, times·W)."""
+    def upsampled(self, weight: Tensor, bias: Tensor, times: int, *, relu: bool = False) -> nn.Module:
+        """Build nearest upsampling and a convolution (N, I, H, W) → (N, O, times·H, times·W)."""
         if times == 1:
             return self(weight, bias, relu=relu)
-        return Repeated(self.plain(*phase_kernels(weight, bias, times), relu=relu), times)
+        return UpsampledConv(self.direct(*make_phase_kernels(weight, bias, times), relu=relu), times)
 
-    def deep(self, weight: Tensor, bias: Tensor, depth: int, *, doubled: bool = False) -> nn.Module:
-        """One in three dimensions with a ReLU (B·D, I, H, W) → (B·D, O, H, W), or (B·D, O, 2H, 2W) if `doubled`."""
-        if doubled:
-            return Repeated(self._deep(*phase_kernels(weight, bias, 2), depth), 2)
-        if self._fits(weight):
-            _check(weight, bias)
+    def volume(self, weight: Tensor, bias: Tensor, depth: int, *, upsample: bool = False) -> nn.Module:
+        """Build a 3-D convolution with ReLU (B·D, I, H, W) → (B·D, O, H, W), or (B·D, O, 2H, 2W) if `upsample`."""
+        if upsample:
+            return UpsampledConv(self._direct_volume(*make_phase_kernels(weight, bias, 2), depth), 2)
+        if self._uses_winograd(weight):
+            _check_finite(weight, bias)
             return WinogradDepthConv(weight, bias, depth, relu=True)
-        return self._deep(weight, bias, depth)
+        return self._direct_volume(weight, bias, depth)
 
-    def _deep(self, weight: Tensor, bias: Tensor, depth: int) -> nn.Module:
-        if self.volumes:
-            return Deep(self.plain(weight, bias, relu=True), depth)
-        return Taps(self.plain(flat_kernel(weight), bias, relu=True), depth)
+    def _direct_volume(self, weight: Tensor, bias: Tensor, depth: int) -> nn.Module:
+        if self.native_3d:
+            return DepthConv3d(self.direct(weight, bias, relu=True), depth)
+        return StackedDepthConv2d(self.direct(stack_depth_taps(weight), bias, relu=True), depth)
 
-    def in_float32(self) -> Convolutions:
-        """The same for what is not to lose digits."""
-        return replace(self, dtype=torch.float32, winograd=self.processor)
+    def in_float32(self) -> ConvFactory:
+        """Return a factory for layers that need full precision."""
+        return replace(self, dtype=torch.float32, winograd=self.cpu)
 
-    def _fits(self, weight: Tensor) -> bool:
+    def _uses_winograd(self, weight: Tensor) -> bool:
         outputs, inputs, *taps = weight.shape
-        return self.winograd and taps[-2:] == [3, 3] and pays(inputs, outputs)
+        return self.winograd and taps[-2:] == [3, 3] and winograd_pays(inputs, outputs)
 
 
-def _check(weight: Tensor, bias: Tensor | None) -> None:
+def _check_finite(weight: Tensor, bias: Tensor | None) -> None:
     if not all(bool(torch.isfinite(part).all()) for part in (weight, bias) if part is not None):
-        raise WeightsError("the networks' weights hold what is no number: see liveportrait-talker models verify.")
+        raise WeightsError("the networks' weights are not finite: see liveportrait-talker models verify.")

@@ -1,7 +1,7 @@
-"""What SPADE does to a map between two convolutions, element by element: normalise, times γ plus β, leaky.
+"""SPADE between two convolutions: instance normalisation, times γ plus β, leaky ReLU.
 
-`Modulated` is the definition, for graphics processors, where `torch.compile` makes one pass of it. `ModulatedInOnePass`
-is for processors: torch would take a pass over memory for each step, and some of them against the grain.
+`SpadeModulation` is the definition; it is used on GPUs, where `torch.compile` fuses it. `FusedSpadeModulation` is for
+CPUs, where torch would make a pass over memory for each step, some of them in an unfavourable memory order.
 """
 
 from __future__ import annotations
@@ -14,74 +14,77 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ....arrays import Floats32
 from ....system.jit import kernel
-from .bits import FORMATS, Format, bits, narrow, widen
-from .threads import in_pieces
+from .bf16_views import FORMATS, integer_view, narrow, widen
+from .threads import run_in_threads
 
 _SLOPE = 0.2
 _EPS = 1e-5
 
 
-class Modulated(nn.Module):
-    """Of a map (B, C, h, w); `doubles`: rows and columns are doubled after it is normalised."""
+class SpadeModulation(nn.Module):
+    """SPADE of (B, C, h, w) with given γ and β; `upsample`: nearest upsampling ×2 after normalisation."""
 
-    def __init__(self, *, doubles: bool = False) -> None:
+    def __init__(self, *, upsample: bool = False) -> None:
         super().__init__()
-        self.doubles = doubles
+        self.upsample = upsample
 
     def forward(
-        self, x: Tensor, gamma: Tensor, beta: Tensor, shortcut: Tensor | None = None
+        self, x: Tensor, gamma: Tensor, beta: Tensor, shortcut_gamma: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """x normalised, times γ plus β, leaky; and x normalised times the γ of the `shortcut`, if there is one."""
+        """Return leaky(normal · γ + β), and normal · `shortcut_gamma` if given; normal is `x` normalised."""
         variance, mean = torch.var_mean(x.float(), (2, 3), correction=0, keepdim=True)
         normal = ((x.float() - mean) * torch.rsqrt(variance + _EPS)).to(x.dtype)
-        if self.doubles:
+        if self.upsample:
             normal = F.interpolate(normal, scale_factor=2, mode="nearest")
         active = F.leaky_relu_(torch.addcmul(beta, normal, gamma), _SLOPE)
-        return active, None if shortcut is None else normal * shortcut
+        return active, None if shortcut_gamma is None else normal * shortcut_gamma
 
 
-class ModulatedInOnePass(Modulated):
-    """The same after one pass for the statistics; float32 or bfloat16, channels last, on a processor."""
+class FusedSpadeModulation(SpadeModulation):
+    """The same on the CPU, in one pass after the statistics; float32 or bfloat16, channels last."""
 
     def forward(
-        self, x: Tensor, gamma: Tensor, beta: Tensor, shortcut: Tensor | None = None
+        self, x: Tensor, gamma: Tensor, beta: Tensor, shortcut_gamma: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """As `Modulated`; what comes out lies channels last."""
-        times, format = 2 if self.doubles else 1, FORMATS[x.dtype]
+        """Return the same as `SpadeModulation`, channels last."""
+        times, bit_format = 2 if self.upsample else 1, FORMATS[x.dtype]
         count, channels, height, width = x.shape
         assert gamma.shape == beta.shape == (count, channels, times * height, times * width)
-        assert shortcut is None or shortcut.shape == gamma.shape
-        maps, active = bits(x), torch.empty_like(gamma)
-        mean, scale = _statistics(maps, format)
-        # A kernel takes no None: where there is no shortcut it is given other maps, which it leaves alone.
-        other, by = (active, gamma) if shortcut is None else (torch.empty_like(shortcut), shortcut)
-        parts = bits(gamma), bits(beta), bits(active), bits(by), bits(other)
+        assert shortcut_gamma is None or shortcut_gamma.shape == gamma.shape
+        view, active = integer_view(x), torch.empty_like(gamma)
+        statistics = _compute_statistics(view, bit_format.shift)
+        # The kernel's arrays cannot be None: without a shortcut, arrays that it does not touch are passed.
+        has_shortcut = shortcut_gamma is not None
+        by, shortcut = (gamma, active) if shortcut_gamma is None else (shortcut_gamma, torch.empty_like(shortcut_gamma))
+        inputs = integer_view(gamma), integer_view(beta), integer_view(by)
+        outputs = integer_view(active), integer_view(shortcut)
 
         def work(low: int, high: int) -> None:
-            _modulate(maps, mean, scale, *parts, shortcut is not None, times, low, high, *format)
+            _modulate(view, statistics, inputs, outputs, has_shortcut, times, low, high, tuple(bit_format))
 
-        in_pieces(work, gamma.shape[0] * gamma.shape[2])
-        return active, None if shortcut is None else other
+        run_in_threads(work, gamma.shape[0] * gamma.shape[2])
+        return active, shortcut if has_shortcut else None
 
 
-def _statistics(maps: npt.NDArray[Any], format: Format) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Of each channel (B, C): its mean, and what makes its variance 1."""
-    count, height, width, channels = maps.shape
-    row = (maps[:, height // 2].astype(np.uint32) << np.uint32(format.shift)).view(np.float32)
-    near = row.mean(axis=1)  # (B, C): the variance is taken about nearly the mean, so that it loses no digits
+def _compute_statistics(view: npt.NDArray[Any], shift: int) -> tuple[Floats32, Floats32]:
+    """Return mean and 1 / standard deviation (B, C) of each channel."""
+    count, height, width, channels = view.shape
+    row = (view[:, height // 2].astype(np.uint32) << np.uint32(shift)).view(np.float32)
+    near = row.mean(axis=1)  # (B, C): sums are taken relative to an approximate mean, to avoid cancellation
     sums = np.zeros((height, 2, count, channels))
-    in_pieces(lambda low, high: _sum(maps, near, sums, low, high, format.shift), height)
-    with np.errstate(invalid="ignore"):  # what is no number shows in the picture, and is told then
+    run_in_threads(lambda low, high: _accumulate(view, near, sums, low, high, shift), height)
+    with np.errstate(invalid="ignore"):  # NaN reaches the image, where it is detected
         mean, square = sums.sum(axis=0) / (height * width)
         scale = 1 / np.sqrt(np.maximum(square - mean**2, 0) + _EPS)
         return (mean + near).astype(np.float32), scale.astype(np.float32)
 
 
 @kernel
-def _sum(maps, near, sums, top, end, shift):  # type: ignore[no-untyped-def]
-    """Of each row from `top` to `end`: the sums (2, B, C) of differences from `near` and of their squares."""
-    count, _, width, channels = maps.shape
+def _accumulate(view, near, sums, top, end, shift):  # type: ignore[no-untyped-def]
+    """Sum differences from `near` and their squares (2, B, C) over each row from `top` to `end`."""
+    count, _, width, channels = view.shape
     wide = np.zeros(channels, np.uint32)
     x = wide.view(np.float32)
     row = np.zeros((2, channels), np.float32)
@@ -89,7 +92,7 @@ def _sum(maps, near, sums, top, end, shift):  # type: ignore[no-untyped-def]
         for y in range(top, end):
             row[:] = 0
             for column in range(width):
-                widen(maps[k, y, column], wide, shift)
+                widen(view[k, y, column], wide, shift)
                 for c in range(channels):
                     d = x[c] - near[k, c]
                     row[0, c] += d
@@ -101,9 +104,13 @@ def _sum(maps, near, sums, top, end, shift):  # type: ignore[no-untyped-def]
 
 @kernel
 def _modulate(  # type: ignore[no-untyped-def]
-    maps, mean, scale, gamma, beta, active, shortcut, other, has_shortcut, times, first, last, shift, half, odd
+    view, statistics, inputs, outputs, has_shortcut, times, first, last, bit_format
 ):
-    """Of the rows of all maps of γ, counted on, those from `first` to `last`."""
+    """Process rows `first` … `last` of all rows of all images of γ."""
+    mean, scale = statistics
+    gamma, beta, shortcut_gamma = inputs
+    active, shortcut = outputs
+    shift, half, odd = bit_format
     _, height, width, channels = gamma.shape
     wide = np.zeros((3, channels), np.uint32)
     numbers = wide.view(np.float32)
@@ -112,7 +119,7 @@ def _modulate(  # type: ignore[no-untyped-def]
         k, y = row // height, row % height
         for column in range(width):
             if column % times == 0:
-                widen(maps[k, y // times, column // times], wide[0], shift)
+                widen(view[k, y // times, column // times], wide[0], shift)
                 for c in range(channels):
                     normal[c] = (normal[c] - mean[k, c]) * scale[k, c]
             widen(gamma[k, y, column], wide[1], shift)
@@ -122,7 +129,7 @@ def _modulate(  # type: ignore[no-untyped-def]
                 b[c] = v if v > 0 else np.float32(_SLOPE) * v
             narrow(wide[2], active[k, y, column], shift, half, odd)
             if has_shortcut:
-                widen(shortcut[k, y, column], wide[1], shift)
+                widen(shortcut_gamma[k, y, column], wide[1], shift)
                 for c in range(channels):
                     g[c] = normal[c] * g[c]
-                narrow(wide[1], other[k, y, column], shift, half, odd)
+                narrow(wide[1], shortcut[k, y, column], shift, half, odd)

@@ -1,7 +1,7 @@
-"""Convolutions on processors with their weights laid out beforehand, as oneDNN wants them.
+"""Convolutions on CPUs with weights laid out beforehand for oneDNN.
 
-Otherwise it lays them out anew for each frame, which with AMX takes longer than the sums. What is called here is what
-`torch.compile` calls; torch has no public name for it.
+Otherwise oneDNN lays out the weights for each frame, which with AMX takes longer than the convolution. The operators
+are those that `torch.compile` uses; torch has no public name for them.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .convolution import last
+from .convolution import to_channels_last
 
 
-def packs() -> bool:
-    """Does this build of torch have it, on this processor?"""
-    here = platform.machine().lower() in ("x86_64", "amd64")
-    return here and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+def packing_available() -> bool:
+    """Return whether this build of torch has the operators for this CPU."""
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return x86 and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
 class PackedConv(nn.Module):
-    """As `convolution.Conv`. Once it has been called it cannot be copied or pickled: torch does not show the layout."""
+    """The same as `convolution.Conv`. After the first call it cannot be copied or pickled: the layout is opaque."""
 
     kernel: Tensor
     bias: Tensor | None
@@ -30,22 +30,24 @@ class PackedConv(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, *, relu: bool = False) -> None:
         super().__init__()
         self.register_buffer("bias", None if bias is None else bias.to(dtype))
-        self.register_buffer("kernel", last(weight.to(dtype)))  # packed when the size of what it sees is known
+        self.register_buffer("kernel", to_channels_last(weight.to(dtype)))  # packed when the input size is known
         axes = weight.dim() - 2
-        self.how: tuple[Any, ...] = ([taps // 2 for taps in weight.shape[2:]], [1] * axes, [1] * axes, 1)
+        # Padding, stride, dilation, groups.
+        self.geometry: tuple[Any, ...] = ([taps // 2 for taps in weight.shape[2:]], [1] * axes, [1] * axes, 1)
         self.relu = relu
 
-    def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
-        """The sums, with what is to be added, in whose memory they come; all in one pass."""
+    def forward(self, x: Tensor, addend: Tensor | None = None) -> Tensor:
+        """Return conv(x) + addend, after ReLU if set, in one pass; the result is in the memory of `addend`."""
         kernel = self.kernel
         if kernel.layout == torch.strided:
-            kernel = self.kernel = torch.ops.mkldnn._reorder_convolution_weight(kernel, *self.how, list(x.shape))
+            kernel = torch.ops.mkldnn._reorder_convolution_weight(kernel, *self.geometry, list(x.shape))
+            self.kernel = kernel
         name = "relu" if self.relu else None
-        if plus is None:
+        if addend is None:
             return torch.ops.mkldnn._convolution_pointwise(  # type: ignore[no-any-return]
-                x, kernel, self.bias, *self.how, name or "none", [], ""
+                x, kernel, self.bias, *self.geometry, name or "none", [], ""
             )
-        assert plus.is_contiguous(memory_format=torch.channels_last)
+        assert addend.is_contiguous(memory_format=torch.channels_last)
         return torch.ops.mkldnn._convolution_pointwise_.binary(  # type: ignore[no-any-return]
-            plus, x, kernel, self.bias, *self.how, "add", 1.0, name, [], None
+            addend, x, kernel, self.bias, *self.geometry, "add", 1.0, name, [], None
         )

@@ -1,4 +1,4 @@
-"""A volume sampled where a deformation says, laid out for the convolution that follows."""
+"""Sampling of a volume at a deformation, in the memory layout of the convolution that follows."""
 
 from __future__ import annotations
 
@@ -8,34 +8,39 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ....system.jit import kernel
-from .convolution import LAST
-from .threads import in_pieces
+from .convolution import CHANNELS_LAST
+from .threads import run_in_threads
 
 
-def sampled(volume: Tensor, deformation: Tensor) -> Tensor:
-    """Of a volume (B, C, D, H, W) at x, y, z in −1…1 (B, D, H, W, 3): (B, D·C, H, W), channels last; float32.
+def sample_volume(volume: Tensor, deformation: Tensor) -> Tensor:
+    """Sample as `F.grid_sample` does: trilinear, zero padding, ±1 at the edges of the outermost cells.
 
-    As `F.grid_sample`: linear, with zeros beyond the rim, ±1 being the edges of the outermost cells.
+    Args:
+        volume: (B, C, D, H, W) float32.
+        deformation: (B, D, H, W, 3) x, y, z in −1…1.
+
+    Returns:
+        (B, D·C, H, W), channels last.
     """
-    seen = F.grid_sample(volume, deformation, padding_mode="zeros", align_corners=False)
-    return seen.transpose(1, 2).flatten(1, 2).contiguous(memory_format=LAST)
+    samples = F.grid_sample(volume, deformation, padding_mode="zeros", align_corners=False)
+    return samples.transpose(1, 2).flatten(1, 2).contiguous(memory_format=CHANNELS_LAST)
 
 
-def sampled_by_cells(volume: Tensor, deformation: Tensor) -> Tensor:
-    """The same on a processor, where the channels of a cell are read together: ten times as fast."""
+def sample_volume_numba(volume: Tensor, deformation: Tensor) -> Tensor:
+    """Compute `sample_volume` on the CPU, reading the channels of a cell together: ten times as fast."""
     cells = volume.permute(0, 2, 3, 4, 1).contiguous().numpy()
     at = deformation.contiguous().numpy()
     count, depth, height, width, channels = cells.shape
     assert at.shape == (count, depth, height, width, 3)
     out = torch.empty((count, height, width, depth * channels))
     into = out.view(count, height, width, depth, channels).numpy()
-    in_pieces(lambda low, high: _sample(cells, at, into, low, high), count * depth * height)
+    run_in_threads(lambda low, high: _sample_rows(cells, at, into, low, high), count * depth * height)
     return out.permute(0, 3, 1, 2)
 
 
 @kernel
-def _sample(cells, at, out, first, last):  # type: ignore[no-untyped-def]
-    """Of the rows of all slices of all volumes, counted on, those from `first` to `last`."""
+def _sample_rows(cells, at, out, first, last):  # type: ignore[no-untyped-def]
+    """Sample rows `first` … `last` of all rows of all slices of all volumes."""
     _, depth, height, width, channels = cells.shape
     sums = np.zeros(channels, np.float32)
     for row in range(first, last):
@@ -45,7 +50,7 @@ def _sample(cells, at, out, first, last):  # type: ignore[no-untyped-def]
             fx = ((place[0] + np.float32(1)) * width - np.float32(1)) * np.float32(0.5)
             fy = ((place[1] + np.float32(1)) * height - np.float32(1)) * np.float32(0.5)
             fz = ((place[2] + np.float32(1)) * depth - np.float32(1)) * np.float32(0.5)
-            # Before they are whole numbers: what lies farther out is no number that fits.
+            # Clamped before the conversion, because larger values do not fit into an integer.
             x0 = int(np.floor(min(max(fx, np.float32(-2)), np.float32(width))))
             y0 = int(np.floor(min(max(fy, np.float32(-2)), np.float32(height))))
             z0 = int(np.floor(min(max(fz, np.float32(-2)), np.float32(depth))))
@@ -58,9 +63,9 @@ def _sample(cells, at, out, first, last):  # type: ignore[no-untyped-def]
                         * (np.float32(1) - abs(fy - np.float32(cy)))
                         * (np.float32(1) - abs(fz - np.float32(cz)))
                     )
-                    seen = cells[k, cz, cy, cx]
+                    cell = cells[k, cz, cy, cx]
                     for c in range(channels):
-                        sums[c] += share * seen[c]
-            there = out[k, y, x, z]
+                        sums[c] += share * cell[c]
+            target = out[k, y, x, z]
             for c in range(channels):
-                there[c] = sums[c]
+                target[c] = sums[c]

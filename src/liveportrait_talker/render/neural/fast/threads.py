@@ -1,4 +1,4 @@
-"""Threads for our own kernels: as many as torch's, waiting idle."""
+"""A thread pool for Numba kernels, with as many threads in use as torch has."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import torch
 
 
 @lru_cache(maxsize=1)
-def _threads() -> ThreadPoolExecutor:
+def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="kernels")
 
 
-if hasattr(os, "register_at_fork"):  # a child has none of the threads
-    os.register_at_fork(after_in_child=_threads.cache_clear)
+if hasattr(os, "register_at_fork"):  # threads do not exist in a forked child
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
-def in_pieces(work: Callable[[int, int], Any], count: int) -> None:
-    """`work` on the numbers from 0 to `count`, each thread its share."""
+def run_in_threads(work: Callable[[int, int], Any], count: int) -> None:
+    """Call `work(first, last)` on parts of the range 0 … `count`, one for each thread."""
     parts = max(1, min(torch.get_num_threads(), count))
     bounds = [count * k // parts for k in range(parts + 1)]
-    for _ in _threads().map(work, bounds[:-1], bounds[1:]):
+    for _ in _pool().map(work, bounds[:-1], bounds[1:]):
         pass

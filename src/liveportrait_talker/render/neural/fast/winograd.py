@@ -1,12 +1,12 @@
-"""3×3 convolutions on processors in a quarter of the multiplications: Winograd's minimal filtering F(4×4, 3×3).
+"""3×3 convolutions on CPUs with a quarter of the multiplications: Winograd's minimal filtering F(4×4, 3×3).
 
-Lavin and Gray, "Fast algorithms for convolutional neural networks" (2016): of each tile of 6×6 pixels, 36 values are
-made that are multiplied by 36 values made of the kernel; 4×4 pixels come of the products. Over tiles and channels the
-products are 36 matrix products. The values are those of polynomials at 0, ±√2, ±1/√2 and ∞, with which float32 rounds
-about as well as in the plain sum; half precision would lose too much.
+Lavin and Gray, arXiv 1509.09308: each tile of 6×6 pixels is transformed to 36 values, which are multiplied by 36 values
+of the transformed kernel; the products are transformed to 4×4 pixels. Over tiles and channels the products are 36
+matrix products. The transforms evaluate polynomials at 0, ±√2, ±1/√2 and ∞, for which float32 rounds about as well as
+in the direct sum; half precision would lose too many digits.
 
-The transforms are compiled by Numba and run in threads of our own, a few rows of tiles at a time, so that what lies
-between them stays in the processor's cache.
+The transforms are Numba kernels, run in threads on a few rows of tiles at a time, so that intermediate values stay in
+the CPU's cache.
 """
 
 from __future__ import annotations
@@ -15,50 +15,53 @@ import threading
 from itertools import accumulate
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ....arrays import Floats32
+from ....arrays import Floats32, Floats64
 from ....system.jit import inlined, kernel
-from .threads import in_pieces
+from .threads import run_in_threads
 
 _POINTS = (0.0, 2**0.5, -(2**0.5), 0.5**0.5, -(0.5**0.5))
-_SIDE, _STEP = 6, 4  # of a tile, and from one to the next
-_VALUES = _SIDE**2
-_CHANNELS = 64  # that are transformed at once: 36 times as many values lie in the first cache
-_SCRATCH = 16 * 2**20  # bytes between the two transforms: they should lie in the last cache
-_MULTIPLE = 16  # of channels in a matrix product: with rows that begin anywhere it is a third slower
-_LEAST = 30  # of I·O/(I + O): with fewer channels the transforms cost more than they save (docs/performance.md)
+_TILE_SIZE, _TILE_STEP = 6, 4  # px; tiles overlap
+_VALUES = _TILE_SIZE**2
+_CHANNELS = 64  # transformed at once, so that 36 times as many values fit into the L1 cache
+_SCRATCH_BYTES = 16 * 2**20  # of values between the two transforms, to fit into the last-level cache
+_CHANNEL_MULTIPLE = 16  # alignment of matrix rows; unaligned ones are a third slower
+_MIN_CHANNELS = 30  # I·O/(I + O) below which the transforms cost more than they save (docs/performance.md)
 
 
-def pays(inputs: int, outputs: int) -> bool:
-    """Is the convolution of so many channels faster this way?"""
-    return inputs * outputs >= _LEAST * (inputs + outputs)
+def winograd_pays(inputs: int, outputs: int) -> bool:
+    """Return whether Winograd is faster for these numbers of channels."""
+    return inputs * outputs >= _MIN_CHANNELS * (inputs + outputs)
 
 
-def _matrices() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Tile → values (6, 6), kernel → values (6, 3), products → pixels (4, 6), each for one axis (Toom and Cook)."""
+def _make_transforms() -> tuple[Floats64, Floats64, Floats64]:
+    """Return the 1-D transforms of tile (6, 6), kernel (6, 3) and products (4, 6), by the Toom–Cook algorithm."""
     points = np.array(_POINTS)
-    tile, weight, pixels = np.zeros((_SIDE, _SIDE)), np.zeros((_SIDE, 3)), np.zeros((_STEP, _SIDE))
+    tile, weight, pixels = (
+        np.zeros((_TILE_SIZE, _TILE_SIZE)),
+        np.zeros((_TILE_SIZE, 3)),
+        np.zeros((_TILE_STEP, _TILE_SIZE)),
+    )
     for k, point in enumerate(points):
         others = np.delete(points, k)
-        tile[k, : _SIDE - 1] = np.poly(others)[::-1]
+        tile[k, : _TILE_SIZE - 1] = np.poly(others)[::-1]
         weight[k] = point ** np.arange(3) / np.prod(point - others)
-        pixels[:, k] = point ** np.arange(_STEP)
+        pixels[:, k] = point ** np.arange(_TILE_STEP)
     tile[-1] = np.poly(points)[::-1]  # at infinity
     weight[-1, -1] = pixels[-1, -1] = 1
-    return tile / 4, weight * 4, pixels  # all values of one size
+    return tile / 4, weight * 4, pixels  # scaled so that all entries are of similar size
 
 
-_TILE, _KERNEL, _PIXELS = _matrices()
+_TILE, _KERNEL, _PIXELS = _make_transforms()
 _B: Floats32 = _TILE.astype(np.float32)
 _A: Floats32 = _PIXELS.astype(np.float32)
 
 
 class WinogradConv(nn.Module):
-    """`Conv` of a 3×3 kernel on float32: (N, I, H, W) → (N, O, H, W), channels last, zeros beyond the rim."""
+    """`Conv` for a 3×3 kernel in float32: (N, I, H, W) → (N, O, H, W), channels last, zero padding."""
 
     values: Tensor
     bias: Tensor
@@ -66,28 +69,28 @@ class WinogradConv(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor | None, *, relu: bool = False) -> None:
         super().__init__()
         self.relu = relu
-        self.register_buffer("values", kernel_values(weight))
+        self.register_buffer("values", transform_kernel(weight))
         self.register_buffer("bias", weight.new_zeros(len(weight)) if bias is None else bias.float())
 
-    def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
-        """The sums, with what is to be added (and is of no use afterwards)."""
-        seen, out = _planes(x), _like(x, len(self.bias))
+    def forward(self, x: Tensor, addend: Tensor | None = None) -> Tensor:
+        """Return conv(x) + addend, after ReLU if set."""
+        planes, out = _planes(x), _empty_like(x, len(self.bias))
         inputs, outputs = self.values.shape[1:]
-        area = len(x) * _tiles(x.shape[3])
-        for rows in _blocks(_tiles(x.shape[2]), area * (inputs + outputs)):
+        area = len(x) * _tile_count(x.shape[3])
+        for rows in _row_blocks(_tile_count(x.shape[2]), area * (inputs + outputs)):
             tiles = len(rows) * area
-            values, products = _scratch((tiles, inputs), (tiles, outputs))
-            _into_values(seen, values, rows)
+            values, products = _allocate_scratch((tiles, inputs), (tiles, outputs))
+            _transform_input(planes, values, rows)
             torch.bmm(values, self.values, out=products)
-            _out_of_products(products, out, self.bias, rows)
+            _transform_output(products, out, self.bias, rows)
         sums = out.permute(0, 3, 1, 2)
-        if plus is not None:
-            sums += plus
+        if addend is not None:
+            sums += addend
         return F.relu_(sums) if self.relu else sums
 
 
 class WinogradDepthConv(nn.Module):
-    """A 3×3×3 kernel on float32 volumes (B·D, I, H, W) → (B·D, O, H, W): `WinogradConv` of three slices, summed."""
+    """3×3×3 convolution of float32 volumes (B·D, I, H, W) → (B·D, O, H, W): the sum of three `WinogradConv`."""
 
     values: Tensor
     bias: Tensor
@@ -95,69 +98,71 @@ class WinogradDepthConv(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor, depth: int, *, relu: bool = False) -> None:
         super().__init__()
         self.depth, self.relu = depth, relu
-        self.register_buffer("values", torch.stack([kernel_values(taps) for taps in weight.unbind(2)]))
+        self.register_buffer("values", torch.stack([transform_kernel(taps) for taps in weight.unbind(2)]))
         self.register_buffer("bias", bias.float())
 
     def forward(self, x: Tensor) -> Tensor:
-        """The sums."""
+        """Return (B·D, O, H, W), after ReLU if set."""
         assert len(x) % self.depth == 0
-        seen, out = _planes(x), _like(x, len(self.bias))
+        planes, out = _planes(x), _empty_like(x, len(self.bias))
         inputs, outputs = self.values.shape[2:]
-        wide = _tiles(x.shape[3])
-        for rows in _blocks(_tiles(x.shape[2]), wide * ((self.depth + 2) * inputs + self.depth * outputs)):
+        wide = _tile_count(x.shape[3])
+        for rows in _row_blocks(_tile_count(x.shape[2]), wide * ((self.depth + 2) * inputs + self.depth * outputs)):
             area = len(rows) * wide
             tiles = self.depth * area
-            values, sums = _scratch((tiles + 2 * area, inputs), (tiles, outputs))
-            values[:, :area] = values[:, -area:] = 0  # the slices beyond the ends
+            values, sums = _allocate_scratch((tiles + 2 * area, inputs), (tiles, outputs))
+            values[:, :area] = values[:, -area:] = 0  # zero padding along depth
             for start in range(0, len(x), self.depth):
                 volume = slice(start, start + self.depth)
-                _into_values(seen[volume], values, rows, skipped=area)
+                _transform_input(planes[volume], values, rows, skipped=area)
                 torch.bmm(values[:, :tiles], self.values[0], out=sums)
                 for k in (1, 2):
                     sums.baddbmm_(values[:, k * area : k * area + tiles], self.values[k])
-                _out_of_products(sums, out[volume], self.bias, rows)
+                _transform_output(sums, out[volume], self.bias, rows)
         return F.relu_(out.permute(0, 3, 1, 2)) if self.relu else out.permute(0, 3, 1, 2)
 
 
-def kernel_values(weight: Tensor) -> Tensor:
-    """(O, I, 3, 3) → the 36 values of each kernel (36, I, O) float32, zeros up to a multiple of channels."""
+def transform_kernel(weight: Tensor) -> Tensor:
+    """Transform kernels (O, I, 3, 3) to (36, I, O) float32, with channels zero-padded to a multiple of 16."""
     both = torch.from_numpy(np.kron(_KERNEL, _KERNEL))  # (36, 9)
     outputs, inputs = weight.shape[:2]
     values = both @ weight.double().permute(2, 3, 1, 0).reshape(9, -1)
-    return F.pad(values.float().view(_VALUES, inputs, outputs), (0, -outputs % _MULTIPLE, 0, -inputs % _MULTIPLE))
+    return F.pad(
+        values.float().view(_VALUES, inputs, outputs), (0, -outputs % _CHANNEL_MULTIPLE, 0, -inputs % _CHANNEL_MULTIPLE)
+    )
 
 
 def _planes(x: Tensor) -> Floats32:
-    """(N, C, H, W) → (N, H, W, C), a view where `x` lies channels last."""
+    """Return (N, C, H, W) as (N, H, W, C); a view if `x` is channels last."""
     planes: Floats32 = x.permute(0, 2, 3, 1).contiguous().numpy()
     return planes
 
 
-def _like(x: Tensor, outputs: int) -> Tensor:
+def _empty_like(x: Tensor, outputs: int) -> Tensor:
     count, _, height, width = x.shape
     return x.new_empty(count, height, width, outputs)
 
 
-def _tiles(length: int) -> int:
-    return -(-length // _STEP)
+def _tile_count(length: int) -> int:
+    return -(-length // _TILE_STEP)
 
 
-def _blocks(rows: int, numbers: int) -> list[range]:
-    """The rows of tiles, in blocks that the scratch memory holds; a row takes so many numbers for each value."""
-    most = max(1, _SCRATCH // (4 * _VALUES * max(1, numbers)))
+def _row_blocks(rows: int, numbers: int) -> list[range]:
+    """Divide the rows of tiles into blocks that fit into scratch memory; a row needs 36 · `numbers` floats."""
+    most = max(1, _SCRATCH_BYTES // (4 * _VALUES * max(1, numbers)))
     count = -(-rows // most)
     return [range(rows * k // count, rows * (k + 1) // count) for k in range(count)]
 
 
-_kept = threading.local()
+_local = threading.local()
 
 
-def _scratch(*shapes: tuple[int, int]) -> list[Tensor]:
-    """Room for 36 matrices of each shape, in memory that a thread keeps: new pages are slow."""
+def _allocate_scratch(*shapes: tuple[int, int]) -> list[Tensor]:
+    """Return 36 uninitialised matrices of each shape, in memory that the thread keeps, because new pages are slow."""
     sizes = [_VALUES * rows * columns for rows, columns in shapes]
-    kept: Floats32 | None = getattr(_kept, "memory", None)
+    kept: Floats32 | None = getattr(_local, "memory", None)
     if kept is None or len(kept) < sum(sizes):
-        kept = _kept.memory = np.empty(sum(sizes), np.float32)
+        kept = _local.memory = np.empty(sum(sizes), np.float32)
     ends = list(accumulate(sizes, initial=0))
     return [
         torch.from_numpy(kept[start:end]).view(_VALUES, *shape)
@@ -165,37 +170,37 @@ def _scratch(*shapes: tuple[int, int]) -> list[Tensor]:
     ]
 
 
-def _into_values(seen: Floats32, values: Tensor, rows: range, skipped: int = 0) -> None:
-    """Rows of tiles of all planes (N, H, W, I) → values (36, T, I), from the tile after those that are `skipped`."""
-    values[..., seen.shape[-1] :] = 0  # they meet weights of zero, but 0 · NaN is NaN
-    there, shape = values.view(-1).numpy(), (values.stride(0), values.stride(1))
+def _transform_input(planes: Floats32, values: Tensor, rows: range, skipped: int = 0) -> None:
+    """Transform rows of tiles of all planes (N, H, W, I) to values (36, T, I), beginning at tile `skipped`."""
+    values[..., planes.shape[-1] :] = 0  # the padded weights are 0, but 0 · NaN is NaN
+    flat, shape = values.view(-1).numpy(), (values.stride(0), values.stride(1))
 
     def work(low: int, high: int) -> None:
-        _transform_tiles(seen, there, shape, skipped, rows.start, rows.stop, low, high, _B)
+        _transform_tile_rows(planes, flat, shape, skipped, rows.start, rows.stop, low, high, _B)
 
-    in_pieces(work, len(seen) * len(rows))
+    run_in_threads(work, len(planes) * len(rows))
 
 
-def _out_of_products(products: Tensor, out: Tensor, bias: Tensor, rows: range) -> None:
-    """Products as `_into_values` orders values → rows of tiles of all planes (N, H, W, O), plus `bias`."""
-    there, shape = products.view(-1).numpy(), (products.stride(0), products.stride(1))
-    seen, offset = out.numpy(), bias.numpy()
+def _transform_output(products: Tensor, out: Tensor, bias: Tensor, rows: range) -> None:
+    """Transform products, in the order of `_transform_input`, to rows of all planes (N, H, W, O), plus `bias`."""
+    flat, shape = products.view(-1).numpy(), (products.stride(0), products.stride(1))
+    pixels, offset = out.numpy(), bias.numpy()
 
     def work(low: int, high: int) -> None:
-        _transform_products(there, shape, seen, offset, rows.start, rows.stop, low, high, _A)
+        _transform_product_rows(flat, shape, pixels, offset, rows.start, rows.stop, low, high, _A)
 
-    in_pieces(work, len(out) * len(rows))
+    run_in_threads(work, len(out) * len(rows))
 
 
-# A loop becomes vector instructions only where the compiler sees that what it reads and writes lies apart. So the sums
-# are made between small buffers, at offsets that are constants, and what goes in and out of them is plainly copied.
+# LLVM vectorises a loop only if it can prove that input and output do not overlap. Sums are therefore computed between
+# small buffers at constant offsets, and data is copied into and out of them.
 
-_ROW = _SIDE * _CHANNELS  # numbers of one row of a tile
+_ROW = _TILE_SIZE * _CHANNELS  # floats in one row of a tile
 
 
 @inlined
-def _six_values(B, x, y, step, count):  # type: ignore[no-untyped-def]
-    """Six values (in `y`) of six pixels (in `x`), `step` apart; at ±√2 and at ±1/√2 they share two sums."""
+def _input_transform_1d(B, x, y, step, count):  # type: ignore[no-untyped-def]
+    """Transform six pixels `x` to six values `y`, `step` apart; values at ±√2 and at ±1/√2 share two sums each."""
     first0, first2, first4 = B[0, 0], B[0, 2], B[0, 4]
     large1, large2, large3, large4 = B[1, 1], B[1, 2], B[1, 3], B[1, 4]
     small1, small2, small3, small4 = B[3, 1], B[3, 2], B[3, 3], B[3, 4]
@@ -213,8 +218,8 @@ def _six_values(B, x, y, step, count):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _four_pixels(A, x, y, step, count):  # type: ignore[no-untyped-def]
-    """Four pixels (in `y`) of six products (in `x`), `step` apart."""
+def _output_transform_1d(A, x, y, step, count):  # type: ignore[no-untyped-def]
+    """Transform six products `x` to four pixels `y`, `step` apart."""
     large1, large2, large3 = A[1, 1], A[2, 1], A[3, 1]
     small1, small2, small3 = A[1, 3], A[2, 3], A[3, 3]
     for c in range(count):
@@ -227,8 +232,8 @@ def _four_pixels(A, x, y, step, count):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _transform_tiles(x, values, shape, skipped, top_row, end_row, first, last, B):  # type: ignore[no-untyped-def]
-    """Tiles → `values`. Of the rows from `top_row` to `end_row` of all planes, counted on, those `first` to `last`."""
+def _transform_tile_rows(x, values, shape, skipped, top_row, end_row, first, last, B):  # type: ignore[no-untyped-def]
+    """Transform tiles to `values`: of rows `top_row` … `end_row` of all planes, numbered on, `first` … `last`."""
     _, height, width, channels = x.shape
     wide, n = (width + 3) // 4, min(channels, _CHANNELS)
     tile, half, done = np.zeros(6 * _ROW, np.float32), np.zeros(6 * _ROW, np.float32), np.zeros(6 * _ROW, np.float32)
@@ -237,31 +242,31 @@ def _transform_tiles(x, values, shape, skipped, top_row, end_row, first, last, B
         for column in range(wide):
             left, start = 4 * column - 1, (skipped + row * wide + column) * shape[1]
             for begin in range(0, channels, _CHANNELS):
-                c = min(begin, channels - n)  # the last ones twice rather than fewer at once
+                c = min(begin, channels - n)  # the last block may overlap: all blocks have n channels
                 for i in range(6):
                     for j in range(6):
-                        there = tile[i * _ROW + j * _CHANNELS : i * _ROW + j * _CHANNELS + n]
+                        target = tile[i * _ROW + j * _CHANNELS : i * _ROW + j * _CHANNELS + n]
                         if 0 <= top + i < height and 0 <= left + j < width:
                             pixel = plane[top + i, left + j, c : c + n]
                             for k in range(n):
-                                there[k] = pixel[k]
+                                target[k] = pixel[k]
                         else:
-                            there[:] = 0
-                _six_values(B, tile, half, _ROW, _ROW)
+                            target[:] = 0
+                _input_transform_1d(B, tile, half, _ROW, _ROW)
                 for i in range(6):
-                    _six_values(
+                    _input_transform_1d(
                         B, half[i * _ROW : (i + 1) * _ROW], done[i * _ROW : (i + 1) * _ROW], _CHANNELS, _CHANNELS
                     )
                 for v in range(36):
                     place = start + c + v * shape[0]
-                    there, seen = values[place : place + n], done[v * _CHANNELS : v * _CHANNELS + n]
+                    target, source = values[place : place + n], done[v * _CHANNELS : v * _CHANNELS + n]
                     for k in range(n):
-                        there[k] = seen[k]
+                        target[k] = source[k]
 
 
 @kernel
-def _transform_products(products, shape, out, bias, top_row, end_row, first, last, A):  # type: ignore[no-untyped-def]
-    """Products → pixels plus `bias`; rows as in `_transform_tiles`."""
+def _transform_product_rows(products, shape, out, bias, top_row, end_row, first, last, A):  # type: ignore[no-untyped-def]
+    """Transform products to pixels and add `bias`; rows as in `_transform_tile_rows`."""
     _, height, width, channels = out.shape
     wide, n = (width + 3) // 4, min(channels, _CHANNELS)
     tile, half, done = np.zeros(6 * _ROW, np.float32), np.zeros(4 * _ROW, np.float32), np.zeros(4 * _ROW, np.float32)
@@ -273,17 +278,17 @@ def _transform_products(products, shape, out, bias, top_row, end_row, first, las
                 c = min(begin, channels - n)
                 for v in range(36):
                     place = start + c + v * shape[0]
-                    there, seen = tile[v * _CHANNELS : v * _CHANNELS + n], products[place : place + n]
+                    target, source = tile[v * _CHANNELS : v * _CHANNELS + n], products[place : place + n]
                     for k in range(n):
-                        there[k] = seen[k]
-                _four_pixels(A, tile, half, _ROW, _ROW)
+                        target[k] = source[k]
+                _output_transform_1d(A, tile, half, _ROW, _ROW)
                 added = bias[c : c + n]
                 for i in range(min(4, height - top)):
-                    _four_pixels(
+                    _output_transform_1d(
                         A, half[i * _ROW : (i + 1) * _ROW], done[i * _ROW : (i + 1) * _ROW], _CHANNELS, _CHANNELS
                     )
                     for j in range(min(4, width - left)):
-                        there = plane[top + i, left + j, c : c + n]
-                        seen = done[i * _ROW + j * _CHANNELS : i * _ROW + j * _CHANNELS + n]
+                        target = plane[top + i, left + j, c : c + n]
+                        source = done[i * _ROW + j * _CHANNELS : i * _ROW + j * _CHANNELS + n]
                         for k in range(n):
-                            there[k] = seen[k] + added[k]
+                            target[k] = source[k] + added[k]

@@ -1,4 +1,4 @@
-"""LivePortrait's networks as pure modules: the readable definitions, with the released state-dict keys."""
+"""Definitions of LivePortrait's networks, with the state-dict keys of the released weights."""
 
 from .appearance import AppearanceFeatureExtractor
 from .generator import SpadeGenerator

@@ -1,4 +1,4 @@
-"""F, the appearance feature extractor: a face → a feature volume (spec liveportrait.md §4)."""
+"""F, the appearance feature extractor: face image → feature volume (docs/method/liveportrait.md, Appearance)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class AppearanceFeatureExtractor(nn.Module):
         self.resblocks_3d = nn.Sequential(OrderedDict((f"3dr{i}", _ResBlock3d(32)) for i in range(6)))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Feature volume (B, 32, 16, 64, 64) of the face."""
+        """Return the feature volume (B, 32, 16, 64, 64)."""
         x = self.first(image)
         for block in self.down_blocks:
             x = block(x)
@@ -42,14 +42,14 @@ class _ConvNormReLU(nn.Module):
 
 
 class _DownBlock(_ConvNormReLU):
-    """The same, then half the height and width."""
+    """Convolution, normalisation and ReLU, then 2×2 average pooling."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(super().forward(x), 2)
 
 
 class _ResBlock3d(nn.Module):
-    """x + conv2(ReLU(norm2(conv1(ReLU(norm1(x)))))), nothing after the sum."""
+    """x + conv2(ReLU(norm2(conv1(ReLU(norm1(x)))))), without activation after the sum."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""G, the SPADE generator: warped features → the picture (spec liveportrait.md §7)."""
+"""G, the SPADE generator: warped features → image (docs/method/liveportrait.md, Generator)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SHARED = 128
 
 
 class SpadeGenerator(nn.Module):
-    """Features (B, 256, 64, 64) → RGB (B, 3, 512, 512) in 0…1. The features also steer every normalisation."""
+    """Features (B, 256, 64, 64) → RGB (B, 3, 512, 512) in 0…1. The features also condition each normalisation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class SpadeGenerator(nn.Module):
         self.conv_img = nn.Sequential(nn.Conv2d(64, 3 * 2 * 2, 3, padding=1))
 
     def forward(self, feature: Tensor) -> Tensor:
-        """Picture (B, 3, 512, 512)."""
+        """Return the image (B, 3, 512, 512)."""
         x = self.fc(feature)
         for i in range(6):
             x = getattr(self, f"G_middle_{i}")(x, feature)
@@ -42,7 +42,7 @@ def _double(x: Tensor) -> Tensor:
 
 
 class SpadeBlock(nn.Module):
-    """Residual block (B, in, H, W) → (B, out, H, W) under a condition (B, 256, h, w)."""
+    """Residual block (B, in, H, W) → (B, out, H, W) with a condition (B, 256, h, w)."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class SpadeBlock(nn.Module):
             self.norm_s = Spade(channels_in)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Features (B, out, H, W)."""
+        """Return features (B, out, H, W)."""
         shortcut = self.conv_s(self.norm_s(x, condition)) if self.changes_width else x
         change = self.conv_0(F.leaky_relu(self.norm_0(x, condition), 0.2))
         change = self.conv_1(F.leaky_relu(self.norm_1(change, condition), 0.2))
@@ -66,7 +66,7 @@ class SpadeBlock(nn.Module):
 
 
 class Spade(nn.Module):
-    """Instance normalisation of (B, C, H, W), then scale and shift that the condition decides pixel by pixel."""
+    """Instance normalisation of (B, C, H, W), then scale and shift computed from the condition for each pixel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -75,17 +75,17 @@ class Spade(nn.Module):
         self.mlp_beta = nn.Conv2d(_SHARED, channels, 3, padding=1)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Features of x's shape."""
-        steer = self.mlp_shared(F.interpolate(condition, size=x.shape[2:], mode="nearest"))
-        scaled: Tensor = F.instance_norm(x) * (1 + self.mlp_gamma(steer)) + self.mlp_beta(steer)
+        """Return features of the shape of `x`."""
+        shared = self.mlp_shared(F.interpolate(condition, size=x.shape[2:], mode="nearest"))
+        scaled: Tensor = F.instance_norm(x) * (1 + self.mlp_gamma(shared)) + self.mlp_beta(shared)
         return scaled
 
 
 class SpectralConv2d(nn.Module):
-    """A convolution divided by the spectral norm of its weight, as the stored vectors tell it (spec §2).
+    """A convolution divided by the spectral norm of its weight (docs/method/liveportrait.md, Weights).
 
-    σ = u · (W v) with W as (out, in·k·k). Neither a singular value nor another power iteration gives the same
-    numbers: training stopped at these u and v.
+    σ = u · (W v) with W as (out, in·k·k) and the stored u and v. Neither the singular value nor a further power
+    iteration gives the same numbers, because training stopped at these vectors.
     """
 
     weight_u: Tensor
@@ -101,15 +101,15 @@ class SpectralConv2d(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """(out, in, k, k) as used: weight_orig / σ."""
+        """The effective weight (out, in, k, k): weight_orig / σ."""
         sigma = self.weight_u.float() @ (self.weight_orig.float().flatten(1) @ self.weight_v.float())
         return self.weight_orig / sigma.to(self.weight_orig.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (B, out, H, W) of features (B, in, H, W)."""
+        """Return features (B, out, H, W) for features (B, in, H, W)."""
         return F.conv2d(x, self.weight, self.bias, padding="same")
 
 
 def _unit_vector(length: int) -> Tensor:
-    # Not `F.normalize(torch.ones(…))`: on the meta device that loads torch's compiler, for a second.
+    # `F.normalize(torch.ones(…))` on the meta device would import torch's compiler, which takes a second.
     return torch.full((length,), length**-0.5)

@@ -1,4 +1,7 @@
-"""M, the motion extractor: a face → key points, expression, pose (spec liveportrait.md §5). ConvNeXt V2 tiny."""
+"""M, the motion extractor, a ConvNeXt V2 (tiny): face image → keypoints, expression, pose.
+
+See docs/method/liveportrait.md, Motion.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ class MotionExtractor(nn.Module):
     """RGB (B, 3, 256, 256) in 0…1 → the raw heads.
 
     Returns a dict: kp, exp (B, 63) point-major x, y, z; scale (B, 1); t (B, 3); pitch, yaw, roll (B, 66) logits of
-    3° bins. `keypoints.FaceMotion.from_heads` refines them.
+    3° bins. `keypoints.FaceMotion.from_heads` decodes them.
     """
 
     def __init__(self) -> None:
@@ -26,7 +29,7 @@ class MotionExtractor(nn.Module):
         self.detector = _ConvNeXt()
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """The raw heads by name."""
+        """Return the raw heads by name."""
         heads: dict[str, Tensor] = self.detector(image)
         return heads
 
@@ -64,7 +67,7 @@ class _ChannelNorm(nn.LayerNorm):
 
 
 class _Block(nn.Module):
-    """x + a wide, gated mix of what a 7×7 neighbourhood of each channel holds."""
+    """Residual block: depthwise 7×7 convolution, LayerNorm, linear, GELU, global response normalisation, linear."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -82,7 +85,7 @@ class _Block(nn.Module):
 
 
 class _GlobalResponseNorm(nn.Module):
-    """Scales each channel of (B, H, W, C) by its energy over the picture, relative to the other channels'."""
+    """Scale each channel of (B, H, W, C) by its L2 norm over the image, relative to the mean over channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""S and R, the stitching and retargeting MLPs: key points → offsets (spec liveportrait.md §8)."""
+"""S, R_eye and R_lip, the MLPs for stitching and retargeting (docs/method/liveportrait.md, Stitching)."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ class PointMLP(nn.Module):
         self.mlp = nn.Sequential(*layers[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Offsets (B, m)."""
+        """Return offsets (B, m)."""
         y: Tensor = self.mlp(x)
         return y
 
 
 def stitching() -> PointMLP:
-    """x_s 63, x_d 63 → 63 offsets of the points, then dx, dy of all."""
+    """Build S: x_s 63, x_d 63 → 63 offsets of the keypoints, then a common dx, dy."""
     return PointMLP(126, 128, 128, 64, 65)
 
 
 def retarget_lip() -> PointMLP:
-    """x_s 63, lip opening of source and wanted → 63 offsets."""
+    """Build R_lip: x_s 63, lip ratios of source and target → 63 offsets."""
     return PointMLP(65, 128, 128, 64, 63)
 
 
 def retarget_eye() -> PointMLP:
-    """x_s 63, eye opening of source left, right and wanted → 63 offsets."""
+    """Build R_eye: x_s 63, eye ratios of source left, source right and target → 63 offsets."""
     return PointMLP(66, 256, 256, 128, 128, 64, 63)

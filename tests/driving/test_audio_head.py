@@ -50,7 +50,7 @@ class Drawn:
 def installed(monkeypatch, network, golden):
     """Synthetic weights stand for installed ones, OWN for the source."""
     salt = golden("sadtalker_audio2pose").salt
-    monkeypatch.setattr(importing, "loaded", lambda name, build, **given: network(name, salt))
+    monkeypatch.setattr(importing, "load_network", lambda name, build, **given: network(name, salt))
     monkeypatch.setattr(head, "source_coefficients", lambda net, source: OWN)
 
 

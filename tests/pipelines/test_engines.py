@@ -187,9 +187,9 @@ def test_networks_stay_from_video_to_video(monkeypatch):
         asked.append(name)
         return torch.nn.Identity()
 
-    monkeypatch.setattr(importing, "loaded", loaded)
+    monkeypatch.setattr(importing, "load_network", loaded)
     monkeypatch.setattr(importing, "metadata", lambda name: {})
-    monkeypatch.setattr(liveportrait, "loaded", loaded)
+    monkeypatch.setattr(liveportrait, "load_network", loaded)
     equipment = choices.Equipment()
     neural, learned = choices.Choice("neural", ""), choices.Choice("learned", "")
     for given in ({}, {"neutral_mouth": "first", "window_rows": 29, "driving_multiplier": 1.2, "batch_size": 2}):

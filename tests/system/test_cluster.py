@@ -36,13 +36,14 @@ def die(job: int) -> int:
 def test_a_cluster_that_is_not_there_is_told():  # before `ray` is there: one that runs already is used
     pytest.importorskip("ray")
     with pytest.raises(OptionError, match="cannot be reached"):
-        list(Cluster(address="ray://127.0.0.1:1").map(double, [1], lost=lost))
+        list(Cluster(address="ray://127.0.0.1:1").map(double, [1], on_lost=lost))
 
 
 @pytest.fixture(scope="module")
 def ray():
     ray = pytest.importorskip("ray")
-    os.environ["PYTHONPATH"], before = str(HERE), os.environ.get("PYTHONPATH")
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), *([before] if before else [])])
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield ray
     ray.shutdown()
@@ -58,20 +59,20 @@ def test_every_job_is_done_and_few_are_in_hand(ray):
             yield k
 
     seen = []
-    for outcome in Cluster(workers=2).map(double, jobs(), lost=lost):
+    for outcome in Cluster(workers=2).map(double, jobs(), on_lost=lost):
         seen.append(outcome)
         assert len(taken) <= len(seen) + 2, "each worker has one job in hand"
     assert sorted(seen) == [2 * k for k in range(20)]
 
 
 def test_a_job_that_kills_its_workers_is_given_up(ray):
-    seen = list(Cluster(workers=2).map(die, range(6), lost=lost))
+    seen = list(Cluster(workers=2).map(die, range(6), on_lost=lost))
     assert sorted(map(str, seen)) == sorted([*map(str, (0, 1, 2, 4, 5)), "3: its worker died 3 times"])
 
 
 def test_what_a_worker_raises_is_raised_here(ray):
     with pytest.raises(OptionError, match="job 0 makes no sense"):
-        list(Cluster(workers=1).map(fail, range(1), lost=lost))
+        list(Cluster(workers=1).map(fail, range(1), on_lost=lost))
 
 
 @pytest.mark.parametrize("given", [{"workers": 0}, {"cpus_per_worker": -1}, {"gpus_per_worker": 65}])

@@ -49,7 +49,7 @@ def test_a_spoilt_line_is_dropped_with_a_word(tmp_path, caplog):
     path.write_bytes(good % 1 + b"\0\0\0\n[]\n" + b'{"entry":{},"key":"x"}\n' + good % 2)
     with Journal(path) as journal:
         assert set(journal.entries) == {"1", "2"}
-    assert "3 lines" in caplog.text
+    assert "3 unreadable lines" in caplog.text
 
 
 def test_two_runs_do_not_share_it(tmp_path):
@@ -59,7 +59,7 @@ def test_two_runs_do_not_share_it(tmp_path):
         Journal(path).__enter__()
     with Journal(path):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "another run is working on" in done.stderr
+    assert "another run is using" in done.stderr
     with Journal(path):
         pass
 

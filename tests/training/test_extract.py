@@ -106,10 +106,10 @@ def test_a_record_holds_what_the_networks_see(clips, tmp_path, store, monkeypatc
             points.append(finder.follow(footage[k], points[-1]))
         face = network_picture(footage[2], portrait_crop(points[2]))
         aligned = recon_picture(footage[2], points[2])
-    from liveportrait_talker.weights.importing import loaded
+    from liveportrait_talker.weights.importing import load_network
 
     def seen(network: str, image: np.ndarray) -> object:
-        net = loaded(network, lambda: build_network(network))
+        net = load_network(network, lambda: build_network(network))
         with torch.inference_mode():
             return net(torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32) / 255))
 
@@ -262,7 +262,7 @@ def test_a_cluster_with_a_dying_worker_makes_the_same_records(dataset, clips, tm
     shutil.rmtree(dataset / "records")
     (dataset / "extract.journal").unlink()
     mortal = MortalExtractor(tmp_path / "died", ("id00001/video",))
-    run = lambda worker, jobs: Cluster(workers=2).map(mortal, jobs, lost=lost)  # noqa: E731
+    run = lambda worker, jobs: Cluster(workers=2).map(mortal, jobs, on_lost=lost)  # noqa: E731
     report = extract(dataset, clips / "text", ONE_BY_ONE, run=run)
     assert (tmp_path / "died").exists(), "nobody was killed"
     assert files(dataset) == wanted and report.videos == {"done": 3}

@@ -15,7 +15,7 @@ import pytest
 
 from liveportrait_talker.weights import registry
 from liveportrait_talker.weights.registry import ReleasedFile
-from liveportrait_talker.weights.transfer import Patience
+from liveportrait_talker.weights.transfer import RetryPolicy
 
 
 @pytest.fixture(autouse=True)
@@ -144,17 +144,17 @@ mirror = pytest.fixture(_serve, name="mirror")
 
 
 @dataclass
-class Naps:
+class RecordedPauses:
     """Stands for the clock: notes the pauses and does not wait."""
 
     taken: list[float] = field(default_factory=list)
-    patience: Patience = field(default_factory=Patience)
+    retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
 
 
 @pytest.fixture
-def naps() -> Naps:
+def pauses() -> RecordedPauses:
     taken: list[float] = []
-    return Naps(taken, Patience(timeout=5.0, sleep=taken.append, chance=lambda: 1.0))
+    return RecordedPauses(taken, RetryPolicy(timeout=5.0, sleep=taken.append, jitter=lambda: 1.0))
 
 
 @pytest.fixture

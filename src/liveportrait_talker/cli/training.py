@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import EndedEarly, OptionError
 from ..progress import OnProgress, ignore_progress
 from ..system.devices import DEVICES, require_torch
-from ..system.ray_cluster import Cluster, add_cluster_options, cluster_of
+from ..system.ray_cluster import Cluster, add_cluster_options, cluster_from
 from ..training.download import DownloadOptions, download
 from ..training.download import lost as lost_video
 from ..training.fetch import FetchPolicy
@@ -175,7 +175,7 @@ def _adder(parser: argparse.ArgumentParser) -> Callable[[str, Any, str, Any, str
 
 
 def _download(arguments: argparse.Namespace, show: Progress) -> int:
-    cluster = cluster_of(arguments)
+    cluster = cluster_from(arguments)
     options = DownloadOptions(
         policy=FetchPolicy(
             address_template=arguments.address_template,
@@ -213,7 +213,7 @@ def _extract(arguments: argparse.Namespace, show: Progress) -> int:
     from ..training.extract import extract
     from ..training.extractor import lost
 
-    cluster = cluster_of(arguments)
+    cluster = cluster_from(arguments)
     options = ExtractOptions(
         device=arguments.device,
         batch_size=arguments.batch_size,

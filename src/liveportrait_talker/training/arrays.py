@@ -21,8 +21,8 @@ from numpy.lib.format import open_memmap
 from ..errors import MediaError
 from ..progress import OnProgress, ignore_progress
 from ..system.journal import full_disk
-from ..system.locks import only_one
-from ..system.partial_files import is_full
+from ..system.locks import file_lock
+from ..system.partial_files import is_disk_full
 from .metadata import split_of
 from .options import KEYPOINTS, Split
 from .records import EXPRESSION, Stamp, read_header, read_record
@@ -81,7 +81,7 @@ def open_arrays(dataset: Path, split: Split, *, on_progress: OnProgress | None =
     print_ = _fingerprint(files, split)
     if any(_about(dataset, side).get("fingerprint") != print_ for side in SPLITS):
         (dataset / "arrays").mkdir(exist_ok=True)
-        with only_one(dataset / "arrays" / "making"):
+        with file_lock(dataset / "arrays" / "making"):
             if any(_about(dataset, side).get("fingerprint") != print_ for side in SPLITS):
                 _make(dataset, files, split, print_, on_progress or ignore_progress)
     return {side: _opened(dataset, side) for side in SPLITS}
@@ -138,7 +138,7 @@ def _make(dataset: Path, files: list[Path], split: Split, fingerprint: str, tell
             work.replace(target)
         except OSError as error:
             shutil.rmtree(work, ignore_errors=True)
-            if is_full(error):
+            if is_disk_full(error):
                 raise full_disk() from error
             raise MediaError(f"{target} cannot be written ({error.strerror}).") from error
 

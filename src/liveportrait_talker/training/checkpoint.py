@@ -16,7 +16,7 @@ from .. import __version__
 from ..driving.sadtalker.nets import MappingNet
 from ..errors import OptionError, WeightsError
 from ..motion.lips import LIP_KEYPOINTS
-from ..system.partial_files import full, is_full
+from ..system.partial_files import is_disk_full, weights_disk_full
 from ..weights import importing, store
 from ..weights.checkpoints import file_metadata
 from ..weights.conversion import window_rows
@@ -121,8 +121,8 @@ def export(run: Path, out: Path, *, dataset: str | None = None, overwrite: bool 
         part.chmod(0o644)
         part.replace(out)
     except (OSError, SafetensorError) as error:
-        if is_full(error):
-            raise full(part) from error
+        if is_disk_full(error):
+            raise weights_disk_full(part) from error
         raise WeightsError(f"{out} cannot be written ({error}).") from error
     finally:
         part.unlink(missing_ok=True)
@@ -144,7 +144,7 @@ def load_trained(model: Path | None) -> Trained:
         return Trained(net, problem.keypoint_numbers, problem.rows, str(path), split_in(content))
     if model is not None and not model.exists():
         raise OptionError(f"{model} does not exist: give a folder of `train`, a checkpoint, or an exported file.")
-    loaded: nn.Module = importing.loaded("mappingnet", MappingNet, file=model)
+    loaded: nn.Module = importing.load_network("mappingnet", MappingNet, file=model)
     assert isinstance(loaded, MappingNet)
     said = importing.metadata("mappingnet") if model is None else file_metadata(store.path(model))
     where = model or store.converted_path("mappingnet")

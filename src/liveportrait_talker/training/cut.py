@@ -25,7 +25,7 @@ from ..media.sound import audio_frame
 from ..media.source import MediaFile
 from ..media.timeline import read_timeline
 from ..system.journal import full_disk
-from ..system.partial_files import is_full
+from ..system.partial_files import is_disk_full
 from .fetch import Stopped
 from .metadata import FPS
 
@@ -93,7 +93,7 @@ def cut(
             _cut_group(source, group, stopped)
             results.update((clip.piece.name, clip.trouble) for clip in group)
     except OSError as error:
-        if is_full(error):
+        if is_disk_full(error):
             raise full_disk() from error
         raise MediaError(f"clips cannot be written in {work} ({error.strerror}).") from error
     finally:

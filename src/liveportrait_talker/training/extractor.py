@@ -99,7 +99,7 @@ class Extractor:
 
         own, device = dict(self.weights), torch_device(self.device)
         recon, motion = (
-            importing.loaded(name, lambda name=name: build_network(name), file=own.get(name), device=device)  # type: ignore[misc]
+            importing.load_network(name, lambda name=name: build_network(name), file=own.get(name), device=device)  # type: ignore[misc]
             for name in NETWORKS
         )
         return recon, motion

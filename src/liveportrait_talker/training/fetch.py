@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import MediaError, OptionError
 from ..system.journal import full_disk
-from ..system.partial_files import is_full
+from ..system.partial_files import is_disk_full
 
 log = logging.getLogger(__name__)
 
@@ -262,7 +262,7 @@ def _explained(error: Exception) -> FetchError | MediaError:
     failed = networking.exceptions
 
     chain = list(_chain(error))
-    if any(isinstance(each, Exception) and (is_full(each) or _FULL_TEXT.search(str(each))) for each in chain):
+    if any(isinstance(each, Exception) and (is_disk_full(each) or _FULL_TEXT.search(str(each))) for each in chain):
         return full_disk()
     if any(isinstance(each, utils.GeoRestrictedError) for each in chain):
         return FetchError("blocked in this country", permanent=True)

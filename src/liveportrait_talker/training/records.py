@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ..arrays import Floats32
 from ..errors import MediaError
 from ..system.journal import full_disk, sync_folder
-from ..system.partial_files import is_full
+from ..system.partial_files import is_disk_full
 from .options import KEYPOINTS
 
 FORMAT = "1"
@@ -121,7 +121,7 @@ def write_record(record: VideoRecord, path: Path) -> None:
         part.replace(path)
         sync_folder(path.parent)
     except (OSError, SafetensorError) as error:
-        if is_full(error):
+        if is_disk_full(error):
             raise full_disk() from error
         raise MediaError(f"{path} cannot be written ({error}): name another folder.") from error
     finally:

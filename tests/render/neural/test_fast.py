@@ -258,7 +258,7 @@ def test_winograd_is_taken_where_it_pays():
 
 
 def test_the_renderer_takes_it_on_a_processor(network, monkeypatch):
-    monkeypatch.setattr(liveportrait, "loaded", lambda name, build, file=None: network(name, ""))
+    monkeypatch.setattr(liveportrait, "load_network", lambda name, build, file=None: network(name, ""))
     networks = liveportrait.LivePortrait(device="cpu", precision="fp32")
     assert any(isinstance(part, WinogradConv) for part in networks.network("spade_generator").modules())
     assert any(isinstance(part, WinogradDepthConv) for part in networks.network("warping_module").modules())
@@ -266,7 +266,7 @@ def test_the_renderer_takes_it_on_a_processor(network, monkeypatch):
 
 def test_a_twin_shares_nothing_with_the_file_of_the_weights(network, monkeypatch):
     reference = network("spade_generator", "")
-    monkeypatch.setattr(liveportrait, "loaded", lambda name, build, file=None: reference)
+    monkeypatch.setattr(liveportrait, "load_network", lambda name, build, file=None: reference)
     twin = liveportrait.LivePortrait(device="cpu", precision="fp32").network("spade_generator")
     shared = {tensor.data_ptr() for tensor in reference.state_dict().values()}
     kernels = [part.kernel for part in twin.modules() if isinstance(part, PackedConv)]

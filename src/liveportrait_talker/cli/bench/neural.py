@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...progress import OnProgress
-from ...system.devices import keep_freed_memory, require_torch, torch_device, torch_dtype, wait_for
+from ...system.devices import keep_freed_memory, require_torch, synchronize, torch_device, torch_dtype
 
 GFLOP = {"W": 342.1, "G": 891.6, "F": 64.1, "M": 11.6}
 """Work of a frame in each network, as its definition does it (spec liveportrait.md §17)."""
@@ -152,7 +152,7 @@ def bench_neural(
         start = time.perf_counter()
         fast["W"](volumes, **several)
         fast["G"](conditions)
-        wait_for(where)
+        synchronize(where)
         warm_up = time.perf_counter() - start
         fast_ms = {
             "W": timed(lambda: fast["W"](volumes, **several)) / count,
@@ -193,7 +193,7 @@ def _seconds(call: Callable[[], object], where: Any) -> float:
     for _ in range(_REPEATS + 1):
         start = time.perf_counter()
         call()
-        wait_for(where)
+        synchronize(where)
         runs.append(time.perf_counter() - start)
         if sum(runs[1:]) > _ENOUGH_S:
             break

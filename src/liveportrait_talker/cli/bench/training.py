@@ -20,7 +20,7 @@ import numpy.typing as npt
 from ...errors import NoFaceError
 from ...media import VideoWriter, open_footage
 from ...progress import OnProgress
-from ...system.devices import require_torch, torch_device, wait_for
+from ...system.devices import require_torch, synchronize, torch_device
 from ..training import require_training
 
 _CLIP_FRAMES, _CLIP_SIDE = 200, 256
@@ -218,5 +218,5 @@ def _each(call: Callable[[], object], times: int) -> float:
 
 def _wait(where: Any, result: object) -> object:
     """The result, once the device has made it."""
-    wait_for(where)
+    synchronize(where)
     return result

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ...arrays import Floats, Image
 from ...errors import OptionError, WeightsError
 from ...system.devices import keep_freed_memory, torch_device, torch_dtype
-from ...weights.importing import loaded
+from ...weights.importing import load_network
 from . import nets
 from .compiling import compile_regions, will_compile
 from .fast import fast_twin
@@ -83,7 +83,7 @@ class LivePortrait:
     def network(self, name: str) -> nn.Module:
         """One of the seven, on the device, float32 but for W and G."""
         if name not in self._networks:
-            net = loaded(name, BUILDERS[name], file=self._weights.get(name))
+            net = load_network(name, BUILDERS[name], file=self._weights.get(name))
             if self.fast and isinstance(net, (nets.WarpingNetwork, nets.SpadeGenerator)):
                 net = twin = fast_twin(net, self.dtype, self.device)
                 if self.compiles:

@@ -269,7 +269,7 @@ OUTPUT: dict[int, tuple[str, ...]] = {
     ),
     51: (
         "a failed encoder loses the video without a word",
-        "tests/media/test_process.py::test_a_full_disk_is_told_and_leaves_nothing",
+        "tests/media/test_process.py::test_a_full_disk_is_reported_and_leaves_no_files",
         "tests/media/test_writer.py::test_an_old_file_stays_until_the_new_one_is_complete",
     ),
     52: (
@@ -309,11 +309,11 @@ OUTPUT: dict[int, tuple[str, ...]] = {
 TRAINING_ROWS: dict[int, tuple[str, ...]] = {
     60: (
         "crops stay BGR",
-        "tests/training/test_extract.py::test_a_record_holds_what_the_networks_see",
+        "tests/training/test_extract.py::test_a_record_holds_the_networks_outputs",
     ),
     61: (
         "checkpoints named by a loss that is never logged",
-        "tests/training/test_train.py::test_the_run_leaves_what_it_says",
+        "tests/training/test_train.py::test_a_run_writes_the_reported_files",
     ),
     62: ("its checkpoint cannot be loaded to talk", "tests/models/test_checkpoints.py::test_lightning_checkpoints"),
     63: (
@@ -322,42 +322,42 @@ TRAINING_ROWS: dict[int, tuple[str, ...]] = {
     ),
     64: (
         "no workers, every item opens and seeks",
-        "tests/training/test_records_and_arrays.py::test_arrays_hold_every_frame_and_speakers_are_apart",
+        "tests/training/test_records_and_arrays.py::test_arrays_hold_every_frame_and_split_by_speaker",
     ),
     65: (
         "teacher in fp16 on a device of its own",
-        "targets are extracted once, in float32 as at inference, and no teacher runs while training: tests/training/test_extract.py::test_a_record_holds_what_the_networks_see",
+        "targets are extracted once, in float32 as at inference, and no teacher runs while training: tests/training/test_extract.py::test_a_record_holds_the_networks_outputs",
     ),
     66: (
         "one frame an utterance and epoch",
-        "tests/training/test_runs_and_loss.py::test_runs_hold_every_frame_with_its_own_window",
+        "tests/training/test_runs_and_loss.py::test_runs_hold_every_frame_with_its_window",
     ),
     67: (
         "words replaced anywhere in a path",
-        "paths are made of a data set's own folders and names, and no word of a path is replaced: tests/training/test_extract.py::test_what_is_broken_is_counted_and_named",
+        "paths are made of a data set's own folders and names, and no word of a path is replaced: tests/training/test_extract.py::test_broken_clips_are_counted_and_named",
     ),
     68: (
         "progress counts the letters of a path",
-        "tests/training/test_dataset_download.py::test_the_command_counts_failures_and_ends_well",
+        "tests/training/test_dataset_download.py::test_the_command_counts_failures_and_succeeds",
     ),
     69: (
         "any download error removes the folder",
-        "tests/training/test_dataset_download.py::test_done_stays_done_when_a_video_has_gone_meanwhile",
-        "tests/training/test_dataset_download.py::test_killed_at_any_moment_it_ends_with_the_same_files",
+        "tests/training/test_dataset_download.py::test_finished_clips_stay_when_a_video_is_removed",
+        "tests/training/test_dataset_download.py::test_a_run_killed_at_any_moment_ends_with_the_same_files",
     ),
     70: (
         "empty lists and stray files crash",
-        "tests/training/test_voxceleb_metadata.py::test_the_walk_is_sorted_and_passes_over_strays",
-        "tests/training/test_voxceleb_metadata.py::test_a_wrong_line_is_named",
+        "tests/training/test_voxceleb_metadata.py::test_videos_are_found_sorted_and_other_files_skipped",
+        "tests/training/test_voxceleb_metadata.py::test_an_invalid_line_is_named",
     ),
     71: (
         "boxes in pixels taken for fractions",
-        "tests/training/test_voxceleb_metadata.py::test_pixels_of_voxceleb1_become_fractions_once_a_frame_is_known",
+        "tests/training/test_voxceleb_metadata.py::test_pixel_boxes_of_voxceleb1_become_fractions",
     ),
     72: (
         "the last frame is cut off, slow seeks",
         "tests/training/test_voxceleb_metadata.py::test_the_last_frame_is_kept",
-        "tests/training/test_cut.py::test_far_in_is_exact_too",
+        "tests/training/test_cut.py::test_late_segments_are_exact",
     ),
     73: (
         "one frame without a face discards the utterance",
@@ -374,13 +374,13 @@ TRAINING_ROWS: dict[int, tuple[str, ...]] = {
     ),
     76: (
         "no split, two spellings",
-        "tests/training/test_voxceleb_metadata.py::test_a_split_is_a_function_of_speaker_and_seed_alone",
+        "tests/training/test_voxceleb_metadata.py::test_a_split_depends_on_speaker_and_seed_only",
         "tests/original/test_train_door.py::test_both_spellings_extract",
         "tests/original/test_train_door.py::test_download_asks_for_the_metadata",
     ),
     77: (
         "no resume, seed, precision or device; exit 0 on failure",
-        "tests/training/test_train.py::test_a_killed_run_goes_on_and_ends_the_same",
+        "tests/training/test_train.py::test_a_killed_run_is_resumed_with_the_same_result",
         "tests/training/test_train.py::test_the_other_problems_run",
         "tests/original/test_train_door.py::test_train_needs_a_name",
     ),
@@ -399,7 +399,7 @@ SADTALKER: dict[int, tuple[str, ...]] = {
     ),
     81: (
         "a bare except hides why weights were not loaded",
-        "tests/models/test_checkpoints.py::test_cut_files_are_named_in_a_sentence",
+        "tests/models/test_checkpoints.py::test_truncated_files_are_reported",
         "tests/models/test_checkpoints.py::test_another_network_is_named",
         "tests/models/test_importing.py::test_tensors_that_are_not_the_networks_are_refused",
     ),

@@ -28,7 +28,7 @@ def left(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.rglob("*.part*"))
 
 
-def test_a_file_comes_and_is_not_fetched_twice(server, pauses, release, payload, store_folder):
+def test_a_file_is_downloaded_once(server, pauses, release, payload, store_folder):
     server.files[FILE] = payload
     release(payload, server.address + FILE)
     seen: list[tuple[str, int, int]] = []
@@ -45,7 +45,7 @@ def test_a_file_comes_and_is_not_fetched_twice(server, pauses, release, payload,
     assert len(server.requests) == 1 and not pauses.taken
 
 
-def test_a_dropped_connection_is_gone_on_with(server, pauses, release, payload):
+def test_a_dropped_connection_is_resumed(server, pauses, release, payload):
     server.files[FILE] = payload
     server.script = ["drop:300000", "drop:200000"]
     release(payload, server.address + FILE)
@@ -54,7 +54,7 @@ def test_a_dropped_connection_is_gone_on_with(server, pauses, release, payload):
     assert pauses.taken == [1.0, 1.0]  # each attempt gained something
 
 
-def test_attempts_without_gain_back_off_and_end(server, pauses, release, payload):
+def test_attempts_without_progress_back_off_and_end(server, pauses, release, payload):
     server.files[FILE] = payload
     server.script = ["500", "502", "503", "504", "500", "500"]
     release(payload, server.address + FILE)
@@ -64,7 +64,7 @@ def test_attempts_without_gain_back_off_and_end(server, pauses, release, payload
     assert len(server.requests) == 5
 
 
-def test_a_server_that_stalls_is_asked_again(server, pauses, release, payload):
+def test_a_stalling_server_is_retried(server, pauses, release, payload):
     server.files[FILE] = payload
     server.script = ["stall:1"]
     release(payload, server.address + FILE)
@@ -72,7 +72,7 @@ def test_a_server_that_stalls_is_asked_again(server, pauses, release, payload):
     assert pauses.taken == [1.0]
 
 
-def test_a_server_that_is_not_there(pauses, release, payload):
+def test_an_unreachable_server(pauses, release, payload):
     release(payload, "http://127.0.0.1:9" + FILE)
     with pytest.raises(
         WeightsError, match=r"127\.0\.0\.1/motion_extractor\.pth cannot be reached .*Try again, or download http"
@@ -100,7 +100,7 @@ def test_retry_after_is_honoured(server, pauses, release, payload):
     assert pauses.taken == [7.0, 2.0]
 
 
-def test_a_server_that_asks_for_too_long_a_wait_is_left(server, mirror, pauses, release, payload):
+def test_a_server_with_a_long_retry_after_is_skipped(server, mirror, pauses, release, payload):
     server.files[FILE] = mirror.files[FILE] = payload
     server.script = ["429:3600"]
     release(payload, server.address + FILE, mirror.address + FILE)
@@ -115,7 +115,7 @@ def test_the_next_mirror_is_tried_and_404_not_repeated(server, mirror, pauses, r
     assert len(server.requests) == len(mirror.requests) == 1 and not pauses.taken
 
 
-def test_a_part_from_one_mirror_is_finished_from_another(server, mirror, pauses, release, payload):
+def test_a_partial_file_is_completed_from_another_mirror(server, mirror, pauses, release, payload):
     server.files[FILE] = mirror.files[FILE] = payload
     server.script = ["drop:400000", "404"]
     release(payload, server.address + FILE, mirror.address + FILE)
@@ -123,7 +123,7 @@ def test_a_part_from_one_mirror_is_finished_from_another(server, mirror, pauses,
     assert mirror.ranges() == ["bytes=400000-"]
 
 
-def test_a_part_from_an_earlier_run_is_gone_on_with(server, pauses, release, payload, store_folder):
+def test_a_partial_file_of_an_earlier_run_is_resumed(server, pauses, release, payload, store_folder):
     server.files[FILE] = payload
     server.script = ["drop:600000", "404"]
     release(payload, server.address + FILE)
@@ -134,14 +134,14 @@ def test_a_part_from_an_earlier_run_is_gone_on_with(server, pauses, release, pay
     assert server.ranges()[-1] == "bytes=600000-"
 
 
-def test_a_server_without_ranges_starts_anew(server, pauses, release, payload):
+def test_without_range_support_the_download_restarts(server, pauses, release, payload):
     server.files[FILE] = payload
     server.script = ["drop:300000", "whole"]
     release(payload, server.address + FILE)
     assert download(NAME, retry_policy=pauses.retry_policy).read_bytes() == payload
 
 
-def test_a_file_that_changed_in_between_is_not_mixed(server, pauses, release, payload):
+def test_versions_of_a_changed_file_are_not_mixed(server, pauses, release, payload):
     old = bytes(len(payload))
     server.files[FILE] = old
     server.script = ["drop:300000", "404:"]
@@ -154,7 +154,7 @@ def test_a_file_that_changed_in_between_is_not_mixed(server, pauses, release, pa
     assert server.requests[-1] == (FILE, "bytes=300000-", '"one"') and len(server.requests) == 3
 
 
-def test_a_mixture_is_found_by_its_sum_and_fetched_anew(server, pauses, release, payload):
+def test_a_mixture_is_detected_by_its_checksum_and_downloaded_again(server, pauses, release, payload):
     server.files[FILE] = bytes(len(payload))
     server.script = ["drop:300000", "404:"]
     release(payload, server.address + FILE)
@@ -167,7 +167,7 @@ def test_a_mixture_is_found_by_its_sum_and_fetched_anew(server, pauses, release,
 
 
 @pytest.mark.parametrize("word", ["wrongrange", "416"])
-def test_another_piece_than_asked_for_is_dropped(server, pauses, release, payload, word):
+def test_a_wrong_range_is_dropped(server, pauses, release, payload, word):
     server.files[FILE] = payload
     server.script = ["drop:300000", word]
     release(payload, server.address + FILE)
@@ -175,7 +175,7 @@ def test_another_piece_than_asked_for_is_dropped(server, pauses, release, payloa
     assert server.ranges() == [None, "bytes=300000-", None]
 
 
-def test_a_weak_tag_does_not_vouch_for_bytes(server, pauses, release, payload):
+def test_a_weak_etag_is_not_a_validator(server, pauses, release, payload):
     server.files[FILE], server.tag = payload, 'W/"one"'
     server.script = ["drop:300000"]
     release(payload, server.address + FILE, summed=False)
@@ -183,7 +183,7 @@ def test_a_weak_tag_does_not_vouch_for_bytes(server, pauses, release, payload):
     assert server.ranges() == [None, None]
 
 
-def test_a_wrong_sum_is_refused_and_nothing_is_kept(server, pauses, release, payload, store_folder):
+def test_a_wrong_checksum_is_refused_and_nothing_is_kept(server, pauses, release, payload, store_folder):
     server.files[FILE] = payload[:-1] + b"?"
     file = release(payload, server.address + FILE)
     with pytest.raises(WeightsError, match=f"sent a wrong file: its sha256 is .*, expected {file.sha256}"):
@@ -192,13 +192,13 @@ def test_a_wrong_sum_is_refused_and_nothing_is_kept(server, pauses, release, pay
     assert len(server.requests) == 1
 
 
-def test_a_corrupt_mirror_does_not_spoil_the_next(server, mirror, pauses, release, payload):
+def test_a_corrupt_mirror_does_not_affect_the_next(server, mirror, pauses, release, payload):
     server.files[FILE], mirror.files[FILE] = payload[:-1] + b"?", payload
     release(payload, server.address + FILE, mirror.address + FILE)
     assert download(NAME, retry_policy=pauses.retry_policy).read_bytes() == payload
 
 
-def test_a_file_of_another_size_is_not_even_fetched(server, pauses, release, payload):
+def test_a_file_of_another_size_is_not_downloaded(server, pauses, release, payload):
     server.files[FILE] = payload
     server.script = ["cut:1000"]
     release(payload, server.address + FILE)
@@ -226,7 +226,7 @@ def test_never_more_than_the_limit_where_no_size_is_known(server, pauses, releas
         download(NAME, retry_policy=pauses.retry_policy)
 
 
-def test_trust_on_first_use_holds_the_file_to_its_first_sum(server, pauses, release, payload, caplog):
+def test_trust_on_first_use_requires_the_first_checksum(server, pauses, release, payload, caplog):
     server.files[FILE] = payload
     file = release(payload, server.address + FILE, summed=False)
     path = download(NAME, retry_policy=pauses.retry_policy)
@@ -247,14 +247,14 @@ def test_trust_on_first_use_holds_the_file_to_its_first_sum(server, pauses, rele
         (b"", "is empty"),
     ],
 )
-def test_what_is_no_weights_file_is_not_trusted_on_first_use(server, pauses, release, body, said):
+def test_other_files_are_not_trusted_on_first_use(server, pauses, release, body, said):
     server.files[FILE] = body
     release(body, server.address + FILE, summed=False)
     with pytest.raises(WeightsError, match=said):
         download(NAME, retry_policy=pauses.retry_policy)
 
 
-def test_a_corrupt_file_in_the_store_is_fetched_again(server, pauses, release, payload):
+def test_a_corrupt_file_in_the_store_is_downloaded_again(server, pauses, release, payload):
     server.files[FILE] = payload
     release(payload, server.address + FILE)
     path = download(NAME, retry_policy=pauses.retry_policy)
@@ -263,7 +263,7 @@ def test_a_corrupt_file_in_the_store_is_fetched_again(server, pauses, release, p
 
 
 @pytest.mark.parametrize("variable", ["LPT_OFFLINE", "HF_HUB_OFFLINE"])
-def test_offline_asks_nobody(server, pauses, release, payload, monkeypatch, variable):
+def test_offline_makes_no_request(server, pauses, release, payload, monkeypatch, variable):
     server.files[FILE] = payload
     release(payload, server.address + FILE)
     monkeypatch.setenv(variable, "1")
@@ -294,18 +294,20 @@ def test_from_a_folder_even_offline(tmp_path, release, payload, monkeypatch, pla
     assert download(NAME, base=tmp_path / "usb").read_bytes() == payload
     store.released_path(registry.find(NAME)).unlink()
     source.write_bytes(payload[:-1] + b"?")
-    with pytest.raises(WeightsError, match=r"wrong file.*import your own files with liveportrait-talker models import DIR"):
+    with pytest.raises(
+        WeightsError, match=r"wrong file.*import your own files with liveportrait-talker models import DIR"
+    ):
         download(NAME, base=tmp_path / "usb")
 
 
 @pytest.mark.parametrize("base", ["ftp://example.org/x", "file:///etc", "https://", "/no/such/folder"])
-def test_from_something_else_is_refused(release, payload, base):
+def test_an_invalid_base_is_refused(release, payload, base):
     release(payload)
     with pytest.raises(WeightsError, match="neither a folder nor an http"):
         download(NAME, base=base)
 
 
-def test_the_hub_can_be_another_endpoint(server, pauses, release, payload, monkeypatch):
+def test_hf_endpoint_replaces_the_hub(server, pauses, release, payload, monkeypatch):
     server.files["/a/b.pth"] = payload
     release(payload, "https://huggingface.co/a/b.pth")
     monkeypatch.setenv("HF_ENDPOINT", server.address + "/")
@@ -346,7 +348,7 @@ def test_certificates_are_checked_and_no_other_scheme_opens():
             opener.open(address)
 
 
-def test_a_full_disk_is_said_before_and_while_writing(server, pauses, release, payload, monkeypatch, store_folder):
+def test_a_full_disk_is_reported_before_and_while_writing(server, pauses, release, payload, monkeypatch, store_folder):
     server.files[FILE] = payload
     release(payload, server.address + FILE)
 
@@ -365,11 +367,11 @@ def test_a_full_disk_is_said_before_and_while_writing(server, pauses, release, p
     part = store_folder / "x.part"
     part.write_bytes(b"x")
     with pytest.raises(WeightsError, match="the disk is full: the file does not fit"):
-        partial_files.write(Full(), b"y", part)  # type: ignore[arg-type]
+        partial_files.write_chunk(Full(), b"y", part)  # type: ignore[arg-type]
     assert not part.exists()
 
 
-def test_a_store_that_cannot_be_written_is_named(release, payload, monkeypatch, tmp_path):
+def test_a_read_only_store_is_reported(release, payload, monkeypatch, tmp_path):
     release(payload)
     blocker = tmp_path / "file"
     blocker.write_text("")
@@ -383,7 +385,7 @@ def test_unknown_names_list_what_exists():
         download("nonsense")
 
 
-def test_threads_fetch_one_file_once(server, pauses, release, payload):
+def test_threads_download_a_file_once(server, pauses, release, payload):
     server.files[FILE], server.slow = payload, 0.01
     release(payload, server.address + FILE)
     paths: list[Any] = []
@@ -399,7 +401,7 @@ def test_threads_fetch_one_file_once(server, pauses, release, payload):
     assert paths[0].read_bytes() == payload
 
 
-def test_processes_fetch_one_file_once(server, release, payload, store_folder):
+def test_processes_download_a_file_once(server, release, payload, store_folder):
     server.files[FILE], server.slow = payload, 0.02
     file = release(payload)
     code = (

@@ -79,7 +79,7 @@ def test_a_full_set_comes_back_exactly(tmp_path, folder, layout):
     assert len(again.imported) == 11 and not any(item.fresh for item in again.imported)
 
 
-def test_loading_is_mapped_and_never_writes_back(folder):
+def test_loading_is_memory_mapped_and_never_writes_back(folder):
     wanted = write_all(folder)
     import_folder(folder)
     state = load_state_dict("motion_extractor")
@@ -114,7 +114,7 @@ def test_a_damaged_copy_of_the_released_size_is_refused(folder, release):
     assert not report.imported and "it has the released size" in report.refused[0].reason
 
 
-def test_the_published_file_wins_over_others(folder, release, tmp_path):
+def test_the_published_file_is_preferred(folder, release, tmp_path):
     wanted = write_all(folder)
     good = folder / "liveportrait" / "base_models" / "motion_extractor.pth"
     other = {k: v + 1 if v.is_floating_point() else v for k, v in wanted["motion_extractor"].items()}
@@ -142,7 +142,7 @@ def test_an_import_replaces_what_was_there(folder, tmp_path):
 
 
 @pytest.mark.parametrize("rows", ["0", "24", "100", "-3", "many", "²", "9" * 5000])
-def test_nonsense_rows_are_refused(tmp_path, rows):
+def test_invalid_rows_are_refused(tmp_path, rows):
     state = {"first.0.weight": torch.zeros(2), "fc_exp.weight": torch.zeros(2)}
     save_file(state, tmp_path / "own.safetensors", metadata={"rows": rows})
     with pytest.raises(WeightsError, match=f"{rows!r} rows"):
@@ -150,7 +150,7 @@ def test_nonsense_rows_are_refused(tmp_path, rows):
     assert not list(store.root().rglob("*.safetensors"))
 
 
-def test_shared_and_strided_tensors_are_written_apart(tmp_path):
+def test_shared_and_strided_tensors_are_written_separately(tmp_path):
     weight = torch.randn(4, 6)
     state = {"first.0.weight": weight, "first.0.bias": weight[0], "fc_exp.weight": weight.T, "fc_exp.x": weight[:, 1:3]}
     torch.save(state, tmp_path / "m.pt")
@@ -176,7 +176,7 @@ def test_a_changed_converted_file_is_refused_and_named(folder):
         load_state_dict("stitching")
 
 
-def test_what_is_missing_names_the_commands():
+def test_missing_weights_name_the_install_commands():
     command = "liveportrait-talker models download sadtalker/v0.0.2-256, or liveportrait-talker models import DIR"
     with pytest.raises(WeightsError, match=f"sadtalker_audio2exp are not installed: {command}"):
         load_state_dict("sadtalker_audio2exp")
@@ -233,7 +233,7 @@ def test_a_huge_folder_and_a_wrong_place(tmp_path, monkeypatch):
         import_folder(tmp_path)
 
 
-def test_pickles_in_a_folder_are_left_alone(tmp_path):
+def test_pickles_in_a_folder_are_not_imported(tmp_path):
     torch.save({"x": Path("y")}, tmp_path / "mapping_00229-model.pth.tar")
     torch.save({"x": Path("y")}, tmp_path / "spade_generator.pth")
     report = import_folder(tmp_path)
@@ -253,7 +253,7 @@ def test_a_full_disk(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("name", FLAT)
-def test_the_converted_file_is_known_by_its_own_metadata(folder, name):
+def test_a_converted_file_is_identified_by_its_metadata(folder, name):
     write_all(folder)
     import_folder(folder / "liveportrait")
     assert networks_in(store.converted_path(name)) == (name,)

@@ -64,7 +64,7 @@ def test_import_then_list_verify_and_path(folder, capsys):
     assert [item["network"] for item in report["imported"] if item["fresh"]] == ["stitching"]
 
 
-def test_import_of_something_corrupt_says_so(folder, capsys):
+def test_import_reports_corrupt_files(folder, capsys):
     path = folder / "liveportrait" / "base_models" / "motion_extractor.pth"
     path.write_bytes(path.read_bytes()[:5000])
     assert run("import", str(folder)) == 2
@@ -120,7 +120,7 @@ def test_where_the_store_is(monkeypatch, tmp_path):
     assert store.root() == tmp_path / "d" / ".cache" / "liveportrait-talker" / "models"
 
 
-def test_the_registry_is_sound():
+def test_the_registry_is_consistent():
     assert sorted(n for file in registry.FILES for n in file.networks) == sorted(registry.NETWORKS)
     for file in registry.FILES:
         assert file.sources and all(address.startswith("https://") for address in file.sources)

@@ -58,7 +58,7 @@ def _add_download(inner: Any, common: argparse.ArgumentParser, progress: Progres
     add("--val-share", float, "SHARE", options.val_share, "share of the speakers used for validation, 0…0.9")
     add("--address-template", str, "URL", policy.address_template, "address of a video, with {id}")
     add("--max-height", int, "LINES", policy.max_height, "maximum video height, where there is a choice")
-    parser.add_argument("--rate-limit", type=float, metavar="MB", help="megabytes per second of all downloads together")
+    parser.add_argument("--rate-limit", type=float, metavar="MB", help="megabytes/s of all downloads together")
     add("--sleep-interval", float, "SECONDS", policy.sleep_seconds, "pause before each download")
     add("--attempts", int, "N", policy.attempts, "attempts per run at temporary failures")
     add("--timeout", float, "SECONDS", policy.timeout, "seconds without a response or a byte")
@@ -94,8 +94,8 @@ def _add_train(verbs: Any, common: argparse.ArgumentParser, progress: Progress) 
         "train",
         parents=[common],
         help=text,
-        description=f"{text.capitalize()}. Repeat the command to resume a stopped run. Under torchrun or SLURM give the "
-        "same --devices and --nodes.",
+        description=f"{text.capitalize()}. Repeat the command to resume a stopped run. Under torchrun or SLURM give "
+        "the same --devices and --nodes.",
     )
     parser.set_defaults(run=lambda arguments: _train(arguments, progress))
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder with records/")
@@ -193,9 +193,7 @@ def _download(arguments: argparse.Namespace, progress: Progress) -> int:
     return _run_and_report(
         arguments,
         progress,
-        lambda on_progress: download(
-            arguments.metadata, arguments.dataset, options, on_progress=on_progress, run=run
-        ),
+        lambda on_progress: download(arguments.metadata, arguments.dataset, options, on_progress=on_progress, run=run),
     )
 
 

@@ -92,7 +92,8 @@ def cut_clips(
         for segment in segments:
             source_frames = source.frame_numbers(segment.first, segment.last)
             if source_frames is None:
-                results[segment.name] = f"the video is too short: it ends after {source.timeline.duration_seconds:.2f} s"
+                end = source.timeline.duration_seconds
+                results[segment.name] = f"the video is too short: it ends after {end:.2f} s"
             else:
                 clips.append(_Clip(segment, source_frames, work / f"{segment.name}.part"))
         for group in _group_overlapping(clips):
@@ -123,7 +124,8 @@ def _cut_clips_together(source: _Source, group: list[_Clip], is_cancelled: Calla
     first, last = min(clip.segment.first for clip in group), max(clip.segment.last for clip in group)
     sound = None if source.sound is None else source.sound.load(first, last + 1)
     try:
-        for number, stored in source.frames(int(group[0].source_frames[0]), max(int(clip.source_frames[-1]) for clip in group)):
+        end = max(int(clip.source_frames[-1]) for clip in group)
+        for number, stored in source.frames(int(group[0].source_frames[0]), end):
             if is_cancelled():
                 raise Cancelled
             frame: VideoFrame | None = None
@@ -356,7 +358,7 @@ class _Clip:
         try:
             if self._container is None:
                 self._open(frame, aspect, sound)
-            while self.error is None and self._done < len(self.source_frames) and self.source_frames[self._done] == number:
+            while self.needs(number):
                 self._encode(frame)
             if self.error is None and self._done == len(self.source_frames):
                 self._finish()

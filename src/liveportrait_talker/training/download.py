@@ -32,7 +32,6 @@ from .video_jobs import (
     DatasetReport,
     VideoOutcome,
     list_some,
-    postpone,
     record_outcomes,
     summarise,
     utterance_entry,

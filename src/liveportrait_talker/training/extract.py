@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import EndedEarly, MediaError
 from ..progress import OnProgress, ignore_progress, steps_of
 from ..system.journal import DONE, LATER, Entry, Journal, write_sorted
-from .extractor import Extractor, ExtractJob
+from .extractor import ExtractJob, Extractor
 from .faces import Clip
 from .options import ExtractOptions
 from .records import Stamp, find_stamp_difference
@@ -135,7 +135,9 @@ def _pending_clips(
         or (failed and options.retry_failed)
         or (entry["status"] == DONE and not _is_valid(record, stamp))
     ):
-        return tuple(Clip(name, (folder / f"{name}.mp4").absolute(), _text_path(metadata, folder, name)) for name in names)
+        return tuple(
+            Clip(name, (folder / f"{name}.mp4").absolute(), _text_path(metadata, folder, name)) for name in names
+        )
     return ()
 
 

@@ -201,7 +201,7 @@ def test_a_limit_a_dry_run_and_no_metadata(host, tmp_path):
     plan = report.estimate
     assert (plan.videos, plan.utterances, plan.unreadable, plan.hours) == (3, 3, 3, 3 / 3600)
     assert plan.fetched_bytes == 3 * 61 * 200_000 and plan.fetching_hours == pytest.approx(3 * 61 * 2 / 3600)
-    assert "would fetch 3 videos" in str(report) and "3 text files are wrong" in str(report)
+    assert "would fetch 3 videos" in str(report) and "3 text files are invalid" in str(report)
     assert not dataset.exists() and not host.asked
     assert download(root, dataset, options(host, limit=2)).videos == {"failed": 2}
     with pytest.raises(MediaError, match="no <speaker>"):

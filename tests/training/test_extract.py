@@ -258,7 +258,7 @@ def test_a_cluster_with_a_dying_worker_makes_the_same_records(dataset, clips, tm
     from liveportrait_talker.training.video_jobs import postpone
 
     here = Path(__file__).parent
-    monkeypatch.setenv("PYTHONPATH", f"{here}{os.pathsep}{here.parent}")  # workers import what tests made
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]))
     extract(dataset, clips / "text", ONE_BY_ONE)
     wanted = files(dataset)
     shutil.rmtree(dataset / "records")

@@ -69,7 +69,7 @@ def test_a_run_writes_the_reported_files(trained):
     assert report.curves is not None and report.curves.read_bytes().startswith(b"\x89PNG")
     assert report.exported is None, "48 channels are not for generate"
     assert f"{report.best_val_loss:.6f}" in report.best.name, (
-        "the original's checkpoints are all called 0.00 (defect 61)"
+        "the original's checkpoints are all called 0.00 (docs/earlier_systems.md, defect 61)"
     )
     assert any((out / "tensorboard").rglob("events.out.tfevents.*"))
     assert len(read_metric(out, "val/lip_exp_l1")) == report.epochs
@@ -208,7 +208,7 @@ def test_an_incomplete_checkpoint_is_skipped(dataset, tmp_path, caplog):
     last = tmp_path / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:1000])
     report = train(dataset, tmp_path, dataclasses.replace(options, max_epochs=2))
-    assert report.epochs == 2 and any("the one before is taken" in r.message for r in caplog.records)
+    assert report.epochs == 2 and any("the previous one is used" in r.message for r in caplog.records)
     with pytest.raises(OptionError, match="other held-out speakers"):
         train(dataset, tmp_path, dataclasses.replace(options, split=Split(seed=3, val_share=0.3)))
     assert load_trained(tmp_path).split == SPLIT

@@ -105,7 +105,7 @@ def test_videos_are_found_sorted_and_other_files_skipped(tmp_path):
     assert found == [("a/9", ("w",)), ("b/1", ("y", "z")), ("b/2", ("x",))]
     assert len(notes) == 4
     with pytest.raises(MediaError, match="not a folder"):
-        list(find_videos(tmp_path / "README"))
+        list(find_videos(tmp_path / "README", []))
 
 
 @given(st.integers(1, 40), st.integers(1, 90), st.integers(0, 2**32))

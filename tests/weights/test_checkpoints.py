@@ -175,7 +175,7 @@ def test_values_other_than_tensors_are_refused(tmp_path):
     for _ in range(9):
         nest = {"a": nest}
     torch.save(nest, path)
-    with pytest.raises(WeightsError, match="it is no state dict"):
+    with pytest.raises(WeightsError, match="it is not a state dict"):
         read_state_dict(path, "motion_extractor")
 
 

@@ -1,4 +1,4 @@
-"""What the terminal shows: nothing but our own lines, and nothing that fails a run."""
+"""Terminal output: only our own lines, and no failure of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs over a local Ray cluster: order does not matter, the dead are replaced, back-pressure holds."""
+"""Jobs on a local Ray cluster: replacement of dead workers, back-pressure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journal: whole after any kill, one run at a time, the same list in the end."""
+"""The journal: crash safety, locking, deterministic sorted output."""
 
 from __future__ import annotations
 

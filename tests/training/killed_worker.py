@@ -13,7 +13,7 @@ from liveportrait_talker.training.video_jobs import VideoOutcome
 
 @dataclass(frozen=True)
 class KilledExtractor:
-    """Dies at the first of the jobs `at`; `marker` tells that it has."""
+    """Kills its process at the first of the jobs `at`, and creates `marker`."""
 
     marker: Path
     at: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Clips: exact to the frame and to the sample, from any rate, the same bytes each time."""
+"""Clips: exact to the frame and to the sample at any frame rate, with reproducible bytes."""
 
 from __future__ import annotations
 

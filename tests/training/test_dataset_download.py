@@ -1,4 +1,4 @@
-"""`dataset download`: every kind of failure counted by name, and the same files after any number of kills."""
+"""`dataset download`: failures are counted by reason, and kills do not change the resulting files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dataset extract`: what the networks see of each clip, once; whatever is interrupted or broken."""
+"""`dataset extract`: records, broken clips, interruption and clusters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fetching with the real yt-dlp from a host that fails in every way."""
+"""Downloading with the real yt-dlp from a local host with failures."""
 
 from __future__ import annotations
 

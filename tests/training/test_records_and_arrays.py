@@ -1,4 +1,4 @@
-"""Records say what made them; arrays are made of them once, speakers apart."""
+"""Records with stamps, and arrays made from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs are windows laid side by side; the loss and Adam are the original's."""
+"""Runs equal windows of single frames; the loss and Adam are the original's."""
 
 from __future__ import annotations
 

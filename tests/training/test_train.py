@@ -1,4 +1,4 @@
-"""`train`, `evaluate`, `export`: a learnable problem is learned, whatever is interrupted goes on, processes agree."""
+"""`train`, `evaluate`, `export`: learning, resumption and distributed training."""
 
 from __future__ import annotations
 

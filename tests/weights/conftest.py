@@ -37,13 +37,13 @@ def store_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @dataclass
 class Server:
-    """Serves `files` by path. `script` holds what to do with the next requests, one word each; then all is well.
+    """Serves `files` by path. `script` holds the behaviour for the next requests, one word each.
 
     drop:N    send N bytes of the body, then close        cut:N   the same, but Content-Length says N (a short file)
     404 …     answer with this code                       429:S   with Retry-After: S
     whole     ignore Range                                wrongrange   a 206 with another beginning
     new:TAG   the file has another ETag from now on       to:URL  redirect
-    stall:S   say nothing for S seconds, then close
+    stall:S   send nothing for S seconds, then close
     endless   send without end or length                  ignoreif     keep to Range though If-Range does not match
     """
 
@@ -145,7 +145,7 @@ mirror = pytest.fixture(_serve, name="mirror")
 
 @dataclass
 class RecordedPauses:
-    """Stands for the clock: notes the pauses and does not wait."""
+    """Records pauses instead of waiting."""
 
     taken: list[float] = field(default_factory=list)
     retry_policy: RetryPolicy = field(default_factory=RetryPolicy)

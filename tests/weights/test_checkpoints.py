@@ -1,4 +1,4 @@
-"""Every wrapper that weights come in, and the files that must not be read."""
+"""All checkpoint layouts, and files that must be refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads, against a real server on this machine that drops, cuts, corrupts and refuses."""
+"""Downloads from a local server that drops, truncates, corrupts and refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of weights → the store → the very same tensors."""
+"""Importing folders of weights and loading the same tensors again."""
 
 from __future__ import annotations
 

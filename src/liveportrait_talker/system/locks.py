@@ -31,11 +31,7 @@ def file_lock(path: Path, sleep: Callable[[float], None] = time.sleep) -> Iterat
     """Hold an exclusive lock on `path` (which need not exist), waiting while another process or thread holds it.
 
     The system releases it when the process dies. The lock file `.NAME.lock` is never deleted: that would let two
-    processes hold the lock at once.
-
-    Args:
-        path: the file to protect.
-        sleep: called with the seconds to wait between attempts; may raise to give up.
+    processes hold the lock at once. `sleep`, called between attempts, may raise to give up.
 
     Raises:
         WeightsError: the folder cannot be written, or its file system has no locks.

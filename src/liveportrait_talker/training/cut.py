@@ -66,17 +66,10 @@ def cut_clips(
     sound: Path | None = None,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> dict[str, str | None]:
-    """Cut all segments of a video.
+    """Cut all segments of a video, with audio from `sound` if given. Polls `is_cancelled` at each frame.
 
-    Args:
-        video: the source.
-        segments: the clips to cut.
-        work: folder for unfinished clips, on the same disk as their targets.
-        sound: file of the audio, if that is not in `video`.
-        is_cancelled: polled at each frame.
-
-    Returns:
-        Name → None, or the reason of a failure, with details after a colon.
+    Returns name → None, or the reason of a failure, with details after a colon. `work` is a folder for unfinished
+    clips, on the same disk as their targets.
 
     Raises:
         MediaError: a clip cannot be written, or the disk is full.

@@ -156,12 +156,8 @@ def download(
     Finished utterances and, without `retry_failed`, permanent failures are skipped. An interrupted and resumed run
     produces the same files as an uninterrupted one.
 
-    Args:
-        metadata_root: folder of <speaker>/<youtube id>/<utterance>.txt.
-        dataset: folder of the clips.
-        options: see DownloadOptions.
-        on_progress: called with source videos.
-        run: maps `fetch_and_cut` over jobs and yields outcomes in any order; by default in threads.
+    `run` maps `fetch_and_cut` over jobs and yields outcomes in any order; by default in threads. `on_progress` is
+    called with source videos.
 
     Raises:
         EndedEarly: the disk is full or cannot be written; the error has the report.

@@ -73,15 +73,13 @@ def keep_batch(batch: Any) -> Any:
 class ShuffledBatches(Sampler[list[int]]):
     """Batches of run numbers that do not depend on the number of processes.
 
-    Process `rank` of `world` takes its part of each global batch. The global batches depend on the seed and the epoch
-    alone. An incomplete last batch is dropped, unless it is the only one.
+    Process number `rank` of `world` takes its part of each global batch. These depend on the seed and the epoch alone.
+    An incomplete last batch is dropped, unless it is the only one.
 
     Args:
         count: number of runs.
         size: of a global batch; a multiple of `world`.
         seed: of the order; None for the given order, without dropping runs.
-        rank: number of this process.
-        world: number of processes.
     """
 
     def __init__(self, count: int, size: int, *, seed: int | None, rank: int = 0, world: int = 1) -> None:

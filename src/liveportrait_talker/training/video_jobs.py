@@ -6,10 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..progress import OnStep
 from ..system.journal import DONE, FAILED, LATER, Entry, Journal
+
+if TYPE_CHECKING:
+    from .download import DownloadJob
+    from .extractor import ExtractJob
 
 FATAL = "fatal"
 """Status of an outcome that ends the run, because the disk is full or not writable; not stored in the journal."""
@@ -17,18 +21,6 @@ CANCELLED = "cancelled"
 """Status of a job that was cancelled at the end of its run; not stored in the journal."""
 MAX_LISTED = 20
 """Failures and notes that the text of a report lists."""
-
-
-class VideoJob(Protocol):
-    """A job on one source video."""
-
-    @property
-    def key(self) -> str:
-        """`speaker/video`."""
-
-    @property
-    def utterances(self) -> tuple[str, ...]:
-        """Names of the utterances to process."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +74,7 @@ def utterance_entry(reason: str | None, frames: int | None, status: str | None =
     return {"status": status or (DONE if reason is None else FAILED), "reason": reason, "frames": frames}
 
 
-def postpone(job: VideoJob, reason: str) -> VideoOutcome:
+def postpone(job: DownloadJob | ExtractJob, reason: str) -> VideoOutcome:
     """Return the outcome of a job that the next run retries, for instance because its worker died."""
     entries = {name: utterance_entry(reason, None, LATER) for name in job.utterances}
     return VideoOutcome(job.key, LATER, reason, entries)

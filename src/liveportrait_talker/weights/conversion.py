@@ -33,12 +33,7 @@ def convert(
 ) -> None:
     """Write `tensors` to `target` atomically, with its receipt.
 
-    Args:
-        network: a name of `registry.NETWORKS`.
-        tensors: the network's state dict.
-        target: the safetensors file to write.
-        source_metadata: the source file's own metadata, which is kept.
-        origin: further metadata, with `source`; overrides `source_metadata`.
+    The source file's own metadata is kept; `origin`, which includes `source`, overrides it.
 
     Raises:
         WeightsError: the disk is full or cannot be written, or the source's `rows` are invalid.

@@ -45,12 +45,8 @@ def download(
 ) -> Path:
     """Download a released file into the store unless it is there already. Return its path.
 
-    Args:
-        name: see `registry.find`.
-        base: an http(s) address or a folder to use instead of the published mirrors; files may lie there in the
-            released layout or flat.
-        on_progress: called with bytes.
-        retry_policy: for unreliable connections.
+    `base` is an http(s) address or a folder to use instead of the published mirrors, with files in the released layout
+    or flat. `on_progress` is called with bytes.
 
     Raises:
         WeightsError: the name is not known, LPT_OFFLINE is set, no mirror serves the file, its checksum is wrong, or

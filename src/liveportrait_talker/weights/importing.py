@@ -114,9 +114,7 @@ def convert_released(file: ReleasedFile, *, on_progress: OnProgress | None = Non
 def load_state_dict(network: str, *, file: str | Path | None = None) -> dict[str, Tensor]:
     """Return the state dict of `network`, memory-mapped from its converted file.
 
-    Args:
-        network: a name of `registry.NETWORKS`.
-        file: a checkpoint, or the name of a released file, to read instead.
+    `file` is a checkpoint, or the name of a released file, to read instead.
 
     Raises:
         WeightsError: it is not installed (the message has the command), corrupt, or torch is missing.

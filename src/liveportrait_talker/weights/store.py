@@ -147,14 +147,10 @@ def require(
     full: bool = False,
     on_bytes: OnStep | None = None,
 ) -> Receipt:
-    """Verify a file in the store and return its receipt.
+    """Verify a file in the store, as a copy of the released `file` if given, and return its receipt.
 
-    Args:
-        path: the file.
-        file: the released file that it must be.
-        remedy: the command for error messages where `file` is None.
-        full: compute the checksum even if size and modification time have not changed.
-        on_bytes: called while the checksum is computed.
+    `full` computes the checksum even if size and modification time have not changed. `remedy` is the command for error
+    messages where `file` is None.
 
     Raises:
         WeightsError: it is truncated, corrupt or another file.

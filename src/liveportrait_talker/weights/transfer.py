@@ -75,16 +75,10 @@ def fetch(
     retry_policy: RetryPolicy,
     on_bytes: OnStep,
 ) -> None:
-    """Download `url` to `part`, resuming from its current size.
+    """Download `url` of `size` bytes (None where unknown) to `part`, resuming from its current size.
 
-    Args:
-        url: an http(s) address.
-        part: the partial file.
-        size: in bytes, None where it is not known.
-        has_checksum: the caller verifies a checksum, so that a part from another address, or from a server without
-            ETag, may be resumed.
-        retry_policy: attempts and pauses.
-        on_bytes: called with bytes done and in all.
+    With `has_checksum` the caller verifies a checksum, so that a part from another address, or from a server without
+    ETag, may be resumed.
 
     Raises:
         SourceError: the address does not serve the file. A resumable part is kept.

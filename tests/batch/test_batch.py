@@ -1,4 +1,4 @@
-"""`batch` as a user meets it: lists with mistakes in them, runs that are killed, and what the next run makes of it."""
+"""The `batch` command: invalid lines, killed runs, resumption."""
 
 from __future__ import annotations
 
@@ -22,8 +22,17 @@ from PIL import Image
 from liveportrait_talker import MediaError, TalkOptions, WeightsError
 from liveportrait_talker.batch import jobs as batch_jobs
 from liveportrait_talker.batch.jobs import read_jobs
-from liveportrait_talker.batch.run import JOURNAL, Stopped, run_batch
-from liveportrait_talker.batch.work import DONE, FAILED, HERE, LEFT, TO_DO, RenderJob, in_order, render_job
+from liveportrait_talker.batch.run import JOURNAL, BatchInterrupted, run_batch
+from liveportrait_talker.batch.work import (
+    DONE,
+    EXISTING,
+    FAILED,
+    NOT_REACHED,
+    PLANNED,
+    RenderJob,
+    render_job,
+    run_sequentially,
+)
 from liveportrait_talker.cli.main import main
 from liveportrait_talker.examples import PORTRAIT
 from liveportrait_talker.pipelines import talk as pipeline
@@ -47,7 +56,7 @@ def place(tmp_path, monkeypatch) -> Path:
 
 
 def listed(place: Path, *jobs: dict | str, name: str = "jobs.jsonl") -> Path:
-    """A jobs file; a dict lacks what every job needs."""
+    """A jobs file; a dict is completed by defaults."""
     path = place / name
     lines = [
         j if isinstance(j, str) else json.dumps({"source": "face.png", "voice": "a.wav"} | SMALL | j) for j in jobs
@@ -83,7 +92,7 @@ def nothing_renders(monkeypatch) -> None:
     monkeypatch.setattr(pipeline.Talker, "save", save)
 
 
-def test_a_list_becomes_videos(place, capsys):
+def test_jsonl_jobs_become_videos(place, capsys):
     jobs = listed(
         place,
         {},
@@ -94,6 +103,7 @@ def test_a_list_becomes_videos(place, capsys):
     )
     assert main(["batch", str(jobs), "--out", "videos", "--report", "all.json"]) == 0
     printed = capsys.readouterr()
+    assert "failed" not in printed.err
     rows = printed.out.splitlines()
     assert len(rows) == 5 and all(row.startswith("done ") and "5 frames" in row for row in rows[:4])
     assert rows[1].split()[1] == "second" and rows[4].startswith("4 made, 20 frames in ")
@@ -109,7 +119,7 @@ def test_a_list_becomes_videos(place, capsys):
     assert not [p for p in videos.rglob("*") if ".part." in p.name]
 
 
-def test_a_spreadsheet_is_a_list(place, capsys):
+def test_csv_jobs_become_videos(place, capsys):
     path = place / "jobs.csv"
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         table = csv.writer(file, delimiter=";")
@@ -139,7 +149,7 @@ def test_a_spreadsheet_is_a_list(place, capsys):
     assert Path("outputs/face_a.mp4").is_file(), "the default folder"
 
 
-def test_wrong_lines_are_told_and_stop_no_other(place, capsys):
+def test_invalid_lines_are_reported_and_stop_no_other(place, capsys):
     Image.fromarray(np.full((200, 200, 3), 128, np.uint8)).save(place / "grey.png")
     (place / "noise.wav").write_bytes(b"no sound at all" * 100)
     (place / "empty.wav").touch()
@@ -155,14 +165,14 @@ def test_wrong_lines_are_told_and_stop_no_other(place, capsys):
         9: ({"source": "grey.png"}, "no face"),
         10: ({"voice": "noise.wav"}, "noise.wav is not a picture, video or audio file"),
         11: ({"out": "same.mp4", "id": 1}, ""),
-        12: ({"out": "./sub/../SAME.mp4"}, "out ./sub/../SAME.mp4 is that of line 11 already"),
-        13: ({"id": "1"}, "id 1 is that of line 11 already"),
+        12: ({"out": "./sub/../SAME.mp4"}, "out ./sub/../SAME.mp4 is used by line 11 already"),
+        13: ({"id": "1"}, "id 1 is used by line 11 already"),
         14: ("{", "not JSON"),
         15: ('["face.png", "a.wav"]', "not a JSON object"),
-        16: ('{"source": "face.png", "source": "a.png", "voice": "a.wav"}', "source is there twice"),
+        16: ('{"source": "face.png", "source": "a.png", "voice": "a.wav"}', "source is given twice"),
         17: ('{"source": "face.png", "voice": null}', "voice is missing"),
         18: ({"voice": 3}, "voice must be the name of a file: it is 3"),
-        19: ({"source": "face\0.png"}, "characters that no file name has"),
+        19: ({"source": "face\0.png"}, "characters that file names cannot have"),
         20: ({"source": "x" * 5000}, "cannot be opened"),
         21: ("[" * 60_000, "not JSON"),
         22: ({"gaze": "x" * 70_000}, "longer than 64 KB"),
@@ -174,12 +184,12 @@ def test_wrong_lines_are_told_and_stop_no_other(place, capsys):
     }
     code, report = run(capsys, listed(place, *(job for job, _ in wrong.values())), "--out", "videos")
     assert code == 1
-    told = reasons(report)
+    found = reasons(report)
     for line, (_, sentence) in wrong.items():
-        assert (sentence.lower() in told[line].lower()) if sentence else (line not in told), (line, told.get(line))
+        assert (sentence.lower() in found[line].lower()) if sentence else (line not in found), (line, found.get(line))
     assert (report["done"], report["failed"]) == (2, 25)
     assert sorted(p.name for p in Path("videos").glob("*.mp4")) == ["face_b.mp4", "same.mp4"]
-    assert all(len(reason) < 700 and reason.isprintable() for reason in told.values())
+    assert all(len(reason) < 700 and reason.isprintable() for reason in found.values())
 
 
 @pytest.mark.parametrize(
@@ -198,31 +208,31 @@ def test_wrong_lines_are_told_and_stop_no_other(place, capsys):
         ("jobs.jsonl", b"x" * 1001, "larger than"),
     ],
 )
-def test_a_file_that_is_no_list_is_refused(place, capsys, monkeypatch, name, content, words):
+def test_an_invalid_jobs_file_is_refused(place, capsys, monkeypatch, name, content, words):
     monkeypatch.setattr(batch_jobs, "MAX_JOBS", 10)
     monkeypatch.setattr(batch_jobs, "MAX_BYTES", 1000)
     if content is not None:
         (place / name).write_bytes(content)
     assert main(["batch", str(place / name)]) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 1 and told[0].startswith("error: ") and words in told[0]
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1 and errors[0].startswith("error: ") and words in errors[0]
     assert not os.listdir(), "nothing is written"
 
 
-def test_a_quote_that_is_never_closed_costs_no_good_line(place):
+def test_an_unclosed_quote_affects_no_valid_line(place):
     path = place / "jobs.csv"
     path.write_text('source,voice\nface.png,a.wav\n"face".png,a.wav\nface.png,b.wav\n"face.png,a.wav\n')
     found = read_jobs(path, Path("videos"))
     assert [(one.line, isinstance(one, RenderJob)) for one in found] == [(2, True), (3, False), (4, True), (5, False)]
 
 
-def test_names_are_made_the_same_each_time_and_asked_ones_come_first(place):
+def test_generated_names_are_deterministic_and_requested_ones_take_precedence(place):
     (place / "FACE.png").symlink_to(PORTRAIT)
     jobs = listed(place, {}, {}, {"source": "FACE.png"}, {"out": "face_a_2.mp4"}, {"fps": -1}, {"fps": 5})
     found = read_jobs(jobs, Path("videos"))
     names = [one.out.name for one in found if isinstance(one, RenderJob)]
     assert names == ["face_a.mp4", "face_a_3.mp4", "FACE_a_4.mp4", "face_a_2.mp4", "face_a_6.mp4"]
-    assert [one.line for one in found if not isinstance(one, RenderJob)] == [5], "it keeps its name until it is mended"
+    assert [one.line for one in found if not isinstance(one, RenderJob)] == [5], "an invalid line keeps its name"
     assert read_jobs(jobs, Path("videos")) == found
 
 
@@ -232,7 +242,7 @@ def test_a_video_does_not_leave_the_folder(place, capsys, out):
     assert code == 1 and ("leaves the folder" in reasons(report)[1] or not out)
 
 
-def test_an_absolute_out_is_meant(place, capsys, tmp_path):
+def test_an_absolute_out_may_be_outside_the_folder(place, capsys, tmp_path):
     jobs = listed(place, {"out": str(tmp_path / "far.mp4")}, {"out": str(tmp_path / "no" / "far.mp4")})
     code, report = run(capsys, jobs, "--out", "videos")
     assert (code, states(report)) == (1, [DONE, FAILED]) and "does not exist" in reasons(report)[2]
@@ -241,7 +251,7 @@ def test_an_absolute_out_is_meant(place, capsys, tmp_path):
 
 def test_a_dry_run_writes_nothing(place, capsys, nothing_renders):
     code, report = run(capsys, listed(place, {}, {"seed": -1}, {}), "--out", "videos/deep", "--dry-run")
-    assert (code, states(report)) == (1, [TO_DO, FAILED, TO_DO])
+    assert (code, states(report)) == (1, [PLANNED, FAILED, PLANNED])
     assert report["jobs"][2]["out"] == str(Path("videos/deep/face_a_3.mp4").absolute())
     assert not os.listdir()
     assert main(["batch", str(listed(place, {})), "--dry-run"]) == 0
@@ -254,25 +264,25 @@ def test_finished_jobs_are_skipped(place, capsys, request):
     before = Path("outputs/face_a.mp4").stat()
     Path("outputs/face_b.mp4").unlink()
     code, report = run(capsys, jobs, "--overwrite")
-    assert (code, states(report)) == (0, [HERE, DONE]) and report["jobs"][0]["frames"] == report["frames"] == 5
+    assert (code, states(report)) == (0, [EXISTING, DONE]) and report["jobs"][0]["frames"] == report["frames"] == 5
     assert Path("outputs/face_a.mp4").stat() == before
     request.getfixturevalue("nothing_renders")
-    assert states(run(capsys, jobs)[1]) == states(run(capsys, jobs, "--dry-run")[1]) == [HERE, HERE]
+    assert states(run(capsys, jobs)[1]) == states(run(capsys, jobs, "--dry-run")[1]) == [EXISTING, EXISTING]
     listed(place, {"seed": 1}, {"voice": "b.wav"})
     code, report = run(capsys, jobs)
-    assert (code, states(report)) == (1, [FAILED, HERE]) and "--overwrite" in reasons(report)[1]
+    assert (code, states(report)) == (1, [FAILED, EXISTING]) and "--overwrite" in reasons(report)[1]
     os.utime(place / "b.wav", (1, 1))
     assert states(run(capsys, jobs)[1]) == [FAILED, FAILED], "another voice is another job"
 
 
-def test_a_name_that_another_job_took_is_not_the_first_ones(place, capsys):
+def test_a_video_replaced_by_another_job_is_made_again(place, capsys):
     first, second = (listed(place, {"seed": seed}, name=f"{seed}.jsonl") for seed in (1, 2))
     assert states(run(capsys, first)[1]) == states(run(capsys, second, "--overwrite")[1]) == [DONE]
-    assert states(run(capsys, first)[1]) == [FAILED] and states(run(capsys, second)[1]) == [HERE]
+    assert states(run(capsys, first)[1]) == [FAILED] and states(run(capsys, second)[1]) == [EXISTING]
     assert states(run(capsys, first, "--overwrite")[1]) == [DONE] and states(run(capsys, second)[1]) == [FAILED]
 
 
-def test_mistakes_are_not_tried_again_unless_mended_or_asked_for(place, capsys, monkeypatch):
+def test_permanent_failures_are_retried_only_after_a_change_or_on_request(place, capsys, monkeypatch):
     (place / "a.wav").write_bytes(b"no sound at all" * 100)
     jobs = listed(place, {})
     assert states(run(capsys, jobs)[1]) == [FAILED]
@@ -302,7 +312,7 @@ def test_mistakes_are_not_tried_again_unless_mended_or_asked_for(place, capsys, 
         (OSError(28, "No space left on device"), True),
     ],
 )
-def test_what_may_pass_is_tried_again(place, capsys, monkeypatch, error, again):
+def test_temporary_failures_are_retried(place, capsys, monkeypatch, error, again):
     tried = []
 
     def save(*given, **named):
@@ -342,7 +352,7 @@ def test_networks_are_loaded_once(place, capsys, monkeypatch):
     assert len(made) == 1 and loaded == ["auto", "cpu"], "those with one set of networks follow each other"
 
 
-def test_stopping_says_how_many_are_there_and_the_next_run_goes_on(place, capsys, monkeypatch):
+def test_an_interrupted_run_reports_its_count_and_is_resumed(place, capsys, monkeypatch):
     jobs = listed(place, {}, {"voice": "b.wav"}, {"seed": 1})
     save = pipeline.Talker.save
 
@@ -353,32 +363,32 @@ def test_stopping_says_how_many_are_there_and_the_next_run_goes_on(place, capsys
 
     monkeypatch.setattr(pipeline.Talker, "save", stopped)
     assert main(["batch", str(jobs), "--report", "r.json"]) == 130
-    assert "stopped: 1 of 3 videos are there; the same command resumes." in capsys.readouterr().err
+    assert "stopped: 1 of 3 videos are finished; the same command resumes." in capsys.readouterr().err
     report = json.loads(Path("r.json").read_text())
-    assert report["stopped"] and states(report) == [DONE, LEFT, LEFT]
+    assert report["stopped"] and states(report) == [DONE, NOT_REACHED, NOT_REACHED]
     monkeypatch.setattr(pipeline.Talker, "save", save)
     code, report = run(capsys, jobs)
-    assert (code, states(report)) == (0, [HERE, DONE, DONE])
+    assert (code, states(report)) == (0, [EXISTING, DONE, DONE])
     assert not [name for name in os.listdir("outputs") if ".part." in name]
 
 
-def test_a_kill_between_a_video_and_its_line_is_no_loss(place, capsys, request):
+def test_a_kill_between_a_video_and_its_journal_entry_loses_nothing(place, capsys, request):
     jobs = listed(place, {})
 
     part = Path("outputs/.face_a.0123abcd.part.mp4")
 
     def killed(given, tell):
-        list(in_order(given, tell))
+        list(run_sequentially(given, tell))
         part.hardlink_to("outputs/face_a.mp4")  # the video has both names for a moment
         raise SystemExit
 
     with pytest.raises(SystemExit):
         run_batch(jobs, Path("outputs"), run=killed)
     request.getfixturevalue("nothing_renders")
-    assert states(run(capsys, jobs)[1]) == [HERE] and not part.exists()
+    assert states(run(capsys, jobs)[1]) == [EXISTING] and not part.exists()
 
 
-def test_a_run_that_is_killed_at_any_moment_is_finished_by_the_next(place, capsys):
+def test_a_run_killed_at_any_moment_is_finished_by_the_next(place, capsys):
     write_wav(place / "long.wav", syllables(1.2))
     jobs = listed(place, *({"voice": "long.wav", "seed": seed} for seed in range(5)))
     command = [sys.executable, "-m", "liveportrait_talker", "batch", str(jobs), "--quiet"]
@@ -393,13 +403,13 @@ def test_a_run_that_is_killed_at_any_moment_is_finished_by_the_next(place, capsy
         for video in Path("outputs").glob("[!.]*.mp4"):
             assert frames_of(video) == 30, "whole, or not there"
     code, report = run(capsys, jobs)
-    assert code == 0 and set(states(report)) <= {DONE, HERE} and HERE in states(report)
+    assert code == 0 and set(states(report)) <= {DONE, EXISTING} and EXISTING in states(report)
     names = sorted(os.listdir("outputs"))
     assert names == sorted([f".{JOURNAL}.lock", JOURNAL, "face_long.mp4", *(f"face_long_{k}.mp4" for k in range(2, 6))])
     assert all(frames_of(video) == 30 for video in Path("outputs").glob("*.mp4"))
 
 
-def test_what_a_killed_run_was_writing_is_removed(place, capsys):
+def test_partial_videos_of_a_killed_run_are_removed(place, capsys):
     jobs = listed(place, {"out": "a[1].mp4"})
     parts = [Path("outputs") / name for name in (".a[1].0123abcd.part.mp4", ".a[1].other.part.mp4")]
 
@@ -413,14 +423,23 @@ def test_what_a_killed_run_was_writing_is_removed(place, capsys):
     with pytest.raises(SystemExit):
         run_batch(jobs, Path("outputs"), run=killed)
     assert states(run(capsys, jobs)[1]) == [DONE]
-    assert [part.exists() for part in parts] == [False, True], "what is not ours stays"
+    assert [part.exists() for part in parts] == [False, True], "other files stay"
 
 
-def test_quiet_tells_errors_alone(place, capsys):
+def test_quiet_prints_errors_only(place, capsys):
     jobs = listed(place, {}, {"fps": -1}, {"id": "line 1"})
     assert main(["batch", str(jobs), "--quiet"]) == 1
-    told = capsys.readouterr()
-    assert not told.out and told.err == "error: line 2 failed: --fps -1 is out of range: give 1 … 120.\n"
+    printed = capsys.readouterr()
+    assert not printed.out and printed.err == "error: line 2 failed: --fps -1 is out of range: give 1 … 120.\n"
+
+
+def test_a_failure_is_explained_once(place, capsys):
+    jobs = listed(place, {"fps": -1}, {"voice": "b.wav"})
+    (place / "b.wav").write_bytes(b"no sound at all" * 100)
+    assert main(["batch", str(jobs)]) == 1
+    printed = capsys.readouterr()
+    for reason in ("--fps -1 is out of range", "b.wav is not a picture, video or sound"):
+        assert (printed.out + printed.err).count(reason) == 1
 
 
 def test_another_run_in_the_same_folder_is_refused(place, capsys):
@@ -430,13 +449,13 @@ def test_another_run_in_the_same_folder_is_refused(place, capsys):
             yield job.outcome(DONE)
 
     jobs = listed(place, {})
-    assert run_batch(jobs, Path("outputs"), run=second).good
-    assert "another run is working on" in capsys.readouterr().err
+    assert run_batch(jobs, Path("outputs"), run=second).succeeded
+    assert "another run is using" in capsys.readouterr().err
 
 
-def test_a_runner_may_be_elsewhere_and_answer_in_any_order(place):
-    """What goes to another process and back is plain data."""
-    jobs, told = listed(place, {}, {"voice": "b.wav"}, {"seed": 1}), []
+def test_a_runner_may_use_other_processes_and_any_order(place):
+    """Jobs and outcomes are picklable."""
+    jobs, steps = listed(place, {}, {"voice": "b.wav"}, {"seed": 1}), []
 
     def elsewhere(given, tell):
         talker = pipeline.Talker()
@@ -445,12 +464,12 @@ def test_a_runner_may_be_elsewhere_and_answer_in_any_order(place):
             work = pickle.loads(pickle.dumps(render_job))
             yield pickle.loads(pickle.dumps(work(job, talker, tell)))
 
-    report = run_batch(jobs, Path("out"), run=elsewhere, on_progress=lambda *step: told.append(step))
-    assert report.good and [outcome.line for outcome in report.outcomes] == [1, 2, 3] and report.frames == 15
-    assert [step for step in told if step[0] == "videos"] == [("videos", done, 3) for done in range(4)]
-    assert ("drawing", 5, 5) in told
+    report = run_batch(jobs, Path("out"), run=elsewhere, on_progress=lambda *step: steps.append(step))
+    assert report.succeeded and [outcome.line for outcome in report.outcomes] == [1, 2, 3] and report.frames == 15
+    assert [step for step in steps if step[0] == "videos"] == [("videos", done, 3) for done in range(4)]
+    assert ("drawing", 5, 5) in steps
     lost = run_batch(jobs, Path("lost"), run=lambda given, tell: iter(()))
-    assert not lost.good and lost.count(LEFT) == 3
+    assert not lost.succeeded and lost.count(NOT_REACHED) == 3
     assert dataclasses.is_dataclass(report.outcomes[0]) and report.as_json()["jobs"][0]["renderer"] == "embedded"
 
 
@@ -478,4 +497,4 @@ def test_an_interrupt_is_a_keyboard_interrupt_with_a_report(place):
 
     with pytest.raises(KeyboardInterrupt) as caught:
         run_batch(listed(place, {}), Path("outputs"), run=interrupted)
-    assert isinstance(caught.value, Stopped) and caught.value.report.count(LEFT) == 1
+    assert isinstance(caught.value, BatchInterrupted) and caught.value.report.count(NOT_REACHED) == 1

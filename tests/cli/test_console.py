@@ -1,4 +1,4 @@
-"""What the terminal shows: nothing but our own lines, and nothing that fails a run."""
+"""Terminal output: only our own lines, and no failure of a run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def generate(voice: Path, out: str, *more: str) -> list[str]:
     return [*COMMAND, "generate", str(PORTRAIT), str(voice), "-o", out, "--still", *more]
 
 
-def test_a_report_that_the_encoding_lacks_is_printed_otherwise(tmp_path, voice):
+def test_a_report_with_unencodable_characters_is_escaped(tmp_path, voice):
     """Windows' cp1252 has no Japanese: the video was made, and the run failed."""
     done = subprocess.run(
         generate(voice, "日本.mp4"),
@@ -41,7 +41,7 @@ def test_a_report_that_the_encoding_lacks_is_printed_otherwise(tmp_path, voice):
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "cp932"])
 @pytest.mark.parametrize("words", [["--help"], ["generate", "--help"], ["doctor"]])
-def test_any_encoding_can_show_the_help(words, encoding):
+def test_help_works_in_any_encoding(words, encoding):
     environment = os.environ | {"PYTHONIOENCODING": encoding}
     done = subprocess.run([*COMMAND, *words], env=environment, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -49,7 +49,7 @@ def test_any_encoding_can_show_the_help(words, encoding):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_output_does_not_fail_the_run(tmp_path, voice):
+def test_a_full_stdout_does_not_fail_the_run(tmp_path, voice):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             generate(voice, "a.mp4"), cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
@@ -61,7 +61,7 @@ def test_a_full_output_does_not_fail_the_run(tmp_path, voice):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("more", [(), ("--debug",)])
-def test_a_mistake_keeps_its_exit_code_where_nothing_can_be_said(tmp_path, voice, more):
+def test_an_error_keeps_its_exit_code_with_a_full_stderr(tmp_path, voice, more):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             generate(voice, "nowhere/a.mp4", *more), cwd=tmp_path, stdout=subprocess.PIPE, stderr=full, check=False
@@ -70,7 +70,7 @@ def test_a_mistake_keeps_its_exit_code_where_nothing_can_be_said(tmp_path, voice
 
 
 @pytest.mark.parametrize("closed", ["stdout", "stderr", "both"])
-def test_closed_outputs_do_not_fail_the_run(tmp_path, voice, closed):
+def test_closed_streams_do_not_fail_the_run(tmp_path, voice, closed):
     redirection = {"stdout": ">&-", "stderr": "2>&-", "both": ">&- 2>&-"}[closed]
     done = subprocess.run(
         ["sh", "-c", f'"$@" {redirection}', "sh", *generate(voice, "a.mp4")],
@@ -83,7 +83,7 @@ def test_closed_outputs_do_not_fail_the_run(tmp_path, voice, closed):
     assert all(line.startswith(("note: ", "a.mp4: ")) for line in (done.stdout + done.stderr).splitlines())
 
 
-def test_a_terminal_shows_bars_and_our_own_lines_only(tmp_path, voice):
+def test_a_terminal_shows_only_bars_and_our_lines(tmp_path, voice):
     control, terminal = pty.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
     process = subprocess.Popen(

@@ -50,7 +50,7 @@ class GoldenDraws:
 def installed(monkeypatch, network, golden):
     """Replace installed weights by synthetic ones and the source coefficients by OWN."""
     salt = golden("sadtalker_audio2pose").salt
-    monkeypatch.setattr(importing, "loaded", lambda name, build, **given: network(name, salt))
+    monkeypatch.setattr(importing, "load_network", lambda name, build, **given: network(name, salt))
     monkeypatch.setattr(head, "source_coefficients", lambda net, source: OWN)
 
 

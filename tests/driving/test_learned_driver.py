@@ -64,7 +64,7 @@ def installed(monkeypatch, network, chain):
         loads.append((name, file))
         return network(name, chain.salt)
 
-    monkeypatch.setattr(importing, "loaded", loaded)
+    monkeypatch.setattr(importing, "load_network", loaded)
     monkeypatch.setattr(importing, "metadata", lambda name: {"rows": "28"})
     for reader in (module, head):
         monkeypatch.setattr(reader, "source_coefficients", lambda net, source: OWN)

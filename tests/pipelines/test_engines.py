@@ -206,9 +206,9 @@ def test_networks_stay_from_video_to_video(monkeypatch):
         asked.append(name)
         return torch.nn.Identity()
 
-    monkeypatch.setattr(importing, "loaded", loaded)
+    monkeypatch.setattr(importing, "load_network", loaded)
     monkeypatch.setattr(importing, "metadata", lambda name: {})
-    monkeypatch.setattr(liveportrait, "loaded", loaded)
+    monkeypatch.setattr(liveportrait, "load_network", loaded)
     engines = Engines()
     neural, learned = EngineChoice("neural", ""), EngineChoice("learned", "")
     for settings, given in (({}, {}), ({"batch_size": 2}, {"neutral_mouth": "first", "window_rows": 29})):

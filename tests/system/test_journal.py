@@ -1,4 +1,4 @@
-"""The journal: whole after any kill, one run at a time, the same list in the end."""
+"""The journal: crash safety, locking, deterministic sorted output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from liveportrait_talker.errors import MediaError
 from liveportrait_talker.system.journal import DONE, FAILED, Journal, read_entries, write_sorted
 
 
-def test_what_was_added_is_read_again(tmp_path):
+def test_added_entries_are_read_again(tmp_path):
     path = tmp_path / "new" / "a.journal"
     with Journal(path) as journal:
         assert journal.entries == {}
@@ -28,7 +28,7 @@ def test_what_was_added_is_read_again(tmp_path):
     assert read_entries(tmp_path / "none") == {}
 
 
-def test_a_file_cut_anywhere_gives_the_whole_lines_and_goes_on(tmp_path):
+def test_a_truncated_journal_keeps_its_complete_lines(tmp_path):
     path = tmp_path / "a.journal"
     with Journal(path) as journal:
         for number in range(3):
@@ -43,28 +43,28 @@ def test_a_file_cut_anywhere_gives_the_whole_lines_and_goes_on(tmp_path):
         assert set(read_entries(path)) == {f"k{n}" for n in range(whole)} | {"next"}
 
 
-def test_a_spoilt_line_is_dropped_with_a_word(tmp_path, caplog):
+def test_unreadable_lines_are_dropped_with_a_warning(tmp_path, caplog):
     path = tmp_path / "a.journal"
     good = b'{"entry":{"status":"done"},"key":"%d"}\n'
     path.write_bytes(good % 1 + b"\0\0\0\n[]\n" + b'{"entry":{},"key":"x"}\n' + good % 2)
     with Journal(path) as journal:
         assert set(journal.entries) == {"1", "2"}
-    assert "3 lines" in caplog.text
+    assert "3 unreadable lines" in caplog.text
 
 
-def test_two_runs_do_not_share_it(tmp_path):
+def test_a_journal_is_locked_against_other_runs(tmp_path):
     path = tmp_path / "a.journal"
     code = f"from pathlib import Path\nfrom liveportrait_talker.system.journal import Journal\nJournal(Path({str(path)!r})).__enter__()"
     with Journal(path), pytest.raises(MediaError, match="another run"):
         Journal(path).__enter__()
     with Journal(path):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "another run is working on" in done.stderr
+    assert "another run is using" in done.stderr
     with Journal(path):
         pass
 
 
-def test_a_full_disk_leaves_whole_lines(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_complete_lines(tmp_path, monkeypatch):
     path = tmp_path / "a.journal"
 
     def full(number: int) -> None:
@@ -81,13 +81,13 @@ def test_a_full_disk_leaves_whole_lines(tmp_path, monkeypatch):
     assert set(read_entries(path)) == {"a", "c"}
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path):
+def test_an_unwritable_path_is_reported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(MediaError, match="cannot be written"):
         Journal(tmp_path / "file" / "a.journal").__enter__()
 
 
-def test_the_list_is_sorted_whole_and_always_the_same(tmp_path, monkeypatch):
+def test_the_sorted_file_is_atomic_and_deterministic(tmp_path, monkeypatch):
     path = tmp_path / "a.jsonl"
     entries = {"b": {"status": DONE, "n": 1}, "a": {"status": FAILED, "reason": "x"}}
     write_sorted(path, entries)

@@ -1,4 +1,4 @@
-"""Clips: exact to the frame and to the sample, from any rate, the same bytes each time."""
+"""Clips: exact to the frame and to the sample at any frame rate, with reproducible bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_videos import SOUND_RATE, chirp, numbers, samples, turned, write_video
 
-from liveportrait_talker.training.cut import Piece, cut
+from liveportrait_talker.training.cut import Segment, cut_clips
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,8 @@ def videos(tmp_path_factory):
 def cut_one(video, tmp_path, spans):
     clips = tmp_path / "clips"
     clips.mkdir(exist_ok=True)
-    pieces = [Piece(name, *span, clips / f"{name}.mp4") for name, span in spans.items()]
-    return cut(video, pieces, tmp_path), clips
+    pieces = [Segment(name, *span, clips / f"{name}.mp4") for name, span in spans.items()]
+    return cut_clips(video, pieces, tmp_path), clips
 
 
 @pytest.mark.parametrize(("name", "fps"), [("25", 25), ("30", 30), ("50", 50)])
@@ -45,7 +45,7 @@ def test_frames_are_those_shown_at_25_a_second(videos, tmp_path, name, fps):
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_far_in_is_exact_too(videos, tmp_path):
+def test_late_segments_are_exact(videos, tmp_path):
     spans = {"late": (900, 930), "last": (998, 999), "early": (400, 410)}
     reasons, clips = cut_one(videos / "long.mp4", tmp_path, spans)
     assert reasons == dict.fromkeys(spans)
@@ -85,7 +85,7 @@ def test_a_variable_rate_is_followed(tmp_path):
     assert numbers(clips / "a.mp4") == shown
 
 
-def test_a_turned_video_stands_upright(videos, tmp_path):
+def test_a_rotated_video_becomes_upright(videos, tmp_path):
     video = turned(videos / "25.mp4", tmp_path / "turned.mp4")
     reasons, clips = cut_one(video, tmp_path, {"a": (3, 6)})
     assert reasons == {"a": None}
@@ -98,7 +98,7 @@ def test_a_turned_video_stands_upright(videos, tmp_path):
         assert np.abs(source[3].astype(int) - clip[0]).mean() < 4
 
 
-def test_the_same_bytes_each_time_and_whatever_else_is_cut(videos, tmp_path):
+def test_bytes_do_not_depend_on_other_segments(videos, tmp_path):
     kept = []
     for number, spans in enumerate([{"a": (7, 52), "b": (10, 60)}, {"a": (7, 52), "b": (10, 60)}, {"a": (7, 52)}]):
         folder = tmp_path / str(number)
@@ -108,7 +108,7 @@ def test_the_same_bytes_each_time_and_whatever_else_is_cut(videos, tmp_path):
     assert kept[0] == kept[1] == kept[2]
 
 
-def test_what_is_complete_in_a_cut_video_is_kept(videos, tmp_path):
+def test_complete_segments_of_a_truncated_video_are_kept(videos, tmp_path):
     content = (videos / "long.mp4").read_bytes()
     (tmp_path / "v.mp4").write_bytes(content[: len(content) // 2])
     reasons, clips = cut_one(tmp_path / "v.mp4", tmp_path, {"a": (5, 25), "b": (20, 990), "c": (980, 990)})
@@ -118,13 +118,13 @@ def test_what_is_complete_in_a_cut_video_is_kept(videos, tmp_path):
         assert not (clips / f"{name}.mp4").exists()
 
 
-def test_an_unreadable_video_fails_all_by_name(tmp_path):
+def test_an_unreadable_video_fails_all_segments(tmp_path):
     (tmp_path / "v.mp4").write_bytes(b"no video" * 100)
     reasons, _ = cut_one(tmp_path / "v.mp4", tmp_path, {"a": (0, 5), "b": (3, 9)})
     assert reasons == dict.fromkeys("ab", "the video is damaged: nothing in it can be read")
 
 
-def test_too_short_a_sound_fails_and_none_is_fine(tmp_path):
+def test_incomplete_sound_fails_the_segment(tmp_path):
     video = write_video(tmp_path / "v.mp4", sound_seconds=2.0)
     reasons, _ = cut_one(video, tmp_path, {"a": (0, 40), "b": (30, 90)})
     assert reasons == {"a": None, "b": "the sound is not complete"}
@@ -140,13 +140,13 @@ def test_any_span(videos, tmp_path_factory, first, more):
     assert numbers(clips / "a.mp4") == [k * 30 // 25 for k in range(first, last + 1)]
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(videos, tmp_path):
+def test_a_full_disk_is_reported_and_leaves_no_files(videos, tmp_path):
     """A real limit on the size of files (EFBIG, treated like ENOSPC), in a process of its own."""
     code = (
-        "import resource, sys\nfrom pathlib import Path\nfrom liveportrait_talker.training.cut import Piece, cut\n"
+        "import resource, sys\nfrom pathlib import Path\nfrom liveportrait_talker.training.cut import Segment, cut_clips\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))\n"
         f"work = Path({str(tmp_path)!r})\n"
-        f"cut(Path({str(videos / '25.mp4')!r}), [Piece('a', 0, 80, work / 'clip.mp4')], work)"
+        f"cut_clips(Path({str(videos / '25.mp4')!r}), [Segment('a', 0, 80, work / 'clip.mp4')], work)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "MediaError: the disk is full" in done.stderr, done.stderr[-500:]
@@ -160,6 +160,6 @@ def test_the_same_frames_get_the_same_bytes_each_time(tmp_path):
     for k in range(40):
         work = tmp_path / str(k)
         work.mkdir()
-        assert cut(video, [Piece("clip", 71, 97, work / "clip.mp4")], work) == {"clip": None}
+        assert cut_clips(video, [Segment("clip", 71, 97, work / "clip.mp4")], work) == {"clip": None}
         made.add((work / "clip.mp4").read_bytes())
     assert len(made) == 1

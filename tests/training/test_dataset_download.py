@@ -1,4 +1,4 @@
-"""`dataset download`: every kind of failure counted by name, and the same files after any number of kills."""
+"""`dataset download`: failures are counted by reason, and kills do not change the resulting files."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def files_in(dataset):
     }
 
 
-def test_every_failure_is_counted_and_the_rest_is_there(host, files, tmp_path):
+def test_failures_are_counted_and_the_rest_is_cut(host, files, tmp_path):
     host.answers |= {
         "ok25": files[25],
         "ok30": files[30],
@@ -102,7 +102,7 @@ def test_every_failure_is_counted_and_the_rest_is_there(host, files, tmp_path):
     }
     assert told[0] == ("download", 0, 8) and told[-1] == ("download", 8, 8)
     assert "frame 9 follows frame 4" in str(report) and "id3/down/00001: the server refused (503)" in str(report)
-    assert report.notes == (f"{root / 'stray.csv'} is passed over: a folder belongs there.",)
+    assert report.notes == (f"{root / 'stray.csv'} is skipped: a folder is expected.",)
     clips = dataset / "clips"
     assert numbers(clips / "id1/ok25/00001.mp4") == list(range(3, 41))
     assert numbers(clips / "id2/ok30/00001.mp4") == [k * 30 // 25 for k in range(10, 51)]
@@ -133,7 +133,7 @@ def test_every_failure_is_counted_and_the_rest_is_there(host, files, tmp_path):
     assert (clips / "id1/ok25/00001.mp4").exists()
 
 
-def test_done_stays_done_when_a_video_has_gone_meanwhile(host, files, tmp_path):
+def test_finished_clips_stay_when_a_video_is_removed(host, files, tmp_path):
     host.answers["v"] = files[25]
     root, dataset = write_metadata(tmp_path / "txt", {"a/v": {"1": (0, 9), "2": (90, 120)}}), tmp_path / "data"
     assert download(root, dataset, options(host)).utterances == {"done": 1, "failed": 1}
@@ -147,7 +147,7 @@ def test_done_stays_done_when_a_video_has_gone_meanwhile(host, files, tmp_path):
     assert report.utterances == {"done": 2, "failed": 1} and (dataset / "clips/a/v/1.mp4").exists()
 
 
-def test_a_full_disk_ends_the_run_and_the_next_goes_on(host, files, tmp_path, monkeypatch):
+def test_a_full_disk_ends_the_run_and_the_next_resumes(host, files, tmp_path, monkeypatch):
     """ENOSPC is raised where a clip is renamed, after the first one; the fetch's and the cut's own tests have real limits."""
     host.answers |= {f"v{n}": files[25] for n in range(4)}
     root = write_metadata(tmp_path / "txt", {f"a/v{n}": {"1": (0, 9)} for n in range(4)})
@@ -162,7 +162,7 @@ def test_a_full_disk_ends_the_run_and_the_next_goes_on(host, files, tmp_path, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(path, "replace", full)
-        with pytest.raises(EndedEarly, match="the disk is full; make room and run the same command again") as end:
+        with pytest.raises(EndedEarly, match="the disk is full: free some space and run the same command again") as end:
             download(root, dataset, options(host, parallel=1))
     assert end.value.report.reasons == {"the disk is full": 1} and end.value.report.utterances == {"done": 1}
     assert end.value.report.failures == (("a/v1", "the disk is full"),)
@@ -173,7 +173,7 @@ def test_a_full_disk_ends_the_run_and_the_next_goes_on(host, files, tmp_path, mo
     assert "v0" not in host.asked
 
 
-def test_jobs_travel_and_another_runner_may_map_them(host, files, tmp_path):
+def test_jobs_are_picklable_and_the_runner_is_replaceable(host, files, tmp_path):
     host.answers |= {"v": files[25], "w": files[25]}
     root = write_metadata(tmp_path / "txt", {"a/v": {"1": (0, 9)}, "b/w": {"1": (0, 9)}})
 
@@ -201,7 +201,7 @@ def test_a_limit_a_dry_run_and_no_metadata(host, tmp_path):
     plan = report.estimate
     assert (plan.videos, plan.utterances, plan.unreadable, plan.hours) == (3, 3, 3, 3 / 3600)
     assert plan.fetched_bytes == 3 * 61 * 200_000 and plan.fetching_hours == pytest.approx(3 * 61 * 2 / 3600)
-    assert "would fetch 3 videos" in str(report) and "3 text files are wrong" in str(report)
+    assert "would fetch 3 videos" in str(report) and "3 text files are invalid" in str(report)
     assert not dataset.exists() and not host.asked
     assert download(root, dataset, options(host, limit=2)).videos == {"failed": 2}
     with pytest.raises(MediaError, match="no <speaker>"):
@@ -235,7 +235,7 @@ def command(*arguments):
     return given.run(given), told
 
 
-def test_the_command_counts_failures_and_ends_well(host, files, tmp_path, capsys):
+def test_the_command_counts_failures_and_succeeds(host, files, tmp_path, capsys):
     host.answers["v"] = files[25]
     root = write_metadata(tmp_path / "txt", {"a/v": {"1": (0, 9)}, "a/w": {"1": (0, 9)}})
     flags = ["--address-template", host.template, "--parallel", 1, "--rate-limit", 5, "--max-size", 50]
@@ -262,7 +262,7 @@ def started(host, root, dataset):
     )
 
 
-def test_ctrl_c_stops_within_a_moment_and_cleans_up(host, files, tmp_path):
+def test_ctrl_c_stops_promptly_and_cleans_up(host, files, tmp_path):
     host.answers["v"] = ("slow", files[0] * 20)  # for a minute
     root, dataset = write_metadata(tmp_path / "txt", {"a/v": {"1": (0, 9)}}), tmp_path / "data"
     run = started(host, root, dataset)
@@ -275,7 +275,7 @@ def test_ctrl_c_stops_within_a_moment_and_cleans_up(host, files, tmp_path):
     assert sorted(path.name for path in dataset.iterdir()) == [".download.journal.lock", "download.journal"]
 
 
-def test_killed_at_any_moment_it_ends_with_the_same_files(host, files, tmp_path):
+def test_a_run_killed_at_any_moment_ends_with_the_same_files(host, files, tmp_path):
     host.answers |= {f"v{n}": ("slow", files[(25, 30)[n % 2]]) for n in range(4)}
     host.answers["none"] = 404
     tree = {f"id{n % 3}/v{n}": {"1": (0, 40), "2": (30, 80), "3": (70 + n, 96 + n)} for n in range(4)}

@@ -1,4 +1,4 @@
-"""`dataset extract`: what the networks see of each clip, once; whatever is interrupted or broken."""
+"""`dataset extract`: records, broken clips, interruption and clusters."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from liveportrait_talker.media import open_footage  # noqa: E402
 from liveportrait_talker.training import extractor  # noqa: E402
 from liveportrait_talker.training.extract import ExtractOptions, extract  # noqa: E402
 from liveportrait_talker.training.extractor import Extractor  # noqa: E402
-from liveportrait_talker.training.faces import Clip, ClipEnd, faces_ahead  # noqa: E402
+from liveportrait_talker.training.faces import Clip, ClipEnd, detect_ahead  # noqa: E402
 from liveportrait_talker.training.records import Stamp, read_record  # noqa: E402
 
 STAMP = Stamp("a" * 64, "b" * 64, "tracker 1")
-KILLS = int(os.environ.get("LPT_KILLS", "2"))  # 10 for the issue's bar
+KILLS = int(os.environ.get("LPT_KILLS", "2"))  # 10 for a thorough test
 ONE_BY_ONE = ExtractOptions(device="cpu", batch_size=4, decoders=0)
 
 
@@ -77,7 +77,7 @@ def cheap(extractor: Extractor, aligned: np.ndarray, faces: np.ndarray) -> dict[
 
 @pytest.fixture
 def without_networks(monkeypatch):
-    monkeypatch.setattr(Extractor, "_seen", cheap)
+    monkeypatch.setattr(Extractor, "_run_networks", cheap)
     monkeypatch.setattr(Extractor, "stamp", STAMP)
 
 
@@ -86,7 +86,7 @@ def files(dataset: Path) -> dict[str, bytes]:
     return {str(p.relative_to(dataset)): p.read_bytes() for p in places if p.is_file()}
 
 
-def test_a_record_holds_what_the_networks_see(clips, tmp_path, store, monkeypatch):
+def test_a_record_holds_the_networks_outputs(clips, tmp_path, store, monkeypatch):
     monkeypatch.setenv("LPT_MODELS", str(store))
     clip = tmp_path / "data" / "clips" / "id1" / "v" / "00000.mp4"
     clip.parent.mkdir(parents=True)
@@ -106,10 +106,10 @@ def test_a_record_holds_what_the_networks_see(clips, tmp_path, store, monkeypatc
             points.append(finder.follow(footage[k], points[-1]))
         face = network_picture(footage[2], portrait_crop(points[2]))
         aligned = align_face(footage[2], points[2])
-    from liveportrait_talker.weights.importing import loaded
+    from liveportrait_talker.weights.importing import load_network
 
     def seen(network: str, image: np.ndarray) -> object:
-        net = loaded(network, lambda: build_network(network))
+        net = load_network(network, lambda: build_network(network))
         with torch.inference_mode():
             return net(torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32) / 255))
 
@@ -122,8 +122,8 @@ def test_a_record_holds_what_the_networks_see(clips, tmp_path, store, monkeypatc
     )
 
 
-def test_what_is_broken_is_counted_and_named(dataset, clips, without_networks, capsys):
-    """Issue bar: a truncated video and one without a face are counted and named, not fatal."""
+def test_broken_clips_are_counted_and_named(dataset, clips, without_networks, capsys):
+    """a truncated video and one without a face are counted and named, not fatal."""
     assert (
         main(["dataset", "extract", str(dataset), "--metadata", str(clips / "text"), "--device", "cpu", "--json"]) == 0
     )
@@ -139,7 +139,7 @@ def test_what_is_broken_is_counted_and_named(dataset, clips, without_networks, c
     assert json.loads(capsys.readouterr().out)["worked_on"] == 2
 
 
-def test_a_wrong_text_file_is_counted_and_named(dataset, clips, tmp_path, without_networks):
+def test_an_invalid_text_file_is_counted_and_named(dataset, clips, tmp_path, without_networks):
     text = tmp_path / "text"
     shutil.copytree(clips / "text", text)
     (text / "id00000" / "video" / "00001.txt").write_text(metadata_text(10).replace("000003 ", "nonsense "))
@@ -150,7 +150,7 @@ def test_a_wrong_text_file_is_counted_and_named(dataset, clips, tmp_path, withou
     assert any("00001.txt, line" in reason for _, reason in report.failures)
 
 
-def test_records_of_other_weights_are_refused_by_name(dataset, without_networks, monkeypatch):
+def test_records_of_other_weights_are_refused(dataset, without_networks, monkeypatch):
     extract(dataset, None, ONE_BY_ONE)
     monkeypatch.setattr(Extractor, "stamp", dataclasses.replace(STAMP, face_3drecon="f" * 64))
     with pytest.raises(MediaError, match=r"id00000/video.safetensors was made by other extractors: its face_3drecon"):
@@ -170,33 +170,35 @@ def test_decoding_ahead_changes_nothing(dataset, clips, decoders, tmp_path, with
     assert files(dataset) == wanted
 
 
-def test_readers_end_when_nobody_takes_their_pieces(dataset):
+def test_readers_end_when_the_iterator_is_closed(dataset):
     import threading
 
     paths = sorted((dataset / "clips").rglob("*.mp4"))
-    items = faces_ahead([Clip(p.stem, p, None) for p in paths], 4)
+    items = detect_ahead([Clip(p.stem, p, None) for p in paths], 4)
     assert not isinstance(next(items), ClipEnd)
     items.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("clip ")]
 
 
-def test_an_odd_clip_does_not_end_the_run(dataset, without_networks, monkeypatch):
-    whole = extractor.faces_ahead.__globals__["_pieces"]
+def test_an_unexpected_error_does_not_end_the_run(dataset, without_networks, monkeypatch):
+    whole = extractor.detect_ahead.__globals__["_detect_faces"]
 
     def odd(clip, number):
         if "id00000" in str(clip.video) and clip.name == "00001":
             raise ValueError("av: something new")
         return whole(clip, number)
 
-    monkeypatch.setitem(extractor.faces_ahead.__globals__, "_pieces", odd)
+    monkeypatch.setitem(extractor.detect_ahead.__globals__, "_detect_faces", odd)
     report = extract(dataset, None, ONE_BY_ONE)
     assert ("id00000/video/00001", "something went wrong: ValueError") in report.failures
     assert report.videos == {"done": 3}
 
 
-def test_a_full_disk_ends_the_run_and_it_goes_on(dataset, without_networks, monkeypatch, capsys):
+def test_a_full_disk_ends_the_run_which_is_resumed(dataset, without_networks, monkeypatch, capsys):
     def full(record, path):
-        raise MediaError("the disk is full; make room and run the same command again: it goes on where it stopped.")
+        raise MediaError(
+            "the disk is full: free some space and run the same command again; it continues where it stopped."
+        )
 
     with monkeypatch.context() as patch:
         patch.setattr(extractor, "write_record", full)
@@ -206,7 +208,7 @@ def test_a_full_disk_ends_the_run_and_it_goes_on(dataset, without_networks, monk
     assert end.value.report.reasons == {"the disk is full": 1} and len(end.value.report.failures) == 1
     told = capsys.readouterr()
     assert json.loads(told.out)["reasons"] == {"the disk is full": 1}
-    assert told.err.startswith("error: the disk is full; make room")
+    assert told.err.startswith("error: the disk is full: free some space")
     assert extract(dataset, None, ONE_BY_ONE).worked_on == 3
 
 
@@ -216,14 +218,14 @@ SCRIPT = textwrap.dedent(
     from pathlib import Path
     sys.path[:0] = [{tests!r}, {here!r}]
     from test_extract import ONE_BY_ONE, STAMP, cheap, Extractor, extract
-    Extractor._seen, Extractor.stamp = cheap, STAMP
+    Extractor._run_networks, Extractor.stamp = cheap, STAMP
     extract(Path({dataset!r}), Path({text!r}), ONE_BY_ONE)
     """
 )
 
 
-def test_a_killed_run_goes_on_and_ends_the_same(clips, tmp_path):
-    """Issue bar: kill −9 at a random moment, run again: the same records, byte for byte."""
+def test_a_killed_run_is_resumed_with_the_same_result(clips, tmp_path):
+    """kill −9 at a random moment, run again: the same records, byte for byte."""
 
     def start(dataset: Path) -> subprocess.Popen:
         here = Path(__file__).parent
@@ -248,21 +250,21 @@ def test_a_killed_run_goes_on_and_ends_the_same(clips, tmp_path):
 
 
 def test_a_cluster_with_a_dying_worker_makes_the_same_records(dataset, clips, tmp_path, without_networks, monkeypatch):
-    """Issue bar: a Ray local cluster, one worker killed mid-run, has the same records as one process."""
+    """a Ray local cluster, one worker killed mid-run, has the same records as one process."""
     pytest.importorskip("ray")
-    from mortal_worker import MortalExtractor
+    from killed_worker import KilledExtractor
 
     from liveportrait_talker.system.ray_cluster import Cluster
-    from liveportrait_talker.training.extractor import lost
+    from liveportrait_talker.training.video_jobs import postpone
 
     here = Path(__file__).parent
-    monkeypatch.setenv("PYTHONPATH", f"{here}{os.pathsep}{here.parent}")  # workers import what tests made
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]))
     extract(dataset, clips / "text", ONE_BY_ONE)
     wanted = files(dataset)
     shutil.rmtree(dataset / "records")
     (dataset / "extract.journal").unlink()
-    mortal = MortalExtractor(tmp_path / "died", ("id00001/video",))
-    run = lambda worker, jobs: Cluster(workers=2).map(mortal, jobs, lost=lost)  # noqa: E731
+    killed_once = KilledExtractor(tmp_path / "died", ("id00001/video",))
+    run = lambda worker, jobs: Cluster(workers=2).map(killed_once, jobs, on_lost=postpone)  # noqa: E731
     report = extract(dataset, clips / "text", ONE_BY_ONE, run=run)
     assert (tmp_path / "died").exists(), "nobody was killed"
     assert files(dataset) == wanted and report.videos == {"done": 3}

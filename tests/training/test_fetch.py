@@ -1,4 +1,4 @@
-"""Fetching with the real yt-dlp from a host that fails in every way."""
+"""Downloading with the real yt-dlp from a local host with failures."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ pytest.importorskip("yt_dlp")
 
 from liveportrait_talker.errors import MediaError, OptionError
 from liveportrait_talker.training import fetch as module
-from liveportrait_talker.training.cut import Piece, cut
-from liveportrait_talker.training.fetch import FetchError, FetchPolicy, Stopped, fetch
+from liveportrait_talker.training.cut import Segment, cut_clips
+from liveportrait_talker.training.fetch import Cancelled, FetchError, FetchPolicy, fetch
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def policy(host):
     return FetchPolicy(address_template=host.template, attempts=3, first_pause=0.01, timeout=5)
 
 
-def test_a_file_comes_whole(host, content, policy, tmp_path):
+def test_a_file_is_downloaded_completely(host, content, policy, tmp_path):
     host.answers["good-_1"] = content
     found = fetch("good-_1", tmp_path, policy)
     assert found.video.read_bytes() == content and list(tmp_path.iterdir()) == [found.video] and found.sound is None
@@ -52,9 +52,7 @@ def test_a_file_comes_whole(host, content, policy, tmp_path):
         (503, "the server refused (503)", False),
     ],
 )
-def test_a_status_is_classified_and_only_what_may_pass_is_tried_again(
-    host, policy, tmp_path, status, reason, permanent
-):
+def test_statuses_are_classified_and_temporary_ones_retried(host, policy, tmp_path, status, reason, permanent):
     video = f"status{status}"
     host.answers[video] = status
     with pytest.raises(FetchError) as caught:
@@ -64,17 +62,17 @@ def test_a_status_is_classified_and_only_what_may_pass_is_tried_again(
 
 
 @pytest.mark.parametrize("trouble", [429, 503])
-def test_what_passes_is_waited_for(host, content, policy, tmp_path, trouble):
+def test_temporary_failures_are_waited_for(host, content, policy, tmp_path, trouble):
     host.answers[f"later{trouble}"] = lambda n: trouble if n == 0 else content
     assert fetch(f"later{trouble}", tmp_path, policy).video.read_bytes() == content
 
 
-def test_a_broken_connection_is_gone_on_with(host, content, policy, tmp_path):
+def test_a_broken_connection_is_resumed(host, content, policy, tmp_path):
     host.answers["reset"] = lambda n: ("reset", content) if n in (1, 2) else content  # 0 is only looked at
     assert fetch("reset", tmp_path, policy).video.read_bytes() == content
 
 
-def test_a_connection_that_always_breaks_may_pass_another_day(host, content, policy, tmp_path):
+def test_a_permanently_broken_connection_is_temporary(host, content, policy, tmp_path):
     host.answers["broken"] = lambda n: ("reset", content) if n else content  # 0 is only looked at
     with pytest.raises(FetchError) as caught:
         fetch("broken", tmp_path, replace(policy, attempts=1))
@@ -82,14 +80,14 @@ def test_a_connection_that_always_breaks_may_pass_another_day(host, content, pol
 
 
 @pytest.mark.parametrize(("status", "reason"), [(503, "the server refused (503)"), (404, "not found (404)")])
-def test_a_file_that_is_refused_behind_its_page(host, content, policy, tmp_path, status, reason):
+def test_a_file_refused_after_its_page(host, content, policy, tmp_path, status, reason):
     host.answers[f"behind{status}"] = lambda n: status if n else content
     with pytest.raises(FetchError) as caught:
         fetch(f"behind{status}", tmp_path, replace(policy, attempts=1))
     assert (caught.value.reason, caught.value.permanent) == (reason, status == 404)
 
 
-def test_nobody_there_may_pass(policy, tmp_path):
+def test_an_unreachable_host_is_temporary(policy, tmp_path):
     with pytest.raises(FetchError) as caught:
         fetch("x", tmp_path, replace(policy, address_template="http://127.0.0.1:9/{id}", attempts=1))
     assert (caught.value.reason, caught.value.permanent) == ("the connection broke", False)
@@ -102,10 +100,10 @@ def test_too_large_a_file_is_refused(host, content, policy, tmp_path):
     assert caught.value.permanent
 
 
-def test_a_run_that_ends_stops_the_download(host, content, policy, tmp_path):
+def test_cancellation_stops_the_download(host, content, policy, tmp_path):
     host.answers["slow"] = ("slow", content)
-    with pytest.raises(Stopped):
-        fetch("slow", tmp_path, policy, stopped=lambda: host.asked["slow"] > 1)
+    with pytest.raises(Cancelled):
+        fetch("slow", tmp_path, policy, is_cancelled=lambda: host.asked["slow"] > 1)
 
 
 @pytest.mark.parametrize(
@@ -124,10 +122,10 @@ def test_a_run_that_ends_stops_the_download(host, content, policy, tmp_path):
         ("Unable to extract player response; please report this", "the host's answer was not understood", False),
     ],
 )
-def test_youtubes_words_are_classified(said, reason, permanent):
+def test_messages_of_youtube_are_classified(said, reason, permanent):
     from yt_dlp.utils import DownloadError
 
-    found = module._explained(DownloadError(f"ERROR: [youtube] abc: {said}"))
+    found = module._classify_error(DownloadError(f"ERROR: [youtube] abc: {said}"))
     assert isinstance(found, FetchError) and (found.reason, found.permanent) == (reason, permanent)
 
 
@@ -145,7 +143,7 @@ def test_a_full_disk_ends_the_run(host, content, tmp_path):
     import errno
 
     for number in (errno.ENOSPC, errno.EDQUOT):
-        assert isinstance(module._explained(OSError(number, "x")), MediaError)
+        assert isinstance(module._classify_error(OSError(number, "x")), MediaError)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +158,7 @@ def test_a_full_disk_ends_the_run(host, content, tmp_path):
         {"max_height": 10},
     ],
 )
-def test_senseless_policies_are_refused(wrong):
+def test_invalid_policies_are_refused(wrong):
     with pytest.raises(OptionError):
         FetchPolicy(**wrong)
 
@@ -185,17 +183,17 @@ FORMATS = [  # as YouTube offers them
         (("18", "136", "247"), 2000, ["137", "140"]),
     ],
 )
-def test_one_file_or_two_are_chosen_and_never_a_merge(policy, tmp_path, without, height, chosen):
+def test_one_or_two_files_are_chosen_without_a_merge(policy, tmp_path, without, height, chosen):
     import yt_dlp
 
     formats = [{**f, "url": f"http://127.0.0.1:9/{f['format_id']}"} for f in FORMATS if f["format_id"] not in without]
-    settings = module._settings(tmp_path, replace(policy, max_height=height), module._Quiet(), lambda progress: None)
+    settings = module._settings(tmp_path, replace(policy, max_height=height), module._Logger(), lambda progress: None)
     with yt_dlp.YoutubeDL({**settings, "simulate": True}) as downloader:
         found = downloader.process_video_result({"id": "x", "title": "x", "formats": formats}, download=True)
     assert [each["format_id"] for each in found["requested_downloads"]] == chosen
 
 
-def test_picture_and_sound_may_be_two_files(host, policy, tmp_path):
+def test_video_and_audio_may_be_two_files(host, policy, tmp_path):
     """Offered by a DASH manifest, fetched as two files, cut together."""
     silent = write_video(tmp_path / "silent.mp4", frames=100, sound=False).read_bytes()
     whole = write_video(tmp_path / "whole.mp4", frames=100)
@@ -219,7 +217,7 @@ def test_picture_and_sound_may_be_two_files(host, policy, tmp_path):
     found = fetch("two.mpd", work, policy)
     assert found.video.read_bytes() == silent and found.sound.read_bytes() == host.answers["s.m4a"]
     reasons = [
-        cut(video, [Piece("a", 10, 60, tmp_path / f"{sound}.mp4")], work, sound=found.sound if sound else None)
+        cut_clips(video, [Segment("a", 10, 60, tmp_path / f"{sound}.mp4")], work, sound=found.sound if sound else None)
         for video, sound in ((found.video, True), (whole, False))
     ]
     assert reasons == [{"a": None}, {"a": None}]
@@ -227,5 +225,5 @@ def test_picture_and_sound_may_be_two_files(host, policy, tmp_path):
     assert (samples(tmp_path / "True.mp4") == samples(tmp_path / "False.mp4")).all()
 
 
-def test_an_id_cannot_leave_its_place():
+def test_an_id_is_quoted_in_the_address():
     assert FetchPolicy().address("../a&b=1") == "https://www.youtube.com/watch?v=..%2Fa%26b%3D1"

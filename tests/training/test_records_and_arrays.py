@@ -1,4 +1,4 @@
-"""Records say what made them; arrays are made of them once, speakers apart."""
+"""Records with stamps, and arrays made from them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from liveportrait_talker.errors import MediaError
 from liveportrait_talker.training import records
 from liveportrait_talker.training.arrays import open_arrays
 from liveportrait_talker.training.options import Split
-from liveportrait_talker.training.records import Stamp, read_header, read_record, stale, write_record
+from liveportrait_talker.training.records import Stamp, find_stamp_difference, read_header, read_record, write_record
 
 SPLIT = Split(val_share=0.3)
 
@@ -28,7 +28,7 @@ def dataset(tmp_path):
     return make_dataset(tmp_path)
 
 
-def test_a_record_comes_back_and_is_the_same_bytes(dataset):
+def test_a_record_round_trips_to_the_same_bytes(dataset):
     path = dataset / "records" / "id00001" / "video0.safetensors"
     record, before = read_record(path), path.read_bytes()
     assert (record.speaker, record.video, len(record.seen)) == ("id00001", "video0", 105)
@@ -37,12 +37,13 @@ def test_a_record_comes_back_and_is_the_same_bytes(dataset):
     assert [p.name for p in path.parent.iterdir() if p.name.startswith(".")] == []
 
 
-def test_a_stale_stamp_is_named(dataset):
+def test_a_different_stamp_is_described(dataset):
     path = dataset / "records" / "id00001" / "video0.safetensors"
-    assert stale(path, STAMP) == ""
+    assert find_stamp_difference(path, STAMP) == ""
     other = dataclasses.replace(STAMP, motion_extractor="c" * 64)
     assert (
-        stale(path, other) == f"{path} was made by other extractors: its motion_extractor is {'b' * 16}, not {'c' * 16}"
+        find_stamp_difference(path, other)
+        == f"{path} was made by other extractors: its motion_extractor is {'b' * 16}, not {'c' * 16}"
     )
 
 
@@ -54,14 +55,14 @@ def test_another_format_is_refused(dataset, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"not a record", b"\x08\0\0\0\0\0\0\0{}      "])
-def test_what_is_no_record_is_told(tmp_path, content):
+def test_other_files_are_not_records(tmp_path, content):
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
     with pytest.raises(MediaError, match="not a record"):
         read_header(path)
 
 
-def test_arrays_hold_every_frame_and_speakers_are_apart(dataset):
+def test_arrays_hold_every_frame_and_split_by_speaker(dataset):
     arrays = open_arrays(dataset, SPLIT)
     assert not arrays["train"].speakers & arrays["val"].speakers
     assert arrays["train"].speakers | arrays["val"].speakers == {f"id{k:05d}" for k in range(6)}
@@ -76,7 +77,7 @@ def test_arrays_hold_every_frame_and_speakers_are_apart(dataset):
             assert (side.expression[first : first + frames] == wanted).all()
 
 
-def test_arrays_are_made_once_and_anew_when_records_change(dataset):
+def test_arrays_are_made_once_and_again_when_records_change(dataset):
     made = lambda: (dataset / "arrays" / "val" / "expression.npy").stat().st_mtime_ns  # noqa: E731
     open_arrays(dataset, SPLIT)
     first = made()
@@ -98,14 +99,14 @@ def test_records_of_different_extractors_do_not_mix(dataset):
         open_arrays(dataset, SPLIT)
 
 
-def test_a_side_without_speakers_is_told(tmp_path):
-    with pytest.raises(MediaError, match="on the val side"):
+def test_a_split_without_speakers_is_refused(tmp_path):
+    with pytest.raises(MediaError, match="in the val split"):
         open_arrays(make_dataset(tmp_path, speakers=1), Split(val_share=0.001))
     with pytest.raises(MediaError, match="has no records"):
         open_arrays(tmp_path / "empty", SPLIT)
 
 
-def test_a_half_made_array_is_not_used(dataset):
+def test_incomplete_arrays_are_not_used(dataset):
     open_arrays(dataset, SPLIT)
     about = dataset / "arrays" / "train" / "about.json"
     about.write_text(json.dumps(json.loads(about.read_text()) | {"fingerprint": "killed"}))
@@ -116,13 +117,13 @@ def test_a_half_made_array_is_not_used(dataset):
 @given(st.integers(0, 2**31))
 @settings(max_examples=10, deadline=None)
 def test_unseen_frames_are_interpolated(seed):
-    from liveportrait_talker.training.extractor import _laid_out
+    from liveportrait_talker.training.extractor import _interpolate_missing
 
     rng = np.random.default_rng(seed)
     frames = int(rng.integers(2, 30))
     at = np.sort(rng.choice(frames, size=int(rng.integers(1, frames + 1)), replace=False))
     values = rng.normal(size=(len(at), 2, 3)).astype(np.float32)
-    laid = _laid_out({"x": values}, at, frames)
+    laid = _interpolate_missing({"x": values}, at, frames)
     assert laid["x"].shape == (frames, 2, 3) and laid["x"].dtype == np.float32
     np.testing.assert_allclose(laid["x"][at], values, rtol=1e-6)
     assert (np.flatnonzero(laid["seen"]) == at).all()

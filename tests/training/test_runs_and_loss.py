@@ -1,4 +1,4 @@
-"""Runs are windows laid side by side; the loss and Adam are the original's."""
+"""Runs equal windows of single frames; the loss and Adam are the original's."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def golden():
 
 @given(st.integers(1, 40), st.integers(25, 35))
 @settings(max_examples=15, deadline=None)
-def test_a_run_is_its_windows(frames, rows):
+def test_a_run_equals_its_windows(frames, rows):
     torch.manual_seed(frames)
     net = MappingNet(width=16).double()
     coefficients = torch.randn(2, 64, frames + rows - 1, dtype=torch.float64)
@@ -47,7 +47,7 @@ def test_a_run_is_its_windows(frames, rows):
 
 
 @pytest.mark.parametrize("length", [1, 7, 32, 100])
-def test_runs_hold_every_frame_with_its_own_window(arrays, length):
+def test_runs_hold_every_frame_with_its_window(arrays, length):
     runs = Runs(arrays, length=length, radius=14, keypoints=LIP_KEYPOINTS)
     batch = runs.__getitems__(list(range(len(runs))))
     covered = np.zeros(len(arrays), bool)
@@ -120,7 +120,7 @@ def test_adam_is_the_originals(golden):
         assert (list(seen) if name == "betas" else seen) == value, name
 
 
-def test_velocity_looks_at_pairs_that_were_seen():
+def test_velocity_uses_pairs_of_seen_frames():
     predicted, targets = torch.zeros(1, 3, 1, 3), torch.tensor([0.0, 1.0, 5.0]).view(1, 3, 1, 1).expand(1, 3, 1, 3)
     weight = torch.tensor([[1.0, 1.0, 0.0]])
     assert float(velocity_l1(predicted, targets, weight, torch.tensor(1.0))) == 1.0

@@ -1,4 +1,4 @@
-"""`train`, `evaluate`, `export`: a learnable problem is learned, whatever is interrupted goes on, processes agree."""
+"""`train`, `evaluate`, `export`: learning, resumption and distributed training."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from liveportrait_talker.weights.checkpoints import file_metadata  # noqa: E402
 
 SPLIT = Split(val_share=0.3)
 SMALL = Problem(width=48, learning_rate=3e-3)
-KILLS = int(os.environ.get("LPT_KILLS", "1"))  # 10 for the issue's bar
+KILLS = int(os.environ.get("LPT_KILLS", "1"))  # 10 for a thorough test
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def trained(dataset, tmp_path_factory):
 
 
 def test_a_learnable_problem_is_learned(dataset, trained):
-    """Issue bar: validation L1 below 10 % of the mean baseline."""
+    """validation L1 below 10 % of the mean baseline."""
     out, report = trained
     result = evaluate(dataset, load_trained(out), split=SPLIT, device="cpu")
     network, ridge, mean = result.scores
@@ -64,24 +64,24 @@ def _keys(dataset, side):
     return json.loads((dataset / "arrays" / side / "about.json").read_text())["keys"]
 
 
-def test_the_run_leaves_what_it_says(trained):
+def test_a_run_writes_the_reported_files(trained):
     out, report = trained
     assert report.curves is not None and report.curves.read_bytes().startswith(b"\x89PNG")
     assert report.exported is None, "48 channels are not for generate"
     assert f"{report.best_val_loss:.6f}" in report.best.name, (
-        "the original's checkpoints are all called 0.00 (defect 61)"
+        "the original's checkpoints are all called 0.00 (docs/earlier_systems.md, defect 61)"
     )
     assert any((out / "tensorboard").rglob("events.out.tfevents.*"))
     assert len(read_metric(out, "val/lip_exp_l1")) == report.epochs
     assert read_checkpoint(report.best)[0] == SMALL
 
 
-def test_another_problem_is_not_gone_on_with(dataset, trained):
+def test_a_run_of_another_problem_is_not_resumed(dataset, trained):
     with pytest.raises(OptionError, match="run of another problem"):
         train(dataset, trained[0], TrainOptions(problem=Problem(width=32), split=SPLIT, device="cpu"))
 
 
-def test_what_is_not_for_generate_is_not_exported(trained, tmp_path, capsys):
+def test_a_network_that_generate_cannot_use_is_not_exported(trained, tmp_path, capsys):
     assert main(["export", str(trained[0]), "-o", str(tmp_path / "x.safetensors")]) == 2
     assert "48 channels" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -115,7 +115,7 @@ def test_fast_dev_run_writes_nothing(dataset, tmp_path):
         {"patience": 0},
     ],
 )
-def test_options_that_make_no_sense(given):
+def test_invalid_options_are_refused(given):
     with pytest.raises(OptionError):
         TrainOptions(**given)
     for keypoints in ("lip", "1,1", "21", "", "-1"):
@@ -123,7 +123,7 @@ def test_options_that_make_no_sense(given):
             Problem(keypoints=keypoints)
 
 
-def test_the_exported_file_introduces_itself_and_drives(dataset, tmp_path, store, monkeypatch):
+def test_the_exported_file_has_metadata_and_drives(dataset, tmp_path, store, monkeypatch):
     """train → export → generate --mapping, and models import."""
     out, file = tmp_path / "run", tmp_path / "mine.safetensors"
     options = TrainOptions(problem=Problem(radius=15), split=SPLIT, max_epochs=1, max_steps=1, device="cpu")
@@ -149,7 +149,7 @@ def test_the_exported_file_introduces_itself_and_drives(dataset, tmp_path, store
     assert importing.metadata("mappingnet")["rows"] == "31"
 
 
-def test_what_is_no_checkpoint_is_told(tmp_path):
+def test_other_files_are_not_checkpoints(tmp_path):
     path = tmp_path / "x.ckpt"
     path.write_bytes(b"PK nothing")
     with pytest.raises(WeightsError, match="not a checkpoint"):
@@ -173,8 +173,8 @@ def losses(out: Path) -> dict[int, float]:
     return found
 
 
-def test_two_processes_learn_as_one(dataset, tmp_path):
-    """Issue bar: DDP with two processes and the same global batch has the same loss curve within 1e-4 for 50 steps."""
+def test_two_processes_train_like_one(dataset, tmp_path):
+    """DDP with two processes and the same global batch has the same loss curve within 1e-4 for 50 steps."""
     curves = []
     for devices in ("1", "2"):
         out = tmp_path / devices
@@ -188,7 +188,7 @@ def test_two_processes_learn_as_one(dataset, tmp_path):
     assert max(abs(one[k] - two[k]) for k in one) <= 1e-4
 
 
-def test_every_epoch_has_an_order_of_its_own(dataset, tmp_path, monkeypatch):
+def test_every_epoch_has_its_own_order(dataset, tmp_path, monkeypatch):
     from liveportrait_talker.training.runs import Runs
 
     batches, fetch = [], Runs.__getitems__
@@ -202,19 +202,19 @@ def test_every_epoch_has_an_order_of_its_own(dataset, tmp_path, monkeypatch):
     assert half >= 24 and order[:half] != order[half:]
 
 
-def test_a_torn_checkpoint_is_passed_over(dataset, tmp_path, caplog):
+def test_an_incomplete_checkpoint_is_skipped(dataset, tmp_path, caplog):
     options = TrainOptions(problem=Problem(width=16), split=SPLIT, max_epochs=1, device="cpu")
     train(dataset, tmp_path, options)
     last = tmp_path / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:1000])
     report = train(dataset, tmp_path, dataclasses.replace(options, max_epochs=2))
-    assert report.epochs == 2 and any("the one before is taken" in r.message for r in caplog.records)
+    assert report.epochs == 2 and any("the previous one is used" in r.message for r in caplog.records)
     with pytest.raises(OptionError, match="other held-out speakers"):
         train(dataset, tmp_path, dataclasses.replace(options, split=Split(seed=3, val_share=0.3)))
     assert load_trained(tmp_path).split == SPLIT
 
 
-def test_ctrl_c_is_one(dataset, tmp_path):
+def test_ctrl_c_raises_keyboard_interrupt(dataset, tmp_path):
     """Lightning leaves with code 1 and not a word."""
     process = subprocess.Popen(
         command(dataset, tmp_path / "run", "--max-epochs", "1000", "--patience", "1000"),
@@ -230,8 +230,8 @@ def test_ctrl_c_is_one(dataset, tmp_path):
     assert process.returncode == 130 and "stopped" in said
 
 
-def test_a_killed_run_goes_on_and_ends_the_same(dataset, tmp_path):
-    """Issue bar: kill −9 at a random moment, run again: as if nothing had happened."""
+def test_a_killed_run_is_resumed_with_the_same_result(dataset, tmp_path):
+    """kill −9 at a random moment, run again: as if nothing had happened."""
     epochs = ("--max-epochs", "4")
     started = time.monotonic()
     subprocess.run(command(dataset, tmp_path / "calm", *epochs), check=True, timeout=300)

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from training_videos import text, write_metadata
 
 from liveportrait_talker.errors import MediaError
-from liveportrait_talker.training.metadata import crop_rectangle, interpolated, read_utterance, split_of, walk
+from liveportrait_talker.training.metadata import (
+    crop_rectangle,
+    find_videos,
+    interpolate_boxes,
+    read_utterance,
+    split_of,
+)
 from parity import find
 
 
@@ -24,7 +30,7 @@ def place(tmp_path, content, name="00001"):
     return tmp_path / "id1" / "video" / f"{name}.txt"
 
 
-def test_the_golden_text_is_read(golden, tmp_path):
+def test_the_golden_text_file_is_read(golden, tmp_path):
     one = read_utterance(place(tmp_path, str(golden["txt"])))
     assert np.array_equal(np.arange(one.first, one.last + 1), golden["txt.frames"])
     assert np.array_equal(one.boxes, golden["txt.coords"])
@@ -32,7 +38,7 @@ def test_the_golden_text_is_read(golden, tmp_path):
 
 
 def test_golden_interpolation(golden):
-    found = interpolated(golden["txt.coords"], int(golden["interp.total_frames"]))
+    found = interpolate_boxes(golden["txt.coords"], int(golden["interp.total_frames"]))
     np.testing.assert_allclose(found, golden["interp.coords"], rtol=0, atol=1e-15)
 
 
@@ -54,7 +60,7 @@ def test_the_last_frame_is_kept(tmp_path):
     assert len(one.boxes) == round((one.end_seconds - one.start_seconds) * 25)
 
 
-def test_pixels_of_voxceleb1_become_fractions_once_a_frame_is_known(tmp_path):
+def test_pixel_boxes_of_voxceleb1_become_fractions(tmp_path):
     one = read_utterance(place(tmp_path, text(3, 5, pixels=True)))
     assert one.unit == "pixels"
     np.testing.assert_allclose(one.fractions(1280, 720)[0], [30 / 640, 20 / 360, 40 / 640, 50 / 360])
@@ -66,20 +72,20 @@ def test_pixels_of_voxceleb1_become_fractions_once_a_frame_is_known(tmp_path):
         (lambda t: t.replace("000005", "000007", 1), "line 10: frame 7 follows frame 4"),
         (lambda t: t.replace("000004 \t0.3", "000004 \tnan", 1), "line 9"),
         (lambda t: t.replace("000004 \t0.3", "000004 \tx", 1), "line 9: `000004"),
-        (lambda t: t.replace("000004 \t0.3 \t", "000004 \t", 1), "line 9: 4 numbers where 5"),
+        (lambda t: t.replace("000004 \t0.3 \t", "000004 \t", 1), "line 9: 4 numbers instead of 5"),
         (lambda t: t.replace("\t0.4", "\t-0.4", 1), "line 8: a box cannot be"),
         (lambda t: t.replace("\t0.4", "\t144", 1), "mixes"),
         (lambda t: t[: t.index("000003")], "no rows"),
         (lambda t: "", "no line `FRAME X Y W H`"),
     ],
 )
-def test_a_wrong_line_is_named(tmp_path, change, said):
+def test_an_invalid_line_is_named(tmp_path, change, said):
     with pytest.raises(MediaError, match=r"id1/video/00001\.txt") as caught:
         read_utterance(place(tmp_path, change(text(3, 6))))
     assert said in str(caught.value)
 
 
-def test_bytes_and_missing_files_are_told(tmp_path):
+def test_binary_and_missing_files_are_refused(tmp_path):
     path = place(tmp_path, "")
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(MediaError, match="not a text file"):
@@ -88,31 +94,31 @@ def test_bytes_and_missing_files_are_told(tmp_path):
         read_utterance(path.with_name("none.txt"))
 
 
-def test_the_walk_is_sorted_and_passes_over_strays(tmp_path):
+def test_videos_are_found_sorted_and_other_files_skipped(tmp_path):
     write_metadata(tmp_path, {"b/2": {"x": ""}, "b/1": {"z": "", "y": ""}, "a/9": {"w": ""}})
     (tmp_path / "README").touch()
     (tmp_path / "a" / "stray.txt").touch()
     (tmp_path / "b" / "2" / "face.jpg").touch()
     (tmp_path / "c" / "empty").mkdir(parents=True)
     notes: list[str] = []
-    found = [(folder.key, folder.utterances) for folder in walk(tmp_path, notes)]
+    found = [(folder.key, folder.utterances) for folder in find_videos(tmp_path, notes)]
     assert found == [("a/9", ("w",)), ("b/1", ("y", "z")), ("b/2", ("x",))]
     assert len(notes) == 4
     with pytest.raises(MediaError, match="not a folder"):
-        list(walk(tmp_path / "README"))
+        list(find_videos(tmp_path / "README", []))
 
 
 @given(st.integers(1, 40), st.integers(1, 90), st.integers(0, 2**32))
 @settings(deadline=None, max_examples=60)
 def test_interpolation_keeps_ends_range_and_lines(n, frames, seed):
     boxes = np.random.default_rng(seed).random((n, 4))
-    found = interpolated(boxes, frames)
+    found = interpolate_boxes(boxes, frames)
     assert found.shape == (frames, 4)
     assert (found.min(0) >= boxes.min(0) - 1e-12).all() and (found.max(0) <= boxes.max(0) + 1e-12).all()
     assert np.array_equal(found[0], boxes[0])
     if frames > 1:
         np.testing.assert_allclose(found[-1], boxes[-1], atol=1e-12)
-    np.testing.assert_allclose(interpolated(boxes, n), boxes, atol=1e-12)
+    np.testing.assert_allclose(interpolate_boxes(boxes, n), boxes, atol=1e-12)
 
 
 @given(st.lists(st.floats(-0.2, 1.1), min_size=4, max_size=4), st.integers(30, 2000), st.integers(30, 2000))
@@ -124,7 +130,7 @@ def test_a_crop_is_never_empty(box, width, height):
 
 
 @given(st.text(), st.integers(0, 2**32), st.floats(0, 1))
-def test_a_split_is_a_function_of_speaker_and_seed_alone(speaker, seed, share):
+def test_a_split_depends_on_speaker_and_seed_only(speaker, seed, share):
     found = split_of(speaker, seed, share)
     assert found == split_of(speaker, seed, share) and found in ("train", "val")
     assert split_of(speaker, seed, 0) == "train" and split_of(speaker, seed, 1) == "val"
@@ -132,7 +138,7 @@ def test_a_split_is_a_function_of_speaker_and_seed_alone(speaker, seed, share):
         assert split_of(speaker, seed, min(1, share + 0.1)) == "val"
 
 
-def test_splits_hold_their_share_and_stay_the_same():
+def test_splits_have_their_share_and_are_stable():
     speakers = [f"id{n:05d}" for n in range(4000)]
     val = [speaker for speaker in speakers if split_of(speaker, 0, 0.1) == "val"]
     assert 330 < len(val) < 470

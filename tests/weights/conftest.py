@@ -15,7 +15,7 @@ import pytest
 
 from liveportrait_talker.weights import registry
 from liveportrait_talker.weights.registry import ReleasedFile
-from liveportrait_talker.weights.transfer import Patience
+from liveportrait_talker.weights.transfer import RetryPolicy
 
 
 @pytest.fixture(autouse=True)
@@ -37,13 +37,13 @@ def store_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @dataclass
 class Server:
-    """Serves `files` by path. `script` holds what to do with the next requests, one word each; then all is well.
+    """Serves `files` by path. `script` holds the behaviour for the next requests, one word each.
 
     drop:N    send N bytes of the body, then close        cut:N   the same, but Content-Length says N (a short file)
     404 …     answer with this code                       429:S   with Retry-After: S
     whole     ignore Range                                wrongrange   a 206 with another beginning
     new:TAG   the file has another ETag from now on       to:URL  redirect
-    stall:S   say nothing for S seconds, then close
+    stall:S   send nothing for S seconds, then close
     endless   send without end or length                  ignoreif     keep to Range though If-Range does not match
     """
 
@@ -144,17 +144,17 @@ mirror = pytest.fixture(_serve, name="mirror")
 
 
 @dataclass
-class Naps:
-    """Stands for the clock: notes the pauses and does not wait."""
+class RecordedPauses:
+    """Records pauses instead of waiting."""
 
     taken: list[float] = field(default_factory=list)
-    patience: Patience = field(default_factory=Patience)
+    retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
 
 
 @pytest.fixture
-def naps() -> Naps:
+def pauses() -> RecordedPauses:
     taken: list[float] = []
-    return Naps(taken, Patience(timeout=5.0, sleep=taken.append, chance=lambda: 1.0))
+    return RecordedPauses(taken, RetryPolicy(timeout=5.0, sleep=taken.append, jitter=lambda: 1.0))
 
 
 @pytest.fixture

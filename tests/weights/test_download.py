@@ -1,4 +1,4 @@
-"""Downloads, against a real server on this machine that drops, cuts, corrupts and refuses."""
+"""Downloads from a local server that drops, truncates, corrupts and refuses."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def left(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.rglob("*.part*"))
 
 
-def test_a_file_comes_and_is_not_fetched_twice(server, naps, release, payload, store_folder):
+def test_a_file_is_downloaded_once(server, pauses, release, payload, store_folder):
     server.files[FILE] = payload
     release(payload, server.address + FILE)
     seen: list[tuple[str, int, int]] = []
-    path = download(NAME, on_progress=lambda *step: seen.append(step), patience=naps.patience)
+    path = download(NAME, on_progress=lambda *step: seen.append(step), retry_policy=pauses.retry_policy)
     assert path == store_folder / "liveportrait" / "motion_extractor.pth"
     assert path.read_bytes() == payload
     assert not left(store_folder)
@@ -41,201 +41,201 @@ def test_a_file_comes_and_is_not_fetched_twice(server, naps, release, payload, s
     assert [d for _, d, _ in fetched] == sorted(d for _, d, _ in fetched)
     receipt = read_receipt(path)
     assert receipt is not None and receipt.trust == "published"
-    download(NAME, patience=naps.patience)
-    assert len(server.requests) == 1 and not naps.taken
+    download(NAME, retry_policy=pauses.retry_policy)
+    assert len(server.requests) == 1 and not pauses.taken
 
 
-def test_a_dropped_connection_is_gone_on_with(server, naps, release, payload):
+def test_a_dropped_connection_is_resumed(server, pauses, release, payload):
     server.files[FILE] = payload
     server.script = ["drop:300000", "drop:200000"]
     release(payload, server.address + FILE)
-    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert download(NAME, retry_policy=pauses.retry_policy).read_bytes() == payload
     assert server.requests == [(FILE, None, None), (FILE, "bytes=300000-", '"one"'), (FILE, "bytes=500000-", '"one"')]
-    assert naps.taken == [1.0, 1.0]  # each attempt gained something
+    assert pauses.taken == [1.0, 1.0]  # each attempt gained something
 
 
-def test_attempts_without_gain_back_off_and_end(server, naps, release, payload):
+def test_attempts_without_progress_back_off_and_end(server, pauses, release, payload):
     server.files[FILE] = payload
     server.script = ["500", "502", "503", "504", "500", "500"]
     release(payload, server.address + FILE)
     with pytest.raises(WeightsError, match=r"could not get liveportrait/motion_extractor: 127\.0\.0\.1.* answers 500"):
-        download(NAME, patience=naps.patience)
-    assert naps.taken == [1.0, 2.0, 4.0, 8.0]
+        download(NAME, retry_policy=pauses.retry_policy)
+    assert pauses.taken == [1.0, 2.0, 4.0, 8.0]
     assert len(server.requests) == 5
 
 
-def test_a_server_that_stalls_is_asked_again(server, naps, release, payload):
+def test_a_stalling_server_is_retried(server, pauses, release, payload):
     server.files[FILE] = payload
     server.script = ["stall:1"]
     release(payload, server.address + FILE)
-    assert download(NAME, patience=replace(naps.patience, timeout=0.2)).read_bytes() == payload
-    assert naps.taken == [1.0]
+    assert download(NAME, retry_policy=replace(pauses.retry_policy, timeout=0.2)).read_bytes() == payload
+    assert pauses.taken == [1.0]
 
 
-def test_a_server_that_is_not_there(naps, release, payload):
+def test_an_unreachable_server(pauses, release, payload):
     release(payload, "http://127.0.0.1:9" + FILE)
     with pytest.raises(
-        WeightsError, match=r"127\.0\.0\.1/motion_extractor\.pth cannot be reached .*Try again, or fetch http"
+        WeightsError, match=r"127\.0\.0\.1/motion_extractor\.pth cannot be reached .*Try again, or download http"
     ):
-        download(NAME, patience=naps.patience)
-    assert naps.taken == [1.0, 2.0, 4.0, 8.0]
+        download(NAME, retry_policy=pauses.retry_policy)
+    assert pauses.taken == [1.0, 2.0, 4.0, 8.0]
 
 
 def test_pauses_are_jittered_and_bounded():
-    from liveportrait_talker.weights.transfer import Patience
+    from liveportrait_talker.weights.transfer import RetryPolicy
 
     taken: list[float] = []
     for chance in (0.0, 1.0):
-        patience = Patience(sleep=taken.append, chance=lambda c=chance: c)
-        patience.pause(3, 0.0)
-        patience.pause(30, 0.0)
+        retry_policy = RetryPolicy(sleep=taken.append, jitter=lambda c=chance: c)
+        retry_policy.pause(3, 0.0)
+        retry_policy.pause(30, 0.0)
     assert taken == [2.0, 30.0, 4.0, 60.0]
 
 
-def test_retry_after_is_honoured(server, naps, release, payload):
+def test_retry_after_is_honoured(server, pauses, release, payload):
     server.files[FILE] = payload
     server.script = ["429:7", "503:Thu, 01 Jan 1970 00:00:00 GMT"]
     release(payload, server.address + FILE)
-    assert download(NAME, patience=naps.patience).read_bytes() == payload
-    assert naps.taken == [7.0, 2.0]
+    assert download(NAME, retry_policy=pauses.retry_policy).read_bytes() == payload
+    assert pauses.taken == [7.0, 2.0]
 
 
-def test_a_server_that_asks_for_too_long_a_wait_is_left(server, mirror, naps, release, payload):
+def test_a_server_with_a_long_retry_after_is_skipped(server, mirror, pauses, release, payload):
     server.files[FILE] = mirror.files[FILE] = payload
     server.script = ["429:3600"]
     release(payload, server.address + FILE, mirror.address + FILE)
-    assert download(NAME, patience=naps.patience).read_bytes() == payload
-    assert not naps.taken and len(mirror.requests) == 1
+    assert download(NAME, retry_policy=pauses.retry_policy).read_bytes() == payload
+    assert not pauses.taken and len(mirror.requests) == 1
 
 
-def test_the_next_mirror_is_tried_and_404_not_repeated(server, mirror, naps, release, payload):
+def test_the_next_mirror_is_tried_and_404_not_repeated(server, mirror, pauses, release, payload):
     mirror.files[FILE] = payload
     release(payload, server.address + FILE, mirror.address + FILE)
-    assert download(NAME, patience=naps.patience).read_bytes() == payload
-    assert len(server.requests) == len(mirror.requests) == 1 and not naps.taken
+    assert download(NAME, retry_policy=pauses.retry_policy).read_bytes() == payload
+    assert len(server.requests) == len(mirror.requests) == 1 and not pauses.taken
 
 
-def test_a_part_from_one_mirror_is_finished_from_another(server, mirror, naps, release, payload):
+def test_a_partial_file_is_completed_from_another_mirror(server, mirror, pauses, release, payload):
     server.files[FILE] = mirror.files[FILE] = payload
     server.script = ["drop:400000", "404"]
     release(payload, server.address + FILE, mirror.address + FILE)
-    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert download(NAME, retry_policy=pauses.retry_policy).read_bytes() == payload
     assert mirror.ranges() == ["bytes=400000-"]
 
 
-def test_a_part_from_an_earlier_run_is_gone_on_with(server, naps, release, payload, store_folder):
+def test_a_partial_file_of_an_earlier_run_is_resumed(server, pauses, release, payload, store_folder):
     server.files[FILE] = payload
     server.script = ["drop:600000", "404"]
     release(payload, server.address + FILE)
-    with pytest.raises(WeightsError, match="What came so far is kept: try again"):
-        download(NAME, patience=naps.patience)
+    with pytest.raises(WeightsError, match="The partial file is kept: try again"):
+        download(NAME, retry_policy=pauses.retry_policy)
     assert left(store_folder) == ["motion_extractor.pth.part", "motion_extractor.pth.part.json"]
-    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert download(NAME, retry_policy=pauses.retry_policy).read_bytes() == payload
     assert server.ranges()[-1] == "bytes=600000-"
 
 
-def test_a_server_without_ranges_starts_anew(server, naps, release, payload):
+def test_without_range_support_the_download_restarts(server, pauses, release, payload):
     server.files[FILE] = payload
     server.script = ["drop:300000", "whole"]
     release(payload, server.address + FILE)
-    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert download(NAME, retry_policy=pauses.retry_policy).read_bytes() == payload
 
 
-def test_a_file_that_changed_in_between_is_not_mixed(server, naps, release, payload):
+def test_versions_of_a_changed_file_are_not_mixed(server, pauses, release, payload):
     old = bytes(len(payload))
     server.files[FILE] = old
     server.script = ["drop:300000", "404:"]
     release(payload, server.address + FILE)
     with pytest.raises(WeightsError):
-        download(NAME, patience=naps.patience)
+        download(NAME, retry_policy=pauses.retry_policy)
     server.files[FILE] = payload
     server.script = ['new:"two"']
-    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert download(NAME, retry_policy=pauses.retry_policy).read_bytes() == payload
     assert server.requests[-1] == (FILE, "bytes=300000-", '"one"') and len(server.requests) == 3
 
 
-def test_a_mixture_is_found_by_its_sum_and_fetched_anew(server, naps, release, payload):
+def test_a_mixture_is_detected_by_its_checksum_and_downloaded_again(server, pauses, release, payload):
     server.files[FILE] = bytes(len(payload))
     server.script = ["drop:300000", "404:"]
     release(payload, server.address + FILE)
     with pytest.raises(WeightsError):
-        download(NAME, patience=naps.patience)
+        download(NAME, retry_policy=pauses.retry_policy)
     server.files[FILE], server.tag = payload, '"two"'
     server.script = ["ignoreif"]  # the server goes on with its new file as if it were the old one
-    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert download(NAME, retry_policy=pauses.retry_policy).read_bytes() == payload
     assert server.ranges()[-2:] == ["bytes=300000-", None]
 
 
 @pytest.mark.parametrize("word", ["wrongrange", "416"])
-def test_another_piece_than_asked_for_is_dropped(server, naps, release, payload, word):
+def test_a_wrong_range_is_dropped(server, pauses, release, payload, word):
     server.files[FILE] = payload
     server.script = ["drop:300000", word]
     release(payload, server.address + FILE)
-    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert download(NAME, retry_policy=pauses.retry_policy).read_bytes() == payload
     assert server.ranges() == [None, "bytes=300000-", None]
 
 
-def test_a_weak_tag_does_not_vouch_for_bytes(server, naps, release, payload):
+def test_a_weak_etag_is_not_a_validator(server, pauses, release, payload):
     server.files[FILE], server.tag = payload, 'W/"one"'
     server.script = ["drop:300000"]
     release(payload, server.address + FILE, summed=False)
-    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert download(NAME, retry_policy=pauses.retry_policy).read_bytes() == payload
     assert server.ranges() == [None, None]
 
 
-def test_a_wrong_sum_is_refused_and_nothing_is_kept(server, naps, release, payload, store_folder):
+def test_a_wrong_checksum_is_refused_and_nothing_is_kept(server, pauses, release, payload, store_folder):
     server.files[FILE] = payload[:-1] + b"?"
     file = release(payload, server.address + FILE)
-    with pytest.raises(WeightsError, match=f"sent a wrong file: its sha256 is .*, not the {file.sha256}"):
-        download(NAME, patience=naps.patience)
+    with pytest.raises(WeightsError, match=f"sent a wrong file: its sha256 is .*, expected {file.sha256}"):
+        download(NAME, retry_policy=pauses.retry_policy)
     assert not left(store_folder) and not store.released_path(file).exists()
     assert len(server.requests) == 1
 
 
-def test_a_corrupt_mirror_does_not_spoil_the_next(server, mirror, naps, release, payload):
+def test_a_corrupt_mirror_does_not_affect_the_next(server, mirror, pauses, release, payload):
     server.files[FILE], mirror.files[FILE] = payload[:-1] + b"?", payload
     release(payload, server.address + FILE, mirror.address + FILE)
-    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert download(NAME, retry_policy=pauses.retry_policy).read_bytes() == payload
 
 
-def test_a_file_of_another_size_is_not_even_fetched(server, naps, release, payload):
+def test_a_file_of_another_size_is_not_downloaded(server, pauses, release, payload):
     server.files[FILE] = payload
     server.script = ["cut:1000"]
     release(payload, server.address + FILE)
     with pytest.raises(WeightsError, match="has a file of 1,000 bytes where 900,002 are published"):
-        download(NAME, patience=naps.patience)
+        download(NAME, retry_policy=pauses.retry_policy)
 
 
-def test_never_more_than_the_known_size(server, naps, release, payload, store_folder):
+def test_never_more_than_the_known_size(server, pauses, release, payload, store_folder):
     server.files[FILE] = payload
     server.script = ["endless"]
     release(payload, server.address + FILE)
     with pytest.raises(WeightsError, match="sends more than 900,002 bytes"):
-        download(NAME, patience=naps.patience)
+        download(NAME, retry_policy=pauses.retry_policy)
     assert not left(store_folder)
 
 
-def test_never_more_than_the_limit_where_no_size_is_known(server, naps, release, payload, monkeypatch):
-    monkeypatch.setattr("liveportrait_talker.weights.transfer.LARGEST", 500_000)
+def test_never_more_than_the_limit_where_no_size_is_known(server, pauses, release, payload, monkeypatch):
+    monkeypatch.setattr("liveportrait_talker.weights.transfer.MAX_BYTES", 500_000)
     server.files[FILE] = payload
     release(payload, server.address + FILE, summed=False)
-    with pytest.raises(WeightsError, match=r"more than the 500,000"):
-        download(NAME, patience=naps.patience)
+    with pytest.raises(WeightsError, match=r"the limit is 500,000"):
+        download(NAME, retry_policy=pauses.retry_policy)
     server.script = ["endless"]
     with pytest.raises(WeightsError, match=r"sends more than 500,000"):
-        download(NAME, patience=naps.patience)
+        download(NAME, retry_policy=pauses.retry_policy)
 
 
-def test_trust_on_first_use_holds_the_file_to_its_first_sum(server, naps, release, payload, caplog):
+def test_trust_on_first_use_requires_the_first_checksum(server, pauses, release, payload, caplog):
     server.files[FILE] = payload
     file = release(payload, server.address + FILE, summed=False)
-    path = download(NAME, patience=naps.patience)
-    assert "no sum is published" in caplog.text
+    path = download(NAME, retry_policy=pauses.retry_policy)
+    assert "no checksum is published" in caplog.text
     assert store.verify(NAME)[0].state == "unchanged"
     path.unlink()
     server.files[FILE] = payload[:-1] + b"?"
     with pytest.raises(WeightsError, match="sent a wrong file"):
-        download(NAME, patience=naps.patience)
+        download(NAME, retry_policy=pauses.retry_policy)
     assert not store.released_path(file).exists()
 
 
@@ -247,41 +247,41 @@ def test_trust_on_first_use_holds_the_file_to_its_first_sum(server, naps, releas
         (b"", "is empty"),
     ],
 )
-def test_what_is_no_weights_file_is_not_trusted_on_first_use(server, naps, release, body, said):
+def test_other_files_are_not_trusted_on_first_use(server, pauses, release, body, said):
     server.files[FILE] = body
     release(body, server.address + FILE, summed=False)
     with pytest.raises(WeightsError, match=said):
-        download(NAME, patience=naps.patience)
+        download(NAME, retry_policy=pauses.retry_policy)
 
 
-def test_a_corrupt_file_in_the_store_is_fetched_again(server, naps, release, payload):
+def test_a_corrupt_file_in_the_store_is_downloaded_again(server, pauses, release, payload):
     server.files[FILE] = payload
     release(payload, server.address + FILE)
-    path = download(NAME, patience=naps.patience)
+    path = download(NAME, retry_policy=pauses.retry_policy)
     path.write_bytes(payload[:1000])
-    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert download(NAME, retry_policy=pauses.retry_policy).read_bytes() == payload
 
 
 @pytest.mark.parametrize("variable", ["LPT_OFFLINE", "HF_HUB_OFFLINE"])
-def test_offline_asks_nobody(server, naps, release, payload, monkeypatch, variable):
+def test_offline_makes_no_request(server, pauses, release, payload, monkeypatch, variable):
     server.files[FILE] = payload
     release(payload, server.address + FILE)
     monkeypatch.setenv(variable, "1")
     for base in (None, server.address):
-        with pytest.raises(WeightsError, match=f"{variable} switches the network off.*models import DIR"):
-            download(NAME, base=base, patience=naps.patience)
+        with pytest.raises(WeightsError, match=f"{variable} forbids downloads.*models import DIR"):
+            download(NAME, base=base, retry_policy=pauses.retry_policy)
     assert not server.requests
     monkeypatch.delenv(variable)
-    path = download(NAME, patience=naps.patience)
+    path = download(NAME, retry_policy=pauses.retry_policy)
     monkeypatch.setenv(variable, "1")
     assert download(NAME) == path  # what is here needs no network
 
 
 @pytest.mark.parametrize("place", ["/liveportrait/base_models/motion_extractor.pth", FILE])
-def test_from_an_address(server, naps, release, payload, place):
+def test_from_an_address(server, pauses, release, payload, place):
     server.files["/mirror" + place] = payload
     release(payload)
-    assert download(NAME, base=server.address + "/mirror/", patience=naps.patience).read_bytes() == payload
+    assert download(NAME, base=server.address + "/mirror/", retry_policy=pauses.retry_policy).read_bytes() == payload
 
 
 @pytest.mark.parametrize("place", ["liveportrait/base_models/motion_extractor.pth", "motion_extractor.pth"])
@@ -294,34 +294,36 @@ def test_from_a_folder_even_offline(tmp_path, release, payload, monkeypatch, pla
     assert download(NAME, base=tmp_path / "usb").read_bytes() == payload
     store.released_path(registry.find(NAME)).unlink()
     source.write_bytes(payload[:-1] + b"?")
-    with pytest.raises(WeightsError, match=r"wrong file.*models import DIR takes files of your own"):
+    with pytest.raises(
+        WeightsError, match=r"wrong file.*import your own files with liveportrait-talker models import DIR"
+    ):
         download(NAME, base=tmp_path / "usb")
 
 
 @pytest.mark.parametrize("base", ["ftp://example.org/x", "file:///etc", "https://", "/no/such/folder"])
-def test_from_something_else_is_refused(release, payload, base):
+def test_an_invalid_base_is_refused(release, payload, base):
     release(payload)
-    with pytest.raises(WeightsError, match="is no folder and no http"):
+    with pytest.raises(WeightsError, match="neither a folder nor an http"):
         download(NAME, base=base)
 
 
-def test_the_hub_can_be_another_endpoint(server, naps, release, payload, monkeypatch):
+def test_hf_endpoint_replaces_the_hub(server, pauses, release, payload, monkeypatch):
     server.files["/a/b.pth"] = payload
     release(payload, "https://huggingface.co/a/b.pth")
     monkeypatch.setenv("HF_ENDPOINT", server.address + "/")
-    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert download(NAME, retry_policy=pauses.retry_policy).read_bytes() == payload
 
 
-def test_redirects_are_followed_but_not_to_files(server, mirror, naps, release, payload):
+def test_redirects_are_followed_but_not_to_files(server, mirror, pauses, release, payload):
     mirror.files["/x"] = payload
     server.script = [f"to:{mirror.address}/x"]
     release(payload, server.address + FILE)
-    assert download(NAME, patience=naps.patience).read_bytes() == payload
+    assert download(NAME, retry_policy=pauses.retry_policy).read_bytes() == payload
     store.released_path(registry.find(NAME)).unlink()
     for target in ("file:///etc/passwd", "ftp://127.0.0.1/x"):
         server.script = [f"to:{target}"]
         with pytest.raises(WeightsError, match=r"not followed|answers 302"):
-            download(NAME, patience=naps.patience)
+            download(NAME, retry_policy=pauses.retry_policy)
 
 
 def test_redirects_never_leave_https():
@@ -346,7 +348,7 @@ def test_certificates_are_checked_and_no_other_scheme_opens():
             opener.open(address)
 
 
-def test_a_full_disk_is_said_before_and_while_writing(server, naps, release, payload, monkeypatch, store_folder):
+def test_a_full_disk_is_reported_before_and_while_writing(server, pauses, release, payload, monkeypatch, store_folder):
     server.files[FILE] = payload
     release(payload, server.address + FILE)
 
@@ -356,7 +358,7 @@ def test_a_full_disk_is_said_before_and_while_writing(server, naps, release, pay
     with monkeypatch.context() as patch:
         patch.setattr(partial_files.shutil, "disk_usage", lambda _: Usage)
         with pytest.raises(WeightsError, match=r"the disk is full: 1 MB are needed.*LPT_MODELS"):
-            download(NAME, patience=naps.patience)
+            download(NAME, retry_policy=pauses.retry_policy)
 
     class Full:
         def write(self, _: bytes) -> None:
@@ -365,11 +367,11 @@ def test_a_full_disk_is_said_before_and_while_writing(server, naps, release, pay
     part = store_folder / "x.part"
     part.write_bytes(b"x")
     with pytest.raises(WeightsError, match="the disk is full: the file does not fit"):
-        partial_files.write(Full(), b"y", part)  # type: ignore[arg-type]
+        partial_files.write_chunk(Full(), b"y", part)  # type: ignore[arg-type]
     assert not part.exists()
 
 
-def test_a_store_that_cannot_be_written_is_named(release, payload, monkeypatch, tmp_path):
+def test_a_read_only_store_is_reported(release, payload, monkeypatch, tmp_path):
     release(payload)
     blocker = tmp_path / "file"
     blocker.write_text("")
@@ -383,11 +385,14 @@ def test_unknown_names_list_what_exists():
         download("nonsense")
 
 
-def test_threads_fetch_one_file_once(server, naps, release, payload):
+def test_threads_download_a_file_once(server, pauses, release, payload):
     server.files[FILE], server.slow = payload, 0.01
     release(payload, server.address + FILE)
     paths: list[Any] = []
-    threads = [threading.Thread(target=lambda: paths.append(download(NAME, patience=naps.patience))) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: paths.append(download(NAME, retry_policy=pauses.retry_policy)))
+        for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -396,7 +401,7 @@ def test_threads_fetch_one_file_once(server, naps, release, payload):
     assert paths[0].read_bytes() == payload
 
 
-def test_processes_fetch_one_file_once(server, release, payload, store_folder):
+def test_processes_download_a_file_once(server, release, payload, store_folder):
     server.files[FILE], server.slow = payload, 0.02
     file = release(payload)
     code = (

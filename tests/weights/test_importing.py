@@ -1,4 +1,4 @@
-"""Folders of weights → the store → the very same tensors."""
+"""Importing folders of weights and loading the same tensors again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from liveportrait_talker.errors import WeightsError
 from liveportrait_talker.weights import registry, store
 from liveportrait_talker.weights.checkpoints import networks_in
 from liveportrait_talker.weights.download import download
-from liveportrait_talker.weights.importing import convert_released, import_folder, load, loaded, metadata, missing
+from liveportrait_talker.weights.importing import (
+    convert_released,
+    import_folder,
+    load_network,
+    load_state_dict,
+    metadata,
+    missing,
+)
 
 torch = pytest.importorskip("torch")
 save_file = pytest.importorskip("safetensors.torch").save_file
@@ -62,7 +69,7 @@ def test_a_full_set_comes_back_exactly(tmp_path, folder, layout):
     assert missing(registry.NETWORKS) == ()
     assert all(item.ready for item in store.installed())
     for network in registry.NETWORKS:
-        assert same(load(network), wanted[network]), network
+        assert same(load_state_dict(network), wanted[network]), network
         said = metadata(network)
         assert (
             said["network"] == network and said["package_version"] == __version__ and len(said["source_sha256"]) == 64
@@ -72,13 +79,13 @@ def test_a_full_set_comes_back_exactly(tmp_path, folder, layout):
     assert len(again.imported) == 11 and not any(item.fresh for item in again.imported)
 
 
-def test_loading_is_mapped_and_never_writes_back(folder):
+def test_loading_is_memory_mapped_and_never_writes_back(folder):
     wanted = write_all(folder)
     import_folder(folder)
-    state = load("motion_extractor")
+    state = load_state_dict("motion_extractor")
     for tensor in state.values():
         tensor.zero_()
-    assert same(load("motion_extractor"), wanted["motion_extractor"])
+    assert same(load_state_dict("motion_extractor"), wanted["motion_extractor"])
 
 
 def test_corrupt_and_partial_files_are_found_and_named(folder):
@@ -107,7 +114,7 @@ def test_a_damaged_copy_of_the_released_size_is_refused(folder, release):
     assert not report.imported and "it has the released size" in report.refused[0].reason
 
 
-def test_the_published_file_wins_over_others(folder, release, tmp_path):
+def test_the_published_file_is_preferred(folder, release, tmp_path):
     wanted = write_all(folder)
     good = folder / "liveportrait" / "base_models" / "motion_extractor.pth"
     other = {k: v + 1 if v.is_floating_point() else v for k, v in wanted["motion_extractor"].items()}
@@ -116,7 +123,7 @@ def test_the_published_file_wins_over_others(folder, release, tmp_path):
     shutil.move(good, renamed)
     release(renamed.read_bytes())
     report = import_folder(folder)
-    assert same(load("motion_extractor"), wanted["motion_extractor"])
+    assert same(load_state_dict("motion_extractor"), wanted["motion_extractor"])
     assert [(left.path.name) for left in report.skipped] == ["a_first.pth"]
     assert str(renamed) in report.skipped[0].reason
 
@@ -128,14 +135,14 @@ def test_an_import_replaces_what_was_there(folder, tmp_path):
     save_file(other, tmp_path / "own.safetensors", metadata={"network": "mappingnet", "rows": "29", "data": "mine"})
     report = import_folder(tmp_path / "own.safetensors")
     assert [(i.network, i.trust, i.fresh) for i in report.imported] == [("mappingnet", "own", True)]
-    assert same(load("mappingnet"), other)
+    assert same(load_state_dict("mappingnet"), other)
     said = metadata("mappingnet")
     assert said["rows"] == "29" and said["data"] == "mine" and said["source"] == "own.safetensors"
-    assert same(load("mappingnet", file=folder / "mappingnet_basic_64inp_onlylip.pt"), wanted["mappingnet"])
+    assert same(load_state_dict("mappingnet", file=folder / "mappingnet_basic_64inp_onlylip.pt"), wanted["mappingnet"])
 
 
 @pytest.mark.parametrize("rows", ["0", "24", "100", "-3", "many", "²", "9" * 5000])
-def test_nonsense_rows_are_refused(tmp_path, rows):
+def test_invalid_rows_are_refused(tmp_path, rows):
     state = {"first.0.weight": torch.zeros(2), "fc_exp.weight": torch.zeros(2)}
     save_file(state, tmp_path / "own.safetensors", metadata={"rows": rows})
     with pytest.raises(WeightsError, match=f"{rows!r} rows"):
@@ -143,12 +150,12 @@ def test_nonsense_rows_are_refused(tmp_path, rows):
     assert not list(store.root().rglob("*.safetensors"))
 
 
-def test_shared_and_strided_tensors_are_written_apart(tmp_path):
+def test_shared_and_strided_tensors_are_written_separately(tmp_path):
     weight = torch.randn(4, 6)
     state = {"first.0.weight": weight, "first.0.bias": weight[0], "fc_exp.weight": weight.T, "fc_exp.x": weight[:, 1:3]}
     torch.save(state, tmp_path / "m.pt")
     import_folder(tmp_path / "m.pt")
-    assert same(load("mappingnet"), state)
+    assert same(load_state_dict("mappingnet"), state)
 
 
 def test_a_changed_converted_file_is_refused_and_named(folder):
@@ -160,19 +167,19 @@ def test_a_changed_converted_file_is_refused_and_named(folder):
     assert [verdict.path for verdict in bad] == [path] and "is corrupt or was changed" in bad[0].detail
     os.utime(path)  # now its time tells
     with pytest.raises(WeightsError, match=r"stitching.safetensors is corrupt or was changed.*models download"):
-        load("stitching")
+        load_state_dict("stitching")
     assert "models import DIR" in bad[0].detail
     import_folder(folder)  # mends it
-    assert load("stitching")
+    assert load_state_dict("stitching")
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(WeightsError, match=r"stitching.safetensors is cut short"):
-        load("stitching")
+        load_state_dict("stitching")
 
 
-def test_what_is_missing_names_the_commands():
+def test_missing_weights_name_the_install_commands():
     command = "liveportrait-talker models download sadtalker/v0.0.2-256, or liveportrait-talker models import DIR"
     with pytest.raises(WeightsError, match=f"sadtalker_audio2exp are not installed: {command}"):
-        load("sadtalker_audio2exp")
+        load_state_dict("sadtalker_audio2exp")
     with pytest.raises(WeightsError, match="no network 'x'"):
         missing(["x"])
     with pytest.raises(WeightsError, match="not installed"):
@@ -185,7 +192,7 @@ def test_a_download_that_was_not_converted_is_converted_when_loaded(folder, rele
     release((source / "motion_extractor.pth").read_bytes())
     download("motion_extractor", base=source)
     assert missing(["motion_extractor"]) == ()
-    assert same(load("motion_extractor"), wanted["motion_extractor"])
+    assert same(load_state_dict("motion_extractor"), wanted["motion_extractor"])
     assert metadata("motion_extractor")["trust"] == "published"
     assert not convert_released(registry.find("motion_extractor"))[0].fresh
 
@@ -195,8 +202,8 @@ def test_a_store_that_was_copied_without_receipts_still_loads(folder, caplog):
     import_folder(folder)
     for receipt in store.root().rglob("*.receipt.json"):
         receipt.unlink()
-    assert same(load("warping_module"), wanted["warping_module"])
-    assert "no sum is known" in caplog.text
+    assert same(load_state_dict("warping_module"), wanted["warping_module"])
+    assert "no checksum is known" in caplog.text
 
 
 def test_names_and_paths(folder, release):
@@ -212,21 +219,21 @@ def test_names_and_paths(folder, release):
         store.path("x.pth")
     import_folder(folder)
     assert store.path("warping_module") == store.converted_path("warping_module")
-    with pytest.raises(WeightsError, match="was imported, so its own file is not kept"):
+    with pytest.raises(WeightsError, match="was imported, so the file itself is not kept"):
         store.path("liveportrait/appearance_feature_extractor")
 
 
 def test_a_huge_folder_and_a_wrong_place(tmp_path, monkeypatch):
     with pytest.raises(WeightsError, match="does not exist"):
         import_folder(tmp_path / "gone")
-    monkeypatch.setattr("liveportrait_talker.weights.importing._MOST_FILES", 3)
+    monkeypatch.setattr("liveportrait_talker.weights.importing._MAX_FILES", 3)
     for number in range(5):
         (tmp_path / f"{number}.txt").write_text("")
     with pytest.raises(WeightsError, match="give the folder of the weights itself"):
         import_folder(tmp_path)
 
 
-def test_pickles_in_a_folder_are_left_alone(tmp_path):
+def test_pickles_in_a_folder_are_not_imported(tmp_path):
     torch.save({"x": Path("y")}, tmp_path / "mapping_00229-model.pth.tar")
     torch.save({"x": Path("y")}, tmp_path / "spade_generator.pth")
     report = import_folder(tmp_path)
@@ -246,7 +253,7 @@ def test_a_full_disk(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("name", FLAT)
-def test_the_converted_file_is_known_by_its_own_metadata(folder, name):
+def test_a_converted_file_is_identified_by_its_metadata(folder, name):
     write_all(folder)
     import_folder(folder / "liveportrait")
     assert networks_in(store.converted_path(name)) == (name,)
@@ -264,7 +271,7 @@ def test_tensors_that_are_not_the_networks_are_refused(tmp_path, change, word):
     state = {key: torch.randn(value.shape) for key, value in build().state_dict().items()}
     path = tmp_path / "mine.safetensors"
     save_file(state, path)
-    assert same(loaded("mappingnet", build, file=path).state_dict(), state)
+    assert same(load_network("mappingnet", build, file=path).state_dict(), state)
     if change == "less":
         del state["first.0.bias"]
     elif change == "more":
@@ -273,7 +280,7 @@ def test_tensors_that_are_not_the_networks_are_refused(tmp_path, change, word):
         state["first.0.bias"] = torch.zeros(4)
     save_file(state, path)
     with pytest.raises(WeightsError, match=rf"(?s)mine\.safetensors does not fit the network mappingnet.*{word}"):
-        loaded("mappingnet", build, file=path)
+        load_network("mappingnet", build, file=path)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -294,7 +301,7 @@ def test_other_floating_numbers_become_float32(tmp_path, dtype, own):
     save_file(state, path)
     if not own:
         import_folder(path)
-    net = loaded("mappingnet", build, file=path if own else None)
+    net = load_network("mappingnet", build, file=path if own else None)
     wanted = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     assert same(net.state_dict(), wanted)
     assert {v.dtype for v in net.state_dict().values()} == {torch.float32, torch.int64}

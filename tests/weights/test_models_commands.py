@@ -64,7 +64,7 @@ def test_import_then_list_verify_and_path(folder, capsys):
     assert [item["network"] for item in report["imported"] if item["fresh"]] == ["stitching"]
 
 
-def test_import_of_something_corrupt_says_so(folder, capsys):
+def test_import_reports_corrupt_files(folder, capsys):
     path = folder / "liveportrait" / "base_models" / "motion_extractor.pth"
     path.write_bytes(path.read_bytes()[:5000])
     assert run("import", str(folder)) == 2
@@ -76,7 +76,7 @@ def test_import_of_something_corrupt_says_so(folder, capsys):
     assert "no weights were found" in capsys.readouterr().out
 
 
-def test_download_converts(folder, release, server, naps, capsys):
+def test_download_converts(folder, release, server, pauses, capsys):
     source = folder / "liveportrait" / "base_models" / "motion_extractor.pth"
     server.files["/motion_extractor.pth"] = source.read_bytes()
     release(source.read_bytes())
@@ -91,7 +91,7 @@ def test_download_converts(folder, release, server, naps, capsys):
 
 
 def test_mistakes(capsys, monkeypatch):
-    with pytest.raises(WeightsError, match="say which weights: --all, or some of liveportrait/"):
+    with pytest.raises(WeightsError, match="name the weights to download: --all, or some of liveportrait/"):
         run("download")
     with pytest.raises(WeightsError, match="no weights named 'x'"):
         run("download", "x")
@@ -102,7 +102,7 @@ def test_mistakes(capsys, monkeypatch):
     assert run("verify") == 0
     assert "nothing is installed" in capsys.readouterr().out
     monkeypatch.setenv("LPT_OFFLINE", "1")
-    with pytest.raises(WeightsError, match="LPT_OFFLINE switches the network off"):
+    with pytest.raises(WeightsError, match="LPT_OFFLINE forbids downloads"):
         run("download", "--all")
 
 
@@ -120,7 +120,7 @@ def test_where_the_store_is(monkeypatch, tmp_path):
     assert store.root() == tmp_path / "d" / ".cache" / "liveportrait-talker" / "models"
 
 
-def test_the_registry_is_sound():
+def test_the_registry_is_consistent():
     assert sorted(n for file in registry.FILES for n in file.networks) == sorted(registry.NETWORKS)
     for file in registry.FILES:
         assert file.sources and all(address.startswith("https://") for address in file.sources)

@@ -1,1 +1,1 @@
-"""Many videos in one run: `jobs` reads a list, `work` makes one of them, `run` all of them and resumes."""
+"""Batches of videos: `jobs` reads a list, `work` makes one video, `run` makes all of them and resumes."""

@@ -1,4 +1,4 @@
-"""The list of jobs: JSON lines or CSV, each line checked before any work."""
+"""Reading and validating jobs files: JSON lines or CSV."""
 
 from __future__ import annotations
 
@@ -15,42 +15,44 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MediaError, OptionError, TalkerError
-from ..options.talk import TalkOptions
+from ..options.fields import Kind, kind_of
+from ..options.talk import OLD_NAMES, TalkOptions
 from .work import FAILED, JobOutcome, RenderJob, one_line
 
 MAX_BYTES = 16 * 2**20
-"""Of a jobs file."""
+"""Size limit of a jobs file."""
 MAX_JOBS = 10_000
 MAX_LINE = 64 * 1024
-"""Characters of one job: whatever is longer is no job, and its words would come back in sentences."""
+"""Length limit of one job, in characters."""
 
-_KINDS = {option.name: str(option.type) for option in dataclasses.fields(TalkOptions)}
+_KINDS = {option.name: kind_of(option) for option in dataclasses.fields(TalkOptions)}
+_KINDS |= {old: _KINDS[new] for old, new in OLD_NAMES.items()}
 _COLUMNS = ("source", "voice", "out", "id", *_KINDS)
 Values = dict[str, Any]
 Row = tuple[int, "Values | OptionError"]
-"""Line number, and what the line says or what is wrong with it."""
-Out = tuple[Path, bool]
+"""Line number, and the line's values or the error in it."""
+Output = tuple[Path, bool]
 """A video's path, and whether it is in the batch's own folder."""
 
 
 def read_jobs(path: Path, folder: Path, *, overwrite: bool = False) -> list[RenderJob | JobOutcome]:
-    """Every line of a jobs file: a job, or the outcome that says why it is none.
+    """Return, for every line of a jobs file, its job, or a failed outcome for an invalid line.
 
     Args:
-        path: JSONL (one object a line) or CSV (comma, semicolon or tab; the first line names the columns), UTF-8.
-            `source` and `voice` are needed, `out`, `id` and every field of `TalkOptions` may be given. Relative paths
-            count from the file's folder.
-        folder: where videos go that have no absolute `out`; they cannot leave it. Without `out` a video is called
-            SOURCE_VOICE.mp4, and SOURCE_VOICE_2.mp4 and so on where an earlier line has that name.
+        path: JSONL (one object per line) or CSV (comma, semicolon or tab; the first line names the columns), UTF-8.
+            `source` and `voice` are required; `out`, `id` and the fields of `TalkOptions` are optional. Relative paths
+            refer to the file's folder.
+        folder: of the videos that have no absolute `out`. Without `out` a video is called SOURCE_VOICE.mp4,
+            SOURCE_VOICE_2.mp4 and so on.
         overwrite: whether the jobs may replace files.
 
     Raises:
-        OptionError: the file as a whole cannot be used.
+        OptionError: the file as a whole is invalid.
     """
-    rows = _rows(path)
+    rows = _read_rows(path)
     if not rows:
-        raise OptionError(f"{path} has no jobs: write one a line, with a source and a voice.")
-    outs = _outs(rows, folder.absolute())
+        raise OptionError(f"{path} has no jobs: write one per line, with a source and a voice.")
+    outputs = _assign_outputs(rows, folder.absolute())
     ids: dict[str, int] = {}
     found: list[RenderJob | JobOutcome] = []
     for line, values in rows:
@@ -58,19 +60,19 @@ def read_jobs(path: Path, folder: Path, *, overwrite: bool = False) -> list[Rend
         try:
             if isinstance(values, OptionError):
                 raise values
-            name = _id(values, line, ids)
-            found.append(_job(line, name, values, outs[line], path.absolute().parent, overwrite))
-        except (TalkerError, RecursionError) as error:  # a deeply nested list cannot even be shown
+            name = _job_id(values, line, ids)
+            found.append(_make_job(line, name, values, outputs[line], path.absolute().parent, overwrite))
+        except (TalkerError, RecursionError) as error:  # RecursionError: the repr of a deeply nested list
             found.append(JobOutcome(line, name, FAILED, one_line(str(error))))
     return found
 
 
-def _rows(path: Path) -> list[Row]:
+def _read_rows(path: Path) -> list[Row]:
     if path.suffix.lower() not in (".jsonl", ".csv"):
-        raise OptionError(f"{path} must end in .jsonl (one JSON object a line) or .csv (with a line of column names).")
+        raise OptionError(f"{path} must end in .jsonl (one JSON object per line) or .csv (with a header line).")
     try:
         if path.exists() and not path.is_file():
-            raise OptionError(f"{path} is not an ordinary file.")
+            raise OptionError(f"{path} is not a regular file.")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
@@ -88,7 +90,7 @@ def _rows(path: Path) -> list[Row]:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """A JSON object with its doubles, which a dict would lose."""
+    """A JSON object with repeated keys, which a dict would drop."""
 
 
 def _json_rows(text: str) -> Iterator[Row]:
@@ -101,7 +103,7 @@ def _json_rows(text: str) -> Iterator[Row]:
             pairs = json.loads(line, object_pairs_hook=_Pairs)
             if not isinstance(pairs, _Pairs):
                 raise OptionError('not a JSON object: write {"source": …, "voice": …}')
-            yield number, _named(pairs)
+            yield number, _normalise_names(pairs)
         except OptionError as error:
             yield number, error
         except (ValueError, RecursionError) as error:
@@ -113,18 +115,18 @@ def _csv_rows(text: str, path: Path) -> Iterator[Row]:
     reader = csv.reader(StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
     try:
         cells = next(reader, [])
-        while cells and not cells[-1].strip():  # spreadsheets leave such
+        while cells and not cells[-1].strip():  # spreadsheets write empty trailing cells
             cells.pop()
-        header = [_column(cell) for cell in cells]
+        header = [_column_name(cell) for cell in cells]
     except (csv.Error, OptionError) as error:
         raise OptionError(f"the first line of {path} must name the columns: {str(error).rstrip('.')}.") from error
-    doubles = {name for name in header if header.count(name) > 1}
-    lack = {"source", "voice"} - set(header)
-    if text.strip() and (doubles or lack):
-        what = f"has {', '.join(sorted(doubles))} twice" if doubles else f"lacks {' and '.join(sorted(lack))}"
-        raise OptionError(f"the first line of {path} must name the columns: it {what}.")
+    repeated = {name for name in header if header.count(name) > 1}
+    missing = {"source", "voice"} - set(header)
+    if text.strip() and (repeated or missing):
+        problem = f"has {', '.join(sorted(repeated))} twice" if repeated else f"lacks {' and '.join(sorted(missing))}"
+        raise OptionError(f"the first line of {path} must name the columns: it {problem}.")
     while True:
-        number = reader.line_num + 1  # a cell in quotes may go on over several lines
+        number = reader.line_num + 1  # quoted cells may span several lines
         try:
             cells = next(reader)
         except StopIteration:
@@ -139,11 +141,11 @@ def _csv_rows(text: str, path: Path) -> Iterator[Row]:
         elif sum(map(len, cells)) > MAX_LINE:
             yield number, OptionError(f"longer than {MAX_LINE >> 10} KB")
         else:
-            yield number, {n: _typed(n, c.strip()) for n, c in zip(header, cells, strict=False) if c.strip()}
+            yield number, {n: _parse_cell(n, c.strip()) for n, c in zip(header, cells, strict=False) if c.strip()}
 
 
-def _column(given: str) -> str:
-    """A column by the name that `TalkOptions` has for it. Raises OptionError for an unknown one."""
+def _column_name(given: str) -> str:
+    """Return a column's name in the spelling of `TalkOptions`. Raises OptionError for an unknown one."""
     name = given.strip().lower().replace("-", "_")
     if name not in _COLUMNS:
         close = difflib.get_close_matches(name, _COLUMNS, n=1)
@@ -151,100 +153,102 @@ def _column(given: str) -> str:
     return name
 
 
-def _named(pairs: Sequence[tuple[str, Any]]) -> Values:
-    """JSON's names as ours; null stands for the default. Raises OptionError for a name that is unknown or double."""
+def _normalise_names(pairs: Sequence[tuple[str, Any]]) -> Values:
+    """Return a JSON object's values by column name, without nulls. Raises OptionError for unknown or repeated names."""
     values: Values = {}
     for given, value in pairs:
-        name = _column(given)
+        name = _column_name(given)
         if name in values:
-            raise OptionError(f"{name} is there twice.")
+            raise OptionError(f"{name} is given twice.")
         values[name] = value
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _typed(name: str, text: str) -> Any:
-    """A cell as JSON would have it; text that is not of its column's kind stays text, which is refused later."""
-    kind = _KINDS.get(name, "str")
-    if "bool" in kind:
+def _parse_cell(name: str, text: str) -> Any:
+    """Return a cell's value as in JSON; invalid text stays text, which `_check_value` refuses."""
+    kind = _KINDS.get(name, Kind(str, optional=False, many=False))
+    if kind.type is bool:
         return {"true": True, "false": False}.get(text.lower(), text)
     try:
-        if "Degrees" in kind:
+        if kind.many:
             return [float(word) for word in text.split()]
-        return float(text) if "float" in kind else int(text) if "int" in kind else text
+        return kind.type(text) if kind.type in (int, float) else text
     except ValueError:
         return text
 
 
-def _id(values: Mapping[str, Any], line: int, ids: dict[str, int]) -> str:
+def _job_id(values: Mapping[str, Any], line: int, ids: dict[str, int]) -> str:
     given = values.get("id", f"line {line}")
     if isinstance(given, bool) or not isinstance(given, (str, int)) or not str(given).strip():
         raise OptionError(f"id must be text: it is {given!r}.")
     name = one_line(str(given).strip())
     if "id" in values and ids.setdefault(name, line) != line:
-        raise OptionError(f"id {name} is that of line {ids[name]} already: give another.")
+        raise OptionError(f"id {name} is used by line {ids[name]} already: give another.")
     return name
 
 
-def _outs(rows: Sequence[Row], folder: Path) -> dict[int, Out | OptionError]:
-    """Line → its video. Names that were asked for come before those we make."""
-    outs: dict[int, Out | OptionError] = {}
+def _assign_outputs(rows: Sequence[Row], folder: Path) -> dict[int, Output | OptionError]:
+    """Return line → output path. Requested names have precedence over generated ones."""
+    outputs: dict[int, Output | OptionError] = {}
     owners: dict[str, int] = {}
 
-    def owner(line: int, out: Path) -> int:
-        """The line that has this name; it is `line` if it was free."""
-        # Without capitals: some file systems make no difference, and a job must never replace another's video.
+    def claim(line: int, out: Path) -> int:
+        """Return the line that owns this name: `line` itself if it was free."""
+        # Case-insensitive, as some file systems are: a job must never replace another's video.
         return owners.setdefault(os.path.realpath(out).casefold(), line)
 
-    def made(values: Values, line: int) -> Path:
-        name = "_".join(_path(part, values.get(part), folder).stem for part in ("source", "voice"))
+    def generate_path(values: Values, line: int) -> Path:
+        name = "_".join(_check_path(part, values.get(part), folder).stem for part in ("source", "voice"))
         names = (f"{name}.mp4" if number == 1 else f"{name}_{number}.mp4" for number in count(1))
-        return next(folder / one for one in names if owner(line, folder / one) == line)
+        return next(folder / one for one in names if claim(line, folder / one) == line)
 
     jobs = [(line, values) for line, values in rows if not isinstance(values, OptionError)]
     for line, values in sorted(jobs, key=lambda job: "out" not in job[1]):
         try:
             if "out" not in values:
-                outs[line] = made(values, line), True
+                outputs[line] = generate_path(values, line), True
                 continue
-            outs[line] = asked = _asked_for(values["out"], folder)
-            if (first := owner(line, asked[0])) != line:
-                outs[line] = OptionError(f"out {values['out']} is that of line {first} already: give another.")
+            outputs[line] = requested = _requested_output(values["out"], folder)
+            if (owner := claim(line, requested[0])) != line:
+                outputs[line] = OptionError(f"out {values['out']} is used by line {owner} already: give another.")
         except OptionError as error:
-            outs[line] = error
-    return outs
+            outputs[line] = error
+    return outputs
 
 
-def _asked_for(given: Any, folder: Path) -> Out:
-    path = _path("out", given, Path())
+def _requested_output(given: Any, folder: Path) -> Output:
+    path = _check_path("out", given, Path())
     if path.is_absolute():
         return path, False
     inside = Path(os.path.normpath(path))
-    if path.anchor or inside.parts[:1] in ((), ("..",)):  # an anchor alone: Windows' C:name
+    if path.anchor or inside.parts[:1] in ((), ("..",)):  # an anchor without root: C:name on Windows
         raise OptionError(f"out {given} leaves the folder of the batch: give a name inside it, or an absolute path.")
     return folder / inside, True
 
 
-def _job(line: int, name: str, values: Values, out: Out | OptionError, base: Path, overwrite: bool) -> RenderJob:
-    """Raises TalkerError for anything that can be seen to be wrong without decoding."""
+def _make_job(
+    line: int, name: str, values: Values, out: Output | OptionError, base: Path, overwrite: bool
+) -> RenderJob:
+    """Return a line's job. Raises TalkerError for errors that can be found without decoding."""
     from ..media.media_file import check_input
 
-    given = {key: _option(key, value, base) for key, value in values.items() if key in _KINDS}
+    given = {key: _check_value(key, value, base) for key, value in values.items() if key in _KINDS}
     options = TalkOptions(**given)
-    source, voice = (_path(part, values.get(part), base) for part in ("source", "voice"))
+    source, voice = (_check_path(part, values.get(part), base) for part in ("source", "voice"))
     inputs = [source, voice, *(value for value in given.values() if isinstance(value, Path))]
     for path in inputs:
         check_input(path)
     if isinstance(out, OptionError):
         raise out
-    # What is at its default is left out: a new option of a later version must not make every job a new one.
+    # Without defaults, so that a later version's new option does not change the keys of existing jobs.
     chosen = {key: str(value) for key, value in vars(options).items() if value != getattr(TalkOptions, key)}
-    text = json.dumps([[_state(path) for path in inputs], chosen, os.path.realpath(out[0])], sort_keys=True)
+    text = json.dumps([[_fingerprint(path) for path in inputs], chosen, os.path.realpath(out[0])], sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()
     return RenderJob(line, name, source, voice, *out, options, overwrite, key)
 
 
-def _state(path: Path) -> tuple[str, int, int]:
-    """What changes when a file does."""
+def _fingerprint(path: Path) -> tuple[str, int, int]:
+    """Return a file's path, size and modification time."""
     try:
         state = path.stat()
     except OSError as error:
@@ -252,31 +256,31 @@ def _state(path: Path) -> tuple[str, int, int]:
     return os.path.realpath(path), state.st_size, state.st_mtime_ns
 
 
-def _option(name: str, value: Any, base: Path) -> Any:
-    """A value of the type that `TalkOptions` wants; ranges are its own business."""
+def _check_value(name: str, value: Any, base: Path) -> Any:
+    """Return an option's value in its type; `TalkOptions` checks ranges. Raises OptionError."""
     kind = _KINDS[name]
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if "Path" in kind:
-        return _path(name, value, base)
-    if "bool" in kind:
-        good, wanted = isinstance(value, bool), "true or false"
-    elif "Degrees" in kind:
+    if kind.type is Path:
+        return _check_path(name, value, base)
+    if kind.type is bool:
+        valid, expected = isinstance(value, bool), "true or false"
+    elif kind.many:
         several = value if isinstance(value, list) else [value]
-        good = all(isinstance(one, (int, float)) and abs(one) < 1e6 and not isinstance(one, bool) for one in several)
-        wanted = "a number of degrees, or several"
-    elif "float" in kind:
-        good, wanted = number, "a number"
-    elif "int" in kind:
-        good, wanted = number and value % 1 == 0, "a whole number"
-        value = int(value) if good else value
+        valid = all(isinstance(one, (int, float)) and abs(one) < 1e6 and not isinstance(one, bool) for one in several)
+        expected = "a number of degrees, or several"
+    elif kind.type is float:
+        valid, expected = number, "a number"
+    elif kind.type is int:
+        valid, expected = number and value % 1 == 0, "a whole number"
+        value = int(value) if valid else value
     else:
-        good, wanted = isinstance(value, str), "text"
-    if not good:
-        raise OptionError(f"{name} must be {wanted}: it is {value!r}.")
+        valid, expected = isinstance(value, str), "text"
+    if not valid:
+        raise OptionError(f"{name} must be {expected}: it is {value!r}.")
     return value
 
 
-def _path(name: str, given: Any, base: Path) -> Path:
+def _check_path(name: str, given: Any, base: Path) -> Path:
     if given is None:
         raise OptionError(f"{name} is missing.")
     if not isinstance(given, str) or not given.strip():
@@ -285,5 +289,5 @@ def _path(name: str, given: Any, base: Path) -> Path:
         if b"\0" in os.fsencode(given):
             raise ValueError
     except ValueError as error:
-        raise OptionError(f"{name} has characters that no file name has: it is {given!r}.") from error
+        raise OptionError(f"{name} has characters that file names cannot have: it is {given!r}.") from error
     return base / given

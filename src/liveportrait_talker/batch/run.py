@@ -1,4 +1,4 @@
-"""A whole list of jobs, resumed after any end; its report."""
+"""Running a list of jobs, with resumption, and its report."""
 
 from __future__ import annotations
 
@@ -16,24 +16,30 @@ from typing import Any
 
 from .. import __version__
 from ..errors import MediaError, OptionError
-from ..progress import OnProgress
+from ..progress import OnProgress, ignore_progress
 from ..system import journal as status
 from ..system.journal import Entry, Journal, read_entries
 from .jobs import read_jobs
-from .work import DONE, FAILED, HERE, LEFT, TO_DO, JobOutcome, RenderJob, Runner, in_order
+from .work import DONE, EXISTING, FAILED, NOT_REACHED, PLANNED, JobOutcome, RenderJob, Runner, run_sequentially
 
 log = logging.getLogger(__name__)
 
 JOURNAL = "batch.journal"
-"""In the folder of the videos."""
-_KEPT = ("frames", "video_seconds", "elapsed_seconds", "renderer")
-"""What the journal keeps of a finished job."""
-_IN_ALL = {DONE: "made", HERE: "there before", FAILED: "failed", TO_DO: "to make", LEFT: "not reached"}
+"""File name of the journal in the folder of the videos."""
+_JOURNAL_FIELDS = ("frames", "video_seconds", "elapsed_seconds", "renderer")
+"""Fields of a finished job's outcome that the journal stores."""
+_STATE_LABELS = {
+    DONE: "made",
+    EXISTING: "made before",
+    FAILED: "failed",
+    PLANNED: "to make",
+    NOT_REACHED: "not reached",
+}
 
 
 @dataclass(frozen=True)
 class BatchReport:
-    """What became of every job."""
+    """Outcomes of all jobs."""
 
     folder: Path
     outcomes: tuple[JobOutcome, ...]
@@ -41,24 +47,24 @@ class BatchReport:
     elapsed_seconds: float
 
     def count(self, state: str) -> int:
-        """Number of jobs in this state."""
+        """Return the number of jobs in this state."""
         return sum(outcome.state == state for outcome in self.outcomes)
 
     @property
-    def good(self) -> bool:
-        """All videos are there, or could be made if this was a dry run."""
-        return not self.count(FAILED) and not self.count(LEFT)
+    def succeeded(self) -> bool:
+        """Whether all videos exist or, in a dry run, can be made."""
+        return not self.count(FAILED) and not self.count(NOT_REACHED)
 
     @property
     def frames(self) -> int:
-        """Made in this run."""
+        """Number of frames made in this run."""
         return sum(outcome.frames or 0 for outcome in self.outcomes if outcome.state == DONE)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, for `--json` and `--report`."""
+        """Return JSON values, for `--json` and `--report`."""
         return {
             "folder": str(self.folder),
-            **{state.replace(" ", "_"): self.count(state) for state in (DONE, HERE, FAILED, TO_DO, LEFT)},
+            **{state.replace(" ", "_"): self.count(state) for state in (DONE, EXISTING, FAILED, PLANNED, NOT_REACHED)},
             "frames": self.frames,
             "elapsed_seconds": round(self.elapsed_seconds, 3),
             "speed_fps": round(self.frames / max(self.elapsed_seconds, 1e-9), 2),
@@ -67,24 +73,23 @@ class BatchReport:
         }
 
     def __str__(self) -> str:
-        names = max((len(outcome.id) for outcome in self.outcomes), default=0)
-        rows = [_row(outcome, min(names, 40)) for outcome in self.outcomes]
-        counts = [f"{self.count(state)} {words}" for state, words in _IN_ALL.items() if self.count(state)]
+        width = max((len(outcome.id) for outcome in self.outcomes), default=0)
+        rows = [_format_row(outcome, min(width, 40)) for outcome in self.outcomes]
+        counts = [f"{self.count(state)} {label}" for state, label in _STATE_LABELS.items() if self.count(state)]
         if self.frames:
             seconds = self.elapsed_seconds
             counts.append(f"{self.frames} frames in {seconds:.1f} s ({self.frames / seconds:.3g} frames/s)")
         return "\n".join([*rows, f"{', '.join(counts)}; videos in {self.folder}"])
 
 
-def _row(outcome: JobOutcome, width: int) -> str:
-    """state, id, frames, seconds, frames/s, where or why."""
-    made, seconds = outcome.frames, outcome.elapsed_seconds
-    numbers = "" if not made or not seconds else f"{made:6d} frames {seconds:8.1f} s {made / seconds:6.3g} frames/s"
+def _format_row(outcome: JobOutcome, width: int) -> str:
+    frames, seconds = outcome.frames, outcome.elapsed_seconds
+    numbers = f"{frames:6d} frames {seconds:8.1f} s {frames / seconds:6.3g} frames/s" if frames and seconds else ""
     return f"{outcome.state:8}  {outcome.id:{width}}  {numbers:36}  {outcome.reason or outcome.out}"
 
 
-class Stopped(KeyboardInterrupt):
-    """Ctrl-C during a batch. What is finished is kept, and `report` has it."""
+class BatchInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a batch; finished videos are kept and listed in `report`."""
 
     def __init__(self, report: BatchReport) -> None:
         super().__init__()
@@ -99,75 +104,73 @@ def run_batch(
     retry_failed: bool = False,
     limit: int | None = None,
     dry_run: bool = False,
-    run: Runner = in_order,
+    run: Runner = run_sequentially,
     on_progress: OnProgress | None = None,
 ) -> BatchReport:
-    """Make the videos of a jobs file; those that an earlier run has finished there stay as they are.
+    """Make the videos of a jobs file, except those that an earlier run has finished.
 
     Args:
-        jobs: see `batch.read_jobs`.
-        folder: where videos and the journal go; made where missing.
-        overwrite: replace files that no earlier run of the batch has made for the same job.
-        retry_failed: try again what failed by its inputs or options; what failed by circumstances is always tried.
-        limit: only the first so many jobs of the file.
-        dry_run: check every line, read the journal, write nothing.
-        run: does the work; see `batch.Runner`.
-        on_progress: called with the stage `videos` after each job, and with the stages of the one that is made.
+        jobs: see `read_jobs`.
+        folder: of the videos and the journal; created where missing.
+        overwrite: replace files that no earlier run has made for the same job.
+        retry_failed: also retry jobs that failed because of their inputs or options.
+        limit: take the first `limit` jobs of the file only.
+        dry_run: validate every line and read the journal, but write nothing.
+        run: see `Runner`.
+        on_progress: called with the stage `videos` after each job, and with the stages of the current job.
 
     Raises:
-        TalkerError: the jobs file or the folder cannot be used. A job that fails is told by the report instead.
-        Stopped: Ctrl-C.
+        TalkerError: the jobs file or the folder cannot be used. Failures of single jobs are in the report instead.
+        BatchInterrupted: Ctrl-C.
     """
     if limit is not None and limit < 1:
         raise OptionError(f"--limit {limit} is out of range: give 1 or more.")
-    started = time.monotonic()
+    start = time.monotonic()
     lines = read_jobs(jobs, folder, overwrite=overwrite)[:limit]
-    ready = [line for line in lines if isinstance(line, RenderJob)]
-    found = {line.line: line for line in lines if isinstance(line, JobOutcome)}
-    place = folder / JOURNAL
+    valid = [line for line in lines if isinstance(line, RenderJob)]
+    outcomes = {line.line: line for line in lines if isinstance(line, JobOutcome)}
+    path = folder / JOURNAL
     try:
-        with nullcontext() if dry_run or not ready else Journal(place) as journal:
-            entries = read_entries(place) if journal is None else journal.entries
-            found |= _settled(ready, entries, retry_failed)
-            for line in sorted(found):
-                _tell_failure(found[line])
-            todo = _by_networks([job for job in ready if job.line not in found])
+        with nullcontext() if dry_run or not valid else Journal(path) as journal:
+            entries = read_entries(path) if journal is None else journal.entries
+            outcomes |= _decided_outcomes(valid, entries, retry_failed)
+            pending = _group_by_networks([job for job in valid if job.line not in outcomes])
             if journal is None:
-                found |= {job.line: job.outcome(TO_DO) for job in todo}
+                outcomes |= {job.line: job.outcome(PLANNED) for job in pending}
             else:
-                _sweep(ready, entries)
-                _work(todo, found, journal, run, on_progress or _silent)
+                _remove_partial_videos(valid, entries)
+                _run_jobs(pending, outcomes, journal, run, on_progress or ignore_progress)
     except KeyboardInterrupt:
-        raise Stopped(_report(folder, ready, found, started)) from None
-    return _report(folder, ready, found, started)
+        raise BatchInterrupted(_make_report(folder, valid, outcomes, start)) from None
+    return _make_report(folder, valid, outcomes, start)
 
 
-def _work(
-    todo: Sequence[RenderJob], found: dict[int, JobOutcome], journal: Journal, run: Runner, tell: OnProgress
+def _run_jobs(
+    jobs: Sequence[RenderJob], outcomes: dict[int, JobOutcome], journal: Journal, run: Runner, on_progress: OnProgress
 ) -> None:
-    """Put the outcome of each job into the journal and into `found`."""
-    tell("videos", 0, len(todo))
-    for done, outcome in enumerate(run(_handed_out(todo, journal), tell), 1):
+    """Run the jobs; store each outcome in the journal and in `outcomes`."""
+    on_progress("videos", 0, len(jobs))
+    for done, outcome in enumerate(run(_record_starts(jobs, journal), on_progress), 1):
         if outcome.state == DONE:
-            kept = {name: getattr(outcome, name) for name in _KEPT}
-            journal.add(outcome.key, {"status": status.DONE, "out": _real(outcome.out), **kept})
+            fields = {name: getattr(outcome, name) for name in _JOURNAL_FIELDS}
+            journal.add(outcome.key, {"status": status.DONE, "out": _real_path(outcome.out), **fields})
         else:
             kind = status.LATER if outcome.again else status.FAILED
             journal.add(outcome.key, {"status": kind, "reason": outcome.reason})
-        found[outcome.line] = outcome
-        _tell_failure(outcome)
-        tell("videos", done, len(todo))
+            log.info("%s failed; the report at the end gives the reason.", outcome.id)
+        outcomes[outcome.line] = outcome
+        on_progress("videos", done, len(jobs))
 
 
-def _handed_out(jobs: Iterable[RenderJob], journal: Journal) -> Iterator[RenderJob]:
-    """The jobs, each put into the journal before it begins.
+def _record_starts(jobs: Iterable[RenderJob], journal: Journal) -> Iterator[RenderJob]:
+    """Yield the jobs, each after its entry in the journal.
 
-    A kill can come between a video and its line in the journal. `fresh` says that no file had the name before: one that
-    has it later is the video, for a file takes its name when it is complete.
+    The process may be killed between the completion of a video and its final entry. Videos are renamed when complete,
+    so if no file of that name existed before (`fresh`), one that exists later is the complete video.
     """
-    owners = {entry.get("out"): key for key, entry in journal.entries.items() if _owns(entry)}
+    owners = {entry.get("out"): key for key, entry in journal.entries.items() if _owns_output(entry)}
     for job in jobs:
-        out = _real(job.out)
+        out = _real_path(job.out)
         if (owner := owners.get(out, job.key)) != job.key:
             journal.add(owner, {"status": status.LATER, "reason": "another job has taken its name"})
         fresh = not job.out.exists()
@@ -175,41 +178,43 @@ def _handed_out(jobs: Iterable[RenderJob], journal: Journal) -> Iterator[RenderJ
         yield dataclasses.replace(job, fresh=fresh)
 
 
-def _settled(jobs: Sequence[RenderJob], entries: Mapping[str, Entry], retry_failed: bool) -> dict[int, JobOutcome]:
-    """Line → outcome of the jobs that need no work, or cannot be done as things are."""
+def _decided_outcomes(
+    jobs: Sequence[RenderJob], entries: Mapping[str, Entry], retry_failed: bool
+) -> dict[int, JobOutcome]:
+    """Return line → outcome of the jobs that are finished or cannot be started."""
     from ..media import check_output
 
-    inputs = {_real(path) for job in jobs for path in job.inputs}
-    found = {}
+    inputs = {_real_path(path) for job in jobs for path in job.inputs}
+    outcomes = {}
     for job in jobs:
         entry = entries.get(job.key, {})
-        if _owns(entry) and job.out.is_file():
-            kept: dict[str, Any] = {name: entry.get(name) for name in _KEPT}
-            found[job.line] = job.outcome(HERE, **kept)
+        if _owns_output(entry) and job.out.is_file():
+            fields: dict[str, Any] = {name: entry.get(name) for name in _JOURNAL_FIELDS}
+            outcomes[job.line] = job.outcome(EXISTING, **fields)
             continue
         if entry.get("status") == status.FAILED and not retry_failed:
-            reason = f"{str(entry.get('reason')).rstrip('.')} (an earlier run says so; --retry-failed tries it again)"
-            found[job.line] = job.outcome(FAILED, reason)
+            reason = f"{str(entry.get('reason')).rstrip('.')} (in an earlier run; retry it with --retry-failed)"
+            outcomes[job.line] = job.outcome(FAILED, reason)
             continue
         try:
-            if _real(job.out) in inputs:
-                raise MediaError(f"{job.out} is an input of one of the jobs and would be lost; name another out")
+            if _real_path(job.out) in inputs:
+                raise MediaError(f"{job.out} is an input of one of the jobs and would be lost; choose another out")
             folder = job.out.parent
             while job.own_folder and not os.path.lexists(folder):
                 folder = folder.parent
             check_output(folder / job.out.name, job.overwrite)
         except MediaError as error:
-            found[job.line] = job.outcome(FAILED, str(error), again=True)
-    return found
+            outcomes[job.line] = job.outcome(FAILED, str(error), again=True)
+    return outcomes
 
 
-def _owns(entry: Entry) -> bool:
-    """Is the file that an entry names the video of its job?"""
+def _owns_output(entry: Entry) -> bool:
+    """Return whether the output file of an entry is the video of its job."""
     return entry.get("status") == status.DONE or entry.get("fresh") is True
 
 
-def _by_networks(jobs: Sequence[RenderJob]) -> list[RenderJob]:
-    """Those that need the same networks together, in the given order otherwise: one set is in memory at a time."""
+def _group_by_networks(jobs: Sequence[RenderJob]) -> list[RenderJob]:
+    """Sort jobs, stably, so that those with the same networks are adjacent: only one set is kept in memory."""
     sets = list(dict.fromkeys(_networks(job) for job in jobs))
     return sorted(jobs, key=lambda job: sets.index(_networks(job)))
 
@@ -218,8 +223,8 @@ def _networks(job: RenderJob) -> tuple[str, str, str]:
     return job.options.device, job.options.precision, job.options.compile
 
 
-def _sweep(jobs: Iterable[RenderJob], entries: Mapping[str, Entry]) -> None:
-    """Remove the hidden files under which `VideoWriter` was writing these jobs' videos when a run was killed."""
+def _remove_partial_videos(jobs: Iterable[RenderJob], entries: Mapping[str, Entry]) -> None:
+    """Remove the temporary files that `VideoWriter` left for these jobs when a run was killed."""
     for job in jobs:
         if job.own_folder and "fresh" in entries.get(job.key, {}):
             pattern = f".{glob.escape(job.out.stem[:40])}.{'[0-9a-f]' * 8}.part.mp4"
@@ -228,19 +233,12 @@ def _sweep(jobs: Iterable[RenderJob], entries: Mapping[str, Entry]) -> None:
                     part.unlink()
 
 
-def _report(folder: Path, ready: Iterable[RenderJob], found: Mapping[int, JobOutcome], started: float) -> BatchReport:
-    outcomes = {job.line: job.outcome(LEFT) for job in ready} | dict(found)
-    return BatchReport(folder, tuple(outcomes[line] for line in sorted(outcomes)), time.monotonic() - started)
+def _make_report(
+    folder: Path, jobs: Iterable[RenderJob], outcomes: Mapping[int, JobOutcome], start: float
+) -> BatchReport:
+    by_line = {job.line: job.outcome(NOT_REACHED) for job in jobs} | dict(outcomes)
+    return BatchReport(folder, tuple(by_line[line] for line in sorted(by_line)), time.monotonic() - start)
 
 
-def _tell_failure(outcome: JobOutcome) -> None:
-    if outcome.state == FAILED:
-        log.warning("%s failed: %s", outcome.id, outcome.reason)
-
-
-def _real(path: Path | None) -> str:
+def _real_path(path: Path | None) -> str:
     return "" if path is None else os.path.realpath(path)
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """No progress wanted."""

@@ -1,4 +1,4 @@
-"""The work of one job: `RenderJob` → `render_job` → `JobOutcome`."""
+"""Jobs of a batch, their outcomes, and rendering one of them."""
 
 from __future__ import annotations
 
@@ -13,47 +13,43 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..errors import MediaError, TalkerError, WeightsError
 from ..options.talk import TalkOptions
 from ..progress import OnProgress, ignore_progress
-from ..system.partial_files import is_full
+from ..system.partial_files import is_disk_full
 
 if TYPE_CHECKING:
     from ..pipelines.talk import Talker
 
 log = logging.getLogger(__name__)
 
-
-DONE, HERE, FAILED, TO_DO, LEFT = "done", "was here", "failed", "to do", "left"
-"""States of a job: made now; made by an earlier run; not made; what a dry run would make; not reached."""
+DONE, EXISTING, FAILED, PLANNED, NOT_REACHED = "done", "was here", "failed", "to do", "left"
+"""States of a job: made by this run; made by an earlier run; failed; to be made (dry run); not reached."""
 
 
 @dataclass(frozen=True)
 class RenderJob:
-    """One video to make, checked as far as that is possible without decoding. Plain data: it may go to another process.
-
-    All paths are absolute.
-    """
+    """A video to make, validated without decoding. Picklable; all paths are absolute."""
 
     line: int
-    """Of the jobs file, from 1."""
+    """Line of the jobs file, from 1."""
     id: str
     source: Path
     voice: Path
     out: Path
     own_folder: bool
-    """`out` is in the batch's own folder, in which folders are made as needed."""
+    """`out` is in the batch's own folder, where subfolders are created as needed."""
     options: TalkOptions
     overwrite: bool
     key: str
-    """Digest of all that decides what the video shows: the inputs' paths, sizes and times, the options, `out`."""
+    """SHA-256 of what determines the video: the inputs' paths, sizes and modification times, the options, `out`."""
     fresh: bool = False
-    """Nobody had the name `out` when the job was handed out: a file that has it later is this job's own."""
+    """`out` did not exist when the job was started: a file of that name was made by this job."""
 
     @property
     def inputs(self) -> list[Path]:
-        """Every file that is read."""
+        """All input files."""
         return [self.source, self.voice, *(value for value in vars(self.options).values() if isinstance(value, Path))]
 
     def outcome(self, state: str, reason: str = "", **more: Any) -> JobOutcome:
-        """What became of this job."""
+        """Return the outcome of this job."""
         return JobOutcome(
             self.line, self.id, state, one_line(reason), self.key, self.source, self.voice, self.out, **more
         )
@@ -61,68 +57,69 @@ class RenderJob:
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """What became of one line of a jobs file. Plain data, as `RenderJob`."""
+    """The outcome of one line of a jobs file. Picklable."""
 
     line: int
     id: str
     state: str
-    """One of `done`, `was here`, `failed`, `to do`, `left`."""
+    """`done`, `was here`, `failed`, `to do` or `left`."""
     reason: str = ""
-    """Why it is not done: one sentence."""
+    """Why it failed: one sentence."""
     key: str = ""
-    """Its job's; empty for a line that is no job."""
+    """The job's; empty for an invalid line."""
     source: Path | None = None
     voice: Path | None = None
     out: Path | None = None
     again: bool = False
-    """It failed by circumstances (a full disk, missing weights, our own mistake): the next run tries it again."""
+    """The failure may be temporary (a full disk, missing weights, an internal error): the next run retries it."""
     frames: int | None = None
     video_seconds: float | None = None
     elapsed_seconds: float | None = None
-    """Of the run that made it."""
+    """Time that the video took."""
     renderer: str | None = None
     trace: str = ""
-    """Python's traceback, where the failure is our mistake."""
+    """The traceback of an internal error."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return JSON values."""
         plain = dataclasses.asdict(self)
         return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
 
 
 class Runner(Protocol):
-    """Maps jobs to outcomes, in this process or elsewhere.
+    """Maps jobs to outcomes, in this process or others.
 
-    `jobs` is written to the journal as it is iterated, so a runner draws from it in the thread that called it and asks
-    for a job when it is about to hand it out. Outcomes may come in any order. `render_job` does the work of one job;
-    whoever calls it keeps one `Talker` for all of its jobs.
+    Iterating over `jobs` writes to the journal, so a runner iterates in the thread that called it and takes a job when
+    it is about to start it. Outcomes may come in any order. Each process should use one `Talker` for all of its jobs.
     """
 
-    def __call__(self, jobs: Iterable[RenderJob], tell: OnProgress) -> Iterator[JobOutcome]:
+    def __call__(self, jobs: Iterable[RenderJob], on_progress: OnProgress) -> Iterator[JobOutcome]:
         """Yield the outcome of each job as soon as it is known."""
         ...
 
 
-def in_order(jobs: Iterable[RenderJob], tell: OnProgress, *, talker: Talker | None = None) -> Iterator[JobOutcome]:
-    """The runner that is used by default: one job after the other, in this process, by one `Talker`."""
+def run_sequentially(jobs: Iterable[RenderJob], on_progress: OnProgress) -> Iterator[JobOutcome]:
+    """Run one job after the other in this process (the default runner)."""
     from ..pipelines.talk import Talker
 
-    talker = talker or Talker()
+    talker = Talker()
     for job in jobs:
         log.info("%s: %s", job.id, job.out.name)
-        yield render_job(job, talker, tell)
+        yield render_job(job, talker, on_progress)
 
 
-def render_job(job: RenderJob, talker: Talker, tell: OnProgress) -> JobOutcome:
-    """Make one video. Whatever goes wrong is told by the outcome; only Ctrl-C is raised."""
+def render_job(job: RenderJob, talker: Talker, on_progress: OnProgress) -> JobOutcome:
+    """Make one video. Returns errors as a failed outcome; only KeyboardInterrupt propagates."""
     try:
         if job.own_folder:
             job.out.parent.mkdir(parents=True, exist_ok=True)
-        report = talker.save(job.source, job.voice, job.out, job.options, overwrite=job.overwrite, on_progress=tell)
+        report = talker.save(
+            job.source, job.voice, job.out, job.options, overwrite=job.overwrite, on_progress=on_progress
+        )
     except TalkerError as error:
-        return job.outcome(FAILED, str(error), again=_may_pass(error, job))
+        return job.outcome(FAILED, str(error), again=_is_temporary(error, job))
     except Exception as error:
-        reason = f"something went wrong that should not have ({type(error).__name__}: {error})"
+        reason = f"internal error ({type(error).__name__}: {error})"
         return job.outcome(FAILED, reason, again=True, trace=traceback.format_exc())
     return job.outcome(
         DONE,
@@ -133,12 +130,12 @@ def render_job(job: RenderJob, talker: Talker, tell: OnProgress) -> JobOutcome:
     )
 
 
-def _may_pass(error: TalkerError, job: RenderJob) -> bool:
-    """Can the same job succeed in the next run? Not where its inputs or options are at fault: they are in its key."""
+def _is_temporary(error: TalkerError, job: RenderJob) -> bool:
+    """Return whether the same job may succeed later: not if its inputs or options, which its key covers, are wrong."""
     from ..media import check_output
 
     cause = error.__cause__
-    if isinstance(error, WeightsError) or (isinstance(cause, Exception) and is_full(cause)):
+    if isinstance(error, WeightsError) or (isinstance(cause, Exception) and is_disk_full(cause)):
         return True
     try:
         check_output(job.out, job.overwrite)
@@ -148,27 +145,27 @@ def _may_pass(error: TalkerError, job: RenderJob) -> bool:
 
 
 def one_line(text: str) -> str:
-    """For tables and terminals: not long, and without the line breaks and control characters of a jobs file."""
+    """Return text for tables and terminals: shortened, with control characters and line breaks replaced."""
     plain = "".join(c if c.isprintable() else "�" for c in text)
     return plain if len(plain) <= 600 else f"{plain[:300]} … {plain[-300:]}"
 
 
 @dataclass
 class TalkerWorker:
-    """What makes videos on a cluster: it keeps one `Talker` for all of its jobs."""
+    """A cluster worker, with one `Talker` for all of its jobs."""
 
     talker: Talker | None = None
 
     def __call__(self, job: RenderJob) -> JobOutcome:
-        """The outcome of a job."""
+        """Render a job."""
         from ..pipelines.talk import Talker
 
         self.talker = self.talker or Talker()
-        if job.fresh:  # the worker before may have died between the video and its answer
+        if job.fresh:  # a worker that died may have finished the video
             job = dataclasses.replace(job, overwrite=True)
         return render_job(job, self.talker, ignore_progress)
 
 
-def lost(job: RenderJob, reason: str) -> JobOutcome:
-    """The outcome of a job whose worker died each time it was tried."""
+def worker_died(job: RenderJob, reason: str) -> JobOutcome:
+    """Return the outcome of a job whose worker died in every attempt."""
     return job.outcome(FAILED, reason, again=True)

@@ -13,11 +13,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..batch.run import Stopped, run_batch
-from ..batch.work import DONE, FAILED, HERE, JobOutcome, RenderJob, Runner, TalkerWorker, in_order, lost
+from ..batch.run import BatchInterrupted, run_batch
+from ..batch.work import (
+    DONE,
+    EXISTING,
+    FAILED,
+    JobOutcome,
+    RenderJob,
+    Runner,
+    TalkerWorker,
+    run_sequentially,
+    worker_died,
+)
 from ..errors import MediaError, OptionError
 from ..progress import OnProgress, ignore_progress
-from ..system.ray_cluster import Cluster, add_cluster_options, cluster_of
+from ..system.ray_cluster import Cluster, add_cluster_options, cluster_from
 from .console import print_out, say
 
 Progress = Callable[[bool], AbstractContextManager[OnProgress]]
@@ -25,45 +35,45 @@ EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
 
 def add_batch_parser(verbs: Any, common: argparse.ArgumentParser, bars: Progress | None = None) -> None:
-    """Add `batch` to the command line. `bars(quiet)` makes what shows progress; none by default."""
+    """Add `batch`. `bars(quiet)` returns a context manager that yields an `OnProgress`."""
     parser = verbs.add_parser(
         "batch",
         parents=[common],
         help="make many talking videos from a list of jobs",
-        description="Make the videos of a list, one after the other, with the networks loaded once. The same command "
-        "again goes on where a run stopped. A job that fails is told and does not end the run: exit code 1 then.",
+        description="Make the videos of a list, one after the other, with the networks loaded once. Repeat the command "
+        "to resume a stopped run. A job that fails does not end the run; the exit code is then 1.",
     )
     add = parser.add_argument
     add(
         "jobs",
         type=Path,
         metavar="JOBS",
-        help=".jsonl (one object a line) or .csv: source, voice and, as wanted, out, id and any option of generate by "
-        "its name; relative paths count from this file's folder, out from --out",
+        help=".jsonl (one object per line) or .csv with source, voice and optionally out, id and any option of "
+        "generate; relative paths refer to this file's folder, out to --out",
     )
     add("--out", type=Path, default=Path("outputs"), metavar="DIR", help="folder of the videos (default outputs)")
-    add("--overwrite", action="store_true", help="replace files; what this batch has finished stays as it is")
-    add("--retry-failed", action="store_true", help="try again what failed by its inputs or options, too")
+    add("--overwrite", action="store_true", help="replace existing files, except videos that this batch has finished")
+    add("--retry-failed", action="store_true", help="also retry jobs that failed because of their inputs or options")
     add("--limit", type=int, metavar="N", help="only the first N jobs of the list")
-    add("--dry-run", action="store_true", help="check every line and say what would be made; make nothing")
+    add("--dry-run", action="store_true", help="check every line and report what would be made, but make nothing")
     add("--json", action="store_true", help="print a machine-readable report on standard output")
-    add("--report", type=Path, metavar="FILE", help="write that report to a .json file, too")
+    add("--report", type=Path, metavar="FILE", help="also write that report to a .json file")
     add_cluster_options(parser)
-    show = bars or (lambda quiet: nullcontext(ignore_progress))
-    parser.set_defaults(run=lambda arguments: _batch(arguments, show))
+    bars = bars or (lambda quiet: nullcontext(ignore_progress))
+    parser.set_defaults(run=lambda arguments: _batch(arguments, bars))
 
 
-def _batch(arguments: argparse.Namespace, show: Progress) -> int:
+def _batch(arguments: argparse.Namespace, progress: Progress) -> int:
     if arguments.report is not None:
-        _check_report(arguments.report)
+        _check_report_path(arguments.report)
     for handler in logging.getLogger("liveportrait_talker").handlers:
-        handler.addFilter(_Once())
-    stopped, cluster = False, cluster_of(arguments)
-    run: Runner = in_order
+        handler.addFilter(_RepeatedInfoFilter())
+    stopped, cluster = False, cluster_from(arguments)
+    run: Runner = run_sequentially
     if cluster is not None:
-        run = partial(_on_cluster, cluster)
+        run = partial(_run_on_cluster, cluster)
     try:
-        with show(arguments.quiet) as tell:
+        with progress(arguments.quiet) as on_progress:
             report = run_batch(
                 arguments.jobs,
                 arguments.out,
@@ -72,50 +82,50 @@ def _batch(arguments: argparse.Namespace, show: Progress) -> int:
                 limit=arguments.limit,
                 dry_run=arguments.dry_run,
                 run=run,
-                on_progress=tell,
+                on_progress=on_progress,
             )
-    except Stopped as stop:
-        report, stopped = stop.report, True
-    plain = json.dumps(report.as_json() | {"stopped": stopped}, indent=1)
+    except BatchInterrupted as interrupt:
+        report, stopped = interrupt.report, True
+    text = json.dumps(report.as_json() | {"stopped": stopped}, indent=1)
     if arguments.report is not None:
-        _write_report(arguments.report, plain)
+        _write_report(arguments.report, text)
     if arguments.debug:
         for trace in (outcome.trace for outcome in report.outcomes if outcome.trace):
             say(trace.rstrip("\n"))
     if arguments.json or not arguments.quiet:
-        print_out(plain if arguments.json else str(report))
-    else:  # notes are off, and these are errors
+        print_out(text if arguments.json else str(report))
+    else:
         for failed in (o for o in report.outcomes if o.state == FAILED):
             say(f"error: {failed.id} failed: {failed.reason}")
     if stopped:
-        there = report.count(DONE) + report.count(HERE)
-        say(f"stopped: {there} of {len(report.outcomes)} videos are there; the same command resumes.")
+        finished = report.count(DONE) + report.count(EXISTING)
+        say(f"stopped: {finished} of {len(report.outcomes)} videos are finished; the same command resumes.")
         return EXIT_INTERRUPTED
-    return 0 if report.good else EXIT_FAILED
+    return 0 if report.succeeded else EXIT_FAILED
 
 
-def _on_cluster(cluster: Cluster, jobs: Iterable[RenderJob], tell: OnProgress) -> Iterator[JobOutcome]:
-    return cluster.map(TalkerWorker(), jobs, lost=lost)
+def _run_on_cluster(cluster: Cluster, jobs: Iterable[RenderJob], on_progress: OnProgress) -> Iterator[JobOutcome]:
+    return cluster.map(TalkerWorker(), jobs, on_lost=worker_died)
 
 
-class _Once(logging.Filter):
-    """What each job says alike, such as who draws, is said once; warnings always."""
+class _RepeatedInfoFilter(logging.Filter):
+    """Drops information that an earlier job has logged already, such as the choice of the renderer."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: set[str] = set()
+        self._seen: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """False for what was said before."""
+        """Return whether to keep the record: warnings, and messages that are new."""
         text = record.getMessage()
-        new = record.levelno > logging.INFO or text not in self._said
-        self._said.add(text)
+        new = record.levelno > logging.INFO or text not in self._seen
+        self._seen.add(text)
         return new
 
 
-def _check_report(path: Path) -> None:
-    """Before any work: raises OptionError for a report that cannot be written."""
-    if path.suffix.lower() != ".json" or path.is_dir():  # so that it can replace no jobs file and no input
+def _check_report_path(path: Path) -> None:
+    """Raise OptionError for a report that could not be written."""
+    if path.suffix.lower() != ".json" or path.is_dir():  # the suffix protects jobs files and inputs
         raise OptionError(f"--report {path} must be a file that ends in .json.")
     if not os.access(path.parent, os.W_OK):
         raise OptionError(f"--report {path} cannot be written: there is no such folder, or it is not writable.")

@@ -12,11 +12,11 @@ from typing import Any
 
 _LINES_EVERY_S = 30.0
 _BAR = "{desc} |{bar:30}| {n_fmt}/{total_fmt} {remaining}"
-_shown: list[Bars] = []  # bars that are on the terminal now: lines are written above them
+_shown: list[Bars] = []  # bars on the terminal: lines are written above them
 
 
 def accept_any_text() -> None:
-    """Let both streams show a character that their encoding lacks as an escape sequence, instead of raising."""
+    """Make both streams escape characters that their encoding lacks, instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)  # absent where the stream is closed or replaced
         if reconfigure is not None:
@@ -24,7 +24,7 @@ def accept_any_text() -> None:
 
 
 def print_out(text: str) -> None:
-    """Write a report to standard output, which may be closed or full: the work is done all the same."""
+    """Write a report to standard output; a closed or full one does not fail the run."""
     if sys.stdout is None:
         return
     try:
@@ -38,7 +38,7 @@ def print_out(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Write a line to standard error, above the progress bars; without one, or on a full one, do nothing."""
+    """Write a line to standard error, above the progress bars; do nothing where it is closed or full."""
     if sys.stderr is None:
         return
     with contextlib.suppress(OSError, ValueError):
@@ -52,25 +52,25 @@ def say(text: str) -> None:
 
 
 class Bars:
-    """A progress bar a stage, on standard error; where that is no terminal, a line every half minute."""
+    """One progress bar per stage on standard error, or a line every 30 s where that is not a terminal."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._bars: dict[str, Any] = {}
-        self._stage, self._since, self._told = "", 0.0, 0.0
+        self._stage, self._stage_start, self._last_line = "", 0.0, 0.0
 
     def __enter__(self) -> Bars:
         return self
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """`done` of `total` steps of this stage are done."""
+        """Report progress: see `OnProgress`."""
         if self._quiet or sys.stderr is None:
             return
         with contextlib.suppress(OSError, ValueError):
             if _is_terminal():
                 self._draw(stage, done, total)
             else:
-                self._tell(stage, done, total)
+                self._write_line(stage, done, total)
 
     def _draw(self, stage: str, done: int, total: int) -> None:
         if not self._bars:
@@ -78,8 +78,8 @@ class Bars:
         if stage not in self._bars:
             from tqdm import tqdm
 
-            tqdm.monitor_interval = 0  # no thread that redraws what has not moved
-            columns, rows = shutil.get_terminal_size()  # 80 and 24 where the terminal does not know
+            tqdm.monitor_interval = 0  # no monitor thread
+            columns, rows = shutil.get_terminal_size()
             self._bars[stage] = tqdm(
                 desc=stage, total=total, file=sys.stderr, bar_format=_BAR, ncols=columns, nrows=rows
             )
@@ -87,19 +87,15 @@ class Bars:
         bar.total = total
         bar.update(done - bar.n)
 
-    def _tell(self, stage: str, done: int, total: int) -> None:
-        """Where bars would be no help, a line now and then."""
+    def _write_line(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
         if stage != self._stage:
-            self._stage, self._since, self._told = stage, now, now
-        if now - self._told >= _LINES_EVERY_S and 0 < done < total:
-            self._told = now
-            left = (now - self._since) / done * (total - done)
-            say(
-                f"{stage}: {done} of {total}, about {left / 60:.0f} min left"
-                if left >= 60
-                else f"{stage}: {done} of {total}, about {left:.0f} s left"
-            )
+            self._stage, self._stage_start, self._last_line = stage, now, now
+        if now - self._last_line >= _LINES_EVERY_S and 0 < done < total:
+            self._last_line = now
+            seconds = (now - self._stage_start) / done * (total - done)
+            remaining = f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
+            say(f"{stage}: {done} of {total}, about {remaining} left")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

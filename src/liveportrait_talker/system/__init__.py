@@ -1,1 +1,1 @@
-"""The machine: cache, compiler, devices, locks, journals, cluster."""
+"""System services: cache folder, Numba, devices, file locks, partial files, journals, Ray clusters."""

@@ -1,4 +1,4 @@
-"""Where the networks run, and in which number format. torch is loaded when asked."""
+"""Devices and floating-point formats of the networks. PyTorch is imported on first use."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 COMPILE = ("auto", "on", "off")
-_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # as malloc.h numbers them
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
 
 
-def require_torch(what: str) -> None:
-    """Raise WeightsError, with the command that mends it, where PyTorch is not installed."""
+def require_torch(feature: str) -> None:
+    """Raise WeightsError, with the install command, where PyTorch is not installed."""
     try:
         import torch  # noqa: F401
     except ImportError as error:
-        raise WeightsError(f"{what} needs PyTorch: pip install 'liveportrait-talker[neural]' brings it.") from error
+        raise WeightsError(f"{feature} needs PyTorch: pip install 'liveportrait-talker[neural]'.") from error
 
 
 def torch_device(name: str = "auto") -> torch.device:
-    """The device of this name; `auto` takes CUDA, then Apple's MPS, then the processor.
+    """Return the device called `name`; `auto` chooses CUDA, then Apple's MPS, then the CPU.
 
     Raises:
         OptionError: this machine or this build of PyTorch does not have it.
-        WeightsError: torch is not installed.
+        WeightsError: PyTorch is not installed.
     """
     require_torch(f"device {name}")
     import torch
 
-    here = {
+    available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
     if name == "auto":
-        name = next(kind for kind, available in here.items() if available)
+        name = next(kind for kind, present in available.items() if present)
     kind = name.partition(":")[0]
-    if kind not in here:
+    if kind not in available:
         raise OptionError(f"device {name} is not known: choose one of {', '.join(DEVICES)}.")
-    if not here[kind]:
+    if not available[kind]:
         raise OptionError(
-            f"device {name} is not here: PyTorch {torch.__version__} finds "
-            f"{', '.join(k for k, available in here.items() if available)} on this machine; give --device auto."
+            f"device {name} is not available: PyTorch {torch.__version__} finds "
+            f"{', '.join(k for k, present in available.items() if present)} on this machine; use --device auto."
         )
     return torch.device(name)
 
 
 def torch_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The format of the heavy networks' numbers.
+    """Return the floating-point format of the large networks.
 
-    `auto` is fp16 on CUDA, bf16 on a processor that calculates in it, fp32 elsewhere.
+    `auto` is fp16 on CUDA, bf16 on a CPU with bfloat16 instructions, fp32 elsewhere.
 
     Raises:
-        OptionError: the name is not known, or the processor would have to imitate the format, a hundred times slower.
+        OptionError: the name is not known, or the CPU would emulate the format, about 100 times slower.
     """
     import torch
 
@@ -70,13 +70,13 @@ def torch_dtype(precision: str, device: torch.device) -> torch.dtype:
         raise OptionError(f"precision {precision} is not known: choose one of {', '.join(PRECISIONS)}.")
     if device.type == "cpu" and (precision == "fp16" or (precision == "bf16" and not has_bf16())):
         raise OptionError(
-            f"precision {precision} is not for this processor, which has no such arithmetic: leave --precision out."
+            f"precision {precision} is not supported by this CPU, which has no instructions for it: omit --precision."
         )
     return dtypes[precision]
 
 
-def wait_for(device: torch.device) -> None:
-    """Until the device has done what it was given: for whoever times it."""
+def synchronize(device: torch.device) -> None:
+    """Block until queued device work has finished (for timing)."""
     import torch
 
     if device.type == "cuda":
@@ -86,34 +86,34 @@ def wait_for(device: torch.device) -> None:
 
 
 def has_bf16() -> bool:
-    """Whether this processor calculates in bfloat16 (AVX-512 BF16 or AMX; others would imitate it)."""
-    return _processor_has("_is_avx512_bf16_supported") or has_amx()
+    """Return whether this CPU has bfloat16 instructions (AVX-512 BF16 or AMX)."""
+    return _cpu_supports("_is_avx512_bf16_supported") or has_amx()
 
 
 def has_amx() -> bool:
-    """Whether this processor has AMX tiles, which multiply matrices of bfloat16 several times as fast."""
-    return _processor_has("_is_amx_tile_supported")
+    """Return whether this CPU has AMX tiles, which multiply bfloat16 matrices several times as fast."""
+    return _cpu_supports("_is_amx_tile_supported")
 
 
-def _processor_has(check: str) -> bool:
+def _cpu_supports(check: str) -> bool:
     import torch
 
-    # Private in torch 2.13; nothing public tells.
+    # Private functions of torch 2.13; there is no public query.
     return hasattr(torch.cpu, check) and bool(getattr(torch.cpu, check)())
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep what large tensors leave for the next ones, where it can be told to (glibc on Linux).
+    """Let glibc reuse the memory of freed large tensors; no effect elsewhere.
 
-    By itself it gives each of them new pages of the system, which must be filled with zeros first: a tenth of a frame.
-    What is free now is given back first. It holds for the whole process, and for good.
+    By default glibc maps new pages for every large allocation, which the kernel zeroes first: a tenth of the time of a
+    frame. Memory that is free now is returned to the system first. The setting is permanent and process-wide.
     """
     if not sys.platform.startswith("linux"):
         return
     library = ctypes.CDLL(None)
-    # Older ones refuse more than half of a heap, 32 MiB. The second call alone would do harm: it ends their own tuning.
     if not hasattr(library, "mallopt"):
         return
     library.malloc_trim(0)
+    # Older versions accept at most half a heap, 32 MiB. M_TRIM_THRESHOLD alone would only end glibc's dynamic tuning.
     if any(library.mallopt(_MMAP_THRESHOLD, size) for size in (2**30, 2**25)):
         library.mallopt(_TRIM_THRESHOLD, 2**30)

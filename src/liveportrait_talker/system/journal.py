@@ -1,8 +1,9 @@
-"""A journal of finished units of work that survives a kill at any moment, and the sorted list made of it at the end."""
+"""A crash-safe journal of finished work, and the sorted JSON lines file made from it at the end."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -11,8 +12,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import MediaError, WeightsError
-from .locks import only_one
-from .partial_files import is_full
+from .locks import file_lock
+from .partial_files import write_error
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -20,96 +21,91 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DONE = "done"
-"""Status of work that need not be done again."""
+"""Status of finished work."""
 FAILED = "failed"
-"""Status of work that would fail again; it is tried anew only when asked for."""
+"""Status of work that would fail again; it is retried only on request."""
 LATER = "later"
-"""Status of work that failed by circumstances; the next run tries it again."""
+"""Status of work that failed for a temporary reason; the next run retries it."""
 
 Entry = dict[str, Any]
 """A JSON object with `status` (`done`, `failed`, `later`) and, where it is not done, `reason`."""
 
 
 class Journal:
-    """Key → entry, one line of JSON for each unit of work, used in a `with`.
+    """A mapping key → entry in a file of JSON lines, one for each unit of work; a context manager.
 
-    `add` returns when the line is on the disk. A line that a kill has torn is dropped when the journal is opened again,
-    and its work counts as not done. Of two lines with one key the later holds. One process at a time has it; within
-    that process it is for one thread.
+    `add` returns after the line has reached the disk. An incomplete last line is truncated when the journal is opened,
+    and its work counts as not done. The last line of a key is valid. The file is locked against other processes; the
+    object is not thread-safe.
 
     Raises:
-        MediaError: another run has the journal, it cannot be written, or the disk is full.
+        MediaError: another run uses the journal, it cannot be written, or the disk is full.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.entries: dict[str, Entry] = {}
-        """What is finished so far; change it with `add` alone."""
-        self._hold = contextlib.ExitStack()
+        """Read-only; change it with `add`."""
+        self._resources = contextlib.ExitStack()
 
     def __enter__(self) -> Journal:
-        with contextlib.ExitStack() as hold:
+        with contextlib.ExitStack() as resources:
             try:
-                hold.enter_context(only_one(self.path, sleep=self._refuse))
-                self._file: IO[bytes] = hold.enter_context(self.path.open("a+b", buffering=0))
+                resources.enter_context(file_lock(self.path, sleep=self._refuse))
+                self._file: IO[bytes] = resources.enter_context(self.path.open("a+b", buffering=0))
                 self._end = self._read()
-            except WeightsError as error:  # the lock's own sentence is about weights
-                raise self._unwritable(error.__cause__ or error) from error
+            except WeightsError as error:  # of `file_lock`, whose message is about weights
+                cause = error.__cause__
+                raise write_error(self.path, cause if isinstance(cause, OSError) else error) from error
             except OSError as error:
-                raise self._unwritable(error) from error
-            self._hold = hold.pop_all()
+                raise write_error(self.path, error) from error
+            self._resources = resources.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._hold.close()
+        self._resources.close()
 
     def add(self, key: str, entry: Entry) -> None:
-        """Keep an entry for good. Raises MediaError where it cannot be written; the journal stays whole then."""
+        """Append an entry. Raises MediaError where it cannot be written; the file is then as before."""
         if not isinstance(entry.get("status"), str):
             raise ValueError(f"an entry needs a status, got {entry}")
         line = _line({"key": key, "entry": entry})
         try:
             if self._file.write(line) != len(line):
-                raise OSError(28, "No space left on device")  # a full disk may take a part of a line
+                raise OSError(errno.ENOSPC, "No space left on device")  # a short write
             os.fsync(self._file.fileno())
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._file.truncate(self._end)
-            raise self._unwritable(error) from error
+            raise write_error(self.path, error) from error
         self._end += len(line)
-        self.entries[key] = json.loads(line)["entry"]  # as the next run will read it, and nobody else's object
+        self.entries[key] = json.loads(line)["entry"]  # a copy, as the next run will read it
 
     def _read(self) -> int:
-        """Read all whole lines and cut off a torn one. Returns the size."""
+        """Read all complete lines and truncate an incomplete one. Return the file's size."""
         self._file.seek(0)
         content = self._file.read()
-        self.entries, end = _parsed(content, self.path)
+        self.entries, end = _parse(content, self.path)
         if end < len(content):
             self._file.truncate(end)
         return end
 
     def _refuse(self, seconds: float) -> None:
-        raise MediaError(f"another run is working on {self.path.parent}: wait for it, or name another folder.")
-
-    def _unwritable(self, error: BaseException) -> MediaError:
-        if isinstance(error, Exception) and is_full(error):
-            return full_disk()
-        text = getattr(error, "strerror", None) or str(error)
-        return MediaError(f"{self.path} cannot be written ({text}): name another folder.")
+        raise MediaError(f"another run is using {self.path.parent}: wait for it, or choose another folder.")
 
 
 def read_entries(path: Path) -> dict[str, Entry]:
-    """The entries of a journal as it is now, without taking it; none where there is no journal."""
+    """Return the entries of a journal without locking it; none where there is no journal."""
     try:
-        return _parsed(path.read_bytes(), path)[0]
+        return _parse(path.read_bytes(), path)[0]
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise MediaError(f"{path} cannot be read ({error.strerror}).") from error
 
 
-def _parsed(content: bytes, path: Path) -> tuple[dict[str, Entry], int]:
-    """Entries, and the number of bytes that are whole lines."""
+def _parse(content: bytes, path: Path) -> tuple[dict[str, Entry], int]:
+    """Return the entries and the number of bytes in complete lines."""
     end = content.rfind(b"\n") + 1
     entries: dict[str, Entry] = {}
     broken = 0
@@ -123,15 +119,14 @@ def _parsed(content: bytes, path: Path) -> tuple[dict[str, Entry], int]:
         except (ValueError, KeyError, TypeError):
             broken += 1
     if broken:
-        log.warning("%s has %d lines that cannot be read; their work is done again", path, broken)
+        log.warning("%s has %d unreadable lines; their work is done again", path, broken)
     return entries, end
 
 
 def write_sorted(path: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write one line of JSON for each entry, `key` included, in the order of the keys.
+    """Write one line of JSON for each entry, `key` included, sorted by key, replacing the file atomically.
 
-    The same entries give the same bytes, whenever and in whatever order they were made. The file is there whole or as
-    it was before. Raises MediaError where it cannot be written.
+    The bytes depend on the entries alone, not on their order. Raises MediaError where the file cannot be written.
     """
     part = path.with_name(f".{path.name}.part")
     try:
@@ -145,24 +140,17 @@ def write_sorted(path: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-        if is_full(error):
-            raise full_disk() from error
-        raise MediaError(f"{path} cannot be written ({error.strerror}): name another folder.") from error
+        raise write_error(path, error) from error
 
 
 def sync_folder(folder: Path) -> None:
-    """Make new names in a folder last through a power cut, where the system can do that."""
-    with contextlib.suppress(OSError):  # Windows opens no folders
+    """Flush a folder's entries to disk, where the system supports it."""
+    with contextlib.suppress(OSError):  # Windows cannot open folders
         number = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(number)
         finally:
             os.close(number)
-
-
-def full_disk() -> MediaError:
-    """The error that says the disk is full and what to do."""
-    return MediaError("the disk is full; make room and run the same command again: it goes on where it stopped.")
 
 
 def _line(item: Mapping[str, Any]) -> bytes:

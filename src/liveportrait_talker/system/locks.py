@@ -1,4 +1,4 @@
-"""One process (or thread) at a time on a file of the store."""
+"""Inter-process file locks."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ else:
 
 
 @contextmanager
-def only_one(path: Path, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
-    """Hold the lock of the file `path` (which need not exist), waiting for whoever holds it.
+def file_lock(path: Path, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
+    """Hold an exclusive lock on `path` (which need not exist), waiting while another process or thread holds it.
 
-    The system frees it when a process dies. The lock's own file stays: deleting it would let two in at once.
+    The system releases it when the process dies. The lock file `.NAME.lock` is never deleted: that would let two
+    processes hold the lock at once. `sleep`, called between attempts, may raise to give up.
 
     Raises:
         WeightsError: the folder cannot be written, or its file system has no locks.
@@ -40,7 +41,7 @@ def only_one(path: Path, sleep: Callable[[float], None] = time.sleep) -> Iterato
         lock = path.with_name(f".{path.name}.lock").open("ab")
     except OSError as error:
         raise WeightsError(
-            f"cannot write in {path.parent} ({error.strerror}): set LPT_MODELS to a folder where you can."
+            f"cannot write in {path.parent} ({error.strerror}): set LPT_MODELS to a writable folder."
         ) from error
     with lock:
         while True:
@@ -50,7 +51,7 @@ def only_one(path: Path, sleep: Callable[[float], None] = time.sleep) -> Iterato
             except OSError as error:
                 if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
                     raise WeightsError(
-                        f"{path.parent} is on a file system without locks: set LPT_MODELS to a local folder."
+                        f"the file system of {path.parent} does not support locks: set LPT_MODELS to a local folder."
                     ) from error
             sleep(_POLL_SECONDS)
         yield

@@ -1,1 +1,1 @@
-"""Training data and training: videos in, a MappingNet out. One stage a module, each resumable."""
+"""Preparation of training data and training of the MappingNet, in resumable stages (docs/method/training.md)."""

@@ -1,7 +1,7 @@
-"""Records → the arrays that training maps into memory: one file a field for each side of the split, made once.
+"""Memory-mapped arrays of all records, one file per field for each split, made once (docs/method/training.md, Arrays).
 
 <dataset>/arrays/<train|val>/expression.npy, keypoint_expression.npy, rotation_deg.npy, seen.npy
-<dataset>/arrays/<train|val>/about.json    the utterances, the stamp, and the records that the arrays were made from
+<dataset>/arrays/<train|val>/about.json    utterances, stamp, and a fingerprint of the records
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.format import open_memmap
 
+from ..arrays import Flags, Floats32
 from ..errors import MediaError
-from ..progress import OnProgress, ignore_progress
-from ..system.journal import full_disk
-from ..system.locks import only_one
-from ..system.partial_files import is_full
+from ..progress import OnProgress, OnStep, ignore_progress, steps_of
+from ..system.locks import file_lock
+from ..system.partial_files import write_error
 from .metadata import split_of
 from .options import KEYPOINTS, Split
 from .records import EXPRESSION, Stamp, read_header, read_record
@@ -35,26 +35,26 @@ _SHAPES: dict[str, tuple[tuple[int, ...], Any]] = {
     "rotation_deg": ((3,), np.float32),
     "seen": ((), np.bool_),
 }
-_SEEDS_TRIED = 1000
+_MAX_SEEDS = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class FrameArrays:
-    """All frames of one side of the split, memory-mapped, utterance after utterance."""
+    """All frames of one split, memory-mapped, one utterance after the other. The fields are those of `VideoRecord`."""
 
     keys: tuple[str, ...]
     """`speaker/video/utterance` of each utterance."""
     first: npt.NDArray[np.int64]
-    """(U,) the utterance's first row."""
+    """(U,) first row of each utterance."""
     frames: npt.NDArray[np.int64]
-    """(U,) its length."""
-    expression: npt.NDArray[np.float32]
+    """(U,) length of each utterance."""
+    expression: Floats32
     """(N, 64)"""
-    keypoint_expression: npt.NDArray[np.float32]
+    keypoint_expression: Floats32
     """(N, 21, 3)"""
-    rotation_deg: npt.NDArray[np.float32]
+    rotation_deg: Floats32
     """(N, 3)"""
-    seen: npt.NDArray[np.bool_]
+    seen: Flags
     """(N,)"""
     stamp: Stamp
 
@@ -63,61 +63,65 @@ class FrameArrays:
 
     @property
     def speakers(self) -> frozenset[str]:
-        """Who is in it."""
+        """Speakers of this split."""
         return frozenset(key.partition("/")[0] for key in self.keys)
 
 
 def open_arrays(dataset: Path, split: Split, *, on_progress: OnProgress | None = None) -> dict[str, FrameArrays]:
-    """Both sides of a data set, made from its records where they are not there yet or the records changed.
+    """Open the arrays of both splits of a data set; make them first if they are missing or the records have changed.
 
     Raises:
-        MediaError: there are no records, two of them were made by different extractors, one side of the split has no
-            speaker, or the disk is full.
+        MediaError: there are no records, they were made by different extractors, one split has no speaker, or the disk
+            is full.
     """
     files = sorted((dataset / "records").glob("*/*.safetensors"))
     files = [file for file in files if not file.name.startswith(".")]
     if not files:
         raise MediaError(f"{dataset} has no records: make them with liveportrait-talker dataset extract.")
-    print_ = _fingerprint(files, split)
-    if any(_about(dataset, side).get("fingerprint") != print_ for side in SPLITS):
+    fingerprint = _fingerprint(files, split)
+
+    def is_current() -> bool:
+        return all(_read_about(dataset, side).get("fingerprint") == fingerprint for side in SPLITS)
+
+    if not is_current():
         (dataset / "arrays").mkdir(exist_ok=True)
-        with only_one(dataset / "arrays" / "making"):
-            if any(_about(dataset, side).get("fingerprint") != print_ for side in SPLITS):
-                _make(dataset, files, split, print_, on_progress or ignore_progress)
-    return {side: _opened(dataset, side) for side in SPLITS}
+        with file_lock(dataset / "arrays" / "making"):
+            if not is_current():
+                _make_arrays(dataset, files, split, fingerprint, steps_of("arrays", on_progress or ignore_progress))
+    return {side: _open_split(dataset, side) for side in SPLITS}
 
 
-def _make(dataset: Path, files: list[Path], split: Split, fingerprint: str, tell: OnProgress) -> None:
+def _make_arrays(dataset: Path, files: list[Path], split: Split, fingerprint: str, on_record: OnStep) -> None:
     headers = [read_header(file) for file in files]
     stamp = headers[0][0]
-    for file, (theirs, _) in zip(files, headers, strict=True):
-        if difference := stamp.difference(theirs):
+    for file, (other, _) in zip(files, headers, strict=True):
+        if difference := stamp.difference(other):
             raise MediaError(
-                f"{file} was made by other extractors than {files[0]}: {difference}; give dataset extract --redo."
+                f"{file} was made by other extractors than {files[0]}: {difference}; use dataset extract --redo."
             )
     sides = [split_of(file.parent.name, split.seed, split.val_share) for file in files]
     for side in SPLITS:
         if side not in sides:
             speakers = sorted({file.parent.name for file in files})
             raise MediaError(
-                f"none of the {len(speakers)} speakers in {dataset} is on the {side} side: "
-                + _another_seed(speakers, split)
+                f"none of the {len(speakers)} speakers in {dataset} is in the {side} split: "
+                + _suggest_seed(speakers, split)
             )
     done = 0
     for side in SPLITS:
-        mine = [(file, header[1]) for file, header, s in zip(files, headers, sides, strict=True) if s == side]
+        selected = [(file, header[1]) for file, header, s in zip(files, headers, sides, strict=True) if s == side]
         target = dataset / "arrays" / side
         work = target.with_name(f".{side}.part")
         shutil.rmtree(work, ignore_errors=True)
         try:
             work.mkdir()
-            rows = sum(span.frames for _, spans in mine for span in spans)
+            rows = sum(span.frames for _, spans in selected for span in spans)
             arrays: dict[str, npt.NDArray[Any]] = {
                 name: open_memmap(work / f"{name}.npy", "w+", kind, (rows, *shape))  # type: ignore[no-untyped-call]
                 for name, (shape, kind) in _SHAPES.items()
             }
             keys, lengths, at = [], [], 0
-            for file, spans in mine:
+            for file, spans in selected:
                 record = read_record(file)
                 count = len(record.seen)
                 for name, array in arrays.items():
@@ -126,9 +130,9 @@ def _make(dataset: Path, files: list[Path], split: Split, fingerprint: str, tell
                 keys += [f"{record.speaker}/{record.video}/{span.name}" for span in spans]
                 lengths += [span.frames for span in spans]
                 done += 1
-                tell("arrays", done, len(files))
+                on_record(done, len(files))
             for array in arrays.values():
-                array.flush()  # type: ignore[attr-defined]  # a memmap's
+                array.flush()  # type: ignore[attr-defined]  # of memmap
             about = {"fingerprint": fingerprint, "stamp": asdict(stamp), "keys": keys, "frames": lengths}
             with (work / "about.json").open("w") as written:
                 json.dump(about, written)
@@ -138,21 +142,19 @@ def _make(dataset: Path, files: list[Path], split: Split, fingerprint: str, tell
             work.replace(target)
         except OSError as error:
             shutil.rmtree(work, ignore_errors=True)
-            if is_full(error):
-                raise full_disk() from error
-            raise MediaError(f"{target} cannot be written ({error.strerror}).") from error
+            raise write_error(target, error) from error
 
 
-def _another_seed(speakers: list[str], split: Split) -> str:
-    """The end of a sentence: what would put speakers on both sides."""
-    for seed in range(_SEEDS_TRIED):
+def _suggest_seed(speakers: list[str], split: Split) -> str:
+    """Return advice on how to get speakers in both splits, as the end of a sentence."""
+    for seed in range(_MAX_SEEDS):
         if len({split_of(speaker, seed, split.val_share) for speaker in speakers}) == len(SPLITS):
-            return f"--split-seed {seed} would share them out."
-    return "two speakers are needed at least, or a larger --val-share."
+            return f"--split-seed {seed} would distribute them."
+    return "at least two speakers, or a larger --val-share, are needed."
 
 
-def _opened(dataset: Path, side: str) -> FrameArrays:
-    about = _about(dataset, side)
+def _open_split(dataset: Path, side: str) -> FrameArrays:
+    about = _read_about(dataset, side)
     folder = dataset / "arrays" / side
     lengths = np.array(about["frames"], np.int64)
     return FrameArrays(
@@ -164,7 +166,7 @@ def _opened(dataset: Path, side: str) -> FrameArrays:
     )
 
 
-def _about(dataset: Path, side: str) -> dict[str, Any]:
+def _read_about(dataset: Path, side: str) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads((dataset / "arrays" / side / "about.json").read_text())
     except (OSError, ValueError):
@@ -173,7 +175,7 @@ def _about(dataset: Path, side: str) -> dict[str, Any]:
 
 
 def _fingerprint(files: list[Path], split: Split) -> str:
-    """Of the records' names, sizes and times, and of the split."""
+    """Return a hash of the records' names, sizes and modification times, and of the split."""
     digest = hashlib.sha256(repr((split.seed, split.val_share)).encode())
     for file in files:
         state = file.stat()

@@ -1,4 +1,4 @@
-"""Trained MappingNets: out of Lightning's checkpoints, into a file that says what it is, and back for evaluation."""
+"""Checkpoints of trained MappingNets: selecting, exporting and loading them."""
 
 from __future__ import annotations
 
@@ -16,33 +16,36 @@ from .. import __version__
 from ..driving.sadtalker.nets import MappingNet
 from ..errors import OptionError, WeightsError
 from ..motion.lips import LIP_KEYPOINTS
-from ..system.partial_files import full, is_full
+from ..system.partial_files import is_disk_full, weights_disk_full
 from ..weights import importing, store
 from ..weights.checkpoints import file_metadata
 from ..weights.conversion import window_rows
 from .options import Problem, Split
 
 PREFIX = "mappingnet."
+"""Of the network's keys in a checkpoint."""
 EXPORTED = "mappingnet.safetensors"
+"""File name of the network exported at the end of a run."""
 RELEASED_WIDTH = 1024
+"""Channels of the released network."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A MappingNet and what is known of it."""
+    """A trained MappingNet with its metadata."""
 
     net: MappingNet
     keypoints: tuple[int, ...]
-    """Which of LivePortrait's 21 key points it gives."""
+    """Numbers of LivePortrait's 21 keypoints that it predicts."""
     rows: int
     """Length of its windows."""
     source: str
     split: Split | None = None
-    """How the speakers were shared out when it was trained; None where its file does not say."""
+    """The split that it was trained with, if known."""
 
 
 def best_checkpoint(run: Path) -> Path:
-    """The checkpoint with the lowest validation loss in the folder of a training run; `run` itself where it is a file.
+    """Return the checkpoint with the lowest validation loss in the folder of a run, or `run` itself if it is a file.
 
     Raises:
         WeightsError: there is none.
@@ -54,10 +57,10 @@ def best_checkpoint(run: Path) -> Path:
         raise WeightsError(
             f"{run} has no checkpoints/epoch….ckpt: give the folder that `train` wrote, or one such file."
         )
-    return min(found, key=lambda path: (_loss(path), path.name))
+    return min(found, key=lambda path: (_validation_loss(path), path.name))
 
 
-def _loss(path: Path) -> float:
+def _validation_loss(path: Path) -> float:
     try:
         return float(path.stem.rpartition("val_loss")[2].split("-v")[0])
     except ValueError:
@@ -65,64 +68,64 @@ def _loss(path: Path) -> float:
 
 
 def read_checkpoint(path: Path) -> tuple[Problem, dict[str, torch.Tensor], dict[str, Any]]:
-    """The problem, the network's bare state dict, and the rest of a checkpoint of `train`. Tensors only are unpickled.
+    """Return the problem, the network's state dict and the whole content of a checkpoint of `train`.
 
     Raises:
-        WeightsError: it is not one.
+        WeightsError: it is not such a checkpoint.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         problem = Problem(**content["problem"])
         tensors = {k.removeprefix(PREFIX): v for k, v in content["state_dict"].items() if k.startswith(PREFIX)}
-    except Exception as error:  # torch raises whatever its reader meets in a file of another kind
+    except Exception as error:  # the exceptions of torch.load are not documented
         raise WeightsError(f"{path} is not a checkpoint of `train` ({type(error).__name__}).") from error
     return problem, tensors, content
 
 
-def split_in(content: Mapping[str, Any]) -> Split:
-    """The split that a checkpoint was trained with."""
+def read_split(content: Mapping[str, Any]) -> Split:
+    """Return the split that a checkpoint was trained with."""
     return Split(**content["split"]) if "split" in content else Split()
 
 
 def export(run: Path, out: Path, *, dataset: str | None = None, overwrite: bool = False) -> Path:
-    """Write the best network of a training run as one safetensors file that `models import` and `--mapping` take.
+    """Write the best network of a training run as a safetensors file for `models import` and `generate --mapping`.
 
-    Its metadata: network, rows, keypoints, data set, validation loss, epoch, the package's version.
+    Its metadata states network, rows, keypoints, problem, data set, split, validation loss, epoch and version.
 
     Raises:
-        WeightsError: there is no checkpoint, it is not for `generate`, or the file cannot be written.
+        WeightsError: there is no checkpoint, `generate` cannot use it, or the file cannot be written.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     if out.exists() and not overwrite:
-        raise WeightsError(f"{out} exists already; use --overwrite to replace it, or name another file.")
+        raise WeightsError(f"{out} exists already; use --overwrite to replace it, or choose another file.")
     path = best_checkpoint(run)
     problem, tensors, content = read_checkpoint(path)
     if problem.keypoint_numbers != LIP_KEYPOINTS or problem.width != RELEASED_WIDTH:
         raise WeightsError(
-            f"{path} was trained for {len(problem.keypoint_numbers)} key points with {problem.width} channels: "
-            f"generate wants the six of the lips and {RELEASED_WIDTH}. It can be evaluated, not exported."
+            f"{path} was trained for {len(problem.keypoint_numbers)} keypoints with {problem.width} channels; generate "
+            f"needs the six lip keypoints and {RELEASED_WIDTH} channels. It can be evaluated, not exported."
         )
-    said = {
+    metadata = {
         "network": "mappingnet",
         "rows": str(problem.rows),
         "keypoints": json.dumps(problem.keypoint_numbers),
         "problem": json.dumps(asdict(problem)),
         "dataset": dataset or str(content.get("dataset", "")),
-        "split": json.dumps(asdict(split_in(content))),
-        "val_loss": repr(_loss(path)),
+        "split": json.dumps(asdict(read_split(content))),
+        "val_loss": repr(_validation_loss(path)),
         "epoch": str(content.get("epoch", "")),
         "made_by": f"liveportrait-talker {__version__}",
     }
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, part, metadata=said)
+        save_file({k: v.contiguous() for k, v in tensors.items()}, part, metadata=metadata)
         part.chmod(0o644)
         part.replace(out)
     except (OSError, SafetensorError) as error:
-        if is_full(error):
-            raise full(part) from error
+        if is_disk_full(error):
+            raise weights_disk_full(part) from error
         raise WeightsError(f"{out} cannot be written ({error}).") from error
     finally:
         part.unlink(missing_ok=True)
@@ -130,10 +133,11 @@ def export(run: Path, out: Path, *, dataset: str | None = None, overwrite: bool 
 
 
 def load_trained(model: Path | None) -> Trained:
-    """A network to evaluate: of a training run or its checkpoint, an exported file, or (None) the installed one.
+    """Load a MappingNet for evaluation: of a run's folder, a checkpoint, an exported file, or (None) the installed one.
 
     Raises:
-        WeightsError: it is not there, or not a MappingNet.
+        OptionError: `model` does not exist.
+        WeightsError: it is not a MappingNet, or none is installed.
     """
     if model is not None and (model.is_dir() or model.suffix == ".ckpt"):
         path = best_checkpoint(model)
@@ -141,12 +145,12 @@ def load_trained(model: Path | None) -> Trained:
         net = MappingNet(width=problem.width, keypoints=len(problem.keypoint_numbers))
         net.load_state_dict(tensors, strict=True)
         net.eval().requires_grad_(False)
-        return Trained(net, problem.keypoint_numbers, problem.rows, str(path), split_in(content))
+        return Trained(net, problem.keypoint_numbers, problem.rows, str(path), read_split(content))
     if model is not None and not model.exists():
         raise OptionError(f"{model} does not exist: give a folder of `train`, a checkpoint, or an exported file.")
-    loaded: nn.Module = importing.loaded("mappingnet", MappingNet, file=model)
+    loaded: nn.Module = importing.load_network("mappingnet", MappingNet, file=model)
     assert isinstance(loaded, MappingNet)
-    said = importing.metadata("mappingnet") if model is None else file_metadata(store.path(model))
-    where = model or store.converted_path("mappingnet")
-    split = Split(**json.loads(said["split"])) if "split" in said else None
-    return Trained(loaded, LIP_KEYPOINTS, window_rows(said, where), str(where), split)
+    metadata = importing.metadata("mappingnet") if model is None else file_metadata(store.path(model))
+    source = model or store.converted_path("mappingnet")
+    split = Split(**json.loads(metadata["split"])) if "split" in metadata else None
+    return Trained(loaded, LIP_KEYPOINTS, window_rows(metadata, source), str(source), split)

@@ -1,17 +1,18 @@
-"""Learning curves of a training run, drawn from its logs."""
+"""Learning curves of a training run, from its logs."""
 
 from __future__ import annotations
 
 import csv
 import re
 from pathlib import Path
+from typing import Any
 
 Curve = list[tuple[int, float]]
 
 
 def read_metric(run: Path, name: str) -> Curve:
-    """(step, value) of a logged number, of all times the run was gone on with; of two for one step the later holds."""
-    found: dict[int, float] = {}
+    """Return (step, value) of a logged metric across all resumptions of a run; later values replace earlier ones."""
+    values: dict[int, float] = {}
     folders = sorted((run / "logs").glob("version_*"), key=lambda path: int(re.sub(r"\D", "", path.name) or 0))
     for folder in folders:
         if not (folder / "metrics.csv").is_file():
@@ -19,12 +20,12 @@ def read_metric(run: Path, name: str) -> Curve:
         with (folder / "metrics.csv").open(newline="") as file:
             for row in csv.DictReader(file):
                 if row.get(name):
-                    found[int(row["step"])] = float(row[name])
-    return sorted(found.items())
+                    values[int(row["step"])] = float(row[name])
+    return sorted(values.items())
 
 
 def draw_curves(run: Path) -> Path:
-    """Write `curves.png` in the folder of a run: loss of training and validation by step. Returns its path."""
+    """Plot training and validation loss by step in `curves.png` in the folder of a run. Return its path."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -39,8 +40,12 @@ def draw_curves(run: Path) -> Path:
     axes.grid(alpha=0.3, which="both")
     if axes.lines:
         axes.legend()
-    path = run / "curves.png"
-    part = path.with_name(".curves.part.png")
+    return save_figure(figure, run / "curves.png")
+
+
+def save_figure(figure: Any, path: Path) -> Path:
+    """Write a Matplotlib figure as PNG atomically. Return its path."""
+    part = path.with_name(f".{path.name}.part.png")
     figure.savefig(part, dpi=130)
     part.replace(path)
     return path

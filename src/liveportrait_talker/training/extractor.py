@@ -1,4 +1,4 @@
-"""The frozen networks over faces: a source video's clips → its record. Nothing of it needs a video afterwards."""
+"""Running the 3DMM regressor and the motion extractor on a source video's clips to make its record."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ..arrays import Floats32
+from ..arrays import Floats32, Image, Indices
 from ..errors import MediaError, OptionError, WeightsError
 from ..face.finder import LANDMARK_SOURCE
 from ..system.devices import torch_device
-from ..system.journal import DONE, FAILED, LATER, Entry
+from ..system.journal import DONE, FAILED
 from ..weights import importing
 from ..weights.integrity import sha256_of
-from .faces import Clip, ClipEnd, FacePiece, faces_ahead
-from .records import Stamp, UtteranceSpan, VideoRecord, write_record
+from .faces import Clip, ClipEnd, FaceChunk, detect_ahead
+from .records import EXPRESSION, Stamp, UtteranceSpan, VideoRecord, write_record
+from .video_jobs import FATAL, VideoOutcome, postpone, utterance_entry
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,42 +28,32 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NETWORKS = ("sadtalker_face_3drecon", "motion_extractor")
-FATAL = "fatal"
-"""Status of an outcome that ends the run: the disk is full, or cannot be written."""
 
 
 @dataclass(frozen=True)
 class ExtractJob:
-    """One source video: the clips of its utterances, and where its record goes."""
+    """One source video: the clips of its utterances, and the path of its record."""
 
     key: str
     """`speaker/video`."""
     clips: tuple[Clip, ...]
     record: Path
 
-
-@dataclass(frozen=True)
-class ExtractOutcome:
-    """What became of a job."""
-
-    key: str
-    status: str
-    """`done`, `failed` (no clip of it is any use), `later` or `fatal`."""
-    reason: str | None
-    utterances: dict[str, Entry]
-    """Name → status, reason, frames."""
+    @property
+    def utterances(self) -> tuple[str, ...]:
+        """Names of the utterances."""
+        return tuple(clip.name for clip in self.clips)
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """The two networks on one device, loaded at the first job; sent to a worker, it loads them there.
+    """The two networks on one device, loaded at the first job. Picklable.
 
     Args:
         device: one of `devices.DEVICES`.
-        batch_size: faces that go through a network at once, of any of a video's clips.
-        decoders: clips that are decoded and searched for faces ahead of the networks, each by a thread; 0 does both in
-            turn.
-        weights: network → checkpoint file, in place of those that are installed.
+        batch_size: faces per batch, across a video's clips.
+        decoders: threads that decode clips and find faces ahead of the networks; 0 for none.
+        weights: network → checkpoint file, instead of the installed ones.
     """
 
     device: str = "auto"
@@ -71,25 +61,25 @@ class Extractor:
     decoders: int = 2
     weights: tuple[tuple[str, str], ...] = ()
 
-    def __call__(self, job: ExtractJob) -> ExtractOutcome:
-        """Do one job; whatever goes wrong is in the outcome."""
+    def __call__(self, job: ExtractJob) -> VideoOutcome:
+        """Process one job. Returns errors in the outcome."""
         try:
             return self._extract(job)
         except MediaError as error:
-            return ExtractOutcome(job.key, FATAL, str(error), {})
-        except (OptionError, WeightsError):  # nothing would go better with the next job
+            return VideoOutcome(job.key, FATAL, str(error), {})
+        except (OptionError, WeightsError):  # the next job would fail too
             raise
-        except Exception as error:  # a network's memory, say
+        except Exception as error:  # such as insufficient memory
             log.warning("%s: %s: %s", job.key, type(error).__name__, error)
-            return lost(job, f"something went wrong: {type(error).__name__}")
+            return postpone(job, f"something went wrong: {type(error).__name__}")
 
     @cached_property
     def stamp(self) -> Stamp:
-        """What records of this extractor are stamped with. Raises WeightsError where weights are not installed."""
-        recon, motion = (self._sum(name) for name in NETWORKS)
+        """The stamp of this extractor's records. Raises WeightsError where weights are not installed."""
+        recon, motion = (self._checksum(name) for name in NETWORKS)
         return Stamp(recon, motion, LANDMARK_SOURCE)
 
-    def _sum(self, network: str) -> str:
+    def _checksum(self, network: str) -> str:
         own = dict(self.weights).get(network)
         return importing.metadata(network)["source_sha256"] if own is None else sha256_of(Path(own))
 
@@ -99,42 +89,42 @@ class Extractor:
 
         own, device = dict(self.weights), torch_device(self.device)
         recon, motion = (
-            importing.loaded(name, lambda name=name: build_network(name), file=own.get(name), device=device)  # type: ignore[misc]
+            importing.load_network(name, lambda name=name: build_network(name), file=own.get(name), device=device)  # type: ignore[misc]
             for name in NETWORKS
         )
         return recon, motion
 
-    def _extract(self, job: ExtractJob) -> ExtractOutcome:
+    def _extract(self, job: ExtractJob) -> VideoOutcome:
         ends: dict[int, ClipEnd] = {}
         rows: list[dict[str, Floats32]] = []
-        owners: list[npt.NDArray[np.intp]] = []  # (n, 2) clip and frame of each row
-        for batch, owner in _batches(faces_ahead(job.clips, self.decoders), ends, self.batch_size):
-            rows.append(self._seen(*batch))
-            owners.append(owner)
+        positions: list[Indices] = []  # (n, 2) clip and frame of each row
+        for faces, position in _batches(detect_ahead(job.clips, self.decoders), ends, self.batch_size):
+            rows.append(self._run_networks(*faces))
+            positions.append(position)
         entries, spans, parts = {}, [], []
         first = 0
-        owner = np.concatenate(owners) if owners else np.zeros((0, 2), np.intp)
+        position = np.concatenate(positions) if positions else np.zeros((0, 2), np.intp)
         flat = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]} if rows else {}
         for number, clip in enumerate(job.clips):
             end = ends[number]
-            status = DONE if end.reason is None else FAILED
-            entries[clip.name] = {"status": status, "reason": end.reason, "frames": end.frames or None}
+            entries[clip.name] = utterance_entry(end.reason, end.frames or None)
             if end.reason is not None:
                 continue
-            mine = owner[:, 0] == number
-            parts.append(_laid_out({name: array[mine] for name, array in flat.items()}, owner[mine, 1], end.frames))
+            own = position[:, 0] == number
+            values = {name: array[own] for name, array in flat.items()}
+            parts.append(_interpolate_missing(values, position[own, 1], end.frames))
             spans.append(UtteranceSpan(clip.name, first, end.frames))
             first += end.frames
         if not spans:
             job.record.unlink(missing_ok=True)
-            return ExtractOutcome(job.key, FAILED, "no clip of it is any use", entries)
+            return VideoOutcome(job.key, FAILED, "none of its clips is usable", entries)
         speaker, _, video = job.key.partition("/")
-        whole: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        write_record(VideoRecord(speaker, video, tuple(spans), self.stamp, **whole), job.record)
-        return ExtractOutcome(job.key, DONE, None, entries)
+        arrays: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        write_record(VideoRecord(speaker, video, tuple(spans), self.stamp, **arrays), job.record)
+        return VideoOutcome(job.key, DONE, None, entries)
 
-    def _seen(self, aligned: npt.NDArray[np.uint8], faces: npt.NDArray[np.uint8]) -> dict[str, Floats32]:
-        """What the networks see in faces (n, 224, 224, 3) and (n, 256, 256, 3)."""
+    def _run_networks(self, aligned: Image, faces: Image) -> dict[str, Floats32]:
+        """Return the fields of a record for faces (n, 224, 224, 3) and (n, 256, 256, 3)."""
         import torch
 
         from ..driving.sadtalker.nets.face_3drecon import motion_coefficients
@@ -143,59 +133,50 @@ class Extractor:
         recon, extractor = self._networks
         device = next(recon.parameters()).device
 
-        def as_input(images: npt.NDArray[np.uint8]) -> Tensor:
+        def to_input(images: Image) -> Tensor:
             return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 255
 
         with torch.inference_mode():
-            coefficients = motion_coefficients(recon(as_input(aligned))).cpu().numpy()
-            motion = FaceMotion.from_heads(extractor(as_input(faces)))
+            coefficients = motion_coefficients(recon(to_input(aligned))).cpu().numpy()
+            motion = FaceMotion.from_heads(extractor(to_input(faces)))
         return {
-            "expression": coefficients[:, :64],
-            "angle_translation": coefficients[:, 64:],
+            "expression": coefficients[:, :EXPRESSION],
+            "angle_translation": coefficients[:, EXPRESSION:],
             "keypoint_expression": motion.expression.astype(np.float32),
             "rotation_deg": motion.rotation_deg.astype(np.float32),
         }
 
 
-def lost(job: ExtractJob, reason: str) -> ExtractOutcome:
-    """The outcome of a job that nobody could finish; the next run tries it again."""
-    clips: dict[str, Entry] = {clip.name: {"status": LATER, "reason": reason, "frames": None} for clip in job.clips}
-    return ExtractOutcome(job.key, LATER, reason, clips)
-
-
-Faces = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
-
-
 def _batches(
-    items: Iterator[FacePiece | ClipEnd], ends: dict[int, ClipEnd], size: int
-) -> Iterator[tuple[Faces, npt.NDArray[np.intp]]]:
-    """Aligned pictures and faces, `size` at a time across clips, each with its clip and frame (n, 2).
+    items: Iterator[FaceChunk | ClipEnd], ends: dict[int, ClipEnd], size: int
+) -> Iterator[tuple[tuple[Image, Image], Indices]]:
+    """Yield aligned faces and face crops, `size` at a time across clips, with the clip and frame (n, 2) of each.
 
-    A batch depends on the clips alone, so that the same video gives the same numbers wherever it is extracted.
+    Batches depend on the clips alone, so that a video gives the same numbers on every machine.
     """
-    waiting: list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.intp]]] = []
+    pending: list[tuple[Image, Image, Indices]] = []
     for item in items:
         if isinstance(item, ClipEnd):
             ends[item.clip] = item
             continue
-        owner = np.stack([np.full(len(item.frames), item.clip, np.intp), item.frames], axis=1)
-        waiting.append((item.aligned, item.faces, owner))
-        while sum(len(part[2]) for part in waiting) >= size:
-            aligned, faces, owners = (np.concatenate(parts) for parts in zip(*waiting, strict=True))
-            yield (aligned[:size], faces[:size]), owners[:size]
-            waiting = [(aligned[size:], faces[size:], owners[size:])]
-    if sum(len(part[2]) for part in waiting):
-        aligned, faces, owners = (np.concatenate(parts) for parts in zip(*waiting, strict=True))
-        yield (aligned, faces), owners
+        position = np.stack([np.full(len(item.frames), item.clip, np.intp), item.frames], axis=1)
+        pending.append((item.aligned, item.faces, position))
+        while sum(len(part[2]) for part in pending) >= size:
+            aligned, faces, positions = (np.concatenate(parts) for parts in zip(*pending, strict=True))
+            yield (aligned[:size], faces[:size]), positions[:size]
+            pending = [(aligned[size:], faces[size:], positions[size:])]
+    if sum(len(part[2]) for part in pending):
+        aligned, faces, positions = (np.concatenate(parts) for parts in zip(*pending, strict=True))
+        yield (aligned, faces), positions
 
 
-def _laid_out(rows: Mapping[str, Floats32], at: npt.NDArray[np.intp], frames: int) -> dict[str, Any]:
-    """Rows of the frames `at` as rows of all `frames`: between them interpolated, and marked as not seen."""
-    places = np.arange(frames)
-    laid: dict[str, Any] = {}
+def _interpolate_missing(rows: Mapping[str, Floats32], at: Indices, frames: int) -> dict[str, Any]:
+    """Return rows of all `frames` from those of the frames `at`, interpolated elsewhere, and the mask `seen`."""
+    numbers = np.arange(frames)
+    result: dict[str, Any] = {}
     for name, values in rows.items():
         flat = values.reshape(len(values), -1)
-        columns = [np.interp(places, at, column) for column in flat.T]
-        laid[name] = np.stack(columns, axis=1).reshape(frames, *values.shape[1:]).astype(np.float32)
-    laid["seen"] = np.isin(places, at)
-    return laid
+        columns = [np.interp(numbers, at, column) for column in flat.T]
+        result[name] = np.stack(columns, axis=1).reshape(frames, *values.shape[1:]).astype(np.float32)
+    result["seen"] = np.isin(numbers, at)
+    return result

@@ -1,8 +1,8 @@
-"""One source video, by yt-dlp, into a folder of its own.
+"""Downloading one source video with yt-dlp.
 
-No ffmpeg program is needed, since nothing is merged: either one MP4 holds picture and sound, or picture (H.264) and
-sound (AAC) are two files, and the cut takes from both. YouTube offers most videos in one file at 360 lines only, which
-is what VoxCeleb was made from, and in two files up to 720 and more.
+Nothing is merged, so the ffmpeg program is not needed: either one MP4 holds video and audio, or video (H.264) and audio
+(AAC) are two files that `cut_clips` reads together. YouTube offers most videos as one file only at 360 lines, from
+which VoxCeleb was made, and as two files at 720 lines and more.
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MediaError, OptionError
-from ..system.journal import full_disk
-from ..system.partial_files import is_full
+from ..system.partial_files import DISK_FULL, is_disk_full
 
 log = logging.getLogger(__name__)
 
 _STEM = "source"
-_SLICE_SECONDS = 0.2  # of a pause, so that a run can stop within it
+_POLL_SECONDS = 0.2
 _FULL_TEXT = re.compile(r"\[Errno (28|122|27)\]|No space left")
-# yt-dlp tells by text alone why a page shows no video. What may pass comes first: a host that wants a pause also says
-# that the video is unavailable.
-_STATUS_TEXT = re.compile(r"HTTP Error (\d{3})")  # what yt-dlp's own retries leave of an answer
-_TEXTS = (
+_STATUS_TEXT = re.compile(r"HTTP Error (\d{3})")  # all that yt-dlp's own retries keep of a response
+# Only yt-dlp's messages say why a page has no video: pattern, reason, permanent. Temporary ones come first, as a host
+# that limits requests also reports the video as unavailable.
+_MESSAGES = (
     (r"not a bot|rate.limited|try again later|too many requests", "the host asks for a pause", False),
     (r"live event will begin|premieres in", "not shown yet", False),
     (r"requested format is not available|only images are available|no video formats", "no usable format", False),
@@ -48,49 +47,49 @@ _TEXTS = (
 
 @dataclass(frozen=True)
 class Fetched:
-    """A video that came."""
+    """A downloaded video."""
 
     video: Path
     sound: Path | None
-    """The file of its sound, where that is another one; None: what sound there is, is in `video`."""
+    """File of the audio, None where `video` holds it."""
 
 
 class FetchError(Exception):
-    """The video could not be had: `reason` is one of a few fixed texts, `permanent` says that it never will be."""
+    """The video could not be downloaded. `reason` is one of a few fixed texts; `permanent` failures are not retried."""
 
     def __init__(self, reason: str, *, permanent: bool, wait: float = 0.0) -> None:
         super().__init__(reason)
         self.reason = reason
         self.permanent = permanent
-        self.wait = wait  # seconds that the host asks for
+        self.wait = wait  # the host's Retry-After, seconds
 
 
-class Stopped(Exception):  # no error: the run ends
-    """The run was given up while this video was worked on."""
+class Cancelled(Exception):  # not an error
+    """The run was cancelled during the download."""
 
 
 @dataclass(frozen=True)
 class FetchPolicy:
-    """Where videos come from, and how gently. Raises OptionError for values that make no sense."""
+    """Source, rate and retries of downloads. Raises OptionError for values out of range."""
 
     address_template: str = "https://www.youtube.com/watch?v={id}"
-    """An http(s) address with `{id}` where the video's id belongs."""
+    """An http(s) address with `{id}` in place of the video's id."""
     max_height: int = 720
-    """Lines of the picture, 144…4320; more are taken only where there is nothing less."""
+    """Maximum number of lines, 144…4320, where the host offers a choice."""
     rate_limit: float | None = None
-    """Bytes a second of one download; None for no limit."""
+    """Bytes per second of one download; None for no limit."""
     sleep_seconds: float = 0.0
     """Pause before each download, 0…3600."""
     attempts: int = 4
-    """Attempts in one run at what may pass, 1…20."""
+    """Attempts per run at temporary failures, 1…20."""
     first_pause: float = 2.0
     """Seconds between the first two attempts, doubled each time."""
-    longest_pause: float = 60.0
-    """Seconds between two attempts at most; where the host asks for more, the next run tries again."""
+    max_pause: float = 60.0
+    """Maximum seconds between two attempts; if the host asks for more, the next run retries."""
     timeout: float = 30.0
-    """Seconds without an answer or a byte, 1…600."""
+    """Seconds without a response or a byte, 0.1…600."""
     max_bytes: int = 4_000_000_000
-    """A larger file is refused."""
+    """Maximum size of a file."""
 
     def __post_init__(self) -> None:
         address = urllib.parse.urlsplit(self.address_template)
@@ -98,80 +97,84 @@ class FetchPolicy:
             raise OptionError(
                 f"--address-template {self.address_template} must be an http(s) address with {{id}} in it."
             )
-        _check("--max-height", self.max_height, 144, 4320)
-        _check("--sleep-interval", self.sleep_seconds, 0, 3600)
-        _check("--attempts", self.attempts, 1, 20)
-        _check("--timeout", self.timeout, 0.1, 600)
-        _check("the largest size (bytes)", self.max_bytes, 1, 1e12)
-        _check("first_pause", self.first_pause, 0, 3600)
-        _check("longest_pause", self.longest_pause, 0, 3600)
-        if self.rate_limit is not None:
-            _check("the rate limit (bytes a second)", self.rate_limit, 1, 1e12)
+        for name, value, low, high in (
+            ("--max-height", self.max_height, 144, 4320),
+            ("--sleep-interval", self.sleep_seconds, 0, 3600),
+            ("--attempts", self.attempts, 1, 20),
+            ("--timeout", self.timeout, 0.1, 600),
+            ("--max-size (in bytes)", self.max_bytes, 1, 1e12),
+            ("first_pause", self.first_pause, 0, 3600),
+            ("max_pause", self.max_pause, 0, 3600),
+            ("--rate-limit (in bytes/s)", 1 if self.rate_limit is None else self.rate_limit, 1, 1e12),
+        ):
+            if not low <= value <= high:
+                raise OptionError(f"{name} {value:g} is out of range: give {low:g} … {high:g}.")
 
     def address(self, video: str) -> str:
-        """The address of a video."""
+        """Return the address of a video."""
         return self.address_template.replace("{id}", urllib.parse.quote(video, safe=""))
 
 
-def fetch(video: str, folder: Path, policy: FetchPolicy, *, stopped: Callable[[], bool] = lambda: False) -> Fetched:
-    """Fetch a video into `folder`, which exists and is empty.
+def fetch(
+    video: str, folder: Path, policy: FetchPolicy, *, is_cancelled: Callable[[], bool] = lambda: False
+) -> Fetched:
+    """Download a video into `folder`, which exists and is empty.
 
-    What may pass is tried again after a pause, going on from the bytes that came. A killed run leaves a part of a file
-    in `folder`; it is for the caller to throw away.
+    Temporary failures are retried after a pause, resuming the partial file. A killed run leaves partial files in
+    `folder`, which the caller deletes.
 
     Raises:
-        FetchError: it could not be had.
-        Stopped: `stopped()` became true.
+        FetchError: it could not be downloaded.
+        Cancelled: `is_cancelled()` became true.
         MediaError: the disk is full.
     """
     for attempt in range(1, policy.attempts + 1):
         try:
-            return _attempt(video, folder, policy, stopped)
+            return _attempt(video, folder, policy, is_cancelled)
         except FetchError as error:
-            longest = min(policy.first_pause * 2 ** (attempt - 1), policy.longest_pause)
-            if error.permanent or attempt == policy.attempts or error.wait > policy.longest_pause:
+            if error.permanent or attempt == policy.attempts or error.wait > policy.max_pause:
                 raise
             log.info("%s: %s; trying again", video, error.reason)
-            # Half of it by chance: workers must not march in step.
-            _pause(max(longest * random.uniform(0.5, 1), error.wait), stopped)
+            backoff = min(policy.first_pause * 2 ** (attempt - 1), policy.max_pause)
+            _pause(max(backoff * random.uniform(0.5, 1), error.wait), is_cancelled)
     raise AssertionError("unreachable")
 
 
-def _attempt(video: str, folder: Path, policy: FetchPolicy, stopped: Callable[[], bool]) -> Fetched:
+def _attempt(video: str, folder: Path, policy: FetchPolicy, is_cancelled: Callable[[], bool]) -> Fetched:
     import yt_dlp  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
-    yt_dlp.globals.plugin_dirs.value = []  # what a user has for his own yt-dlp must not change ours, like his settings
+    yt_dlp.globals.plugin_dirs.value = []  # ignore the user's own plugins
 
-    def watch(progress: dict[str, Any]) -> None:
-        if stopped():
-            raise Stopped
+    def check_progress(progress: dict[str, Any]) -> None:
+        if is_cancelled():
+            raise Cancelled
         if max(progress.get("downloaded_bytes") or 0, progress.get("total_bytes") or 0) > policy.max_bytes:
             raise FetchError("too large", permanent=True)
 
-    _pause(policy.sleep_seconds, stopped)
-    quiet = _Quiet()
+    _pause(policy.sleep_seconds, is_cancelled)
+    logger = _Logger()
     try:
-        with yt_dlp.YoutubeDL(_settings(folder, policy, quiet, watch)) as downloader:
+        with yt_dlp.YoutubeDL(_settings(folder, policy, logger, check_progress)) as downloader:
             info = downloader.extract_info(policy.address(video)) or {}
-    except (FetchError, Stopped, KeyboardInterrupt):
+    except (FetchError, Cancelled, KeyboardInterrupt):
         raise
     except Exception as error:
-        raise _explained(error) from error
-    if quiet.too_large:
+        raise _classify_error(error) from error
+    if logger.too_large:
         raise FetchError("too large", permanent=True)
     infos = [each for each in (info, *info.get("entries", ())) if each]
-    came: list[Any] = next((each["requested_downloads"] for each in infos if each.get("requested_downloads")), [])
-    files = {Path(each["filepath"]): each.get("vcodec") == "none" for each in came}
-    pictures = [path for path, is_sound in files.items() if not is_sound and path.is_file()]
-    if not pictures:
+    downloads: list[Any] = next((each["requested_downloads"] for each in infos if each.get("requested_downloads")), [])
+    files = {Path(each["filepath"]): each.get("vcodec") == "none" for each in downloads}
+    videos = [path for path, is_sound in files.items() if not is_sound and path.is_file()]
+    if not videos:
         raise FetchError("no video at the address", permanent=True)
-    return Fetched(pictures[0], next((path for path, is_sound in files.items() if is_sound), None))
+    return Fetched(videos[0], next((path for path, is_sound in files.items() if is_sound), None))
 
 
-def _settings(folder: Path, policy: FetchPolicy, quiet: _Quiet, watch: Callable[[dict[str, Any]], None]) -> Any:
-    """yt-dlp's parameters. Used as a library it reads no configuration file."""
+def _settings(folder: Path, policy: FetchPolicy, logger: _Logger, hook: Callable[[dict[str, Any]], None]) -> Any:
+    """Return yt-dlp's parameters; as a library it reads no configuration files."""
     return {
-        "format": _chooser(policy.max_height),
+        "format": _format_selector(policy.max_height),
         "outtmpl": {"default": f"{_STEM}.%(format_id)s.%(ext)s"},
         "paths": {"home": str(folder)},
         "noplaylist": True,
@@ -179,13 +182,13 @@ def _settings(folder: Path, policy: FetchPolicy, quiet: _Quiet, watch: Callable[
         "quiet": True,
         "no_warnings": True,
         "noprogress": True,
-        "logger": quiet,
-        "progress_hooks": [watch],
+        "logger": logger,
+        "progress_hooks": [hook],
         "cachedir": False,
-        "continuedl": True,  # from its .part, which is of this very run: the folder was empty
+        "continuedl": True,  # from a .part file of this run, as the folder was empty
         "retries": 1,
         "fragment_retries": 3,
-        "skip_unavailable_fragments": False,  # a video with a hole shifts all that follows
+        "skip_unavailable_fragments": False,  # a missing fragment would shift the rest
         "retry_sleep_functions": {"http": lambda n: 0.2, "fragment": lambda n: 1.0},
         "extractor_retries": 1,
         "file_access_retries": 1,
@@ -199,36 +202,36 @@ def _settings(folder: Path, policy: FetchPolicy, quiet: _Quiet, watch: Callable[
     }
 
 
-def _chooser(most: int) -> Callable[[dict[str, Any]], Iterator[Any]]:
-    """What yt-dlp asks for the formats to take: one file, or picture and sound where that brings more lines.
+def _format_selector(max_height: int) -> Callable[[dict[str, Any]], Iterator[Any]]:
+    """Return yt-dlp's format selector: one file, or video and audio files if these have more lines.
 
-    yt-dlp's own little language cannot say "both or neither".
+    yt-dlp's format expressions cannot state "both or neither".
     """
 
-    def choose(context: dict[str, Any]) -> Iterator[Any]:
-        offered = [each for each in reversed(context["formats"]) if each.get("ext") != "mhtml"]  # the best first
-        pictures = [each for each in offered if each.get("vcodec") != "none"]
-        fitting = [each for each in pictures if (each.get("height") or 0) <= most]
-        single = _first(fitting, lambda each: each.get("acodec") != "none" and _plain(each, "mp4"))
-        picture = _first(fitting, lambda each: each.get("acodec") == "none" and _plain(each, "mp4") and _is_h264(each))
-        sound = _first(offered, lambda each: each.get("vcodec") == "none" and _plain(each, "m4a"))
-        if picture and sound and (not single or (single.get("height") or most) < (picture.get("height") or 0)):
-            yield picture
-            yield sound
+    def select(context: dict[str, Any]) -> Iterator[Any]:
+        formats = [each for each in reversed(context["formats"]) if each.get("ext") != "mhtml"]  # the best first
+        videos = [each for each in formats if each.get("vcodec") != "none"]
+        low = [each for each in videos if (each.get("height") or 0) <= max_height]
+        single = _first(low, lambda each: each.get("acodec") != "none" and _is_http(each, "mp4"))
+        video = _first(low, lambda each: each.get("acodec") == "none" and _is_http(each, "mp4") and _is_h264(each))
+        audio = _first(formats, lambda each: each.get("vcodec") == "none" and _is_http(each, "m4a"))
+        if video and audio and (not single or (single.get("height") or max_height) < (video.get("height") or 0)):
+            yield video
+            yield audio
             return
-        whole = [each for each in pictures if each.get("acodec") != "none"]
-        others = [*[each for each in fitting if each in whole], *reversed(whole), *fitting, *reversed(pictures)]
+        complete = [each for each in videos if each.get("acodec") != "none"]
+        others = [*[each for each in low if each in complete], *reversed(complete), *low, *reversed(videos)]
         if single or others:
             yield single or others[0]
 
-    return choose
+    return select
 
 
-def _first(formats: list[Any], fits: Callable[[Any], bool]) -> Any:
-    return next((each for each in formats if fits(each)), None)
+def _first(formats: list[Any], matches: Callable[[Any], bool]) -> Any:
+    return next((each for each in formats if matches(each)), None)
 
 
-def _plain(offer: dict[str, Any], ext: str) -> bool:
+def _is_http(offer: dict[str, Any], ext: str) -> bool:
     return offer.get("ext") == ext and str(offer.get("protocol", "http")).startswith("http")
 
 
@@ -236,8 +239,8 @@ def _is_h264(offer: dict[str, Any]) -> bool:
     return str(offer.get("vcodec")).startswith("avc")
 
 
-class _Quiet:
-    """Takes what yt-dlp would print."""
+class _Logger:
+    """Receives yt-dlp's messages."""
 
     def __init__(self) -> None:
         self.too_large = False
@@ -255,37 +258,37 @@ class _Quiet:
         log.debug("yt-dlp: %s", text)
 
 
-def _explained(error: Exception) -> FetchError | MediaError:
-    """What an exception of yt-dlp means. What is not understood may pass."""
+def _classify_error(error: Exception) -> FetchError | MediaError:
+    """Return the error for an exception of yt-dlp. Unknown ones are temporary."""
     from yt_dlp import networking, utils  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     failed = networking.exceptions
 
-    chain = list(_chain(error))
-    if any(isinstance(each, Exception) and (is_full(each) or _FULL_TEXT.search(str(each))) for each in chain):
-        return full_disk()
+    chain = list(_exception_chain(error))
+    if any(isinstance(each, Exception) and (is_disk_full(each) or _FULL_TEXT.search(str(each))) for each in chain):
+        return MediaError(DISK_FULL)
     if any(isinstance(each, utils.GeoRestrictedError) for each in chain):
         return FetchError("blocked in this country", permanent=True)
     if any(isinstance(each, utils.UnsupportedError) for each in chain):
         return FetchError("no video at the address", permanent=True)
     for each in chain:
         if isinstance(each, failed.HTTPError):
-            return _refusal(each.status, each.response.headers.get("Retry-After"))
+            return _status_error(each.status, each.response.headers.get("Retry-After"))
         if found := _STATUS_TEXT.search(str(each)):
-            return _refusal(int(found[1]), None)
-    for pattern, reason, permanent in _TEXTS:
+            return _status_error(int(found[1]), None)
+    for pattern, reason, permanent in _MESSAGES:
         if any(re.search(pattern, str(each), re.IGNORECASE) for each in chain):
             return FetchError(reason, permanent=permanent)
     if any(isinstance(each, failed.SSLError) for each in chain):
-        return FetchError("its certificate is not to be trusted", permanent=False)
+        return FetchError("untrusted certificate", permanent=False)
     if any(isinstance(each, (failed.TransportError, utils.ContentTooShortError, OSError)) for each in chain):
         return FetchError("the connection broke", permanent=False)
     log.warning("yt-dlp: %s", error)
     return FetchError("the host's answer was not understood", permanent=False)
 
 
-def _refusal(status: int, retry_after: str | None) -> FetchError:
-    """By the status of an HTTP answer. 403 may pass: YouTube says it when it wants to slow one down."""
+def _status_error(status: int, retry_after: str | None) -> FetchError:
+    """Return the error for an HTTP status. 403 is temporary: YouTube uses it for rate limiting."""
     wait = float(retry_after) if retry_after and retry_after.strip().isdigit() else 0.0
     if status == 429:
         return FetchError("too many requests (429)", permanent=False, wait=wait)
@@ -295,29 +298,24 @@ def _refusal(status: int, retry_after: str | None) -> FetchError:
     return FetchError(known.get(status, f"the server refused ({status})"), permanent=True)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and all that it came from, in the ways that yt-dlp keeps them."""
-    waiting: list[Any] = [error]
+def _exception_chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and its causes, including those in yt-dlp's own attributes."""
+    pending: list[Any] = [error]
     seen: set[int] = set()
-    while waiting:
-        each = waiting.pop(0)
+    while pending:
+        each = pending.pop(0)
         if not isinstance(each, BaseException) or id(each) in seen:
             continue
         seen.add(id(each))
         yield each
-        held = getattr(each, "exc_info", None)
-        waiting += [getattr(each, "cause", None), each.__cause__, each.__context__, held[1] if held else None]
+        info = getattr(each, "exc_info", None)
+        pending += [getattr(each, "cause", None), each.__cause__, each.__context__, info[1] if info else None]
 
 
-def _pause(seconds: float, stopped: Callable[[], bool]) -> None:
-    """Sleep. Raises Stopped when the run ends meanwhile."""
+def _pause(seconds: float, is_cancelled: Callable[[], bool]) -> None:
+    """Sleep. Raises Cancelled."""
     end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        if stopped():
-            raise Stopped
-        time.sleep(min(left, _SLICE_SECONDS))
-
-
-def _check(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise OptionError(f"{name} {value:g} is out of range: give {low:g} … {high:g}.")
+    while (remaining := end - time.monotonic()) > 0:
+        if is_cancelled():
+            raise Cancelled
+        time.sleep(min(remaining, _POLL_SECONDS))

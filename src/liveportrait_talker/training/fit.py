@@ -1,8 +1,8 @@
-"""`train`: Lightning's loop over memory-mapped runs, with checkpoints, logs, early stopping and resuming.
+"""Training with Lightning: checkpoints, logs, early stopping and resumption.
 
-<out>/checkpoints/epoch…-val_loss….ckpt, last.ckpt      the best by validation loss, and where to go on
-<out>/logs/version_N/metrics.csv, tensorboard/version_N  one of each for every time the run was gone on with
-<out>/curves.png, mappingnet.safetensors                 drawn and exported at the end
+<out>/checkpoints/epoch…-val_loss….ckpt, last.ckpt       the best by validation loss, and the last
+<out>/logs/version_N/metrics.csv, tensorboard/version_N  one of each for every resumption
+<out>/curves.png, mappingnet.safetensors                 written at the end
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from ..motion.lips import LIP_KEYPOINTS
 from ..progress import OnProgress, ignore_progress
 from ..system.devices import torch_device
 from .arrays import FrameArrays, open_arrays
-from .checkpoint import EXPORTED, RELEASED_WIDTH, best_checkpoint, export, read_checkpoint, split_in
+from .checkpoint import EXPORTED, RELEASED_WIDTH, best_checkpoint, export, read_checkpoint, read_split
 from .curves import draw_curves
 from .module import VAL_LOSS, MappingTask
 from .options import TrainOptions
-from .runs import Batch, Runs, ShuffledBatches, as_they_are
+from .runs import Batch, Runs, ShuffledBatches, keep_batch
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ _VAL_BATCH = 16
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a run came to."""
+    """Result of a training run."""
 
     out: Path
     epochs: int
@@ -52,44 +52,43 @@ class TrainReport:
     exported: Path | None
     curves: Path | None
     frames_per_second: float
-    """Frames learned from, a second of this run's training."""
+    """Training speed of this run."""
     elapsed_seconds: float
 
     def __str__(self) -> str:
         if self.best is None:
-            return f"one batch of each kind ran through in {self.elapsed_seconds:.1f} s; nothing was written."
-        made = ", ".join(str(path) for path in (self.best, self.exported, self.curves) if path is not None)
+            return f"test run finished in {self.elapsed_seconds:.1f} s; no files were written."
+        written = ", ".join(str(path) for path in (self.best, self.exported, self.curves) if path is not None)
         return (
             f"{self.out}: {self.epochs} epochs, {self.steps} steps, best validation loss {self.best_val_loss:.6f}, "
-            f"{self.frames_per_second:,.0f} frames/s, {self.elapsed_seconds:.1f} s. Written: {made}"
+            f"{self.frames_per_second:,.0f} frames/s, {self.elapsed_seconds:.1f} s. Written: {written}"
         )
 
 
 def train(
     dataset: Path, out: Path, options: TrainOptions | None = None, *, on_progress: OnProgress | None = None
 ) -> TrainReport | None:
-    """Train a MappingNet on the records of `dataset`; go on where a run in `out` was stopped.
+    """Train a MappingNet on the records of `dataset`; resume the run in `out`, if there is one.
 
-    Returns None in all processes of the run but the first.
+    Returns None in all processes but the first.
 
     Raises:
-        MediaError: the data set has no records, or they do not go together.
-        OptionError: the run in `out` is of another problem.
+        MediaError: the data set has no records, or records of different extractors.
+        OptionError: the run in `out` has another problem or split.
     """
-    options = options or TrainOptions()
-    tell = on_progress or ignore_progress
+    options, on_progress = options or TrainOptions(), on_progress or ignore_progress
     started = time.monotonic()
-    data = RunsData(dataset, options, tell)
-    start = None if options.fast_dev_run else _to_go_on_from(out, options)
+    data = RunsData(dataset, options, on_progress)
+    checkpoint = None if options.fast_dev_run else _find_checkpoint(out, options)
     lightning.seed_everything(options.seed, workers=True, verbose=False)
     task = MappingTask(options.problem)
-    progress = _Progress(tell, dataset.name, options)
-    with _quiet():
-        trainer, best = _trainer(out, options, progress)
+    progress = _Progress(on_progress, dataset.name, options)
+    with _SilencedLightning():
+        trainer, best = _make_trainer(out, options, progress)
         handler = signal.getsignal(signal.SIGINT)
         try:
-            trainer.fit(task, datamodule=data, ckpt_path=start, weights_only=True)
-        except SystemExit as end:  # how Lightning answers Ctrl-C
+            trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        except SystemExit as end:  # raised by Lightning on Ctrl-C
             if trainer.interrupted:
                 raise KeyboardInterrupt from end
             raise
@@ -117,32 +116,32 @@ def train(
     )
 
 
-def _to_go_on_from(out: Path, options: TrainOptions) -> Path | None:
-    """The newest checkpoint of a run in `out` that is whole; None where there is none.
+def _find_checkpoint(out: Path, options: TrainOptions) -> Path | None:
+    """Return the newest readable checkpoint of a run in `out`, None where there is none.
 
     Raises:
-        OptionError: the run is of another problem, or of another split of the speakers.
+        OptionError: the run has another problem or split.
     """
     folder = out / "checkpoints"
-    found = [folder / "last.ckpt", *sorted(folder.glob("epoch*.ckpt"), key=lambda p: p.stat().st_mtime, reverse=True)]
-    for path in found:
+    epochs = sorted(folder.glob("epoch*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in [folder / "last.ckpt", *epochs]:
         if not path.is_file():
             continue
         try:
             problem, _, content = read_checkpoint(path)
-        except WeightsError as error:  # a kill can tear the one that was being written
-            log.warning("%s: the one before is taken.", str(error).rstrip("."))
+        except WeightsError as error:  # incomplete, if the process was killed while writing it
+            log.warning("%s: the previous one is used.", str(error).rstrip("."))
             continue
         if problem != options.problem:
-            raise OptionError(f"{out} holds a run of another problem ({problem}): name another --out.")
-        if (split := split_in(content)) != options.split:
-            raise OptionError(f"{out} holds a run with other held-out speakers ({split}): name another --out.")
-        log.info("going on with the run in %s.", out)
+            raise OptionError(f"{out} holds a run of another problem ({problem}): choose another --out.")
+        if (split := read_split(content)) != options.split:
+            raise OptionError(f"{out} holds a run with other held-out speakers ({split}): choose another --out.")
+        log.info("resuming the run in %s.", out)
         return path
     return None
 
 
-def _trainer(out: Path, options: TrainOptions, progress: Callback) -> tuple[lightning.Trainer, ModelCheckpoint]:
+def _make_trainer(out: Path, options: TrainOptions, progress: Callback) -> tuple[lightning.Trainer, ModelCheckpoint]:
     device = torch_device(options.device)
     best = ModelCheckpoint(
         dirpath=out / "checkpoints",
@@ -153,20 +152,20 @@ def _trainer(out: Path, options: TrainOptions, progress: Callback) -> tuple[ligh
         enable_version_counter=False,
     )
     stopping = EarlyStopping(VAL_LOSS, patience=options.patience, strict=False)
-    several = options.devices * options.nodes > 1
+    distributed = options.devices * options.nodes > 1
     trainer = lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
         devices=options.devices,
         num_nodes=options.nodes,
-        strategy="ddp" if several else "auto",
+        strategy="ddp" if distributed else "auto",
         precision=options.precision,  # type: ignore[arg-type]
         max_epochs=options.max_epochs,
-        # An epoch ends with the last step, so that it is validated.
+        # The last step ends its epoch, which is then validated.
         limit_train_batches=1.0 if options.max_steps is None else options.max_steps,
         gradient_clip_val=options.gradient_clip or None,
         fast_dev_run=options.fast_dev_run,
         enable_checkpointing=not options.fast_dev_run,
-        use_distributed_sampler=False,  # `ShuffledBatches` shares batches out by itself
+        use_distributed_sampler=False,  # `ShuffledBatches` distributes batches itself
         logger=False if options.fast_dev_run else [CSVLogger(out, "logs"), TensorBoardLogger(out, "tensorboard")],
         callbacks=[progress] if options.fast_dev_run else [best, stopping, progress],
         log_every_n_steps=1 if (options.max_steps or math.inf) <= 1000 else 50,
@@ -180,55 +179,55 @@ def _trainer(out: Path, options: TrainOptions, progress: Callback) -> tuple[ligh
 class RunsData(lightning.LightningDataModule):
     """The runs of a data set: shuffled for training, in order for validation."""
 
-    def __init__(self, dataset: Path, options: TrainOptions, tell: OnProgress) -> None:
+    def __init__(self, dataset: Path, options: TrainOptions, on_progress: OnProgress) -> None:
         super().__init__()
-        self._dataset, self._options, self._tell = dataset, options, tell
-        self._arrays: dict[str, FrameArrays] = open_arrays(dataset, options.split, on_progress=tell)
+        self._options = options
+        self._arrays: dict[str, FrameArrays] = open_arrays(dataset, options.split, on_progress=on_progress)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of shuffled runs of the training speakers."""
-        runs = self._runs("train", self._options.run_frames)
-        return self._loader(runs, self._options.batch_size, self._options.seed)
+        """Return batches of shuffled runs of the training speakers."""
+        runs = self._make_runs("train", self._options.run_frames)
+        return self._make_loader(runs, self._options.batch_size, self._options.seed)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """All frames of the held-out speakers, in order."""
+        """Return batches of all frames of the held-out speakers, in order."""
         world = self._options.devices * self._options.nodes
-        return self._loader(self._runs("val", _VAL_RUN_FRAMES), _VAL_BATCH * world, None)
+        return self._make_loader(self._make_runs("val", _VAL_RUN_FRAMES), _VAL_BATCH * world, None)
 
-    def _runs(self, side: str, length: int) -> Runs:
+    def _make_runs(self, side: str, length: int) -> Runs:
         problem = self._options.problem
         return Runs(self._arrays[side], length=length, radius=problem.radius, keypoints=problem.keypoint_numbers)
 
-    def _loader(self, runs: Runs, size: int, seed: int | None) -> DataLoader[Batch]:
+    def _make_loader(self, runs: Runs, size: int, seed: int | None) -> DataLoader[Batch]:
         trainer = self.trainer
         assert trainer is not None
         batches = ShuffledBatches(len(runs), size, seed=seed, rank=trainer.global_rank, world=trainer.world_size)
         return DataLoader(
             runs,
             batch_sampler=batches,
-            collate_fn=as_they_are,
+            collate_fn=keep_batch,
             num_workers=self._options.workers,
             persistent_workers=self._options.workers > 0,
         )
 
 
 class _Progress(Callback):
-    """Tells how far an epoch is, and measures."""
+    """Reports progress, measures the speed and adds the data set and split to checkpoints."""
 
-    def __init__(self, tell: OnProgress, name: str, options: TrainOptions) -> None:
-        self._tell, self._name, self._options = tell, name, options
+    def __init__(self, on_progress: OnProgress, name: str, options: TrainOptions) -> None:
+        self._on_progress, self._name, self._options = on_progress, name, options
         self.frames = 0
         self.seconds = 0.0
-        self._since = 0.0
+        self._batch_start = 0.0
 
     def on_train_batch_start(self, trainer: Any, module: Any, batch: Batch, index: int) -> None:
-        self._since = time.monotonic()
+        self._batch_start = time.monotonic()
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Batch, index: int) -> None:
-        self.seconds += time.monotonic() - self._since
+        self.seconds += time.monotonic() - self._batch_start
         self.frames += batch["weight"].numel() * trainer.world_size
         total = trainer.num_training_batches
-        self._tell(f"epoch {trainer.current_epoch}", index + 1, int(total) if math.isfinite(total) else 0)
+        self._on_progress(f"epoch {trainer.current_epoch}", index + 1, int(total) if math.isfinite(total) else 0)
 
     def on_save_checkpoint(self, trainer: Any, module: Any, checkpoint: dict[str, Any]) -> None:
         checkpoint["dataset"] = self._name
@@ -239,8 +238,8 @@ class _Progress(Callback):
             trainer.should_stop = True
 
 
-class _quiet(warnings.catch_warnings):
-    """Lightning's advice is for people who write training loops; what matters is told by us."""
+class _SilencedLightning(warnings.catch_warnings):
+    """Suppresses Lightning's warnings and hints."""
 
     def __enter__(self) -> None:
         super().__enter__()

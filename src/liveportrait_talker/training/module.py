@@ -1,4 +1,4 @@
-"""The training problem: the MappingNet that inference runs, its loss and its optimiser, as a LightningModule."""
+"""The MappingNet, its loss and its optimiser as a LightningModule (docs/method/training.md, Problem)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .options import Problem
 from .runs import Batch
 
 VAL_LOSS = "val/basic_loss"
-"""What early stopping and the best checkpoint look at."""
+"""Metric of early stopping and of the best checkpoint."""
 
 
 class MappingTask(lightning.LightningModule):
-    """L1 between what the MappingNet says and the motion extractor's δ of the key points.
+    """L1 between the MappingNet's and the motion extractor's δ of the keypoints.
 
-    Logged as the original names them: `{train,val}/lip_exp_l1` and `/basic_loss` (the loss that is minimised).
+    Logs, by the original's names, `{train,val}/lip_exp_l1` and `/basic_loss` (the loss that is minimised).
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -28,31 +28,31 @@ class MappingTask(lightning.LightningModule):
         self.mappingnet = MappingNet(width=problem.width, keypoints=len(problem.keypoint_numbers))
 
     def forward(self, coefficients: Tensor) -> Tensor:
-        """δ (B, T, K, 3) for runs of coefficients (B, 64, T + 2 · radius)."""
+        """Return δ (B, T, K, 3) for runs of coefficients (B, 64, T + 2 · radius)."""
         offsets = self.mappingnet.along(coefficients, self.problem.rows)
         return offsets.view(*offsets.shape[:2], -1, 3)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """The loss of a batch of runs."""
+        """Return the loss of a batch of runs."""
         return self._losses(batch, "train")
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        """All runs of the held-out speakers, in order: the same frames each time (defect 63)."""
+        """Log the losses of a batch of held-out runs (docs/earlier_systems.md, defect 63)."""
         self._losses(batch, "val")
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam, no decay, no schedule."""
+        """Return Adam without weight decay or schedule."""
         return torch.optim.Adam(self.mappingnet.parameters(), lr=self.problem.learning_rate)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A checkpoint says which problem it is of."""
+        """Add the problem to a checkpoint."""
         checkpoint["problem"] = dict(self.problem.__dict__)
 
     def _losses(self, batch: Batch, side: str) -> Tensor:
         predicted = self(batch["coefficients"])
         targets, weight = batch["targets"], batch["weight"]
-        # In training a frame that was not seen counts as learned: then the mean of several processes' losses is the
-        # loss of the whole batch, however its frames are shared out.
+        # In training the divisor is the number of all frames, so that the mean of several processes' losses is the loss
+        # of the whole batch.
         count = weight.sum() if side == "val" else torch.tensor(weight.numel())
         l1 = keypoint_l1(predicted, targets, weight, count)
         loss = l1
@@ -67,12 +67,12 @@ class MappingTask(lightning.LightningModule):
 
 
 def keypoint_l1(predicted: Tensor, targets: Tensor, weight: Tensor, count: Tensor) -> Tensor:
-    """Sum of |predicted − targets| of (B, T, K, 3), the mean of each frame times its weight (B, T), over `count`."""
+    """Return the sum of the frames' mean |predicted − targets| (B, T, K, 3) times `weight` (B, T), over `count`."""
     each = (predicted - targets).abs().mean(dim=(2, 3))
     return (each * weight).sum() / count.clamp(min=1)
 
 
 def velocity_l1(predicted: Tensor, targets: Tensor, weight: Tensor, count: Tensor) -> Tensor:
-    """The same of the changes from each frame to the next."""
+    """Return `keypoint_l1` of the differences between consecutive frames."""
     pairs = weight[:, 1:] * weight[:, :-1]
     return keypoint_l1(predicted.diff(dim=1), targets.diff(dim=1), pairs, count)

@@ -1,4 +1,4 @@
-"""Every choice of the training commands, with its range; nothing heavy is loaded for `--help`."""
+"""Options of the training commands, with their ranges. Imports no large package, for a fast `--help`."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from dataclasses import dataclass, field
 from ..errors import OptionError
 
 KEYPOINTS = 21
-"""Of LivePortrait's face."""
+"""Number of LivePortrait's keypoints."""
 PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """How a data set is extracted. Raises OptionError for values that make no sense."""
+    """Options of an extraction. Raises OptionError for values out of range."""
 
     device: str = "auto"
-    """Where the networks run."""
+    """Device of the networks."""
     batch_size: int = 16
-    """Faces that go through a network at once, 1…512."""
+    """Faces per batch, 1…512."""
     decoders: int = 2
     """Clips that are decoded ahead, 0…64."""
     limit: int | None = None
-    """Only the first so many source videos."""
+    """Take the first `limit` source videos only."""
     redo: bool = False
-    """Make records of other extractors anew."""
+    """Replace records of other extractors."""
     retry_failed: bool = False
-    """Try again what failed for good, too."""
+    """Also retry permanent failures."""
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
@@ -40,33 +40,33 @@ class ExtractOptions:
 
 @dataclass(frozen=True)
 class Split:
-    """How speakers are shared out between training and validation; no speaker is on both sides."""
+    """The split of speakers into training and validation."""
 
     seed: int = 0
     """0…2³²."""
     val_share: float = 0.05
-    """Share of the speakers, 0…0.9."""
+    """Share of the validation speakers, 0…0.9."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= 2**32:
             raise OptionError(f"--split-seed {self.seed} is out of range: give 0 … 2³².")
         if not 0 < self.val_share <= 0.9:
-            raise OptionError(f"--val-share {self.val_share:g} is out of range: give more than 0, 0.9 at most.")
+            raise OptionError(f"--val-share {self.val_share:g} is out of range: give more than 0, at most 0.9.")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is learned, and how. The defaults are the original's (spec talker.md §13.5)."""
+    """The learning problem. The defaults are the original's (docs/method/training.md, Problem)."""
 
     keypoints: str = "lips"
-    """`lips` (the six that `generate` wants), `all`, or numbers 0…20 with commas between."""
+    """`lips` (the six that `generate` uses), `all`, or numbers 0…20 separated by commas."""
     radius: int = 14
     """Frames before and after: windows of 2 · radius + 1 rows, 25…99."""
     learning_rate: float = 2e-4
     velocity_weight: float = 0.0
-    """Weight of the L1 loss on the change from frame to frame; it needs runs of two frames at least."""
+    """Weight of the L1 loss of differences between consecutive frames; needs runs of at least two frames."""
     width: int = 1024
-    """Channels of the network; `generate` wants 1024."""
+    """Channels of the network; `generate` needs 1024."""
 
     def __post_init__(self) -> None:
         if self.keypoints != "lips":
@@ -87,53 +87,53 @@ class Problem:
 
     @property
     def keypoint_numbers(self) -> tuple[int, ...]:
-        """Which of LivePortrait's 21 key points are learned."""
-        from ..motion.lips import LIP_KEYPOINTS  # brings NumPy along, which --help does without
+        """Numbers of the keypoints that are learned."""
+        from ..motion.lips import LIP_KEYPOINTS  # imports NumPy, which --help does not need
 
-        named = {"lips": LIP_KEYPOINTS, "all": tuple(range(KEYPOINTS))}
-        if self.keypoints in named:
-            return named[self.keypoints]
+        sets = {"lips": LIP_KEYPOINTS, "all": tuple(range(KEYPOINTS))}
+        if self.keypoints in sets:
+            return sets[self.keypoints]
         try:
             numbers = tuple(int(text) for text in self.keypoints.split(","))
         except ValueError:
             numbers = ()
         if not numbers or not all(0 <= k < KEYPOINTS for k in numbers) or len(set(numbers)) < len(numbers):
             raise OptionError(
-                f"--keypoints {self.keypoints} is not known: give {', '.join(named)}, or different numbers "
-                f"0 … {KEYPOINTS - 1} with commas between."
+                f"--keypoints {self.keypoints} is not known: give {', '.join(sets)}, or different numbers "
+                f"0 … {KEYPOINTS - 1} separated by commas."
             )
         return numbers
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How a MappingNet is trained. Raises OptionError for values that make no sense."""
+    """Options of a training run. Raises OptionError for values out of range."""
 
     problem: Problem = field(default_factory=Problem)
     split: Split = field(default_factory=Split)
     run_frames: int = 32
-    """Consecutive frames in a sample, 1…1024. Neighbours share their windows: long runs are up to 11 times as fast a
-    frame; 1 is the original's scheme."""
+    """Consecutive frames in a sample, 1…1024. Neighbouring frames share most of their windows, so that long runs need
+    up to 11 times less time per frame; 1 is the original's scheme."""
     batch_size: int = 16
-    """Runs in a batch, of all processes together."""
+    """Runs in a batch of all processes together."""
     max_epochs: int = 1000
     max_steps: int | None = None
-    """End with the epoch in which there are so many optimiser steps; None for no limit."""
+    """End after the epoch that reaches this number of optimiser steps; None for no limit."""
     patience: int = 10
     """Epochs without a better validation loss before training stops."""
     gradient_clip: float = 0.0
-    """Largest norm of the gradient; 0 for none."""
+    """Maximum norm of the gradient; 0 for none."""
     precision: str = "32"
     device: str = "auto"
     devices: int = 1
-    """Processes (or GPUs) on each machine; more than one are DDP."""
+    """GPUs (or processes) per machine; more than one use DDP."""
     nodes: int = 1
-    """Machines."""
+    """Number of machines."""
     workers: int = 0
-    """Processes that read batches; a memory-mapped data set on a local disk needs none."""
+    """Processes that read batches; not needed for a data set on a local disk."""
     seed: int = 0
     fast_dev_run: bool = False
-    """One batch of each kind, nothing written: does it run at all?"""
+    """Run one training and one validation batch as a test, without writing files."""
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
@@ -153,8 +153,8 @@ class TrainOptions:
         if self.precision not in PRECISIONS:
             raise OptionError(f"--precision {self.precision} is not known: choose one of {', '.join(PRECISIONS)}.")
         if self.problem.velocity_weight and self.run_frames < 2:
-            raise OptionError("--velocity-weight needs runs of two frames at least: raise --run-frames.")
+            raise OptionError("--velocity-weight needs runs of at least two frames: increase --run-frames.")
         if self.batch_size % (self.devices * self.nodes):
             raise OptionError(
-                f"--batch-size {self.batch_size} cannot be shared out to {self.devices * self.nodes} processes evenly."
+                f"--batch-size {self.batch_size} is not divisible by the {self.devices * self.nodes} processes."
             )

@@ -1,6 +1,7 @@
-"""What was extracted from a source video, in one file that says what made it: safetensors, to be memory-mapped.
+"""Records of extracted features: one safetensors file per source video, with a stamp of the extractors.
 
-<dataset>/records/<speaker>/<youtube id>.safetensors holds the frames of all utterances of a video, one after the other.
+<dataset>/records/<speaker>/<youtube id>.safetensors holds the frames of all utterances of a video, one after the other
+(docs/method/training.md, Records).
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ import numpy.typing as npt
 
 from ..arrays import Floats32
 from ..errors import MediaError
-from ..system.journal import full_disk, sync_folder
-from ..system.partial_files import is_full
+from ..system.journal import sync_folder
+from ..system.partial_files import write_error
 from .options import KEYPOINTS
 
 FORMAT = "1"
-"""Of the record: raised when its fields or their meaning change."""
+"""Version of the record format: increased when its fields or their meaning change."""
 KIND = "liveportrait-talker record"
 EXPRESSION = 64
-
+"""Number of 3DMM expression coefficients."""
 
 _FIELDS: dict[str, tuple[tuple[int, ...], Any]] = {
     "expression": ((EXPRESSION,), np.float32),
@@ -38,18 +39,18 @@ _FIELDS: dict[str, tuple[tuple[int, ...], Any]] = {
 
 @dataclass(frozen=True)
 class Stamp:
-    """What made a record. Records with different stamps are not mixed."""
+    """The extractors that made a record. Records with different stamps are not mixed."""
 
     face_3drecon: str
-    """sha256 of the 3DMM regressor's weights."""
+    """SHA-256 of the 3DMM regressor's weights."""
     motion_extractor: str
-    """sha256 of the motion extractor's weights."""
+    """SHA-256 of the motion extractor's weights."""
     tracker: str
     """Name and version of the face tracker."""
     format: str = FORMAT
 
     def difference(self, other: Stamp) -> str:
-        """The first thing in which they differ, as the end of a sentence; empty where they are equal."""
+        """Describe the first difference, as the end of a sentence; empty where there is none."""
         for entry in dataclasses.fields(self):
             ours, theirs = getattr(self, entry.name), getattr(other, entry.name)
             if ours != theirs:
@@ -59,7 +60,7 @@ class Stamp:
 
 @dataclass(frozen=True)
 class UtteranceSpan:
-    """Where an utterance lies in its record."""
+    """The position of an utterance in its record."""
 
     name: str
     first: int
@@ -68,7 +69,7 @@ class UtteranceSpan:
 
 @dataclass(frozen=True, eq=False)
 class VideoRecord:
-    """All that training needs of N frames of one source video."""
+    """Features of N frames of one source video."""
 
     speaker: str
     video: str
@@ -83,7 +84,7 @@ class VideoRecord:
     rotation_deg: Floats32
     """(N, 3) LivePortrait's pitch, yaw, roll."""
     seen: npt.NDArray[np.bool_] = field(repr=False)
-    """(N,) False where no face was found: the numbers are interpolated, and are no targets."""
+    """(N,) False where no face was found: the values are interpolated and not used as targets."""
 
     def __post_init__(self) -> None:
         frames = sum(span.frames for span in self.utterances)
@@ -96,7 +97,7 @@ class VideoRecord:
 
 
 def write_record(record: VideoRecord, path: Path) -> None:
-    """Write to a temporary file beside `path`, then rename. The same record gives the same bytes.
+    """Write a record atomically. The same record gives the same bytes.
 
     Raises:
         MediaError: the disk is full or the folder cannot be written.
@@ -111,7 +112,7 @@ def write_record(record: VideoRecord, path: Path) -> None:
         "utterances": [dataclasses.astuple(span) for span in record.utterances],
         "stamp": dataclasses.asdict(record.stamp),
     }
-    header = {KIND: json.dumps(about, sort_keys=True)}  # one entry: safetensors writes several in any order
+    header = {KIND: json.dumps(about, sort_keys=True)}  # one entry, as safetensors does not sort several
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({name: np.ascontiguousarray(getattr(record, name)) for name in _FIELDS}, part, metadata=header)
@@ -121,55 +122,53 @@ def write_record(record: VideoRecord, path: Path) -> None:
         part.replace(path)
         sync_folder(path.parent)
     except (OSError, SafetensorError) as error:
-        if is_full(error):
-            raise full_disk() from error
-        raise MediaError(f"{path} cannot be written ({error}): name another folder.") from error
+        raise write_error(path, error) from error
     finally:
         part.unlink(missing_ok=True)
 
 
 def read_header(path: Path) -> tuple[Stamp, tuple[UtteranceSpan, ...]]:
-    """What made a record and what is in it; no frame is read.
+    """Return the stamp and the utterances of a record without reading its frames.
 
     Raises:
-        MediaError: it is no record, or one of another format.
+        MediaError: it is not a record, or has another format.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            said = file.metadata() or {}
+            metadata = file.metadata() or {}
             rows = file.get_slice("expression").get_shape()[0] if "expression" in file.keys() else -1  # noqa: SIM118
-        if KIND not in said:
-            raise ValueError("it says nothing of being one")
-        about = json.loads(said[KIND])
+        if KIND not in metadata:
+            raise ValueError("no metadata of a record")
+        about = json.loads(metadata[KIND])
         stamp = about["stamp"]
         if stamp.get("format") != FORMAT:
             raise MediaError(
-                f"{path} is a record of format {stamp.get('format')}, not {FORMAT}: extract it anew (--redo)."
+                f"{path} is a record of format {stamp.get('format')}, not {FORMAT}: extract it again (--redo)."
             )
         spans = tuple(UtteranceSpan(str(name), int(first), int(frames)) for name, first, frames in about["utterances"])
         if sum(span.frames for span in spans) != rows:
-            raise ValueError("its utterances are not its frames")
+            raise ValueError("utterances and frames do not match")
         return Stamp(**stamp), spans
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise MediaError(
-            f"{path} is not a record of this software ({error}): remove it and extract it anew."
+            f"{path} is not a record of this software ({error}): remove it and extract it again."
         ) from error
 
 
 def read_record(path: Path) -> VideoRecord:
-    """A record whole. Raises MediaError as `read_header` does."""
+    """Read a record. Raises MediaError as `read_header` does."""
     from safetensors.numpy import load_file
 
     stamp, spans = read_header(path)
     arrays = load_file(path)
     if set(arrays) != set(_FIELDS):
-        raise MediaError(f"{path} lacks some of {', '.join(_FIELDS)}: remove it and extract it anew.")
+        raise MediaError(f"{path} lacks some of {', '.join(_FIELDS)}: remove it and extract it again.")
     return VideoRecord(path.parent.name, path.stem, spans, stamp, **arrays)
 
 
-def stale(path: Path, stamp: Stamp) -> str:
-    """What is wrong with the stamp of the record in `path`, as a sentence; empty where it is `stamp`."""
+def find_stamp_difference(path: Path, stamp: Stamp) -> str:
+    """Describe how the stamp of the record in `path` differs from `stamp`; empty where it does not."""
     difference = stamp.difference(read_header(path)[0])
     return f"{path} was made by other extractors: {difference}" if difference else ""

@@ -1,4 +1,4 @@
-"""Runs of consecutive frames, the samples of training: cut from memory-mapped arrays, a batch in one go."""
+"""Training samples: runs of consecutive frames from memory-mapped arrays, and their batches."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Batch = dict[str, Tensor]
 
 
 class Runs(Dataset[Batch]):
-    """All utterances of a `FrameArrays`, cut into runs of `length` frames; no frame is left out.
+    """All utterances of a `FrameArrays`, cut into runs of `length` frames; every frame is used.
 
-    A run's coefficients reach `radius` frames beyond it on either side and are clamped at the utterance's ends, as the
-    window of a single frame is (spec talker.md §8). The last run of an utterance ends with it: frames that the run
-    before had have no weight, and neither has the last frame of an utterance shorter than a run, which is repeated.
+    A run's coefficients extend `radius` frames beyond it on either side, clamped at the utterance's ends like the
+    windows of single frames (docs/method/sadtalker.md, Windows). The last run of an utterance ends with it: its overlap
+    with the previous run has weight 0, as have the repeated last frames of an utterance shorter than a run.
 
     Args:
-        arrays: one side of the split.
-        length: frames in a run, ≥ 1; 1 is the original's scheme, a frame with its window.
-        radius: of the window: rows = 2 · radius + 1.
-        keypoints: which of LivePortrait's 21 key points are the target.
+        arrays: one split.
+        length: frames in a run, ≥ 1; 1 is the original's scheme.
+        radius: of the windows of 2 · radius + 1 rows.
+        keypoints: numbers of the target keypoints.
     """
 
     def __init__(self, arrays: FrameArrays, *, length: int, radius: int, keypoints: Sequence[int]) -> None:
@@ -37,7 +37,7 @@ class Runs(Dataset[Batch]):
         self._utterance = np.repeat(np.arange(len(counts)), counts)
         number = np.arange(len(self._utterance)) - np.repeat(np.cumsum(counts) - counts, counts)
         last = np.maximum(arrays.frames - length, 0)[self._utterance]
-        self._new = number * length  # the first frame that no run before it has
+        self._new = number * length  # first frame that is not in the previous run
         self._start = np.minimum(self._new, last)
 
     def __len__(self) -> int:
@@ -47,50 +47,50 @@ class Runs(Dataset[Batch]):
         return {name: values[0] for name, values in self.__getitems__([index]).items()}
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """A batch of B runs of T frames.
+        """Return a batch of B runs of T frames.
 
-        coefficients (B, 64, T + 2 · radius), targets (B, T, K, 3), weight (B, T): 1 where a frame was seen and is new.
+        coefficients (B, 64, T + 2 · radius), targets (B, T, K, 3), weight (B, T): 1 for frames that are new and seen.
         """
         utterance, start = self._utterance[indices], self._start[indices]
         first, frames = self._arrays.first[utterance][:, None], self._arrays.frames[utterance][:, None]
-        wide = start[:, None] + np.arange(-self._radius, self._length + self._radius)
-        around = first + np.clip(wide, 0, frames - 1)
-        own = start[:, None] + np.arange(self._length)
-        at = first + np.minimum(own, frames - 1)
-        weight = self._arrays.seen[at] & (own < frames) & (own >= self._new[indices][:, None])
+        extended = start[:, None] + np.arange(-self._radius, self._length + self._radius)
+        extended_rows = first + np.clip(extended, 0, frames - 1)
+        frame = start[:, None] + np.arange(self._length)
+        rows = first + np.minimum(frame, frames - 1)
+        weight = self._arrays.seen[rows] & (frame < frames) & (frame >= self._new[indices][:, None])
         return {
-            "coefficients": torch.from_numpy(self._arrays.expression[around].transpose(0, 2, 1).copy()),
-            "targets": torch.from_numpy(self._arrays.keypoint_expression[at][:, :, self._keypoints]),
+            "coefficients": torch.from_numpy(self._arrays.expression[extended_rows].transpose(0, 2, 1).copy()),
+            "targets": torch.from_numpy(self._arrays.keypoint_expression[rows][:, :, self._keypoints]),
             "weight": torch.from_numpy(weight.astype(np.float32)),
         }
 
 
-def as_they_are(batch: Any) -> Any:
-    """The collation of batches that are whole already."""
+def keep_batch(batch: Any) -> Any:
+    """Return a batch unchanged, as the collate function of `Runs`."""
     return batch
 
 
 class ShuffledBatches(Sampler[list[int]]):
-    """Batches of run numbers, the same global batches however many processes share them.
+    """Batches of run numbers that do not depend on the number of processes.
 
-    Of each global batch of `size`, process `rank` of `world` takes its part. Which runs make a batch depends on the
-    seed and the epoch alone. What does not fill a global batch is left out of that epoch, unless there is no other.
+    Process number `rank` of `world` takes its part of each global batch. These depend on the seed and the epoch alone.
+    An incomplete last batch is dropped, unless it is the only one.
 
     Args:
         count: number of runs.
         size: of a global batch; a multiple of `world`.
-        seed: of the order; None keeps the order, and every run.
+        seed: of the order; None for the given order, without dropping runs.
     """
 
     def __init__(self, count: int, size: int, *, seed: int | None, rank: int = 0, world: int = 1) -> None:
         if size % world:
-            raise ValueError(f"a batch of {size} cannot be shared out to {world} processes")
+            raise ValueError(f"a batch of {size} is not divisible by {world} processes")
         self._count, self._size, self._seed, self._rank, self._world = count, size, seed, rank, world
         self._epoch = 0
-        self.sampler = self  # Lightning looks there for whom to tell the epoch
+        self.sampler = self  # Lightning calls `sampler.set_epoch`
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch, through `sampler`."""
+        """Set the epoch; called by Lightning before each one."""
         self._epoch = epoch
 
     def __len__(self) -> int:

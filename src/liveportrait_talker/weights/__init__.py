@@ -1,5 +1,5 @@
-"""Weights: a name → a verified file → a state dict. Knows no network.
+"""Network weights: released files, their download, verification, conversion and loading.
 
-`registry` (what was released) → `download` or `importing` (into the store, converted once) → `store` (where files lie,
-and whether they may be trusted) → `importing.load`. Neither torch, safetensors nor HTTP is loaded before it is needed.
+`registry` lists the released files, `download` and `importing` bring them into the `store` and convert them once, and
+`importing.load_state_dict` reads them. torch, safetensors and HTTP are imported on first use.
 """

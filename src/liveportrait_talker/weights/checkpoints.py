@@ -1,36 +1,40 @@
-"""Foreign wrappers, all of them: a checkpoint file → the bare state dict of one network. Tensors only, never pickle.
+"""Reading the state dict of one network from a checkpoint file. Tensors only, no other pickled objects.
 
-Known layouts (LivePortrait spec, section 2; talker spec, section 3): a flat state dict; one under `state_dict`
-(Lightning; our MappingNet's keys then begin with `mappingnet.`); dicts by part with `module.` in front of each key; the
-same flattened (`retarget_shoulder_module.mlp.0.weight`); SadTalker's file, its parts told by prefix.
+Layouts (docs/method/liveportrait.md, Weights; docs/method/sadtalker.md, Weights): a flat state dict; one under
+`state_dict` (Lightning; the MappingNet's keys then begin with `mappingnet.`); a dict of state dicts with `module.` in
+front of each key; the same flattened (`retarget_shoulder_module.mlp.0.weight`); SadTalker's file, with a prefix for
+each network.
 """
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import WeightsError
-from .integrity import structure_trouble
+from .integrity import structure_error
 from .registry import NETWORKS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SUFFIXES = (".pth", ".pt", ".ckpt", ".tar", ".bin", ".safetensors")
-_DEEPEST = 4  # dicts in dicts
+_MAX_DEPTH = 4  # of nested dicts
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where a network's tensors are: the prefixes to try, keys that tell it (beginnings), and what to leave out."""
+    """Keys of a network in a checkpoint."""
 
     prefixes: tuple[str, ...]
-    signs: tuple[str, ...]
+    """Tried in turn."""
+    required: tuple[str, ...]
+    """The network is present where keys begin with each of these."""
     drop: tuple[str, ...] = ()
+    """Keys that begin with these are ignored."""
 
 
 _BARE = ("",)
@@ -43,34 +47,34 @@ _LAYOUTS: dict[str, _Layout] = {
     "retarget_eye": _Layout(("retarget_eye_module.", "retarget_eye.", ""), ("mlp.0.",)),
     "retarget_lip": _Layout(("retarget_mouth_module.", "retarget_mouth.", ""), ("mlp.0.",)),
     "sadtalker_audio2exp": _Layout(("audio2exp.", ""), ("audio_encoder.", "mapping1.")),
-    # The discriminator of its training is in the file and of no use: strict once exactly that is left out.
+    # The file also holds the discriminator used in training.
     "sadtalker_audio2pose": _Layout(("audio2pose.", ""), ("audio_encoder.", "netG."), drop=("netD_motion.",)),
     "sadtalker_face_3drecon": _Layout(("face_3drecon.", ""), ("backbone.", "final_layers.")),
     "mappingnet": _Layout(("mappingnet.", ""), ("first.0.", "fc_exp.")),
 }
-# Three networks look alike without their part's name: a file that holds one bare tells which in its metadata.
+# These three have the same keys: without a prefix, only the file's `network` metadata distinguishes them.
 _AMBIGUOUS = ("stitching", "retarget_eye", "retarget_lip")
 
 
 def read_state_dict(path: str | Path, network: str) -> dict[str, Tensor]:
-    """The tensors of `network` in a checkpoint file, by their bare keys, on the CPU and memory-mapped where possible.
+    """Return the state dict of `network` from a checkpoint file, on the CPU, memory-mapped where possible.
 
-    Of a safetensors file only the network's own tensors are read. The caller loads them strictly.
+    Of a safetensors file only the network's own tensors are read. Load the result with `strict=True`.
 
     Raises:
         WeightsError: the file cannot be read, is corrupt, needs pickle or does not hold the network.
     """
     layout = _layout(network)
     file = _open(Path(path))
-    chosen = _choose(file.keys, layout)
-    if chosen is None:
+    keys = _find_keys(file.keys, layout)
+    if keys is None:
         some = ", ".join(sorted(file.keys)[:3]) or "none"
         raise WeightsError(f"{path} does not hold the network {network}: its keys are {some}, ….")
-    return {bare: _checked(file.tensor(key), key, path) for bare, key in chosen.items()}
+    return {bare: _check_tensor(file.tensor(key), key, path) for bare, key in keys.items()}
 
 
 def networks_in(path: str | Path) -> tuple[str, ...]:
-    """The networks that a checkpoint file holds, told by its keys; a bare single one also by its `network` metadata.
+    """Return the networks in a checkpoint file, by its `network` metadata, else by its keys.
 
     Raises:
         WeightsError: the file cannot be read, is corrupt or needs pickle.
@@ -83,19 +87,19 @@ def networks_in(path: str | Path) -> tuple[str, ...]:
     for network in NETWORKS:
         layout = _layout(network)
         if network in _AMBIGUOUS:
-            layout = _Layout(layout.prefixes[:-1], layout.signs)
-        if _choose(file.keys, layout) is not None:
+            layout = _Layout(layout.prefixes[:-1], layout.required)
+        if _find_keys(file.keys, layout) is not None:
             found.append(network)
     return tuple(found)
 
 
 def file_metadata(path: str | Path) -> dict[str, str]:
-    """The texts a safetensors file says of itself; nothing for other formats. Raises WeightsError as reading does."""
+    """Return a safetensors file's metadata; an empty dict for other formats. Raises WeightsError as reading does."""
     return dict(_open_safetensors(Path(path)).metadata) if _is_safetensors(Path(path)) else {}
 
 
 @dataclass(frozen=True)
-class _Opened:
+class _Checkpoint:
     keys: tuple[str, ...]
     tensor: Callable[[str], Any]
     metadata: Mapping[str, str]
@@ -107,77 +111,76 @@ def _layout(network: str) -> _Layout:
     return _LAYOUTS[network]
 
 
-def _choose(keys: Iterable[str], layout: _Layout) -> dict[str, str] | None:
-    """Bare key → key in the file, None where the network is not there."""
-    keys = tuple(keys)
+def _find_keys(keys: tuple[str, ...], layout: _Layout) -> dict[str, str] | None:
+    """Return key without prefix → key in the file, None where the network is absent."""
     for prefix in layout.prefixes:
-        chosen = {key[len(prefix) :]: key for key in keys if key.startswith(prefix)}
-        if chosen and all(bare.startswith("module.") for bare in chosen):  # nn.DataParallel's
-            chosen = {bare[len("module.") :]: key for bare, key in chosen.items()}
+        found = {key[len(prefix) :]: key for key in keys if key.startswith(prefix)}
+        if found and all(bare.startswith("module.") for bare in found):  # of nn.DataParallel
+            found = {bare[len("module.") :]: key for bare, key in found.items()}
         if layout.drop:
-            chosen = {bare: key for bare, key in chosen.items() if not bare.startswith(layout.drop)}
-        if all(any(bare.startswith(sign) for bare in chosen) for sign in layout.signs):
-            return chosen
+            found = {bare: key for bare, key in found.items() if not bare.startswith(layout.drop)}
+        if all(any(bare.startswith(start) for bare in found) for start in layout.required):
+            return found
     return None
 
 
-def _open(path: Path) -> _Opened:
+def _open(path: Path) -> _Checkpoint:
     if not path.is_file():
-        raise WeightsError(f"{path} does not exist or is no file.")
-    if trouble := structure_trouble(path):
-        raise WeightsError(f"{path} {trouble}: get it again.")
+        raise WeightsError(f"{path} does not exist or is not a file.")
+    if error := structure_error(path):
+        raise WeightsError(f"{path} {error}: get it again.")
     return _open_safetensors(path) if _is_safetensors(path) else _open_torch(path)
 
 
 def _is_safetensors(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(9)[8:] == b"{"  # after the header's length; a zip or pickle has other beginnings
+        return file.read(9)[8:] == b"{"  # after the header's length
 
 
-def _open_safetensors(path: Path) -> _Opened:
+def _open_safetensors(path: Path) -> _Checkpoint:
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError as error:
-        raise _needs("safetensors") from error
+        raise _missing_library("safetensors") from error
     try:
         file: Any = safe_open(path, framework="pt", device="cpu")
-        return _Opened(tuple(file.keys()), file.get_tensor, file.metadata() or {})
+        return _Checkpoint(tuple(file.keys()), file.get_tensor, file.metadata() or {})
     except ImportError as error:
-        raise _needs("torch") from error
+        raise _missing_library("torch") from error
     except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"{path} is corrupt, no safetensors file can be read from it: get it again.") from error
+        raise WeightsError(f"{path} is corrupt, it cannot be read as safetensors: get it again.") from error
 
 
-def _open_torch(path: Path) -> _Opened:
+def _open_torch(path: Path) -> _Checkpoint:
     try:
         import torch
     except ImportError as error:
-        raise _needs("torch") from error
+        raise _missing_library("torch") from error
     try:
-        # Files of before PyTorch 1.6 are no zip and cannot be mapped.
-        loaded = torch.load(str(path), map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        # Files from before PyTorch 1.6 are not zip files and cannot be memory-mapped.
+        content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except MemoryError:
         raise
-    except Exception as error:  # what PyTorch raises for a bad file is not written down anywhere
-        trouble = structure_trouble(path, deep=True)
-        if trouble is None and ("weights_only" in str(error) or "Unpickling" in type(error).__name__):
+    except Exception as error:  # the exceptions of torch.load are not documented
+        damage = structure_error(path, deep=True)
+        if damage is None and ("weights_only" in str(error) or "Unpickling" in type(error).__name__):
             raise WeightsError(
-                f"{path} holds Python objects that only pickle could make, which can run any code: it was refused and "
-                "nothing in it was run; save its tensors alone with safetensors and give that file."
+                f"{path} contains pickled Python objects, which could run arbitrary code: it was refused and nothing "
+                "in it was run; save its tensors with safetensors and use that file."
             ) from error
-        raise WeightsError(f"{path} {trouble or 'is corrupt, PyTorch cannot read it'}: get it again.") from error
-    if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
-        loaded = loaded["state_dict"]
-    if not isinstance(loaded, Mapping):
-        raise WeightsError(f"{path} holds a {type(loaded).__name__} and no state dict: save `module.state_dict()`.")
+        raise WeightsError(f"{path} {damage or 'is corrupt, PyTorch cannot read it'}: get it again.") from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"{path} holds a {type(content).__name__}, not a state dict: save `module.state_dict()`.")
     flat: dict[str, Any] = {}
-    _flatten(loaded, "", flat, path)
-    return _Opened(tuple(flat), flat.__getitem__, {})
+    _flatten(content, "", flat, path)
+    return _Checkpoint(tuple(flat), flat.__getitem__, {})
 
 
 def _flatten(nested: Mapping[Any, Any], prefix: str, flat: dict[str, Any], path: Path, depth: int = 0) -> None:
-    if depth > _DEEPEST:
-        raise WeightsError(f"{path} holds dicts in dicts beyond {_DEEPEST} levels: it is no state dict.")
+    if depth > _MAX_DEPTH:
+        raise WeightsError(f"{path} nests dicts more than {_MAX_DEPTH} levels deep: it is not a state dict.")
     for key, value in nested.items():
         if isinstance(value, Mapping):
             _flatten(value, f"{prefix}{key}.", flat, path, depth + 1)
@@ -185,17 +188,15 @@ def _flatten(nested: Mapping[Any, Any], prefix: str, flat: dict[str, Any], path:
             flat[f"{prefix}{key}"] = value
 
 
-def _checked(value: Any, key: str, path: str | Path) -> Tensor:
+def _check_tensor(value: Any, key: str, path: str | Path) -> Tensor:
     import torch
 
     if not isinstance(value, torch.Tensor):
-        raise WeightsError(
-            f"{path} holds a {type(value).__name__} under {key!r} where a tensor belongs: it is refused."
-        )
+        raise WeightsError(f"{path} holds a {type(value).__name__} instead of a tensor under {key!r}: it is refused.")
     if value.layout is not torch.strided or value.is_quantized or value.device.type != "cpu":
-        raise WeightsError(f"{path} holds a sparse, quantised or data-less tensor under {key!r}: it is refused.")
+        raise WeightsError(f"{path} holds a sparse, quantised or meta tensor under {key!r}: it is refused.")
     return value.detach()
 
 
-def _needs(library: str) -> WeightsError:
-    return WeightsError(f"reading weights needs {library}: pip install 'liveportrait-talker[neural]' brings it.")
+def _missing_library(name: str) -> WeightsError:
+    return WeightsError(f"reading weights needs {name}: pip install 'liveportrait-talker[neural]'.")

@@ -1,4 +1,4 @@
-"""Is a file whole, and is it the one we trust? Sums, receipts, and what a file's own structure tells."""
+"""Integrity of weight files: checksums, receipts, and checks of the file structure."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from pathlib import Path
 
 PUBLISHED, FIRST_USE, OWN = "published", "first use", "own"
 _CHUNK = 1 << 20
-_LONGEST_HEADER = 100_000_000  # bytes: the safetensors format's own limit
+_MAX_HEADER = 100_000_000  # bytes: the limit of the safetensors format
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What was known of a file when it was accepted: kept beside it as FILE.receipt.json.
+    """Record of a file's acceptance, stored beside it as FILE.receipt.json.
 
-    `trust` is `published` (the sum is the released one), `first use` (no sum is published: this one was seen first) or
-    `own` (not a released file, or made by us). Size and time tell cheaply whether the file is still that one.
+    `trust` is `published` (the checksum is the released one), `first use` (none is published; that of the first
+    download) or `own` (not a released file, or a converted one). An unchanged size and modification time count as an
+    unchanged file.
     """
 
     sha256: str
@@ -32,18 +33,18 @@ class Receipt:
     trust: str
 
     def matches(self, path: Path) -> bool:
-        """Has the file its size and time still?"""
+        """Return whether the file has the recorded size and modification time."""
         state = path.stat()
         return (state.st_size, state.st_mtime_ns) == (self.size, self.mtime_ns)
 
 
 def receipt_path(path: Path) -> Path:
-    """Where the receipt of `path` lies."""
+    """Return the path of the receipt of `path`."""
     return path.with_name(path.name + ".receipt.json")
 
 
 def read_receipt(path: Path) -> Receipt | None:
-    """The receipt of the file `path`, None where there is none that can be read."""
+    """Return the receipt of the file `path`, None where there is no readable one."""
     try:
         fields = json.loads(receipt_path(path).read_text(encoding="utf-8"))
         return Receipt(
@@ -58,11 +59,11 @@ def read_receipt(path: Path) -> Receipt | None:
 
 
 def write_receipt(path: Path, *, sha256: str, origin: str, trust: str) -> Receipt:
-    """Write down that `path` was accepted with this sum."""
+    """Record that `path` was accepted with this checksum."""
     state = path.stat()
     receipt = Receipt(sha256, state.st_size, state.st_mtime_ns, origin, trust)
     partial = receipt_path(path).with_suffix(f".{os.getpid()}.part")
-    # A store that cannot be written can still be read: the file is then summed each time.
+    # In a read-only store the checksum is computed each time instead.
     with contextlib.suppress(OSError):
         partial.write_text(json.dumps(asdict(receipt), indent=1), encoding="utf-8")
         partial.replace(receipt_path(path))
@@ -70,7 +71,7 @@ def write_receipt(path: Path, *, sha256: str, origin: str, trust: str) -> Receip
 
 
 def sha256_of(path: Path, on_bytes: Callable[[int, int], None] | None = None) -> str:
-    """The SHA-256 of a file, in hexadecimal; `on_bytes(done, total)` follows it."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     total, done, digest = path.stat().st_size, 0, hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -81,11 +82,11 @@ def sha256_of(path: Path, on_bytes: Callable[[int, int], None] | None = None) ->
     return digest.hexdigest()
 
 
-def structure_trouble(path: Path, *, deep: bool = False) -> str | None:
-    """What is wrong with a weight file by its own structure ("is empty", …); None where nothing is.
+def structure_error(path: Path, *, deep: bool = False) -> str | None:
+    """Return what is wrong with the structure of a weight file ("is empty", …), None where nothing is.
 
-    Finds cut files without a sum from elsewhere: a safetensors header tells the size, a PyTorch zip file ends with its
-    directory. `deep` also checks the zip's own sums, which finds flipped bits.
+    Detects truncation without a known checksum: a safetensors header states the size, a PyTorch zip file ends with its
+    directory. `deep` also verifies the zip's CRCs, which detects flipped bits.
     """
     size = path.stat().st_size
     if size == 0:
@@ -97,19 +98,19 @@ def structure_trouble(path: Path, *, deep: bool = False) -> str | None:
         if start.lstrip()[:1] == b"<":
             return "is a web page, not weights"
         if start.startswith(b"PK\x03\x04"):
-            return _zip_trouble(path, deep=deep)
+            return _zip_error(path, deep=deep)
         if path.suffix == ".safetensors" or start[8:9] == b"{":
             length = struct.unpack("<Q", start[:8])[0] if size >= 8 else 0
-            if not 2 <= length <= _LONGEST_HEADER or start[8:9] != b"{":
+            if not 2 <= length <= _MAX_HEADER or start[8:9] != b"{":
                 return "is corrupt: it has no safetensors header"
             if size < 8 + length:
                 return f"is cut short: {size:,} bytes, and the header alone takes {8 + length:,}"
             file.seek(8)
-            return _safetensors_trouble(file.read(length), size - 8 - length)
-    return None if start.startswith(b"\x80") else "is no weights file (neither PyTorch nor safetensors)"
+            return _safetensors_error(file.read(length), size - 8 - length)
+    return None if start.startswith(b"\x80") else "is not a weights file (neither PyTorch nor safetensors)"
 
 
-def _safetensors_trouble(header: bytes, data_size: int) -> str | None:
+def _safetensors_error(header: bytes, data_size: int) -> str | None:
     try:
         entries = json.loads(header)
         end = max((int(e["data_offsets"][1]) for k, e in entries.items() if k != "__metadata__"), default=0)
@@ -120,12 +121,12 @@ def _safetensors_trouble(header: bytes, data_size: int) -> str | None:
     return "is corrupt: there are bytes after its last tensor" if data_size > end else None
 
 
-def _zip_trouble(path: Path, *, deep: bool) -> str | None:
+def _zip_error(path: Path, *, deep: bool) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
-            # PyTorch stores and never packs: this is no file of its making, and could unpack to any size.
+            # PyTorch never compresses; a compressed file could expand to any size.
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                return "holds packed entries, which PyTorch never writes"
+                return "holds compressed entries, which PyTorch never writes"
             bad = archive.testzip() if deep else None
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError, RuntimeError):
         return "is cut short or corrupt: its directory cannot be read"

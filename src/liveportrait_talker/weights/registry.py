@@ -1,7 +1,7 @@
-"""The released weight files: where they are, how large, which sum, under which licence, and what they hold.
+"""Registry of the released weight files: addresses, sizes, checksums, licences and networks.
 
-Sizes and sums are those of the files' git-lfs pointers. Where none is published, the sum of the first whole download is
-kept beside the file and asked for from then on (trust on first use; `store` and `download` say so).
+Sizes and checksums are those of the files' Git LFS pointers. Where none is published, the checksum of the first
+complete download is stored beside the file and required from then on (trust on first use).
 """
 
 from __future__ import annotations
@@ -24,17 +24,15 @@ NETWORKS = (
     "sadtalker_face_3drecon",
     "mappingnet",
 )
-# Rows of a coefficient window of the released MappingNet: what the original's inference cut (talker spec, section 8).
 MAPPINGNET_ROWS = 28
+"""Rows of a coefficient window of the released MappingNet (docs/method/sadtalker.md, Windows)."""
 
-_LIVEPORTRAIT_LICENCE = (
-    "MIT (LivePortrait, Kuaishou); its InsightFace models, which are not free for business, are unused"
-)
+_LIVEPORTRAIT_LICENCE = "MIT (LivePortrait, Kuaishou); its InsightFace models, which are non-commercial, are not used"
 
 
 @dataclass(frozen=True)
 class ReleasedFile:
-    """One released file. `sources` are addresses, tried in turn; `folder` is its place in the released layout."""
+    """A released file. `sources` are addresses, tried in turn; `folder` is its place in the released layout."""
 
     name: str
     folder: str
@@ -47,7 +45,7 @@ class ReleasedFile:
 
     @property
     def group(self) -> str:
-        """The project that released it: the first part of the name."""
+        """The releasing project: the first part of the name."""
         return self.name.partition("/")[0]
 
 
@@ -110,9 +108,9 @@ FILES: tuple[ReleasedFile, ...] = (
             "https://github.com/OpenTalker/SadTalker/releases/download/v0.0.2-rc/SadTalker_V0.0.2_256.safetensors",
         ),
         networks=("sadtalker_audio2exp", "sadtalker_audio2pose", "sadtalker_face_3drecon"),
-        licence="Apache-2.0 (SadTalker); trained with the Basel Face Model, which has terms of its own",
-        # Not in our specification: read from a public git-lfs pointer of the file (the size is that of the manifests'
-        # tensors plus the header) and found alike in three other public download scripts.
+        licence="Apache-2.0 (SadTalker); trained with the Basel Face Model, which has its own terms",
+        # From a public Git LFS pointer of the file and, alike, three other public download scripts; the size is that of
+        # its tensors plus the header.
         size=725_066_984,
         sha256="c211f5d6de003516bf1bbda9f47049a4c9c99133b1ab565c6961e5af16477bff",
     ),
@@ -131,12 +129,12 @@ FILES: tuple[ReleasedFile, ...] = (
 
 
 def names() -> tuple[str, ...]:
-    """The name of every released file."""
+    """Return the names of all released files."""
     return tuple(file.name for file in FILES)
 
 
 def find(name: str) -> ReleasedFile:
-    """The file of this name; a file name or the name of a network it holds will do.
+    """Return the released file of a name, a file name or a network in it.
 
     Raises:
         WeightsError: there is none.
@@ -148,7 +146,7 @@ def find(name: str) -> ReleasedFile:
 
 
 def select(wanted: Iterable[str]) -> tuple[ReleasedFile, ...]:
-    """The files of these names, each once; the name of a group (`liveportrait`) means all of its files.
+    """Return the files of these names, without repeats; the name of a group (`liveportrait`) selects all of its files.
 
     Raises:
         WeightsError: a name is not known.
@@ -162,7 +160,7 @@ def select(wanted: Iterable[str]) -> tuple[ReleasedFile, ...]:
 
 
 def holding(network: str) -> ReleasedFile:
-    """The released file that holds `network`.
+    """Return the released file that holds `network`.
 
     Raises:
         WeightsError: there is no such network.
@@ -173,6 +171,6 @@ def holding(network: str) -> ReleasedFile:
     raise WeightsError(f"there is no network {network!r}: the names are {', '.join(NETWORKS)}.")
 
 
-def by_file_name(file_name: str) -> ReleasedFile | None:
-    """The released file that is called so, if there is one."""
+def find_by_file_name(file_name: str) -> ReleasedFile | None:
+    """Return the released file with this file name, if there is one."""
     return next((file for file in FILES if file.file_name == file_name), None)

@@ -1,7 +1,7 @@
-"""One address → one partial file, over HTTP: goes on where it stopped, tries again, never takes too much.
+"""Resumable HTTP downloads with retries and a size limit.
 
-Why the standard library and not huggingface_hub (2.4 was read): it starts a file anew in each process instead of going
-on, does not sum what it got, knows one mirror, and is no help with GitHub. What is left of it would be a dependency.
+The standard library instead of huggingface_hub (2.4): that one restarts a file in each new process, does not verify
+checksums, knows one mirror, and does not serve GitHub.
 """
 
 from __future__ import annotations
@@ -24,20 +24,22 @@ from typing import Any
 
 from .. import __version__
 from ..errors import WeightsError
-from ..system.partial_files import discard, make_room, note_path, write
+from ..progress import OnStep
+from ..system.partial_files import discard, require_space, sidecar_path, write_chunk
 
-LARGEST = 2_000_000_000  # bytes, where the size is not known
+MAX_BYTES = 2_000_000_000
+"""Size limit of files whose size is not known."""
 _CHUNK = 1 << 18
-_MOST_ATTEMPTS = 100  # however much each of them gained
-_PASSING = (408, 425, 429, 500, 502, 503, 504)
+_MAX_ATTEMPTS = 100  # even if each of them made progress
+_TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
 
 
 class SourceError(Exception):
-    """This address will not do: the text says why. Another may."""
+    """The address cannot serve the file; another may. The message is a predicate, such as "answers 404"."""
 
 
-class _BrokenError(Exception):
-    """Worth another try; `wait` seconds are asked for by the server."""
+class _RetryableError(Exception):
+    """A temporary failure; `wait` is the server's Retry-After in seconds."""
 
     def __init__(self, text: str, wait: float = 0.0) -> None:
         super().__init__(text)
@@ -45,20 +47,23 @@ class _BrokenError(Exception):
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long to go on: attempts in a row that gain nothing, and the pauses between them (s)."""
+class RetryPolicy:
+    """Number of attempts and the pauses between them, in seconds."""
 
     attempts: int = 5
+    """Consecutive attempts without progress."""
     first_pause: float = 1.0
-    longest_pause: float = 60.0
-    timeout: float = 30.0  # of one read
+    max_pause: float = 60.0
+    timeout: float = 30.0
+    """Of one read."""
     sleep: Callable[[float], None] = time.sleep
-    chance: Callable[[], float] = random.random
+    jitter: Callable[[], float] = random.random
+    """Random numbers in 0 … 1."""
 
-    def pause(self, failures: int, asked: float) -> None:
-        """Wait before the next attempt: doubled each time, half of it by chance (clients must not march in step)."""
-        longest = min(self.first_pause * 2 ** (failures - 1), self.longest_pause)
-        self.sleep(max(longest * (0.5 + 0.5 * self.chance()), asked))
+    def pause(self, failures: int, retry_after: float) -> None:
+        """Wait before the next attempt: exponential backoff, half of it random, at least `retry_after` seconds."""
+        backoff = min(self.first_pause * 2 ** (failures - 1), self.max_pause)
+        self.sleep(max(backoff * (0.5 + 0.5 * self.jitter()), retry_after))
 
 
 def fetch(
@@ -66,35 +71,35 @@ def fetch(
     part: Path,
     *,
     size: int | None,
-    summed: bool,
-    patience: Patience,
-    on_bytes: Callable[[int, int], None],
+    has_checksum: bool,
+    retry_policy: RetryPolicy,
+    on_bytes: OnStep,
 ) -> None:
-    """Fill `part` from `url`, going on from what it holds.
+    """Download `url` of `size` bytes (None where unknown) to `part`, resuming from its current size.
 
-    `size` in bytes, None where it is not known. `summed` says that a sum is known: then a part from another address, or
-    from a server without ETag, is gone on with, because a wrong mixture will be found.
+    With `has_checksum` the caller verifies a checksum, so that a part from another address, or from a server without
+    ETag, may be resumed.
 
     Raises:
-        SourceError: the address does not serve the file. What came is kept where it may be gone on with.
+        SourceError: the address does not serve the file. A resumable part is kept.
         WeightsError: the disk is full or cannot be written.
     """
     failures, best = 0, _size(part)
-    for _ in range(_MOST_ATTEMPTS):
+    for _ in range(_MAX_ATTEMPTS):
         try:
-            return _attempt(url, part, size=size, summed=summed, timeout=patience.timeout, on_bytes=on_bytes)
-        except _BrokenError as error:
+            return _attempt(
+                url, part, size=size, has_checksum=has_checksum, timeout=retry_policy.timeout, on_bytes=on_bytes
+            )
+        except _RetryableError as error:
             failures = 1 if _size(part) > best else failures + 1
             best = max(best, _size(part))
-            if failures >= patience.attempts or error.wait > patience.longest_pause:
+            if failures >= retry_policy.attempts or error.wait > retry_policy.max_pause:
                 raise SourceError(str(error)) from error
-            patience.pause(failures, error.wait)
-    raise SourceError(f"broke off {_MOST_ATTEMPTS} times")
+            retry_policy.pause(failures, error.wait)
+    raise SourceError(f"broke off {_MAX_ATTEMPTS} times")
 
 
-def _attempt(
-    url: str, part: Path, *, size: int | None, summed: bool, timeout: float, on_bytes: Callable[[int, int], None]
-) -> None:
+def _attempt(url: str, part: Path, *, size: int | None, has_checksum: bool, timeout: float, on_bytes: OnStep) -> None:
     have = _size(part)
     if size is not None and have > size:
         discard(part)
@@ -103,54 +108,52 @@ def _attempt(
         return on_bytes(have, have)
     headers = {"User-Agent": f"liveportrait-talker/{__version__}", "Accept-Encoding": "identity"}
     if have:
-        note = _read_note(part)
-        validator = note.get("validator") if note.get("url") == url else None
-        if validator or summed:
+        sidecar = _read_sidecar(part)
+        validator = sidecar.get("validator") if sidecar.get("url") == url else None
+        if validator or has_checksum:
             headers["Range"] = f"bytes={have}-"
         if validator:
             headers["If-Range"] = validator
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310  # the opener below knows HTTP alone
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310  # `_opener` supports HTTP(S) only
     try:
         with _opener().open(request, timeout=timeout) as answer:
             _receive(answer, url, part, have if "Range" in headers else 0, size, on_bytes)
     except urllib.error.HTTPError as error:
         with error:
-            raise _refusal(error, part) from error
+            raise _status_error(error, part) from error
     except ssl.SSLCertVerificationError as error:
-        raise SourceError(f"its certificate is not to be trusted ({error.verify_message})") from error
+        raise SourceError(f"has an untrusted certificate ({error.verify_message})") from error
     except urllib.error.URLError as error:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
-            raise SourceError(f"its certificate is not to be trusted ({error.reason.verify_message})") from error
-        raise _BrokenError(f"cannot be reached ({error.reason})") from error
+            raise SourceError(f"has an untrusted certificate ({error.reason.verify_message})") from error
+        raise _RetryableError(f"cannot be reached ({error.reason})") from error
     except http.client.InvalidURL as error:
-        raise SourceError("is no address") from error
+        raise SourceError("is not a valid address") from error
     except (OSError, http.client.HTTPException) as error:
-        raise _BrokenError(f"broke off at {_size(part):,} bytes ({error or type(error).__name__})") from error
+        raise _RetryableError(f"broke off at {_size(part):,} bytes ({error or type(error).__name__})") from error
 
 
-def _receive(
-    answer: Any, url: str, part: Path, have: int, size: int | None, on_bytes: Callable[[int, int], None]
-) -> None:
-    """Append an answer to `part`, of which the first `have` bytes were not asked for."""
+def _receive(answer: Any, url: str, part: Path, have: int, size: int | None, on_bytes: OnStep) -> None:
+    """Append a response to `part`; the request was for the bytes from `have` on."""
     if answer.status not in (200, 206):
         raise SourceError(f"answers {answer.status} {answer.reason}")
-    length = _whole(answer.headers.get("Content-Length"))
+    length = _parse_int(answer.headers.get("Content-Length"))
     total = length
     if answer.status == 206:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", (answer.headers.get("Content-Range") or "").strip())
         if match is None or int(match[1]) != have:
             discard(part)
-            raise _BrokenError("sent another piece than was asked for")
-        total = _whole(match[2]) if match[2] != "*" else None if length is None else have + length
+            raise _RetryableError("sent another range than requested")
+        total = _parse_int(match[2]) if match[2] != "*" else None if length is None else have + length
     else:
-        have = 0  # it knows no ranges, or the file is another one now
+        have = 0  # the server does not support ranges, or the file has changed
     if size is not None and total is not None and total != size:
         raise SourceError(f"has a file of {total:,} bytes where {size:,} are published")
-    most = size if size is not None else LARGEST
-    if total is not None and total > most:
-        raise SourceError(f"has a file of {total:,} bytes: more than the {most:,} that are taken")
-    make_room(part, (total or size or 0) - have)
-    _write_note(part, url, answer.headers)
+    limit = size if size is not None else MAX_BYTES
+    if total is not None and total > limit:
+        raise SourceError(f"has a file of {total:,} bytes: the limit is {limit:,}")
+    require_space(part, (total or size or 0) - have)
+    _write_sidecar(part, url, answer.headers)
     done = have
     try:
         sink = part.open("ab" if have else "wb")
@@ -159,33 +162,33 @@ def _receive(
     with sink:
         while chunk := answer.read(_CHUNK):
             done += len(chunk)
-            if done > most:
+            if done > limit:
                 discard(part)
-                raise SourceError(f"sends more than {most:,} bytes")
-            write(sink, chunk, part)
+                raise SourceError(f"sends more than {limit:,} bytes")
+            write_chunk(sink, chunk, part)
             on_bytes(done, total or size or 0)
-    wanted = total if total is not None else size
-    if wanted is not None and done < wanted:  # http.client does not mind an early end
-        raise _BrokenError(f"broke off at {done:,} of {wanted:,} bytes")
+    expected = total if total is not None else size
+    if expected is not None and done < expected:  # http.client does not report an early end
+        raise _RetryableError(f"broke off at {done:,} of {expected:,} bytes")
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows to HTTP(S) only, and never from https to http."""
+    """Redirects to HTTP(S) only, and never from https to http."""
 
     max_redirections = 5
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        """Refuses with SourceError what would be less safe than what was asked for."""
+        """Return the request to follow. Raises SourceError for a less secure scheme."""
         scheme = urllib.parse.urlsplit(newurl).scheme
         if scheme not in ("http", "https") or (req.type == "https" and scheme == "http"):
-            raise SourceError(f"sends on from {req.type} to {scheme}, which is not followed")
+            raise SourceError(f"redirects from {req.type} to {scheme}, which is not followed")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """HTTP and HTTPS with certificates checked; no files, no FTP, no cookies, no passwords."""
+    """Return an opener for HTTP, and HTTPS with verified certificates; no files, FTP, cookies or passwords."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
@@ -200,18 +203,18 @@ def _opener() -> urllib.request.OpenerDirector:
     return opener
 
 
-def _refusal(error: urllib.error.HTTPError, part: Path) -> Exception:
+def _status_error(error: urllib.error.HTTPError, part: Path) -> Exception:
     text = f"answers {error.code} {error.reason}".strip()
-    if error.code == 416:  # what we hold does not fit its file
+    if error.code == 416:  # the part is not of this file
         discard(part)
-        return _BrokenError(text)
-    if error.code in _PASSING:
-        return _BrokenError(text, _retry_after(error.headers.get("Retry-After")))
+        return _RetryableError(text)
+    if error.code in _TEMPORARY:
+        return _RetryableError(text, _retry_after(error.headers.get("Retry-After")))
     return SourceError(text)
 
 
 def _retry_after(text: str | None) -> float:
-    """Seconds that a Retry-After header asks for: a number, or a date."""
+    """Return the seconds of a Retry-After header, which holds a number or a date."""
     if not text:
         return 0.0
     if text.strip().isdigit():
@@ -229,21 +232,21 @@ def _size(part: Path) -> int:
         return 0
 
 
-def _whole(text: str | None) -> int | None:
+def _parse_int(text: str | None) -> int | None:
     return int(text) if text and text.strip().isdigit() else None
 
 
-def _read_note(part: Path) -> dict[str, str]:
+def _read_sidecar(part: Path) -> dict[str, str]:
     try:
-        note = json.loads(note_path(part).read_text(encoding="utf-8"))
-        return {str(k): str(v) for k, v in note.items() if v}
+        sidecar = json.loads(sidecar_path(part).read_text(encoding="utf-8"))
+        return {str(k): str(v) for k, v in sidecar.items() if v}
     except (OSError, ValueError, AttributeError):
         return {}
 
 
-def _write_note(part: Path, url: str, headers: Any) -> None:
-    """Keep what lets us go on: the address, and its strong ETag (a weak one does not vouch for bytes) or date."""
+def _write_sidecar(part: Path, url: str, headers: Any) -> None:
+    """Store the address and the If-Range validator: a strong ETag (weak ones do not identify bytes) or the date."""
     tag = headers.get("ETag") or ""
     validator = tag if tag.startswith('"') else headers.get("Last-Modified") or ""
     with contextlib.suppress(OSError):
-        note_path(part).write_text(json.dumps({"url": url, "validator": validator}), encoding="utf-8")
+        sidecar_path(part).write_text(json.dumps({"url": url, "validator": validator}), encoding="utf-8")

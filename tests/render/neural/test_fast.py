@@ -261,7 +261,7 @@ def test_winograd_is_used_where_it_is_faster():
 
 
 def test_the_renderer_uses_winograd_on_cpus(network, monkeypatch):
-    monkeypatch.setattr(liveportrait, "loaded", lambda name, build, file=None: network(name, ""))
+    monkeypatch.setattr(liveportrait, "load_network", lambda name, build, file=None: network(name, ""))
     networks = liveportrait.LivePortrait(device="cpu", precision="fp32")
     assert any(isinstance(part, WinogradConv) for part in networks.network("spade_generator").modules())
     assert any(isinstance(part, WinogradDepthConv) for part in networks.network("warping_module").modules())
@@ -269,7 +269,7 @@ def test_the_renderer_uses_winograd_on_cpus(network, monkeypatch):
 
 def test_fast_networks_share_no_memory_with_the_reference(network, monkeypatch):
     reference = network("spade_generator", "")
-    monkeypatch.setattr(liveportrait, "loaded", lambda name, build, file=None: reference)
+    monkeypatch.setattr(liveportrait, "load_network", lambda name, build, file=None: reference)
     fast = liveportrait.LivePortrait(device="cpu", precision="fp32").network("spade_generator")
     shared = {tensor.data_ptr() for tensor in reference.state_dict().values()}
     kernels = [part.kernel for part in fast.modules() if isinstance(part, PackedConv)]

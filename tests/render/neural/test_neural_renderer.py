@@ -359,7 +359,7 @@ class Warp(torch.nn.Module):
 def test_invalid_images_in_half_precision_switch_to_fp32(monkeypatch, caplog, value, precision):
     made = {"warping_module": Warp, "spade_generator": lambda: Broken(value)}
     home = "liveportrait_talker.render.neural.liveportrait"
-    monkeypatch.setattr(f"{home}.loaded", lambda name, build, *, file: made[name]())
+    monkeypatch.setattr(f"{home}.load_network", lambda name, build, *, file: made[name]())
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     monkeypatch.setattr(f"{home}.torch_dtype", lambda name, device: dtype)
     networks = LivePortrait(device="cpu", precision=precision)
@@ -491,8 +491,8 @@ def test_invalid_files_are_reported_before_a_network_is_loaded(capsys, tmp_path,
         raise AssertionError("a network was loaded")
 
     monkeypatch.setattr("liveportrait_talker.pipelines.engines.missing_networks", lambda networks: ())
-    monkeypatch.setattr("liveportrait_talker.weights.importing.loaded", no_network)
-    monkeypatch.setattr("liveportrait_talker.render.neural.liveportrait.loaded", no_network)
+    monkeypatch.setattr("liveportrait_talker.weights.importing.load_network", no_network)
+    monkeypatch.setattr("liveportrait_talker.render.neural.liveportrait.load_network", no_network)
     voice = write_wav(tmp_path / "voice.wav", syllables(0.3))
     (tmp_path / "note.png").write_bytes(b"no picture at all")
     for source, sound, name in (

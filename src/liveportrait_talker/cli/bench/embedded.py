@@ -1,4 +1,4 @@
-"""`bench`: every stage of the main job timed in one run, so that machines and changes can be compared."""
+"""`bench`: time every stage of `generate` with the embedded renderer in one run."""
 
 from __future__ import annotations
 
@@ -29,33 +29,33 @@ from ...render.embedded.renderer import EmbeddedRenderer
 
 @dataclass(frozen=True)
 class Stage:
-    """One row of the table."""
+    """The time of one stage."""
 
     name: str
     milliseconds: float
-    """Of one frame, or of one run where `per` says so."""
     per: str
+    """`frame` or `run`."""
     share: float
-    """Of the end-to-end time of one frame, or of the run."""
+    """Share of the end-to-end time per frame, or of the run."""
 
 
 @dataclass(frozen=True)
 class BenchTable:
-    """What `bench` found."""
+    """Result of `bench`. Its text is a table."""
 
     size: tuple[int, int]
     frames: int
     stages: tuple[Stage, ...]
     frames_per_second: float
-    """End to end, encoding included, start-up left out."""
+    """End to end, with encoding, without start-up."""
     real_time_factor: float
-    """How much faster than the video plays."""
+    """Speed relative to playback."""
     overlap: float
-    """Sum of drawing and encoding / their time together: 1 = one after the other, 2 = fully side by side."""
+    """Separate times of drawing and encoding over their concurrent time: 1 = sequential, 2 = fully concurrent."""
     peak_mb: float
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return JSON values."""
         return {
             "size": self.size,
             "frames": self.frames,
@@ -69,7 +69,7 @@ class BenchTable:
     def __str__(self) -> str:
         width, height = self.size
         rows = [f"embedded renderer, {width}×{height}, {self.frames} frames"]
-        rows += [f"  {s.name:32s} {s.milliseconds:9.2f} ms a {s.per:6s} {100 * s.share:5.0f} %" for s in self.stages]
+        rows += [f"  {s.name:32s} {s.milliseconds:9.2f} ms/{s.per:6s} {100 * s.share:5.0f} %" for s in self.stages]
         rows.append(
             f"  end to end {self.frames_per_second:.1f} frames/s, {self.real_time_factor:.2f} × real time, drawing and "
             f"encoding overlap {self.overlap:.2f} ×, peak memory {self.peak_mb:.0f} MB"
@@ -78,23 +78,23 @@ class BenchTable:
 
 
 def bench(source: Path, *, frames: int, on_progress: OnProgress) -> BenchTable:
-    """Time every stage on `source` with a synthetic voice of `frames` frames at 25 a second.
+    """Time every stage on `source` with a synthetic voice of `frames` frames at 25 frames/s.
 
     Raises:
         TalkerError: `source` cannot be read or shows no face.
     """
     fps = DEFAULT_FPS
-    embedded = TalkOptions(renderer="embedded", blink_rate=60)  # whatever is installed
+    embedded = TalkOptions(renderer="embedded", blink_rate=60)
     with tempfile.TemporaryDirectory() as folder, open_footage(source) as footage:
         voice_file = Path(folder) / "voice.wav"
         _write_voice(voice_file, frames / fps)
-        once: list[tuple[str, float]] = []
+        times: list[tuple[str, float]] = []
 
         def timed(name: str, work: Callable[[], Any]) -> Any:
-            on_progress("timing", len(once), 7)
+            on_progress("timing", len(times), 7)
             start = time.perf_counter()
             result = work()
-            once.append((name, time.perf_counter() - start))
+            times.append((name, time.perf_counter() - start))
             return result
 
         tracked = timed("find the face", lambda: track(footage))
@@ -107,12 +107,12 @@ def bench(source: Path, *, frames: int, on_progress: OnProgress) -> BenchTable:
         for _ in face.frames(_busy_track(MouthControls(mouth.values[:12]), fps)):
             pass  # compile
         drawn = timed("draw", lambda: sum(1 for _ in face.frames(motion)))
-        pictures = [paste(footage[0], f) for f in face.frames(_busy_track(MouthControls(mouth.values[:50]), fps))]
+        images = [paste(footage[0], f) for f in face.frames(_busy_track(MouthControls(mouth.values[:50]), fps))]
 
         def encode() -> None:
             with _writer(Path(folder) / "a.mp4", footage.size, voice_file, drawn) as writer:
                 for k in range(drawn):
-                    writer.write(pictures[k % len(pictures)])
+                    writer.write(images[k % len(images)])
 
         timed("encode", encode)
         report = timed(
@@ -123,24 +123,28 @@ def bench(source: Path, *, frames: int, on_progress: OnProgress) -> BenchTable:
         with _writer(Path(folder) / "c.mp4", footage.size, voice_file, drawn) as writer:
             for frame in face.frames(motion):
                 writer.write(paste(footage[frame.source_index], frame))
-        together = time.perf_counter() - start
+        concurrent = time.perf_counter() - start
         on_progress("timing", 7, 7)
         size = footage.size
-    seconds = dict(once)
+    seconds = dict(times)
     per_frame = ("draw", "encode")
-    stages = [Stage(n, 1e3 * s, "run", s / seconds["whole run"]) for n, s in once if n not in per_frame]
-    stages += [Stage(n, 1e3 * seconds[n] / drawn, "frame", seconds[n] / together) for n in per_frame]
-    stages.append(Stage("draw and encode side by side", 1e3 * together / drawn, "frame", 1.0))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    stages = [Stage(n, 1e3 * s, "run", s / seconds["whole run"]) for n, s in times if n not in per_frame]
+    stages += [Stage(n, 1e3 * seconds[n] / drawn, "frame", seconds[n] / concurrent) for n in per_frame]
+    stages.append(Stage("draw and encode side by side", 1e3 * concurrent / drawn, "frame", 1.0))
     return BenchTable(
         size=size,
         frames=report.frames,
         stages=tuple(stages),
-        frames_per_second=drawn / together,
-        real_time_factor=drawn / fps / together,
-        overlap=(seconds["draw"] + seconds["encode"]) / together,
-        peak_mb=peak,
+        frames_per_second=drawn / concurrent,
+        real_time_factor=drawn / fps / concurrent,
+        overlap=(seconds["draw"] + seconds["encode"]) / concurrent,
+        peak_mb=peak_memory_mb(),
     )
+
+
+def peak_memory_mb() -> float:
+    """Return the peak resident memory of this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
 
 
 def _writer(path: Path, size: tuple[int, int], voice: Path, frames: int) -> VideoWriter:
@@ -157,7 +161,7 @@ def _writer(path: Path, size: tuple[int, int], voice: Path, frames: int) -> Vide
 
 
 def _busy_track(mouth: MouthControls, fps: float) -> MotionTrack:
-    """Every channel moving: what costs most."""
+    """Return a track with movement in every channel, the most expensive case."""
     frames, rng = len(mouth), np.random.default_rng(0)
     head = natural_head_pose(np.full(frames, -20.0), np.ones(frames), fps, rng)
     gaze = np.repeat(rng.uniform(-0.5, 0.5, (frames // 10 + 1, 2)), 10, axis=0)[:frames]
@@ -165,7 +169,7 @@ def _busy_track(mouth: MouthControls, fps: float) -> MotionTrack:
 
 
 def _write_voice(path: Path, seconds: float) -> None:
-    """A hum in syllables."""
+    """Write a synthetic voice: a harmonic tone with four syllables per second."""
     t = np.arange(int(seconds * 16_000)) / 16_000
     hum = np.sin(2 * np.pi * 120 * t) + 0.5 * np.sin(2 * np.pi * 720 * t) + 0.3 * np.sin(2 * np.pi * 1300 * t)
     samples = 0.2 * hum * np.clip(np.sin(2 * np.pi * 4 * t), 0, 1)

@@ -1,23 +1,22 @@
-"""`bench --renderer neural`: the networks' speed on this machine, against the definitions and against what it can do.
+"""`bench --renderer neural`: speed of the fast networks relative to the reference ones and to the machine's limits.
 
-Weights are random: speed does not depend on them, and nothing has to be installed but PyTorch.
+Weights are random, as the speed does not depend on them; only PyTorch must be installed.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import resource
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ...progress import OnProgress
-from ...system.devices import keep_freed_memory, require_torch, torch_device, torch_dtype, wait_for
+from ...system.devices import keep_freed_memory, require_torch, synchronize, torch_device, torch_dtype
+from .embedded import peak_memory_mb
 
 GFLOP = {"W": 342.1, "G": 891.6, "F": 64.1, "M": 11.6}
-"""Work of a frame in each network, as its definition does it (spec liveportrait.md §17)."""
+"""Work per frame of each reference network (docs/method/liveportrait.md, Computational cost)."""
 _NAMES = {
     "W": "warping_module",
     "G": "spade_generator",
@@ -25,54 +24,54 @@ _NAMES = {
     "M": "motion_extractor",
 }
 _REPEATS = 3
-_ENOUGH_S = 5.0  # of repeats: what takes seconds varies little
+_MAX_SECONDS = 5.0  # of repeats
 
 
 @dataclass(frozen=True)
 class NeuralTable:
-    """Milliseconds a frame; GFLOP a second; GB a second; MB."""
+    """Result of `bench_neural`: milliseconds per frame, GFLOP/s, GB/s and MB. Its text is a table."""
 
     device: str
     plain: str
-    """What the definitions ran in."""
+    """Format of the reference networks."""
     fast: str
-    """What the fast twins ran in."""
+    """Format of the fast networks."""
     path: str
-    """Whether they were compiled, and why; and whether by Winograd's convolutions."""
+    """Whether the fast networks were compiled, and why; and whether they use Winograd convolutions."""
     batch_size: int
-    """Frames drawn at once by the fast twins; the definitions draw one, as the original does."""
+    """Frames per batch of the fast networks; the reference networks draw one, as the original does."""
     warm_up_s: float
-    """The first frame of the fast twins, compiling included."""
+    """Time of the fast networks' first batch, with compilation."""
     plain_ms: dict[str, float]
-    """W, G, frame; and F and M, which run once a picture or once a frame of a video."""
+    """W, G, frame; and F and M, which run once per source frame."""
     fast_ms: dict[str, float]
     """W, G, frame."""
     ceiling_gflops: dict[str, float]
-    """The best that a convolution of these sizes reaches here, by number format."""
+    """Speed of the generator's most frequent convolution alone, by format."""
     copy_gbps: float
     peak_mb: float
 
     @property
     def ratio(self) -> float:
-        """How many times as fast a frame is drawn."""
+        """Speed of the fast networks relative to the reference ones."""
         return self.plain_ms["frame"] / self.fast_ms["frame"]
 
     @property
     def share_of_ceiling(self) -> float:
-        """The frame's whole work over the fast path's time, as a share of the ceiling of its format."""
-        done = (GFLOP["W"] + GFLOP["G"]) / self.fast_ms["frame"] * 1e3
-        return done / self.ceiling_gflops[self.fast]
+        """Work of the reference networks over the fast networks' time, as a share of the ceiling."""
+        speed = (GFLOP["W"] + GFLOP["G"]) / self.fast_ms["frame"] * 1e3
+        return speed / self.ceiling_gflops[self.fast]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, for `--json`."""
+        """Return JSON values."""
         return dataclasses.asdict(self) | {"ratio": self.ratio, "share_of_ceiling": self.share_of_ceiling}
 
     def __str__(self) -> str:
-        rows = [f"neural renderer on {self.device}: definitions in {self.plain}, fast path in {self.fast}"]
+        rows = [f"neural renderer on {self.device}: reference networks in {self.plain}, fast path in {self.fast}"]
         rows.append(
-            f"fast path: {self.path}; {self.batch_size} frame(s) at once, the first after {self.warm_up_s:.1f} s"
+            f"fast path: {self.path}; {self.batch_size} frame(s) per batch, the first after {self.warm_up_s:.1f} s"
         )
-        rows.append(f"{'':8}{'GFLOP':>8}{'definition':>14}{'fast':>12}{'ratio':>8}")
+        rows.append(f"{'':8}{'GFLOP':>8}{'reference':>14}{'fast':>12}{'ratio':>8}")
         for name, work in (*GFLOP.items(), ("frame", GFLOP["W"] + GFLOP["G"])):
             plain, fast = self.plain_ms[name], self.fast_ms.get(name)
             quick = f"{_digits(fast):>9} ms{plain / fast:8.2f}" if fast else ""
@@ -80,8 +79,8 @@ class NeuralTable:
         ceilings = ", ".join(f"{name} {value:.0f} GFLOP/s" for name, value in self.ceiling_gflops.items())
         rows.append(f"convolution ceiling: {ceilings}; copying {self.copy_gbps:.1f} GB/s")
         rows.append(
-            f"a frame's {GFLOP['W'] + GFLOP['G']:.0f} GFLOP take {100 * self.share_of_ceiling:.0f} % of the ceiling's "
-            f"speed; {1e3 / self.fast_ms['frame']:.2f} frames/s; peak memory {self.peak_mb:.0f} MB"
+            f"{GFLOP['W'] + GFLOP['G']:.0f} GFLOP per frame at {100 * self.share_of_ceiling:.0f} % of the ceiling; "
+            f"{1e3 / self.fast_ms['frame']:.2f} frames/s; peak memory {self.peak_mb:.0f} MB"
         )
         return "\n".join(rows)
 
@@ -94,11 +93,11 @@ def bench_neural(
     batch_size: int | None = None,
     on_progress: OnProgress,
 ) -> NeuralTable:
-    """Time the definitions and the fast path of W and G in one run; the fast path as `generate` would take it.
+    """Time the reference networks and the fast W and G, as `generate` uses them.
 
     Raises:
-        OptionError: the device or the format is not for this machine.
-        WeightsError: torch is not installed.
+        OptionError: the device or the format is not available.
+        WeightsError: PyTorch is not installed.
     """
     require_torch("bench --renderer neural")
     import torch
@@ -112,7 +111,7 @@ def bench_neural(
     dtype = torch_dtype(precision, where)
     compiles, reason = decide_compilation(compile, where)
     count = batch_size or BATCH[where.type]
-    # Graphics processors are held against what LivePortrait itself runs: autocast to half precision.
+    # On CUDA the reference is what LivePortrait itself runs: autocast to half precision.
     plain = torch.float16 if where.type == "cuda" else torch.float32
     steps = 9
     done = 0
@@ -146,13 +145,13 @@ def bench_neural(
                 "M": timed(lambda: nets["M"](face)),
             }
         if where.type == "cpu":
-            keep_freed_memory()  # as `generate` has it, and others have not
+            keep_freed_memory()  # as in `generate`
         several = {name: value.expand(count, -1, -1) for name, value in pair.items()}
         volumes, conditions = volume.expand(count, -1, -1, -1, -1), features.expand(count, -1, -1, -1)
         start = time.perf_counter()
         fast["W"](volumes, **several)
         fast["G"](conditions)
-        wait_for(where)
+        synchronize(where)
         warm_up = time.perf_counter() - start
         fast_ms = {
             "W": timed(lambda: fast["W"](volumes, **several)) / count,
@@ -166,10 +165,7 @@ def bench_neural(
         on_progress("timing", steps, steps)
     for table in (plain_ms, fast_ms):
         table["frame"] = table["W"] + table["G"]
-    if where.type == "cuda":
-        peak = torch.cuda.max_memory_allocated() / 1e6
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    peak = torch.cuda.max_memory_allocated() / 1e6 if where.type == "cuda" else peak_memory_mb()
     how = f"{'compiled' if compiles else 'not compiled'} ({reason})"
     name = torch.cuda.get_device_name() if where.type == "cuda" else f"{where.type}, {torch.get_num_threads()} threads"
     return NeuralTable(
@@ -188,22 +184,22 @@ def bench_neural(
 
 
 def _seconds(call: Callable[[], object], where: Any) -> float:
-    """The shortest of some runs, after one to warm up."""
+    """Return the shortest time of several calls, after one for warm-up."""
     runs: list[float] = []
     for _ in range(_REPEATS + 1):
         start = time.perf_counter()
         call()
-        wait_for(where)
+        synchronize(where)
         runs.append(time.perf_counter() - start)
-        if sum(runs[1:]) > _ENOUGH_S:
+        if sum(runs[1:]) > _MAX_SECONDS:
             break
     return min(runs[1:])
 
 
 def _convolution_gflops(dtype: Any, where: Any, frames: int) -> float:
-    """The speed of the generator's commonest convolution alone: 3×3, 512 → 512 channels, 64², channels last.
+    """Return the speed of the generator's most frequent convolution: 3×3, 512 → 512 channels, 64², channels last.
 
-    On processors with its weights laid out beforehand, where that can be; for as many `frames` at once as are drawn.
+    On CPUs with prepacked weights where possible; `frames` is the batch size.
     """
     import torch
 
@@ -221,7 +217,7 @@ def _convolution_gflops(dtype: Any, where: Any, frames: int) -> float:
 
 
 def _copy_gbps(where: Any) -> float:
-    """Bytes read and written a second by a copy that no cache holds."""
+    """Return the bytes read and written per second by a copy larger than the caches."""
     import torch
 
     x = torch.empty(1 << 28, dtype=torch.uint8, device=where).fill_(1)
@@ -230,7 +226,7 @@ def _copy_gbps(where: Any) -> float:
 
 
 def _digits(value: float) -> str:
-    """Three of them, as far as they are before the point."""
+    """Format with about three significant digits."""
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 

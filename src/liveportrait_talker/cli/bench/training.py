@@ -1,7 +1,7 @@
-"""`bench --training`: what preparing and training cost here, against the original's scheme in the same run.
+"""`bench --training`: speed of data preparation and training relative to the original's scheme.
 
-The original decoded one random frame and ran the motion extractor for every sample. Weights and records are random:
-speed does not depend on their values.
+The original decoded a random frame and ran the motion extractor for every sample. Weights and records are random, as
+the speed does not depend on them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Image
 from ...errors import NoFaceError
 from ...media import VideoWriter, open_footage
 from ...progress import OnProgress
-from ...system.devices import require_torch, torch_device, wait_for
+from ...system.devices import require_torch, synchronize, torch_device
 from ..training import require_training
 
 _CLIP_FRAMES, _CLIP_SIDE = 200, 256
@@ -31,34 +31,34 @@ _FACES = 16
 
 @dataclass(frozen=True)
 class TrainingTable:
-    """Milliseconds a frame."""
+    """Result of `bench_training`: milliseconds per frame. Its text is a table."""
 
     device: str
     original_ms: dict[str, float]
-    """Decode a random frame; run the motion extractor; learn."""
+    """Decoding a random frame; the motion extractor; the training step."""
     ours_ms: dict[str, float]
-    """Read from memory-mapped arrays; learn."""
+    """Reading from memory-mapped arrays; the training step."""
     extract_ms: dict[str, float]
-    """Find and align a face (one thread); the 3DMM regressor; the motion extractor: once for each frame of the data
-    set."""
+    """Once for each frame of the data set: finding and aligning a face (one thread); the 3DMM regressor; the motion
+    extractor."""
 
     @property
     def original_rate(self) -> float:
-        """Samples a second of the original's scheme."""
+        """Samples per second of the original's scheme."""
         return 1e3 / sum(self.original_ms.values())
 
     @property
     def our_rate(self) -> float:
-        """Samples a second from records."""
+        """Samples per second from records."""
         return 1e3 / sum(self.ours_ms.values())
 
     @property
     def ratio(self) -> float:
-        """How many times as many samples a second."""
+        """Speed relative to the original's scheme."""
         return self.our_rate / self.original_rate
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, for `--json`."""
+        """Return JSON values."""
         rates = {"original_rate": self.original_rate, "our_rate": self.our_rate, "ratio": self.ratio}
         return dataclasses.asdict(self) | rates
 
@@ -68,7 +68,7 @@ class TrainingTable:
 
         return "\n".join(
             [
-                f"training on {self.device}, milliseconds a frame",
+                f"training on {self.device}, milliseconds per frame",
                 f"  the original's scheme  {stages(self.original_ms)}: {self.original_rate:,.1f} samples/s",
                 f"  from records           {stages(self.ours_ms)}: {self.our_rate:,.0f} samples/s, {self.ratio:,.0f} ×",
                 f"  extracting, once       {stages(self.extract_ms)}",
@@ -77,11 +77,11 @@ class TrainingTable:
 
 
 def bench_training(*, source: Path | None, device: str = "auto", on_progress: OnProgress) -> TrainingTable:
-    """Time both schemes; with a picture `source`, finding its face too.
+    """Time both schemes and, with an image `source`, finding its face.
 
     Raises:
         MediaError: `source` cannot be read.
-        OptionError: Lightning is not installed, or the device is not here.
+        OptionError: Lightning is not installed, or the device is not available.
     """
     require_torch("bench --training")
     require_training("bench --training")
@@ -95,30 +95,30 @@ def bench_training(*, source: Path | None, device: str = "auto", on_progress: On
     torch.manual_seed(0)
     steps, done = 5, 0
 
-    def tell() -> None:
+    def report_step() -> None:
         nonlocal done
         on_progress("timing", done, steps)
         done += 1
 
-    tell()
+    report_step()
     rng = np.random.default_rng(0)
     extractor, recon = (build_network(name).to(where) for name in ("motion_extractor", "sadtalker_face_3drecon"))
     one = torch.rand(1, 3, 256, 256, device=where)
     with tempfile.TemporaryDirectory() as folder:
-        clip = _clip(Path(folder) / "clip.mp4", rng)
-        original = {"decode": _each(lambda: _random_frame(clip, rng), _ORIGINAL_SAMPLES)}
-    tell()
+        clip = _write_clip(Path(folder) / "clip.mp4", rng)
+        original = {"decode": _mean_ms(lambda: _decode_random_frame(clip, rng), _ORIGINAL_SAMPLES)}
+    report_step()
     with torch.inference_mode():
-        original["motion extractor"] = _each(lambda: _wait(where, extractor(one)), 5)
+        original["motion extractor"] = _mean_ms(lambda: _synchronized(where, extractor(one)), 5)
         faces, aligned = (torch.rand(_FACES, 3, size, size, device=where) for size in (256, 224))
         extract = {
-            "3DMM": _each(lambda: _wait(where, recon(aligned)), 2) / _FACES,
-            "motion extractor": _each(lambda: _wait(where, extractor(faces)), 2) / _FACES,
+            "3DMM": _mean_ms(lambda: _synchronized(where, recon(aligned)), 2) / _FACES,
+            "motion extractor": _mean_ms(lambda: _synchronized(where, extractor(faces)), 2) / _FACES,
         }
-    tell()
+    report_step()
     problem = Problem()
     task = MappingTask(problem).to(where)
-    task.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no trainer to log to
+    task.log = lambda *_, **__: None  # type: ignore[method-assign]  # without a trainer
     optimiser = task.configure_optimizers()
 
     def learn(batch: dict[str, Any]) -> Any:
@@ -129,25 +129,25 @@ def bench_training(*, source: Path | None, device: str = "auto", on_progress: On
         return loss
 
     single = _random_runs(1, problem.radius).__getitems__(list(range(_ORIGINAL_BATCH)))
-    original["learn"] = _each(lambda: _wait(where, learn(single)), 3) / _ORIGINAL_BATCH
-    tell()
+    original["learn"] = _mean_ms(lambda: _synchronized(where, learn(single)), 3) / _ORIGINAL_BATCH
+    report_step()
     runs = _random_runs(32, problem.radius)
     count = 16
     chosen = [[int(i) for i in rng.choice(len(runs), count)] for _ in range(20)]
     frames = count * 32
-    read = _each(lambda: [runs.__getitems__(indices) for indices in chosen], 2) / (len(chosen) * frames)
+    read = _mean_ms(lambda: [runs.__getitems__(indices) for indices in chosen], 2) / (len(chosen) * frames)
     batch = runs.__getitems__(chosen[0])
-    ours = {"read": read, "learn": _each(lambda: _wait(where, learn(batch)), 5) / frames}
-    tell()
+    ours = {"read": read, "learn": _mean_ms(lambda: _synchronized(where, learn(batch)), 5) / frames}
+    report_step()
     if source is not None:
         extract = {"find and align": _face_ms(source)} | extract
-    tell()
+    report_step()
     name = torch.cuda.get_device_name() if where.type == "cuda" else f"{where.type}, {torch.get_num_threads()} threads"
     return TrainingTable(name, original, ours, extract)
 
 
-def _clip(path: Path, rng: np.random.Generator) -> Path:
-    """A moving picture of so many frames, as hard to decode as a face is."""
+def _write_clip(path: Path, rng: np.random.Generator) -> Path:
+    """Write a clip of a moving pattern that takes as long to decode as a face."""
     ground = rng.integers(0, 255, (_CLIP_SIDE // 8, _CLIP_SIDE // 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
     with VideoWriter(
         path, size=(_CLIP_SIDE, _CLIP_SIDE), fps=25, voice=None, frame_count=_CLIP_FRAMES, comment="", title=""
@@ -157,8 +157,8 @@ def _clip(path: Path, rng: np.random.Generator) -> Path:
     return path
 
 
-def _random_frame(clip: Path, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """The original's item: open the file, seek, decode."""
+def _decode_random_frame(clip: Path, rng: np.random.Generator) -> Image:
+    """Load a sample as the original does: open the file, seek, decode."""
     with open_footage(clip) as footage:
         return footage[int(rng.integers(len(footage)))]
 
@@ -185,7 +185,7 @@ def _random_runs(length: int, radius: int) -> Any:
 
 
 def _face_ms(source: Path) -> float:
-    """Tracking, cropping and aligning a face, as `dataset extract` does."""
+    """Return the time of tracking, cropping and aligning a face, as in `dataset extract`."""
     from ...face.alignment import align_face
     from ...face.finder import FaceFinder
     from ...face.liveportrait_crop import portrait_crop
@@ -193,22 +193,22 @@ def _face_ms(source: Path) -> float:
 
     finder = FaceFinder()
     with open_footage(source, max_side=640) as footage:
-        picture = footage[0]
-        faces = finder.find(picture)
+        image = footage[0]
+        faces = finder.find(image)
         if not faces:
             raise NoFaceError(f"no face found in {source.name}: give a picture or a video that shows one.")
 
-        def look() -> None:
-            found = finder.follow(picture, faces[0])
-            assert found is not None, "the same picture again"
-            align_face(picture, found)
-            network_picture(picture, portrait_crop(found))
+        def process() -> None:
+            found = finder.follow(image, faces[0])
+            assert found is not None, "the same image again"
+            align_face(image, found)
+            network_picture(image, portrait_crop(found))
 
-        return _each(look, 20)
+        return _mean_ms(process, 20)
 
 
-def _each(call: Callable[[], object], times: int) -> float:
-    """Milliseconds of a call, the mean of several after one to warm up."""
+def _mean_ms(call: Callable[[], object], times: int) -> float:
+    """Return the mean time of `times` calls in ms, after one for warm-up."""
     call()
     start = time.perf_counter()
     for _ in range(times):
@@ -216,7 +216,7 @@ def _each(call: Callable[[], object], times: int) -> float:
     return 1e3 * (time.perf_counter() - start) / times
 
 
-def _wait(where: Any, result: object) -> object:
-    """The result, once the device has made it."""
-    wait_for(where)
+def _synchronized(where: Any, result: object) -> object:
+    """Return the result after queued device work has finished."""
+    synchronize(where)
     return result

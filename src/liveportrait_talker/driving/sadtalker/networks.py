@@ -49,7 +49,7 @@ class SadTalker:
         """Return one of the four networks, float32, on the device."""
         if name not in self._networks:
             file = self._weights.get(name)
-            self._networks[name] = importing.loaded(name, BUILDERS[name], file=file, device=self.device)
+            self._networks[name] = importing.load_network(name, BUILDERS[name], file=file, device=self.device)
         return self._networks[name]
 
     def load(self, names: Iterable[str]) -> SadTalker:

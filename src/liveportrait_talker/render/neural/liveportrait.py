@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ...arrays import Floats, Image
 from ...errors import OptionError, WeightsError
 from ...system.devices import keep_freed_memory, torch_device, torch_dtype
-from ...weights.importing import loaded
+from ...weights.importing import load_network
 from . import nets
 from .compiling import compile_regions, decide_compilation
 from .fast import build_fast_network
@@ -80,7 +80,7 @@ class LivePortrait:
     def network(self, name: str) -> nn.Module:
         """Return one of the seven networks on the device, loading it if necessary."""
         if name not in self._networks:
-            net = loaded(name, BUILDERS[name], file=self._weights.get(name))
+            net = load_network(name, BUILDERS[name], file=self._weights.get(name))
             if isinstance(net, (nets.WarpingNetwork, nets.SpadeGenerator)):
                 net = fast = build_fast_network(net, self.dtype, self.device)
                 if self.compiles:

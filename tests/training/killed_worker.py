@@ -7,18 +7,19 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from liveportrait_talker.training.extractor import ExtractJob, Extractor, ExtractOutcome
+from liveportrait_talker.training.extractor import ExtractJob, Extractor
+from liveportrait_talker.training.video_jobs import VideoOutcome
 
 
 @dataclass(frozen=True)
-class MortalExtractor:
-    """Dies at the first of the jobs `at`; `marker` tells that it has."""
+class KilledExtractor:
+    """Kills its process at the first of the jobs `at`, and creates `marker`."""
 
     marker: Path
     at: tuple[str, ...]
     always: bool = False
 
-    def __call__(self, job: ExtractJob) -> ExtractOutcome:
+    def __call__(self, job: ExtractJob) -> VideoOutcome:
         from test_extract import STAMP, cheap
 
         def seen(extractor, aligned, faces):
@@ -27,5 +28,5 @@ class MortalExtractor:
                 os.kill(os.getpid(), signal.SIGKILL)
             return cheap(extractor, aligned, faces)
 
-        Extractor._seen, Extractor.stamp = seen, STAMP
+        Extractor._run_networks, Extractor.stamp = seen, STAMP
         return Extractor("cpu", 4, 0)(job)

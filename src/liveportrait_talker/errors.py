@@ -1,4 +1,4 @@
-"""Mistakes a user can make, each told in one sentence.
+"""Errors that a user can fix, each reported in one sentence.
 
 Everything here derives from `TalkerError`; the command line prints its text and leaves with code 2. Our own
 logic errors are ordinary exceptions and asserts, never these.
@@ -6,15 +6,15 @@ logic errors are ordinary exceptions and asserts, never these.
 
 
 class TalkerError(Exception):
-    """Something the user can mend: the text says what is wrong, with which file, and what to do."""
+    """An error that the user can fix: the message says what is wrong, with which file, and what to do."""
 
 
 class MediaError(TalkerError):
-    """A picture, video or sound that cannot be read, or an output that cannot be written."""
+    """An image, video or audio file that cannot be read, or an output that cannot be written."""
 
 
 class EndedEarly(MediaError):
-    """A run over many files had to stop before its end; `report` says what it did and where it stopped."""
+    """A run over many files that stopped before its end; `report` says what was done and where it stopped."""
 
     def __init__(self, message: str, report: object) -> None:
         super().__init__(message)
@@ -22,11 +22,11 @@ class EndedEarly(MediaError):
 
 
 class NoFaceError(TalkerError):
-    """No usable face in a picture or video."""
+    """No usable face in an image or video."""
 
 
 class OptionError(TalkerError):
-    """Options out of range, or a pair of options that makes no sense."""
+    """An option out of range, or a contradiction between options."""
 
 
 class WeightsError(TalkerError):

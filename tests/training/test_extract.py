@@ -97,14 +97,14 @@ def test_a_record_holds_the_networks_outputs(clips, tmp_path, store, monkeypatch
     assert record.stamp.tracker == LANDMARK_SOURCE and len(record.stamp.motion_extractor) == 64
     from liveportrait_talker.pipelines.networks import build_network
     from liveportrait_talker.render.neural.keypoints import FaceMotion
-    from liveportrait_talker.render.neural.renderer import network_picture
+    from liveportrait_talker.render.neural.renderer import network_image
 
     finder = FaceFinder()
     with open_footage(clip) as footage:
         points = finder.find(footage[0])
         for k in (1, 2):
             points.append(finder.follow(footage[k], points[-1]))
-        face = network_picture(footage[2], portrait_crop(points[2]))
+        face = network_image(footage[2], portrait_crop(points[2]))
         aligned = align_face(footage[2], points[2])
     from liveportrait_talker.weights.importing import load_network
 

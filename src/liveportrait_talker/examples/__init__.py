@@ -1,4 +1,4 @@
-"""The example media that the package holds; README.md in this folder says where they come from."""
+"""Example media of the package; README.md in this folder names their sources."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PORTRAIT, VOICE = FOLDER / "portrait.png", FOLDER / "voice.wav"
 
 
 def copy_examples(folder: Path) -> list[Path]:
-    """Copy the example files into `folder`, which is made if needed; what is there already stays. Returns the copies.
+    """Copy the example files into `folder`, which is created if needed; existing files stay. Return the copies.
 
     Raises:
         MediaError: the folder cannot be written.

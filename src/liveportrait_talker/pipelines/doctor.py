@@ -1,4 +1,4 @@
-"""`doctor`: what is installed, what can run, what is missing and the command that mends it."""
+"""Installation report: what is installed, what can run, what is missing and the command that installs it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..system.cache import cache_folder
 from ..system.devices import torch_device, torch_dtype
 from .engines import HEAD_POSE_NETWORKS, LIP_NETWORKS, RENDERER_NETWORKS, missing_parts
 
-# What the embedded renderer needs: module, package, what it is for.
+# Needed by the embedded renderer: module, package, purpose.
 _NEEDED = (
     ("numpy", "numpy", "arithmetic"),
     ("av", "av", "FFmpeg's libraries: sound and video"),
@@ -26,13 +26,13 @@ _NEEDED = (
     ("numba", "numba", "compiled drawing"),
     ("tqdm", "tqdm", "progress bars"),
 )
-# What the networks and the other doors need besides.
+# Needed by the networks and by other commands.
 _OPTIONAL = (
     ("torch", "torch", "the networks: pip install 'liveportrait-talker[neural]'"),
     ("safetensors", "safetensors", "their weights: pip install 'liveportrait-talker[neural]'"),
     ("omegaconf", "omegaconf", "inference.py: pip install 'liveportrait-talker[original]'"),
 )
-# System libraries that an import can miss, and what brings them on Debian and Ubuntu.
+# System libraries that an import may lack, and their packages on Debian and Ubuntu.
 _SYSTEM = {
     "libGL.so": "apt-get install libgl1",
     "libgthread": "apt-get install libglib2.0-0",
@@ -43,10 +43,10 @@ _SYSTEM = {
 
 
 def report() -> tuple[list[str], bool]:
-    """Lines to print, and whether the embedded renderer can run."""
+    """Return lines to print, and whether the embedded renderer can run."""
     lines = [
         f"liveportrait-talker {__version__}, Python {platform.python_version()}, {platform.platform()}, "
-        f"{os.cpu_count()} processors"
+        f"{os.cpu_count()} CPUs"
     ]
     problems: list[str] = []
     for module, package, use in _NEEDED:
@@ -91,13 +91,13 @@ def report() -> tuple[list[str], bool]:
 
 
 def _neural_note() -> str:
-    """What the networks would run on."""
+    """Return the device and number format of the networks."""
     device = torch_device()
     return f"ready, on {device.type} in {str(torch_dtype('auto', device)).removeprefix('torch.')}"
 
 
 def _version(module: str, package: str) -> str:
-    """The package's version; the module's own where another package brings it, as with the builds of OpenCV."""
+    """Return the package's version, or the module's where another package provides it, such as other builds of OpenCV."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -105,7 +105,7 @@ def _version(module: str, package: str) -> str:
 
 
 def _import_trouble(module: str) -> str | None:
-    """None where `module` can be imported, else what to do."""
+    """Return what to do where `module` cannot be imported, else None."""
     try:
         importlib.import_module(module)
     except ImportError as error:
@@ -131,7 +131,7 @@ def _encoder_trouble() -> str | None:
 def _compiler_trouble() -> str | None:
     try:
         importlib.import_module("liveportrait_talker.render.embedded.renderer")
-    except (RuntimeError, OSError) as error:  # numba finds no place for what it compiles
+    except (RuntimeError, OSError) as error:  # numba has no place for its cache
         return f"{error}: set NUMBA_CACHE_DIR to a folder that is writable"
     return None
 

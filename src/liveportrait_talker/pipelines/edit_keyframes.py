@@ -1,4 +1,4 @@
-"""Keyframe files: expressions at points in time, and what the sliders do between them.
+"""Keyframe files: expressions at points in time, with the sliders interpolated in between.
 
 JSON: a list of {"time": seconds, slider: value, …}. CSV: a header with `time` and sliders' names, an empty cell where
 a slider is left out. The second names of the flags (`yaw`) do as well. A slider moves from one keyframe that names it
@@ -25,12 +25,12 @@ from ..options.sliders import sliders
 
 _LARGEST_FILE = 2**20  # bytes
 _LONGEST_S = 3600.0
-_HOLD_S = 0.2  # the last keyframe is shown for this long
+_HOLD_S = 0.2  # duration of the last keyframe
 
 
 @dataclass(frozen=True)
 class Keyframe:
-    """What some sliders are at one time."""
+    """Values of some sliders at one time."""
 
     seconds: float
     values: dict[str, Any]
@@ -38,7 +38,7 @@ class Keyframe:
 
 
 def read_keyframes(path: Path) -> tuple[Keyframe, ...]:
-    """The keyframes of a .json or .csv file, in order of time.
+    """Return the keyframes of a .json or .csv file, in order of time.
 
     Raises:
         MediaError: it cannot be read.
@@ -65,7 +65,7 @@ def read_keyframes(path: Path) -> tuple[Keyframe, ...]:
 
 
 def _table(text: str) -> list[dict[str, str]]:
-    """The rows of a CSV; with semicolons, as spreadsheets of many countries write them, a comma is a decimal point."""
+    """Return the rows of a CSV; where semicolons separate its columns, a comma is a decimal point."""
     lines = text.splitlines()
     with_semicolons = bool(lines) and ";" in lines[0]
     if with_semicolons:
@@ -93,19 +93,19 @@ def _keyframe(row: dict[Any, Any], where: str) -> Keyframe:
     if seconds is None or not 0 <= seconds <= _LONGEST_S:
         raise OptionError(f"{where} needs a time, in seconds from 0 to {_LONGEST_S:g}.")
     try:
-        EditOptions(sample=Path(), **values)  # checks the ranges, that of the sample's ratio too
+        EditOptions(sample=Path(), **values)  # checks the ranges, including `sample_ratio`
     except OptionError as error:
         raise OptionError(f"{where}: {error}") from error
     return Keyframe(seconds, values)
 
 
 def frame_count(keyframes: Sequence[Keyframe], fps: float) -> int:
-    """How many frames a clip of them has."""
+    """Return the number of frames of a clip."""
     return max(1, round((keyframes[-1].seconds + _HOLD_S) * fps))
 
 
 def edits(keyframes: Sequence[Keyframe], edit: EditOptions, fps: float) -> Iterator[EditOptions]:
-    """The expression in every frame of the clip; what no keyframe names is as in `edit`."""
+    """Yield the expression of every frame of a clip; sliders that no keyframe names are as in `edit`."""
     times = np.arange(frame_count(keyframes, fps)) / fps
     names = sorted({name for frame in keyframes for name in frame.values})
     tracks: dict[str, Any] = {}

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-_HEAD, _BLINK, _GAZE = range(3)  # streams of chance
-_CLOSELY = 25.0  # frames a second
-_SEEN_TO_MOVE = 0.02  # IOD, of the lips' opening
+_HEAD, _BLINK, _GAZE = range(3)  # random streams
+_FINE_FPS = 25.0  # frames a second
+_VISIBLE_MOTION = 0.02  # IOD, of the lips' opening
 
 
 def plan_motion(
@@ -61,9 +61,9 @@ def plan_motion(
         TalkerError: a reference cannot be read or shows nobody; the options make no sense for this source.
     """
     frames = len(mouth)
-    mouth = _scaled(mouth, source, fps, options.expression_scale)
-    # One stream of chance a channel: turning one off leaves the others as they were.
-    # Mixed with the picture, or two portraits side by side would blink in unison.
+    mouth = _scale_mouth(mouth, source, fps, options.expression_scale)
+    # One random stream a channel: switching one off leaves the others unchanged. The image is mixed in, so that two
+    # portraits don't blink in unison.
     picture = zlib.crc32(source.footage[0].tobytes())
 
     def rng(channel: int) -> np.random.Generator:
@@ -71,8 +71,8 @@ def plan_motion(
 
     loudness = frame_loudness_db(voice, fps)
     voiced = detect_speech(loudness, fps)
-    # Few frames a second hear only pieces of it: before it is called silent it is listened to closely.
-    if not voiced.any() and not detect_speech(frame_loudness_db(voice, _CLOSELY), _CLOSELY).any():
+    # A low frame rate may miss the voice: check at a finer one before calling it silent.
+    if not voiced.any() and not detect_speech(frame_loudness_db(voice, _FINE_FPS), _FINE_FPS).any():
         if source.is_still and _moves(mouth):
             log.warning("no clear voice is heard in the sound; the mouth follows what there is.")
         else:
@@ -94,13 +94,13 @@ def plan_motion(
         head = audio_head(sadtalker(options), voice, source, fps, rng(_HEAD), style=options.pose_style)
     else:  # still, source: the source's own
         head = HeadTrack.still(frames)
-    head = _on_keyframes(head.scaled(options.head_motion), options)
+    head = _set_angles(head.scaled(options.head_motion), options)
     blinking = source.is_still if options.blink is None else options.blink
     if options.ref_blink is not None:
         seen = track_reference(
             options.ref_blink, max_seconds=options.max_seconds, on_frame=steps_of("following the blinks", on_progress)
         )
-        # Chance of the head: blinks and poses of one video start together.
+        # The head's random stream: blinks and poses of one video start together.
         start = rng(_HEAD)
         blink = reference_blinks(seen.eye_ratios, seen.fps, fps, frames, start, from_zero=options.ref_frames_from_zero)
     elif blinking:
@@ -129,8 +129,8 @@ def _reference_head(
     return HeadTrack.turning(turn)
 
 
-def _on_keyframes(head: HeadTrack, options: TalkOptions) -> HeadTrack:
-    """The head with the angles that were given in place of its own."""
+def _set_angles(head: HeadTrack, options: TalkOptions) -> HeadTrack:
+    """Replace the head's angles by those that are given."""
     angles = head.rotation_deg.astype(np.float64)
     for axis, values in enumerate((options.pitch, options.yaw, options.roll)):
         if values is not None:
@@ -139,14 +139,14 @@ def _on_keyframes(head: HeadTrack, options: TalkOptions) -> HeadTrack:
 
 
 def _moves(mouth: Mouth) -> bool:
-    """Whether a portrait's lips are seen to move."""
+    """Return whether a portrait's lips move visibly."""
     if isinstance(mouth, LipKeypoints):
         mouth = controls_from_keypoints(mouth)
-    return bool(np.ptp(mouth.values[:, 0]) > _SEEN_TO_MOVE)
+    return bool(np.ptp(mouth.values[:, 0]) > _VISIBLE_MOTION)
 
 
-def _scaled(mouth: Mouth, source: TrackedSource, fps: float, scale: float) -> Mouth:
-    """The mouth's motion made larger or smaller about its rest, where the lips are shut."""
+def _scale_mouth(mouth: Mouth, source: TrackedSource, fps: float, scale: float) -> Mouth:
+    """Scale the mouth's motion about its rest, where the lips are shut."""
     if scale == 1:
         return mouth
     if isinstance(mouth, LipKeypoints):

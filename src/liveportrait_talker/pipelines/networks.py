@@ -1,4 +1,4 @@
-"""Every network by its name, built without weights. torch is loaded when the first one is built."""
+"""Networks by name, built without weights. torch is imported when the first one is built."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def neural_networks() -> tuple[str, ...]:
-    """The names `build_network` knows: LivePortrait's four nets and three MLPs, SadTalker's three, the MappingNet."""
+    """Return the names for `build_network`: LivePortrait's seven networks, SadTalker's three and the MappingNet."""
     return NETWORKS
 
 
 def build_network(name: str) -> nn.Module:
-    """The network `name`, float32 on torch's default device, in eval mode, with random weights.
+    """Return the network `name`, float32 on torch's default device, in eval mode, with random weights.
 
     Its state-dict keys are those of the released file (for the MLPs: of the part, without `module.`). Nothing but
     parameters and persistent buffers is made here, so that `with torch.device("meta")` and
@@ -30,7 +30,7 @@ def build_network(name: str) -> nn.Module:
     if name not in neural_networks():
         raise WeightsError(f"there is no network {name!r}: the names are {', '.join(neural_networks())}.")
     require_torch(f"the network {name!r}")
-    from ..driving.sadtalker.networks import BUILDERS as HEARING
-    from ..render.neural.liveportrait import BUILDERS as DRAWING
+    from ..driving.sadtalker.networks import BUILDERS as SADTALKER_BUILDERS
+    from ..render.neural.liveportrait import BUILDERS as LIVEPORTRAIT_BUILDERS
 
-    return {**DRAWING, **HEARING}[name]().eval()
+    return {**LIVEPORTRAIT_BUILDERS, **SADTALKER_BUILDERS}[name]().eval()

@@ -1,4 +1,4 @@
-"""Pasting a drawn face back into its picture."""
+"""Pasting of drawn faces into their source frames."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ..face.crop import FaceCrop
 from .protocol import FaceFrame
 
 
-def paste(picture: Image, face: FaceFrame) -> Image:
-    """A new picture (H, W, 3) with the face in its place; what lies outside the picture is cut off."""
-    out = picture.copy()
-    height, width = picture.shape[:2]
+def paste(image: Image, face: FaceFrame) -> Image:
+    """Return a copy of an image (H, W, 3) with the face in its place; parts outside the image are cut off."""
+    out = image.copy()
+    height, width = image.shape[:2]
     corner = face.crop.corner
     if corner is not None:
         left, top = corner
@@ -30,16 +30,16 @@ def paste(picture: Image, face: FaceFrame) -> Image:
     to_window = face.crop.to_image[:2].copy()
     to_window[:, 2] -= (left, top)
     size = (right - left, bottom - top)
-    # The edge repeated: the weight alone makes the face end, or its rim would be darkened twice.
-    image = cv2.warpAffine(face.image, to_window, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    # With a repeated edge, as the weight alone ends the face: a black border would darken its rim.
+    drawn = cv2.warpAffine(face.image, to_window, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     alpha = np.ones(face.image.shape[:2], np.float32) if face.alpha is None else face.alpha
     weight = cv2.warpAffine(alpha.astype(np.float32), to_window, size, flags=cv2.INTER_LINEAR)
-    out[top:bottom, left:right] = _blend(out[top:bottom, left:right], image, weight)
+    out[top:bottom, left:right] = _blend(out[top:bottom, left:right], drawn, weight)
     return out
 
 
 def _covered(crop: FaceCrop, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of the part of a picture that a crop touches."""
+    """Return left, top, right, bottom of the part of an image that a crop covers."""
     (width, height), (w, h) = size, crop.size
     corners = np.array([[x, y, 1.0] for x in (-1, w) for y in (-1, h)]) @ crop.to_image[:2].T
     low, high = np.floor(corners.min(axis=0)).astype(int), np.ceil(corners.max(axis=0)).astype(int) + 1

@@ -2,8 +2,8 @@
 
 Frame k of a clip is the frame that the source shows k / 25 seconds after the utterance begins, at any source frame
 rate; time counts from the video's first frame. The source is decoded once. Frames are passed from decoder to encoder as
-YUV 4:2:0; only other formats, rotated frames and odd sizes are converted. (`media.footage` and `media.audio_file` decode
-to RGB and to mono at a fixed rate, which would change the clips.)
+YUV 4:2:0; only other formats, rotated frames and odd sizes are converted. (`media.footage` and `media.audio_file`
+decode to RGB and to mono at a fixed rate, which would change the clips.)
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def detect_faces(clip: Clip, number: int) -> Iterator[FaceChunk | ClipEnd]:
 
 def _detect_faces(clip: Clip, number: int) -> Iterator[FaceChunk | ClipEnd]:
     # Imports torch, which the rest of this module does not need.
-    from ..render.neural.renderer import network_picture
+    from ..render.neural.renderer import network_image
 
     with open_footage(clip.video) as footage:
         if footage.is_still:
@@ -104,7 +104,7 @@ def _detect_faces(clip: Clip, number: int) -> Iterator[FaceChunk | ClipEnd]:
                 continue
             last = face + corner
             seen += 1
-            pending.append((k, align_face(region, face), network_picture(image, portrait_crop(last))))
+            pending.append((k, align_face(region, face), network_image(image, portrait_crop(last))))
             if len(pending) == CHUNK_FRAMES:
                 yield _make_chunk(number, pending)
                 pending = []

@@ -33,7 +33,7 @@ from liveportrait_talker.render.neural.liveportrait import LivePortrait  # noqa:
 from liveportrait_talker.render.neural.renderer import (  # noqa: E402
     NeuralRenderer,
     NeuralSettings,
-    network_picture,
+    network_image,
     whole_frame,
 )
 from liveportrait_talker.render.protocol import FaceFrame  # noqa: E402
@@ -308,7 +308,7 @@ def test_whole_frames_are_letterboxed():
     np.testing.assert_allclose(wide.to_image @ [256, 256, 1], [400, 200, 1])
     assert wide.scale == pytest.approx(800 / 512)
     image = np.full((400, 800, 3), 200, np.uint8)
-    seen = network_picture(image, wide)
+    seen = network_image(image, wide)
     assert seen.shape == (256, 256, 3) and not seen[:60].any() and (seen[70:186] == 200).all()
 
 
@@ -323,7 +323,7 @@ def test_a_cropped_source_is_not_resampled(portrait):
 def test_large_faces_are_reduced_by_averaging():
     stripes = np.zeros((2048, 2048, 3), np.uint8)
     stripes[:, ::2] = 255
-    small = network_picture(stripes, whole_frame((2048, 2048)))
+    small = network_image(stripes, whole_frame((2048, 2048)))
     assert np.abs(small[8:-8, 8:-8].astype(int) - 128).max() < 24
     plain = np.random.default_rng(0).integers(0, 255, (512, 512, 3), dtype=np.uint8)
     identity = FaceCrop.window(0, 0, 512, 512)

@@ -189,7 +189,7 @@ def _face_ms(source: Path) -> float:
     from ...face.alignment import align_face
     from ...face.finder import FaceFinder
     from ...face.liveportrait_crop import portrait_crop
-    from ...render.neural.renderer import network_picture
+    from ...render.neural.renderer import network_image
 
     finder = FaceFinder()
     with open_footage(source, max_side=640) as footage:
@@ -202,7 +202,7 @@ def _face_ms(source: Path) -> float:
             found = finder.follow(image, faces[0])
             assert found is not None, "the same image again"
             align_face(image, found)
-            network_picture(image, portrait_crop(found))
+            network_image(image, portrait_crop(found))
 
         return _mean_ms(process, 20)
 

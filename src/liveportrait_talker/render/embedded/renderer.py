@@ -1,7 +1,8 @@
-"""The embedded renderer: the portrait itself on a face mesh, moved in 2.5-D. Needs no weights.
+"""The embedded renderer: the portrait on a face mesh, moved in 2.5-D. Needs no weights.
 
-Per frame: edit the eyes in the source texture, move the mesh, rasterise it to a backward map, sample the texture
-once, paint the inside of the mouth. A track at rest gives the source back bit for bit.
+Per frame: edit the eyes in the source texture, move the mesh, rasterise it to a backward map, sample the texture once,
+paint the mouth interior. A track at rest reproduces the source bit for bit. Source:
+docs/method/embedded_renderer.md, Turning.
 """
 
 from __future__ import annotations
@@ -30,21 +31,21 @@ from .tones import MouthTones, skin_light
 
 Window = tuple[int, int, int, int]
 
-_AS_PHOTOGRAPHED: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # eyes: blink left, right, gaze x, y
+_AT_REST: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # eyes: blink left, right, gaze x, y
 _EARLY_FRAMES = 100
 _TRIED_FRAMES = 5  # of a video, for its tones
-_STEADY_LIGHT = 0.25  # relative change of the light that is taken for none
-_DARK = 0.02  # of the usual light: nobody is seen
-_BORDER_FADE = 0.15  # IOD: the motion dies away towards the picture's rim
+_STEADY_LIGHT = 0.25  # relative change of the light that is ignored
+_DARK = 0.02  # of the usual light: the frame counts as black
+_BORDER_FADE = 0.15  # IOD: the motion fades out towards the image's border
 
 
 class EmbeddedRenderer:
-    """Draws any portrait that FaceMesh finds, on any machine."""
+    """Draws any portrait whose face is found, on any machine."""
 
     name = "embedded"
 
     def prepare(self, source: TrackedSource) -> EmbeddedFace:
-        """Lay the mesh on the face; for a video this happens frame by frame, as they are drawn."""
+        """Fit the mesh to an image's face; for a video this happens frame by frame."""
         face = source.faces[0]
         if source.is_still:
             Limits.of(face).warn_about_source(source.footage.name, face)
@@ -52,7 +53,7 @@ class EmbeddedRenderer:
 
 
 class EmbeddedFace:
-    """A source ready to be drawn by the embedded renderer."""
+    """A source prepared for the embedded renderer."""
 
     def __init__(self, source: TrackedSource) -> None:
         self._source = source
@@ -67,14 +68,14 @@ class EmbeddedFace:
         return self._portrait[1]
 
     def _tones_in(self, light: float) -> MouthTones:
-        """A video's tones: one set, so that teeth do not change from frame to frame, but with the light."""
+        """Return a video's tones: one set, so that teeth change with the light, but not from frame to frame."""
         change = light / max(self._reference.light, 1e-4)
-        steady = np.clip(change, 1 - _STEADY_LIGHT, 1 + _STEADY_LIGHT)  # noise is not light
+        steady = np.clip(change, 1 - _STEADY_LIGHT, 1 + _STEADY_LIGHT)  # ignore noise
         return self._reference if change == steady else self._reference.relight(1 + change - float(steady))
 
     @cached_property
     def _reference(self) -> MouthTones:
-        """The tones of the brightest of a few early frames that show the face: going far back and forth costs time."""
+        """Tones of the brightest of a few early frames with a face: seeking further costs time."""
         seen = [k for k in range(len(self._source.faces)) if self._source.shows_face(k)][:_EARLY_FRAMES] or [0]
         tried = [seen[k] for k in np.linspace(0, len(seen) - 1, min(_TRIED_FRAMES, len(seen))).astype(int)]
         lights = [skin_light(self._source.footage[k], self._source.faces[k]) for k in tried]
@@ -82,7 +83,7 @@ class EmbeddedFace:
         return MouthTones(self._source.footage[best], self._source.faces[best])
 
     def _is_dark(self, index: int) -> bool:
-        """Whether a video's frame is black where the face would be, as in a fade."""
+        """Return whether a video's frame is black where the face would be, as in a fade."""
         if self._source.is_still:
             return False
         light = skin_light(self._source.footage[index], self._source.faces[index])
@@ -99,7 +100,7 @@ class EmbeddedFace:
     def frames(self, track: MotionTrack) -> Iterator[FaceFrame]:
         """Yield one drawn face for each track frame; a source video shorter than the track plays forth and back."""
         mouth = track.mouth
-        if isinstance(mouth, LipKeypoints):  # told from a mouth with its lips shut
+        if isinstance(mouth, LipKeypoints):  # relative to shut lips
             mouth = subtract_source_mouth(controls_from_keypoints(mouth).values, self._source, track.fps)
         if not self._warned_of_turn:
             self._warned_of_turn = Limits.of(self._source.faces[0]).warn_about_rotation(track.head.rotation_deg)
@@ -108,7 +109,7 @@ class EmbeddedFace:
             if not self._source.shows_face(int(index)) or self._is_dark(int(index)):
                 yield FaceFrame(self._source.footage[index][:1, :1], None, FaceCrop.window(0, 0, 1, 1), int(index))
                 continue
-            window, image = self._at(int(index)).drawn(
+            window, image = self._at(int(index)).draw(
                 rotation_deg=track.head.rotation_deg[k].astype(np.float64),
                 shift_px=track.head.shift[k].astype(np.float64) * crop_width,
                 scale=float(track.head.scale[k]),
@@ -122,10 +123,10 @@ class EmbeddedFace:
 
 
 class Portrait:
-    """One picture and its face: mesh, eyes, mouth, and the texture they are drawn from."""
+    """One image and its face: mesh, eyes, mouth, and the texture that they are drawn from."""
 
     def __init__(self, image: Image, face: TrackedFace, tones: MouthTones, *, drawn_once: bool) -> None:
-        """`drawn_once`: a video's frame, for which only what moves is prepared."""
+        """`drawn_once`: a video's frame, of which only the moving part is prepared."""
         self._image = image
         self._face = face
         self._tones = tones
@@ -135,7 +136,7 @@ class Portrait:
         self._position = self._mesh.position.astype(np.float32)
         self._texture: Texture | None = None
         self._sharpening = 0.0
-        self._look = _AS_PHOTOGRAPHED
+        self._drawn_eyes = _AT_REST
         height, width = image.shape[:2]
         fade = max(_BORDER_FADE * self._mesh.iod, 1.0)
         self._border_x, self._border_y = (
@@ -152,7 +153,7 @@ class Portrait:
     def _interior(self) -> MouthInterior:
         return MouthInterior(self._image, self._face, self._mesh, self._tones, all_painted=self._drawn_once)
 
-    def drawn(
+    def draw(
         self,
         *,
         rotation_deg: Floats,
@@ -163,7 +164,7 @@ class Portrait:
         gaze: Floats,
         brows: Floats,
     ) -> tuple[Window, Image]:
-        """The part of the picture that changes: (left, top, right, bottom) and its pixels.
+        """Return the part of the image that changes: (left, top, right, bottom) and its pixels.
 
         Args:
             rotation_deg: (3,) pitch, yaw, roll added to the source's own.
@@ -191,11 +192,11 @@ class Portrait:
         left, top = (int(v) for v in corners[:, :2].min(axis=0))
         right, bottom = (int(v) for v in corners[:, 2:].max(axis=0))
         texture = self._texture_for((left, top, right, bottom), displacement)
-        look = (*blink, *gaze)
-        if look != self._look:
+        eyes = (*blink, *gaze)
+        if eyes != self._drawn_eyes:
             for eye in self._eyes:
                 texture.redraw(eye.left, eye.top, eye.draw(float(blink[eye.side]), gaze))
-            self._look = look
+            self._drawn_eyes = eyes
         maps = np.empty((3, bottom - top, right - left), np.float32)
         rasterise(
             left,
@@ -223,12 +224,12 @@ class Portrait:
         return (left, top, right, bottom), pixels
 
     def _texture_for(self, window: Window, displacement: Floats) -> Texture:
-        """The enlarged texture: for a picture all that can ever move, for a video's frame what this frame needs."""
+        """Return the enlarged texture: all that can move for an image, what this frame needs for a video."""
         if self._texture is None or (self._drawn_once and not self._texture.covers(window)):
             reach = int(np.ceil(np.abs(displacement).max())) + 4 if self._drawn_once else 0
             low, high = self._mesh.position.min(axis=0), self._mesh.position.max(axis=0)
             box = window if self._drawn_once else (int(low[0]) - 4, int(low[1]) - 4, int(high[0]) + 5, int(high[1]) + 5)
-            self._look = _AS_PHOTOGRAPHED
+            self._drawn_eyes = _AT_REST
             image = self._image
             if self._drawn_once:
                 image = remove_spilled_teeth(image, self._face, self._mesh, self._tones)

@@ -69,7 +69,7 @@ class AnimatedFace:
     def frames(self) -> Iterator[FaceFrame]:
         """Yield one drawn face for each output frame, drawn on demand."""
         still = len(self.animation) == 1
-        return self._face.followed(
+        return self._face.draw(
             self._indices, lambda at, seen: self.animation.points(np.zeros_like(at) if still else at)
         )
 

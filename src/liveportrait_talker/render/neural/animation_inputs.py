@@ -1,6 +1,6 @@
-"""What an animation is made from: how the clip is followed, what it does, and the three small networks.
+"""Inputs of an animation: its settings, the driving motion, and the three small networks.
 
-Source: spec liveportrait.md §8, §12.
+Source: docs/method/liveportrait.md, Animation.
 """
 
 from __future__ import annotations
@@ -28,39 +28,39 @@ DRIVING_OPTIONS = ("expression-friendly", "pose-friendly")
 
 @dataclass(frozen=True)
 class AnimationSettings:
-    """How a driving clip is followed. The names are LivePortrait's, the defaults its command line's (§12).
+    """How a driving clip is followed. Names and defaults are those of LivePortrait's command line.
 
     Raises OptionError for a value that is not known or out of range.
     """
 
     relative_motion: bool = True
-    """The source moves as the driving face does from its first frame on; otherwise it takes its pose and look."""
+    """Apply the driving face's change from its first frame; otherwise its pose and expression."""
     animation_region: str = "all"
     """What is driven: all, exp (the expression), pose, lip or eyes."""
     driving_option: str = "expression-friendly"
-    """expression-friendly or pose-friendly. Frame 0 being the reference, they differ by rounding alone (§12 step 3)."""
+    """expression-friendly or pose-friendly. With frame 0 as the reference they differ only by rounding."""
     driving_multiplier: float = 1.0
-    """How far to go from the source's points to the driven ones, 0–2, 1 = all the way."""
+    """Scale of the motion from the source's keypoints to the driven ones, 0–2."""
     stitching: bool = True
-    """Keep neck and shoulders where they are."""
+    """Keep neck and shoulders in place."""
     normalize_lip: bool = False
     """Shut the source's parted lips first (relative motion only)."""
     eye_retargeting: bool = False
-    """The eyes open as far as the driving face's, whatever their shape."""
+    """Open the eyes as far as the driving face's, whatever their shape."""
     lip_retargeting: bool = False
-    """The lips open as far as the driving face's, whatever their shape."""
+    """Open the lips as far as the driving face's, whatever their shape."""
     source_video_eye_retargeting: bool = False
     """Hold the eyes of a source video open as in its first frame."""
     smooth_observation_variance: float = OBSERVATION_VARIANCE
     """Of the smoothing of a source video's motion over time, 1e-12–1; larger is smoother."""
     lip_normalize_threshold: float = 0.03
-    """Lip ratio from which `normalize_lip` finds them parted."""
+    """Lip ratio from which `normalize_lip` treats lips as parted."""
     source_video_eye_threshold: float = 0.18
-    """Mean eye ratio below which the first frame's eyes are taken for shut."""
+    """Mean eye ratio below which the first frame's eyes count as shut."""
     as_released: bool = False
-    """Keep what the released code does wrong, for parity: a source video's smoothed rotations stay unorthogonal;
-    relative eye or lip retargeting throws the driving motion away; the driving right eye is ignored; a picture's
-    eyes driven by a picture take its resting look too."""
+    """Reproduce the released code's defects, for parity tests: a source video's smoothed rotations stay unorthogonal;
+    relative eye or lip retargeting discards the driving motion; the driving right eye is ignored; eyes of an image
+    that is driven by an image take on its expression at rest too."""
 
     def __post_init__(self) -> None:
         limits = {"driving_multiplier": (0.0, 2.0), "smooth_observation_variance": (1e-12, 1.0)}
@@ -76,7 +76,7 @@ class AnimationSettings:
 
 @dataclass(frozen=True)
 class PointNetworks:
-    """The three small networks as functions of points (§8), float64 in and out. N faces at once."""
+    """The three small networks as functions of keypoints, float64, N faces at once."""
 
     stitching: Callable[[Floats64, Floats64], Floats64]
     """x_s (N, 21, 3), x_d (N, 21, 3) → x_d with the source's neck and shoulders."""
@@ -87,16 +87,16 @@ class PointNetworks:
 
     @classmethod
     def of(cls, *, stitching: nn.Module, retarget_eye: nn.Module, retarget_lip: nn.Module) -> PointNetworks:
-        """From the modules, on any device."""
+        """Return the functions of modules on any device."""
         return cls(partial(stitch, stitching), partial(retarget, retarget_eye), partial(retarget, retarget_lip))
 
 
 @dataclass(frozen=True, eq=False)
 class DrivingMotion:
-    """What a driving clip does, T ≥ 1 frames; one frame is a picture. Frame 0 is the reference of relative motion."""
+    """Motion of a driving clip of T ≥ 1 frames; one frame is an image. Frame 0 is the reference of relative motion."""
 
     fps: float
-    """Frames a second; of a picture, anything above 0."""
+    """Frames a second; for an image, any number above 0."""
     scale: Floats64
     """(T, 1)"""
     rotation: Floats64
@@ -106,7 +106,7 @@ class DrivingMotion:
     translation: Floats64
     """(T, 3)"""
     eye_ratios: Floats64
-    """(T, 2) left, right in the picture (§11)."""
+    """(T, 2) left, right in the image."""
     lip_ratio: Floats64
     """(T, 1)"""
 
@@ -131,16 +131,16 @@ class DrivingMotion:
 
     @classmethod
     def of(cls, motion: FaceMotion, eye_ratios: Floats, lip_ratio: Floats, fps: float) -> DrivingMotion:
-        """From what the motion extractor sees in T driving frames, and their ratios (T, 2) and (T, 1)."""
+        """Return the motion of T driving frames, with their eye ratios (T, 2) and lip ratios (T, 1)."""
         seen = (motion.scale, motion.rotation, motion.expression, motion.translation)
         return cls(fps, *seen, np.asarray(eye_ratios, np.float64), np.asarray(lip_ratio, np.float64))
 
     @classmethod
     def from_template(cls, template: MotionTemplate) -> DrivingMotion:
-        """From a motion template."""
+        """Return the motion of a template."""
         return cls(**{field.name: getattr(template, field.name) for field in fields(cls)})
 
     def take(self, indices: Integers, fps: float | None = None) -> DrivingMotion:
-        """These frames in this order, at another rate if given: how a caller brings two clips onto one clock."""
+        """Return these frames in this order, at another rate if given: for bringing two clips onto one clock."""
         parts = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "fps"}
         return DrivingMotion(fps or self.fps, **{name: array[indices] for name, array in parts.items()})

@@ -1,4 +1,4 @@
-"""What the motion extractor sees in a driving clip. Source: spec liveportrait.md §10 (crop), §11 (ratios), §12."""
+"""Motion of a driving clip by the motion extractor. Source: docs/method/liveportrait.md, Crop and Animation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .keypoints import FaceMotion
 from .liveportrait import LivePortrait
 from .renderer import NETWORK_SIZE
 
-_AT_ONCE = 8  # frames that M is shown together
+_AT_ONCE = 8  # frames in one call of M
 
 
 def driving_template(
@@ -28,14 +28,14 @@ def driving_template(
     crop: bool,
     on_frame: Callable[[int, int], None] | None = None,
 ) -> MotionTemplate:
-    """What a driving clip does, for `DrivingMotion.from_template`; read frame by frame.
+    """Return the motion of a driving clip, read frame by frame.
 
     Args:
-        networks: of which M is asked.
+        networks: of which M is used.
         driving: the clip.
-        fps: its rate, or that which a picture is given.
+        fps: its frame rate, or the rate assumed for an image.
         crop: cut every frame to the mean box of the faces, as LivePortrait's `flag_crop_driving_video`; otherwise
-            whole frames are squeezed to a square.
+            whole frames are resized to a square.
         on_frame: called with (frames done, frames in all).
     """
     landmarks = np.stack([face.landmarks for face in driving.faces])

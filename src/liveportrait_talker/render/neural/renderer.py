@@ -1,7 +1,7 @@
 """The neural renderer: LivePortrait's networks, driven by a motion track.
 
-A source → its crop, its motion and its feature volume (once for a picture, frame by frame for a video). A stretch of
-the track → driving points → warping and generator → 512 px faces, to be pasted under LivePortrait's mask.
+Source → crop, motion and feature volume (once for an image, frame by frame for a video). Frames of the track → driving
+keypoints → warping and generator → 512 px faces, pasted with LivePortrait's mask.
 """
 
 from __future__ import annotations
@@ -40,36 +40,36 @@ from .pasteback import crop_mask
 
 Result = TypeVar("Result")
 
-NETWORK_SIZE = 256  # px, what F and M look at
-PUPIL_TRAVEL = 15.0  # units of LivePortrait's gaze that are the whole travel of an iris
-LIPS_SHUT = 0.03  # lip ratio below which LivePortrait calls a mouth shut (§12 `lip_normalize_threshold`)
-WIDEST_RATIO = 0.8  # of lips, the top of the editor's slider (§15.1)
-BATCH = {"cuda": 8, "mps": 2, "cpu": 1}  # a processor gains nothing by more
-_AHEAD = {"cuda": 1}  # batches that are drawn while one is pasted and encoded; a processor has no hands free
-_REST_FRAMES = 15  # of a video: those with the lips closest together say what its mouth is at rest
+NETWORK_SIZE = 256  # px, input of F and M
+PUPIL_TRAVEL = 15.0  # units of LivePortrait's gaze for the full travel of an iris
+LIPS_SHUT = 0.03  # lip ratio of a shut mouth; LivePortrait's `lip_normalize_threshold`
+WIDEST_RATIO = 0.8  # of lips, as in LivePortrait's editor
+BATCH = {"cuda": 8, "mps": 2, "cpu": 1}  # a CPU gains nothing by more
+_AHEAD = {"cuda": 1}  # batches drawn while one is pasted and encoded; a CPU has no time to spare
+_REST_FRAMES = 15  # of a video: the frames with the smallest aperture define its mouth at rest
 _BATCH_OF_SOURCES = 8
 
 
 @dataclass(frozen=True)
 class NeuralSettings:
-    """How the neural renderer draws. The names are LivePortrait's."""
+    """Settings of the neural renderer. The names are LivePortrait's."""
 
     stitching: bool = True
-    """Keep neck and shoulders where they are."""
+    """Keep neck and shoulders in place."""
     normalize_lip: bool = True
-    """Shut a picture's parted lips before the voice moves them (for learned lips; others know how far they part)."""
+    """Shut an image's parted lips before the voice moves them (learned lips only: others know the aperture)."""
     driving_multiplier: float = 1.0
-    """How far to go from the source's points to the driven ones, 1 = all the way."""
+    """Scale of the motion from the source's keypoints to the driven ones."""
     crop_scale: float = SCALE
-    """Side of the crop in units of the face."""
+    """Side of the crop in faces."""
     crop_vx: float = 0.0
     """Shift of the crop in its sides, along the face's x axis."""
     crop_vy: float = SHIFT_Y
     """The same along its y axis; negative keeps more forehead."""
     whole_frame: bool = False
-    """The frame is a face crop already: no crop of our own."""
+    """The frame is a face crop already and is not cropped."""
     batch_size: int | None = None
-    """Frames drawn at once; None: what suits the device."""
+    """Frames drawn at once; None: the device's default."""
 
 
 class NeuralRenderer:
@@ -96,8 +96,8 @@ class NeuralRenderer:
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
-    """What the networks and the tracker know of N source frames."""
+class _Measured:
+    """Measurements of N source frames by the networks and the tracker."""
 
     motion: FaceMotion
     features: torch.Tensor
@@ -109,10 +109,10 @@ class _Seen:
     """(N,) in IOD."""
     crops: tuple[FaceCrop, ...]
     pictures: tuple[Image, ...]
-    """The frames themselves, for whoever pastes the faces back."""
+    """The frames themselves, into which the faces are pasted."""
 
-    def take(self, rows: Indices) -> _Seen:
-        return _Seen(
+    def take(self, rows: Indices) -> _Measured:
+        return _Measured(
             self.motion.take(rows),
             self.features[torch.from_numpy(rows).to(self.features.device)],
             self.eye_ratios[rows],
@@ -124,30 +124,30 @@ class _Seen:
 
 
 class NeuralFace:
-    """A source ready to be drawn by the neural renderer."""
+    """A source prepared for the neural renderer."""
 
     def __init__(self, networks: LivePortrait, settings: NeuralSettings, source: TrackedSource) -> None:
         self._networks, self._settings, self._source = networks, settings, source
         self._batch_size = settings.batch_size or BATCH[networks.device.type]
-        self._picture = self._look_at([0]) if source.is_still else None
-        self._last: tuple[list[int], _Seen] | None = None  # of a video: it may stand still on a frame
+        self._picture = self._measure([0]) if source.is_still else None
+        self._last: tuple[list[int], _Measured] | None = None  # of a video: the next frames may be the same
         self._alpha = crop_mask().astype(np.float32) / 255
 
     def frames(self, track: MotionTrack) -> Iterator[FaceFrame]:
-        """One drawn face a track frame; a source video shorter than the track plays forth and back."""
-        yield from self.followed(
+        """Yield one drawn face for each track frame; a source video shorter than the track plays forth and back."""
+        yield from self.draw(
             self._source.frame_indices(len(track), track.fps), lambda at, seen: self._points(track, at, seen)
         )
 
-    def followed(self, indices: Indices, points: Callable[[Indices, _Seen], Floats64]) -> Iterator[FaceFrame]:
-        """One drawn face for each source frame of `indices` (T,), from points of any making.
+    def draw(self, indices: Indices, points: Callable[[Indices, _Measured], Floats64]) -> Iterator[FaceFrame]:
+        """Yield one drawn face for each source frame of `indices` (T,).
 
-        `points(at, seen)` gives the driving points (n, 21, 3) of n of the T frames, `at`, and what is known of their
-        source frames.
+        `points(at, seen)` returns the driving keypoints (n, 21, 3) of n of the T frames, `at`, whose source frames are
+        measured in `seen`.
         """
         starts = range(0, len(indices), self._batch_size)
         pieces = (np.arange(first, min(first + self._batch_size, len(indices))) for first in starts)
-        work = (partial(self._drawn, points, piece, indices) for piece in pieces)
+        work = (partial(self._draw_batch, points, piece, indices) for piece in pieces)
         for drawn in _ahead(work, _AHEAD.get(self._networks.device.type, 0)):
             yield from drawn
 
@@ -165,12 +165,12 @@ class NeuralFace:
 
         copied = None if sample is None else sample.first_motion
 
-        def points(at: Indices, seen: _Seen) -> Floats64:
+        def points(at: Indices, seen: _Measured) -> Floats64:
             return edit_expression(
                 seen.motion, edit, self.point_networks, sample=copied, stitching=self._settings.stitching
             )
 
-        return next(self.followed(np.zeros(1, np.intp), points))
+        return next(self.draw(np.zeros(1, np.intp), points))
 
     @cached_property
     def first_motion(self) -> FaceMotion:
@@ -188,49 +188,53 @@ class NeuralFace:
         """The source that was prepared."""
         return self._source
 
-    def _drawn(self, points: Callable[[Indices, _Seen], Floats64], piece: Indices, indices: Indices) -> list[FaceFrame]:
-        """The frames `piece`, made from source frames `indices[piece]`."""
+    def _draw_batch(
+        self, points: Callable[[Indices, _Measured], Floats64], piece: Indices, indices: Indices
+    ) -> list[FaceFrame]:
+        """Draw the frames `piece` from source frames `indices[piece]`."""
         shown = np.array([k for k in piece if self._source.shows_face(int(indices[k]))], dtype=np.intp)
         faces: Iterator[tuple[Image, FaceCrop, Image]] = iter(())
         if len(shown):
-            seen = self._seen(indices[shown])
+            seen = self._measurements(indices[shown])
             pictures = self._networks.draw(seen.features, seen.motion.points, points(shown, seen))
             faces = zip(pictures, seen.crops, seen.pictures, strict=True)
-        framed = []
+        frames = []
         for k in piece:
             index = int(indices[k])
             if self._source.shows_face(index):
-                framed.append(self._framed(*next(faces), index))
-            else:  # nobody is there to be drawn: a pixel of the frame in its own place
+                frames.append(self._make_frame(*next(faces), index))
+            else:  # no face: a pixel of the frame in its own place
                 frame = self._source.footage[index]
-                framed.append(FaceFrame(frame[:1, :1], None, FaceCrop.window(0, 0, 1, 1), index, frame))
-        return framed
+                frames.append(FaceFrame(frame[:1, :1], None, FaceCrop.window(0, 0, 1, 1), index, frame))
+        return frames
 
-    def _seen(self, indices: Indices) -> _Seen:
-        """What is known of these source frames; neighbours that are the same frame are looked at once."""
+    def _measurements(self, indices: Indices) -> _Measured:
+        """Return the measurements of source frames; equal neighbours are measured once."""
         if self._picture is not None:
             return self._picture.take(np.zeros(len(indices), np.intp))
         different, rows = np.unique(indices, return_inverse=True)
         wanted = [int(i) for i in different]
         if self._last is None or not set(wanted) <= set(self._last[0]):
-            self._last = (wanted, self._look_at(wanted))
+            self._last = (wanted, self._measure(wanted))
         known, seen = self._last
         return seen.take(np.array([known.index(wanted[row]) for row in rows], dtype=np.intp))
 
     def motion_of(self, indices: Sequence[int]) -> tuple[FaceMotion, Floats64, Floats64]:
-        """What the motion extractor sees in these source frames, their eye ratios (n, 2) and lip ratios (n, 1)."""
-        seen = self._look_at(list(indices), only_motion=True)
+        """Return the motion of these source frames, their eye ratios (n, 2) and lip ratios (n, 1)."""
+        seen = self._measure(list(indices), only_motion=True)
         return seen.motion, seen.eye_ratios, seen.lip_ratio
 
-    def _look_at(self, indices: list[int], *, only_motion: bool = False) -> _Seen:
+    def _measure(self, indices: list[int], *, only_motion: bool = False) -> _Measured:
         faces = [self._source.faces[i] for i in indices]
         crops = tuple(self._crop(face) for face in faces)
         pictures = tuple(self._source.footage[i] for i in indices)
-        seen = [network_picture(p, c) for p, c in zip(pictures, crops, strict=True)]
+        seen = [network_image(p, c) for p, c in zip(pictures, crops, strict=True)]
         points = np.stack([face.landmarks for face in faces])
-        return _Seen(
+        return _Measured(
             self._networks.motion(seen),
-            torch.zeros(len(indices)) if only_motion else self._networks.features(self._redrawn(pictures, crops, seen)),
+            torch.zeros(len(indices))
+            if only_motion
+            else self._networks.features(self._appearance_inputs(pictures, crops, seen)),
             eye_ratios(points),
             lip_ratio(points),
             np.array([face.width for face in faces]),
@@ -238,14 +242,17 @@ class NeuralFace:
             pictures,
         )
 
-    def _redrawn(self, pictures: tuple[Image, ...], crops: tuple[FaceCrop, ...], seen: list[Image]) -> list[Image]:
-        """What is drawn anew: as M saw it, but for the black beyond the picture, which would come into its first rows.
+    def _appearance_inputs(
+        self, pictures: tuple[Image, ...], crops: tuple[FaceCrop, ...], seen: list[Image]
+    ) -> list[Image]:
+        """Return the inputs of F: those of M, but with the image's edge repeated in place of black beyond it.
 
-        M is shown LivePortrait's own crop, so that key points are LivePortrait's. A letterbox stays black.
+        Black would come into the first rows of the result. M gets LivePortrait's own crop, so that the keypoints are
+        LivePortrait's. A letterbox stays black.
         """
         if self._settings.whole_frame:
             return seen
-        return [network_picture(p, c, repeat_edge=True) for p, c in zip(pictures, crops, strict=True)]
+        return [network_image(p, c, repeat_edge=True) for p, c in zip(pictures, crops, strict=True)]
 
     def _crop(self, face: TrackedFace) -> FaceCrop:
         settings = self._settings
@@ -255,40 +262,40 @@ class NeuralFace:
             face.landmarks, scale=settings.crop_scale, shift_x=settings.crop_vx, shift_y=settings.crop_vy
         )
 
-    def _framed(self, image: Image, crop: FaceCrop, picture: Image, index: int) -> FaceFrame:
+    def _make_frame(self, image: Image, crop: FaceCrop, picture: Image, index: int) -> FaceFrame:
         width, height = self._source.footage.size
         step = np.array([crop.scale - 1, *crop.to_image[:2, 2], crop.to_image[1, 0]])
         if (width, height) == crop.size and np.abs(step * np.array([SIZE, 1, 1, SIZE])).max() < 1:
-            # The picture is the crop (to less than a pixel): sampling it once more would only soften it.
+            # The image is the crop (to less than a pixel): resampling it would only soften it.
             return FaceFrame(image, None, FaceCrop.window(0, 0, *crop.size), index, picture)
         return FaceFrame(image, None if self._settings.whole_frame else self._alpha, crop, index, picture)
 
     @cached_property
     def _rest(self) -> Floats64:
-        """(6, 3) expression of the lips at rest: a picture's own; of a video, where they are closest together."""
+        """(6, 3) expression of the lips at rest: an image's own; of a video, the median where the aperture is smallest."""
         if self._picture is not None:
             return self._picture.motion.expression[0, LIPS]
         shown = [i for i in range(len(self._source.faces)) if self._source.shows_face(i)]
         shut = sorted(shown, key=lambda i: self._source.faces[i].aperture)[:_REST_FRAMES]
         parts = [sorted(shut)[k : k + _BATCH_OF_SOURCES] for k in range(0, len(shut), _BATCH_OF_SOURCES)]
-        lips = [self._look_at(part, only_motion=True).motion.expression[:, LIPS] for part in parts]
+        lips = [self._measure(part, only_motion=True).motion.expression[:, LIPS] for part in parts]
         rest: Floats64 = np.median(np.concatenate(lips), axis=0)
         return rest
 
-    def _points(self, track: MotionTrack, at: Indices, seen: _Seen) -> Floats64:
-        """Driving points (n, 21, 3) of the track's frames `at`."""
+    def _points(self, track: MotionTrack, at: Indices, seen: _Measured) -> Floats64:
+        """Return the driving keypoints (n, 21, 3) of the track's frames `at`."""
         motion, head = seen.motion, track.head
         start = motion.points
         offsets: Floats64 = np.zeros((len(at), 1, 1))
         late = None
-        if track.blink.any():  # in all frames or none: the network's answer to open eyes is not quite nothing
+        if track.blink.any():  # in all frames or none: the network's offset for open eyes is not quite zero
             open_now = (seen.eye_ratios * (1 - track.blink[at])).mean(axis=1, keepdims=True)
-            offsets = offsets + self._retargeted("retarget_eye", start, [seen.eye_ratios, open_now])
+            offsets = offsets + self._retarget("retarget_eye", start, [seen.eye_ratios, open_now])
         if isinstance(track.mouth, LipKeypoints):
             lips = self._rest + track.mouth.offsets[at].astype(np.float64)
             parted = self._picture is not None and float(seen.lip_ratio[0, 0]) >= LIPS_SHUT
             if parted and self._settings.normalize_lip:
-                late = self._retargeted("retarget_lip", start[:1], [seen.lip_ratio[:1], np.zeros((1, 1))])
+                late = self._retarget("retarget_lip", start[:1], [seen.lip_ratio[:1], np.zeros((1, 1))])
         else:
             controls = track.mouth.values
             opening = controls[:, 0]
@@ -297,7 +304,7 @@ class NeuralFace:
             if opening.any():
                 wanted = seen.lip_ratio + (opening[at] / seen.mouth_width)[:, None]
                 wanted = np.clip(wanted, 0.0, WIDEST_RATIO)
-                offsets = offsets + self._retargeted("retarget_lip", start, [seen.lip_ratio, wanted])
+                offsets = offsets + self._retarget("retarget_lip", start, [seen.lip_ratio, wanted])
         turn = matrix_from_degrees(motion.rotation_deg + swap_convention(head.rotation_deg[at]))
         return talking_points(
             motion,
@@ -312,11 +319,11 @@ class NeuralFace:
             multiplier=self._settings.driving_multiplier,
         )
 
-    def _retargeted(self, network: str, points: Floats64, ratios: list[Floats64]) -> Floats64:
+    def _retarget(self, network: str, points: Floats64, ratios: list[Floats64]) -> Floats64:
         return retarget(self._networks.network(network), points, np.concatenate(ratios, axis=1))
 
     def _shift(self, shift: npt.NDArray[np.floating[Any]], crops: tuple[FaceCrop, ...]) -> Floats64:
-        """Shifts (n, 2), in widths of the tracker's crop along the picture's axes, in the points' units and axes."""
+        """Convert shifts (n, 2), in widths of the tracker's crop along the image's axes, to the keypoints' units and axes."""
         width = self._source.faces[0].crop
         px = shift.astype(np.float64) * (width.scale * width.size[0])
         moved = [crop.to_crop[:2, :2] @ by * (2 / crop.size[0]) for crop, by in zip(crops, px, strict=True)]
@@ -324,7 +331,7 @@ class NeuralFace:
 
 
 def _ahead(work: Iterable[Callable[[], Result]], count: int) -> Iterator[Result]:
-    """The results of `work`, in order; `count` of them are made ahead, by a thread."""
+    """Yield the results of `work` in order; a thread computes `count` of them ahead."""
     if not count:
         yield from (step() for step in work)
         return
@@ -343,17 +350,17 @@ def _ahead(work: Iterable[Callable[[], Result]], count: int) -> Iterator[Result]
 
 
 def whole_frame(size: tuple[int, int]) -> FaceCrop:
-    """The crop that shows a whole picture of `size` = (width, height), letterboxed to a square (defect 14)."""
+    """Return the crop of a whole image of `size` = (width, height), letterboxed to a square."""
     side = max(size)
     to_image = np.diag([side / SIZE, side / SIZE, 1.0])
     to_image[:2, 2] = (np.array(size) - side) / 2
     return FaceCrop(to_image, (SIZE, SIZE))
 
 
-def network_picture(image: Image, crop: FaceCrop, *, repeat_edge: bool = False) -> Image:
-    """The face (256, 256, 3) as F and M want it: the 512 px crop, shrunk by area averaging (§10).
+def network_image(image: Image, crop: FaceCrop, *, repeat_edge: bool = False) -> Image:
+    """Return the input of F and M, (256, 256, 3): the 512 px crop, reduced by area averaging.
 
-    Where the crop reaches beyond the picture it is black, or has the picture's edge repeated.
+    Beyond the image it is black, or repeats the image's edge.
     """
     if crop.scale > 2:
         image, crop = shrink_to_crop(image, crop)

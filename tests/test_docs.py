@@ -14,7 +14,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *s
 SOURCES = [path for folder in ("src", "tests", "scripts") for path in sorted((ROOT / folder).rglob("*.py"))]
 CITATION = re.compile(r"(docs/[\w/]+\.md)(?:, ([A-Z][\w -]*\w))?")
 NOT_HELD = re.compile(
-    r"(?<![\w/])(?:talker|liveportrait|embedded)\.md|\bspec/|\bspec §|specification §|field notes|\bthe (?:shared )?meter\b|§ ?\d"
+    r"(?<![\w/])(?:talker|liveportrait|embedded)\.md|(?<!\w/)\bspec/(?!v1)|\bspec §|specification §|field notes|\bthe (?:shared )?meter\b|§ ?\d"
 )
 
 

@@ -111,7 +111,7 @@ def test_readme_download(command, monkeypatch, tmp_path, capsys):
 
 
 def test_the_training_commands_are_a_chain(tmp_path, store, one_frame_drawn, monkeypatch, capsys):
-    """Issue bar: download from a local host → extract → train → evaluate → export → generate, by README commands."""
+    """Download from a local host → extract → train → evaluate → export → generate, by README commands."""
     pytest.importorskip("yt_dlp")
     pytest.importorskip("lightning")
     sys.path[:0] = [str(ROOT / "tests" / "training")]

@@ -284,7 +284,7 @@ def test_version():
     assert re.fullmatch(rf"liveportrait-talker {re.escape(__version__)}\n", done.stdout)
 
 
-# ------------------------------------------------------------------ defects of the original (spec talker.md §16)
+# ------------------------------------------------------------------ defects of the original (docs/earlier_systems.md)
 @pytest.mark.parametrize("seconds", [None, 0.2])
 def test_no_face_is_a_sentence_about_the_file(capsys, tmp_path, voice, seconds):
     """Defects 1 and 78: a picture, and a video."""

@@ -132,7 +132,7 @@ def test_the_same_seed_gives_the_same_frames(media, monkeypatch):
 
 @pytest.mark.skipif(not has_bf16(), reason="this processor has no bf16, and imitating it takes minutes")
 def test_half_precision_is_close_to_full(media):
-    """Issue bar: PSNR ≥ 40 dB on the final frame, here one that is nothing but the drawn face."""
+    """PSNR ≥ 40 dB on the final frame, here one that is nothing but the drawn face."""
     seen = {}
     for precision in ("fp32", "bf16"):
         options = TalkOptions(fps=1, crop=True, precision=precision)
@@ -171,7 +171,7 @@ print(frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def test_memory_does_not_grow_with_the_voice(tmp_path):
-    """Issue bar: peak of a minute's voice against five seconds' ≤ 1.10."""
+    """Peak of a minute's voice against five seconds' ≤ 1.10."""
     peak = {}
     for seconds in (5, 60):
         voice = write_wav(tmp_path / f"{seconds}.wav", syllables(seconds))

@@ -184,7 +184,7 @@ def test_options_check_themselves():
 @needs_shared
 @pytest.mark.parametrize(("who", "clip"), [("frontal_photo", "head_turns")])
 def test_the_bar(tmp_path, who, clip):
-    """Issue 6: on the shared meter, pose ≥ 0.9 and aperture ≥ 0.8."""
+    """Correlation of pose ≥ 0.9 and of aperture ≥ 0.8."""
     driving, out = DATA / "driving" / f"{clip}.mp4", tmp_path / "out.mp4"
     Animator().save(portrait(who), driving, out, AnimateOptions(renderer="embedded"))
     extract = meter("face_tracks").extract

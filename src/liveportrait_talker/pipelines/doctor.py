@@ -97,7 +97,7 @@ def _neural_note() -> str:
 
 
 def _version(module: str, package: str) -> str:
-    """Return the package's version, or the module's where another package provides it, such as other builds of OpenCV."""
+    """Return the package's version, or the module's where another package provides it (builds of OpenCV)."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

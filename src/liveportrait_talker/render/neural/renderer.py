@@ -123,6 +123,10 @@ class _Measured:
         )
 
 
+Points = Callable[[Indices, _Measured], Floats64]
+"""(frames, measurements of their source frames) → driving keypoints (n, 21, 3)."""
+
+
 class NeuralFace:
     """A source prepared for the neural renderer."""
 
@@ -139,7 +143,7 @@ class NeuralFace:
             self._source.frame_indices(len(track), track.fps), lambda at, seen: self._points(track, at, seen)
         )
 
-    def draw(self, indices: Indices, points: Callable[[Indices, _Measured], Floats64]) -> Iterator[FaceFrame]:
+    def draw(self, indices: Indices, points: Points) -> Iterator[FaceFrame]:
         """Yield one drawn face for each source frame of `indices` (T,).
 
         `points(at, seen)` returns the driving keypoints (n, 21, 3) of n of the T frames, `at`, whose source frames are
@@ -188,9 +192,7 @@ class NeuralFace:
         """The source that was prepared."""
         return self._source
 
-    def _draw_batch(
-        self, points: Callable[[Indices, _Measured], Floats64], piece: Indices, indices: Indices
-    ) -> list[FaceFrame]:
+    def _draw_batch(self, points: Points, piece: Indices, indices: Indices) -> list[FaceFrame]:
         """Draw the frames `piece` from source frames `indices[piece]`."""
         shown = np.array([k for k in piece if self._source.shows_face(int(indices[k]))], dtype=np.intp)
         faces: Iterator[tuple[Image, FaceCrop, Image]] = iter(())
@@ -227,23 +229,24 @@ class NeuralFace:
     def _measure(self, indices: list[int], *, only_motion: bool = False) -> _Measured:
         faces = [self._source.faces[i] for i in indices]
         crops = tuple(self._crop(face) for face in faces)
-        pictures = tuple(self._source.footage[i] for i in indices)
-        seen = [network_image(p, c) for p, c in zip(pictures, crops, strict=True)]
+        images = tuple(self._source.footage[i] for i in indices)
+        seen = [network_image(p, c) for p, c in zip(images, crops, strict=True)]
         points = np.stack([face.landmarks for face in faces])
+        features = torch.zeros(len(indices))
+        if not only_motion:
+            features = self._networks.features(self._appearance_inputs(images, crops, seen))
         return _Measured(
             self._networks.motion(seen),
-            torch.zeros(len(indices))
-            if only_motion
-            else self._networks.features(self._appearance_inputs(pictures, crops, seen)),
+            features,
             eye_ratios(points),
             lip_ratio(points),
             np.array([face.width for face in faces]),
             crops,
-            pictures,
+            images,
         )
 
     def _appearance_inputs(
-        self, pictures: tuple[Image, ...], crops: tuple[FaceCrop, ...], seen: list[Image]
+        self, images: tuple[Image, ...], crops: tuple[FaceCrop, ...], seen: list[Image]
     ) -> list[Image]:
         """Return the inputs of F: those of M, but with the image's edge repeated in place of black beyond it.
 
@@ -252,7 +255,7 @@ class NeuralFace:
         """
         if self._settings.whole_frame:
             return seen
-        return [network_image(p, c, repeat_edge=True) for p, c in zip(pictures, crops, strict=True)]
+        return [network_image(p, c, repeat_edge=True) for p, c in zip(images, crops, strict=True)]
 
     def _crop(self, face: TrackedFace) -> FaceCrop:
         settings = self._settings
@@ -272,7 +275,7 @@ class NeuralFace:
 
     @cached_property
     def _rest(self) -> Floats64:
-        """(6, 3) expression of the lips at rest: an image's own; of a video, the median where the aperture is smallest."""
+        """(6, 3) expression of the lips at rest: an image's own; of a video, where the aperture is smallest."""
         if self._picture is not None:
             return self._picture.motion.expression[0, LIPS]
         shown = [i for i in range(len(self._source.faces)) if self._source.shows_face(i)]
@@ -323,7 +326,7 @@ class NeuralFace:
         return retarget(self._networks.network(network), points, np.concatenate(ratios, axis=1))
 
     def _shift(self, shift: npt.NDArray[np.floating[Any]], crops: tuple[FaceCrop, ...]) -> Floats64:
-        """Convert shifts (n, 2), in widths of the tracker's crop along the image's axes, to the keypoints' units and axes."""
+        """Convert shifts (n, 2), in widths of the tracker's crop along the image's axes, to the keypoints' units."""
         width = self._source.faces[0].crop
         px = shift.astype(np.float64) * (width.scale * width.size[0])
         moved = [crop.to_crop[:2, :2] @ by * (2 / crop.size[0]) for crop, by in zip(crops, px, strict=True)]

@@ -7,8 +7,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,17 +25,16 @@ from ..batch.work import (
     worker_died,
 )
 from ..errors import MediaError, OptionError
-from ..progress import OnProgress, ignore_progress
+from ..progress import OnProgress
 from ..system.ray_cluster import Cluster, add_cluster_options, cluster_from
-from .console import print_out, say
+from .console import Bars, print_out, say
 
-Progress = Callable[[bool], AbstractContextManager[OnProgress]]
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
 
-def add_batch_parser(verbs: Any, common: argparse.ArgumentParser, bars: Progress | None = None) -> None:
-    """Add `batch`. `bars(quiet)` returns a context manager that yields an `OnProgress`."""
-    parser = verbs.add_parser(
+def add_batch_parser(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add `batch`."""
+    parser = commands.add_parser(
         "batch",
         parents=[common],
         help="make many talking videos from a list of jobs",
@@ -59,11 +57,10 @@ def add_batch_parser(verbs: Any, common: argparse.ArgumentParser, bars: Progress
     add("--json", action="store_true", help="print a machine-readable report on standard output")
     add("--report", type=Path, metavar="FILE", help="also write that report to a .json file")
     add_cluster_options(parser)
-    bars = bars or (lambda quiet: nullcontext(ignore_progress))
-    parser.set_defaults(run=lambda arguments: _batch(arguments, bars))
+    parser.set_defaults(run=_batch)
 
 
-def _batch(arguments: argparse.Namespace, progress: Progress) -> int:
+def _batch(arguments: argparse.Namespace) -> int:
     if arguments.report is not None:
         _check_report_path(arguments.report)
     for handler in logging.getLogger("liveportrait_talker").handlers:
@@ -73,7 +70,7 @@ def _batch(arguments: argparse.Namespace, progress: Progress) -> int:
     if cluster is not None:
         run = partial(_run_on_cluster, cluster)
     try:
-        with progress(arguments.quiet) as on_progress:
+        with Bars(quiet=arguments.quiet) as on_progress:
             report = run_batch(
                 arguments.jobs,
                 arguments.out,

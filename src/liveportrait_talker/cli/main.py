@@ -17,7 +17,7 @@ from ..errors import TalkerError
 from .animate import add_animate_parser
 from .batch import add_batch_parser
 from .bench.command import add_bench_parser
-from .console import Bars, accept_any_text, say
+from .console import accept_any_text, say
 from .doctor import add_doctor_parser
 from .edit import add_edit_parser
 from .generate import add_demo_parser, add_generate_parser
@@ -87,9 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     add_bench_parser(commands, common)
     add_animate_parser(commands, common)
     add_edit_parser(commands, common)
-    add_batch_parser(commands, common, lambda quiet: Bars(quiet=quiet))
-    add_models_parser(commands, common, lambda quiet: Bars(quiet=quiet))
-    add_training_parsers(commands, common, lambda quiet: Bars(quiet=quiet))
+    add_batch_parser(commands, common)
+    add_models_parser(commands, common)
+    add_training_parsers(commands, common)
     add_ui_parser(commands, common)
     return parser
 

@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,9 @@ from ..weights import registry, store
 from ..weights.importing import ImportedNetwork, ImportReport, import_folder
 from ..weights.integrity import FIRST_USE, OWN
 from ..weights.store import InstallStatus, VerificationResult
-from .console import print_out
+from .console import Bars, print_out
 
 Writer = Callable[[str], None]
-Progress = Callable[[bool], AbstractContextManager[OnProgress]]
 Command = Callable[[argparse.Namespace, Writer, OnProgress], tuple[Any, bool]]
 """Returns a result and whether it is a success."""
 EXIT_MISTAKE = 2
@@ -92,17 +90,16 @@ def import_models(place: Path, write: Writer, *, on_progress: OnProgress | None 
     return report
 
 
-def add_models_parser(verbs: Any, common: argparse.ArgumentParser, progress: Progress | None = None) -> None:
-    """Add `models` and its commands. `progress(quiet)` returns a context manager that yields an `OnProgress`."""
-    models = verbs.add_parser("models", help="download, import and verify the networks' weights")
+def add_models_parser(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add `models` and its commands."""
+    models = commands.add_parser("models", help="download, import and verify the networks' weights")
     inner = models.add_subparsers(title="commands", metavar="COMMAND", required=True)
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--json", action="store_true", help="print a machine-readable report on standard output")
-    progress = progress or (lambda quiet: nullcontext(ignore_progress))
 
     def add(name: str, text: str, run: Command) -> Any:
         parser = inner.add_parser(name, parents=[common, shared], help=text, description=text[0].upper() + text[1:])
-        parser.set_defaults(run=lambda arguments: _run(arguments, run, progress))
+        parser.set_defaults(run=lambda arguments: _run(arguments, run))
         return parser
 
     names = "names: " + ", ".join(registry.names()) + "; or liveportrait, sadtalker, talker"
@@ -121,12 +118,12 @@ def add_models_parser(verbs: Any, common: argparse.ArgumentParser, progress: Pro
     import_.add_argument("place", type=Path, metavar="DIR", help="a folder in any layout, or one file")
 
 
-def _run(arguments: argparse.Namespace, command: Command, progress: Progress) -> int:
+def _run(arguments: argparse.Namespace, command: Command) -> int:
     def write(text: str) -> None:
         if not arguments.json:
             print_out(text)
 
-    with progress(arguments.quiet) as on_progress:
+    with Bars(quiet=arguments.quiet) as on_progress:
         result, ok = command(arguments, write, on_progress)
     if arguments.json:
         print_out(json.dumps(_to_json(result), indent=1))

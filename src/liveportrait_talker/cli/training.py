@@ -7,37 +7,34 @@ import dataclasses
 import importlib.util
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from ..errors import EndedEarly, OptionError
-from ..progress import OnProgress, ignore_progress
+from ..progress import OnProgress
 from ..system.devices import DEVICES, require_torch
 from ..system.ray_cluster import Cluster, add_cluster_options, cluster_from
 from ..training.download import DownloadOptions, download
 from ..training.fetch import FetchPolicy
 from ..training.options import PRECISIONS, ExtractOptions, Problem, Split, TrainOptions
 from ..training.video_jobs import postpone
-from .console import print_out
+from .console import Bars, print_out
 
-Progress = Callable[[bool], AbstractContextManager[OnProgress]]
 _MB = 1_000_000
 
 
-def add_training_parsers(verbs: Any, common: argparse.ArgumentParser, bars: Progress | None = None) -> None:
-    """Add the training commands. `bars(quiet)` returns a context manager that yields an `OnProgress`."""
-    progress = bars or (lambda quiet: nullcontext(ignore_progress))
-    dataset = verbs.add_parser("dataset", help="make training data from videos")
+def add_training_parsers(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the training commands."""
+    dataset = commands.add_parser("dataset", help="make training data from videos")
     inner = dataset.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_download(inner, common, progress)
-    _add_extract(inner, common, progress)
-    _add_train(verbs, common, progress)
-    _add_evaluate(verbs, common, progress)
-    _add_export(verbs, common)
+    _add_download(inner, common)
+    _add_extract(inner, common)
+    _add_train(commands, common)
+    _add_evaluate(commands, common)
+    _add_export(commands, common)
 
 
-def _add_download(inner: Any, common: argparse.ArgumentParser, progress: Progress) -> None:
+def _add_download(inner: Any, common: argparse.ArgumentParser) -> None:
     text = "download the videos of a VoxCeleb2 (or VoxCeleb1) metadata tree and cut their utterances"
     parser = inner.add_parser(
         "download",
@@ -46,7 +43,7 @@ def _add_download(inner: Any, common: argparse.ArgumentParser, progress: Progres
         description=f"{text.capitalize()}. Repeat the command to resume a stopped run. Videos that cannot be "
         "downloaded are counted and do not end the run.",
     )
-    parser.set_defaults(run=lambda arguments: _download(arguments, progress))
+    parser.set_defaults(run=_download)
     parser.add_argument("metadata", type=Path, metavar="METADATA", help="folder of <speaker>/<youtube id>/*.txt")
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder of the clips; created where missing")
     parser.add_argument("--dry-run", action="store_true", help="count and estimate, but download nothing")
@@ -66,7 +63,7 @@ def _add_download(inner: Any, common: argparse.ArgumentParser, progress: Progres
     add_cluster_options(parser)
 
 
-def _add_extract(inner: Any, common: argparse.ArgumentParser, progress: Progress) -> None:
+def _add_extract(inner: Any, common: argparse.ArgumentParser) -> None:
     text = "extract 3DMM coefficients and LivePortrait's keypoints from the clips, once"
     parser = inner.add_parser(
         "extract",
@@ -75,7 +72,7 @@ def _add_extract(inner: Any, common: argparse.ArgumentParser, progress: Progress
         description=f"{text[0].upper() + text[1:]}: training decodes no video. Repeat the command to resume a stopped "
         "run. Broken clips are counted and do not end the run.",
     )
-    parser.set_defaults(run=lambda arguments: _extract(arguments, progress))
+    parser.set_defaults(run=_extract)
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder with clips/<speaker>/<video>/*.mp4")
     parser.add_argument("--metadata", type=Path, metavar="DIR", help="the tree of text files with the face boxes")
     options = ExtractOptions()
@@ -88,16 +85,16 @@ def _add_extract(inner: Any, common: argparse.ArgumentParser, progress: Progress
     add_cluster_options(parser)
 
 
-def _add_train(verbs: Any, common: argparse.ArgumentParser, progress: Progress) -> None:
+def _add_train(commands: Any, common: argparse.ArgumentParser) -> None:
     text = "train a MappingNet on extracted records"
-    parser = verbs.add_parser(
+    parser = commands.add_parser(
         "train",
         parents=[common],
         help=text,
         description=f"{text.capitalize()}. Repeat the command to resume a stopped run. Under torchrun or SLURM give "
         "the same --devices and --nodes.",
     )
-    parser.set_defaults(run=lambda arguments: _train(arguments, progress))
+    parser.set_defaults(run=_train)
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder with records/")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder of this run")
     parser.add_argument("--json", action="store_true", help="print a machine-readable report on standard output")
@@ -129,10 +126,10 @@ def _add_train(verbs: Any, common: argparse.ArgumentParser, progress: Progress) 
     )
 
 
-def _add_evaluate(verbs: Any, common: argparse.ArgumentParser, progress: Progress) -> None:
+def _add_evaluate(commands: Any, common: argparse.ArgumentParser) -> None:
     text = "compare a MappingNet with the true keypoints of held-out speakers and with two baselines"
-    parser = verbs.add_parser("evaluate", parents=[common], help=text, description=text[0].upper() + text[1:])
-    parser.set_defaults(run=lambda arguments: _evaluate(arguments, progress))
+    parser = commands.add_parser("evaluate", parents=[common], help=text, description=text[0].upper() + text[1:])
+    parser.set_defaults(run=_evaluate)
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder with records/")
     parser.add_argument(
         "--model",
@@ -147,9 +144,9 @@ def _add_evaluate(verbs: Any, common: argparse.ArgumentParser, progress: Progres
     parser.add_argument("--val-share", type=float, metavar="SHARE", help="validation share (default: as in training)")
 
 
-def _add_export(verbs: Any, common: argparse.ArgumentParser) -> None:
+def _add_export(commands: Any, common: argparse.ArgumentParser) -> None:
     text = "write the best network of a training run as one file for `models import` and `generate --mapping`"
-    parser = verbs.add_parser("export", parents=[common], help=text, description=text[0].upper() + text[1:])
+    parser = commands.add_parser("export", parents=[common], help=text, description=text[0].upper() + text[1:])
     parser.set_defaults(run=_export)
     parser.add_argument("trained", type=Path, metavar="RUN", help="folder of `train`, or one of its checkpoints")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="such as mappingnet.safetensors")
@@ -170,7 +167,7 @@ def _argument_adder(parser: argparse.ArgumentParser) -> Callable[[str, Any, str,
     return add
 
 
-def _download(arguments: argparse.Namespace, progress: Progress) -> int:
+def _download(arguments: argparse.Namespace) -> int:
     cluster = cluster_from(arguments)
     options = DownloadOptions(
         policy=FetchPolicy(
@@ -192,7 +189,6 @@ def _download(arguments: argparse.Namespace, progress: Progress) -> int:
     run = None if cluster is None else lambda worker, jobs: cluster.map(worker, jobs, on_lost=postpone)
     return _run_and_report(
         arguments,
-        progress,
         lambda on_progress: download(arguments.metadata, arguments.dataset, options, on_progress=on_progress, run=run),
     )
 
@@ -204,7 +200,7 @@ def _rate_limit(arguments: argparse.Namespace, cluster: Cluster | None) -> float
     return float(arguments.rate_limit * _MB * (1.0 if cluster is None else arguments.parallel / cluster.workers))
 
 
-def _extract(arguments: argparse.Namespace, progress: Progress) -> int:
+def _extract(arguments: argparse.Namespace) -> int:
     require_torch("dataset extract")
     from ..training.extract import extract
 
@@ -220,12 +216,11 @@ def _extract(arguments: argparse.Namespace, progress: Progress) -> int:
     run = None if cluster is None else lambda worker, jobs: cluster.map(worker, jobs, on_lost=postpone)
     return _run_and_report(
         arguments,
-        progress,
         lambda on_progress: extract(arguments.dataset, arguments.metadata, options, on_progress=on_progress, run=run),
     )
 
 
-def _train(arguments: argparse.Namespace, progress: Progress) -> int:
+def _train(arguments: argparse.Namespace) -> int:
     require_training("train")
     from ..training.fit import train
 
@@ -238,14 +233,14 @@ def _train(arguments: argparse.Namespace, progress: Progress) -> int:
             if f.name not in ("problem", "split")
         },
     )
-    with progress(arguments.quiet) as on_progress:
+    with Bars(quiet=arguments.quiet) as on_progress:
         report = train(arguments.dataset, arguments.out, options, on_progress=on_progress)
     if report is not None:  # None in all processes but the first
         _print_report(report, arguments)
     return 0
 
 
-def _evaluate(arguments: argparse.Namespace, progress: Progress) -> int:
+def _evaluate(arguments: argparse.Namespace) -> int:
     require_training("evaluate")
     from ..training.checkpoint import load_trained
     from ..training.evaluate import evaluate
@@ -255,7 +250,7 @@ def _evaluate(arguments: argparse.Namespace, progress: Progress) -> int:
     split = dataclasses.replace(
         trained.split or Split(), **{name: value for name, value in given.items() if value is not None}
     )
-    with progress(arguments.quiet) as on_progress:
+    with Bars(quiet=arguments.quiet) as on_progress:
         result = evaluate(
             arguments.dataset,
             trained,
@@ -286,10 +281,10 @@ def require_training(command: str) -> None:
         raise OptionError(f"{command} needs Lightning: pip install 'liveportrait-talker[train]'.")
 
 
-def _run_and_report(arguments: argparse.Namespace, progress: Progress, run: Callable[[OnProgress], Any]) -> int:
+def _run_and_report(arguments: argparse.Namespace, run: Callable[[OnProgress], Any]) -> int:
     """Run a command and print its report, even if it ended early."""
     try:
-        with progress(arguments.quiet) as on_progress:
+        with Bars(quiet=arguments.quiet) as on_progress:
             report = run(on_progress)
     except EndedEarly as error:
         _print_report(error.report, arguments)

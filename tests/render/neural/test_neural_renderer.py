@@ -456,7 +456,7 @@ def test_the_default_device_is_the_fastest_available(monkeypatch):
         assert torch_device().type == torch_device("auto").type == wanted
         assert torch_device("cpu").type == "cpu"
     for absent in ("mps", "cuda", "cuda:1"):
-        with pytest.raises(OptionError, match=f"device {absent} is not here.*give --device auto"):
+        with pytest.raises(OptionError, match=f"device {absent} is not available.*use --device auto"):
             torch_device(absent)
     assert TalkOptions().device == "auto"
 
@@ -559,11 +559,11 @@ def test_precisions_that_the_cpu_would_emulate_are_errors(monkeypatch):
     from liveportrait_talker.system import devices
 
     cpu = torch.device("cpu")
-    with pytest.raises(OptionError, match="precision fp16 is not for this processor"):
+    with pytest.raises(OptionError, match="precision fp16 is not supported by this CPU"):
         devices.torch_dtype("fp16", cpu)
     monkeypatch.setattr(devices, "has_bf16", lambda: False)
     assert devices.torch_dtype("auto", cpu) == torch.float32
-    with pytest.raises(OptionError, match="precision bf16 is not for this processor"):
+    with pytest.raises(OptionError, match="precision bf16 is not supported by this CPU"):
         devices.torch_dtype("bf16", cpu)
     monkeypatch.setattr(devices, "has_bf16", lambda: True)
     assert devices.torch_dtype("auto", cpu) == torch.bfloat16

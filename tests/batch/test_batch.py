@@ -296,7 +296,7 @@ def test_permanent_failures_are_retried_only_after_a_change_or_on_request(place,
     monkeypatch.setattr(pipeline.Talker, "save", counted)
     code, report = run(capsys, jobs)
     assert code == 1 and not tried
-    assert "not a picture, video or sound" in reasons(report)[1] and "--retry-failed" in reasons(report)[1]
+    assert "not a picture, video or audio file" in reasons(report)[1] and "--retry-failed" in reasons(report)[1]
     assert run(capsys, jobs, "--retry-failed")[0] == 1 and len(tried) == 1
     write_wav(place / "a.wav", syllables(0.2))
     assert run(capsys, jobs)[0] == 0 and len(tried) == 2
@@ -438,7 +438,7 @@ def test_a_failure_is_explained_once(place, capsys):
     (place / "b.wav").write_bytes(b"no sound at all" * 100)
     assert main(["batch", str(jobs)]) == 1
     printed = capsys.readouterr()
-    for reason in ("--fps -1 is out of range", "b.wav is not a picture, video or sound"):
+    for reason in ("--fps -1 is out of range", "b.wav is not a picture, video or audio file"):
         assert (printed.out + printed.err).count(reason) == 1
 
 

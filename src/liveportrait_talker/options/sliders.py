@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
-from ..arrays import Floats64
 from .fields import check_ranges, option
+
+if TYPE_CHECKING:  # the command line reads this module, and must not wait for NumPy
+    from ..arrays import Floats64
 
 SAMPLE_PARTS = ("all", "expression", "rotation", "mouth", "eyes")
 HEAD_POINT = 5
@@ -102,15 +102,22 @@ class ExpressionEdit:
 
     def expression(self) -> Floats64:
         """Return (21, 3) what the sliders add to the expression."""
-        values = np.array([getattr(self, name) for name in _EFFECTS], float)
+        import numpy as np
+
+        values = self._values()
         above, below, _ = _tables()
         change: Floats64 = np.tensordot(np.maximum(values, 0), above, 1) + np.tensordot(np.minimum(values, 0), below, 1)
         return change
 
     def turn_deg(self) -> Floats64:
         """Return (3,) degrees added to pitch, yaw, roll, LivePortrait's signs."""
-        turn: Floats64 = np.array([getattr(self, name) for name in _EFFECTS], float) @ _tables()[2]
+        turn: Floats64 = self._values() @ _tables()[2]
         return turn
+
+    def _values(self) -> Floats64:
+        import numpy as np
+
+        return np.array([getattr(self, name) for name in _EFFECTS], dtype=np.float64)
 
 
 def sliders(options: type[ExpressionEdit]) -> tuple[dataclasses.Field[Any], ...]:
@@ -120,6 +127,8 @@ def sliders(options: type[ExpressionEdit]) -> tuple[dataclasses.Field[Any], ...]
 
 def _tables() -> tuple[Floats64, Floats64, Floats64]:
     """Return the effects as arrays: expression (n, 21, 3) for a unit above 0 and below it, and degrees (n, 3)."""
+    import numpy as np
+
     effects = list(_EFFECTS.values())
     above, below = np.zeros((2, len(effects), _KEYPOINTS, 3))
     for i, effect in enumerate(effects):

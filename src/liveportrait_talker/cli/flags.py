@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..options.fields import fields_of, flag_of, kind_of
+from ..options.fields import fields_of, flag_of, format_number, kind_of
 
 Options = TypeVar("Options")
 
@@ -22,9 +22,15 @@ def add_options(parser: argparse.ArgumentParser, options: type[Any], *, path_is:
         _add_flag(groups[title], field, path_is)
 
 
-def options_from(options: type[Options], arguments: argparse.Namespace) -> Options:
-    """Return the options that the arguments give. Raises OptionError."""
-    return options(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(options)})  # type: ignore[arg-type]
+def options_from(options: type[Options], arguments: argparse.Namespace, **others: Any) -> Options:
+    """Return the options that the arguments give; `others` are fields without a flag. Raises OptionError."""
+    return options(**{each.name: getattr(arguments, _destination(each)) for each in fields_of(options)}, **others)
+
+
+def _destination(field: dataclasses.Field[Any]) -> str:
+    """Return the attribute of the parsed arguments: the flag's name, so that dataclasses may share a field's name."""
+    is_switch = kind_of(field).type is bool
+    return field.name if is_switch else flag_of(field).lstrip("-").replace("-", "_")
 
 
 def _add_flag(group: argparse._ArgumentGroup, field: dataclasses.Field[Any], path_is: str) -> None:
@@ -43,7 +49,7 @@ def _add_flag(group: argparse._ArgumentGroup, field: dataclasses.Field[Any], pat
         return
     notes = []
     if limits["low"] is not None and limits["high"] < 1e6:
-        notes.append(f"{limits['low']:g}…{limits['high']:g}" + (f" {limits['unit']}" if limits["unit"] else ""))
+        notes.append(f"{format_number(limits['low'])}…{format_number(limits['high'])} {limits['unit'] or ''}".rstrip())
     if field.default is not None:
         notes.append(f"default {field.default:g}" if kind.type in (int, float) else f"default {field.default}")
     metavar = "N"
@@ -55,4 +61,6 @@ def _add_flag(group: argparse._ArgumentGroup, field: dataclasses.Field[Any], pat
         metavar = "TEXT"
     flags = [flag, limits["alias"]] if limits["alias"] else [flag]
     help += f" ({', '.join(notes)})" if notes else ""
-    group.add_argument(*flags, type=kind.type, default=field.default, metavar=metavar, help=help)
+    group.add_argument(
+        *flags, dest=_destination(field), type=kind.type, default=field.default, metavar=metavar, help=help
+    )

@@ -16,9 +16,10 @@ from ..system.devices import DEVICES, require_torch
 from ..system.ray_cluster import Cluster, add_cluster_options, cluster_from
 from ..training.download import DownloadOptions, download
 from ..training.fetch import FetchPolicy
-from ..training.options import PRECISIONS, ExtractOptions, Problem, Split, TrainOptions
+from ..training.options import ExtractOptions, Problem, Split, TrainOptions
 from ..training.video_jobs import postpone
 from .console import Bars, print_out
+from .flags import add_options, options_from
 
 _MB = 1_000_000
 
@@ -44,22 +45,22 @@ def _add_download(inner: Any, common: argparse.ArgumentParser) -> None:
         "downloaded are counted and do not end the run.",
     )
     parser.set_defaults(run=_download)
-    parser.add_argument("metadata", type=Path, metavar="METADATA", help="folder of <speaker>/<youtube id>/*.txt")
-    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder of the clips; created where missing")
-    parser.add_argument("--dry-run", action="store_true", help="count and estimate, but download nothing")
-    options, policy = DownloadOptions(), FetchPolicy()
-    add = _argument_adder(parser)
-    _add_common(parser)
-    add("--parallel", int, "N", options.parallel, "simultaneous downloads, 1…16")
-    add("--seed", int, "N", options.seed, "seed of the split into train and val speakers")
-    add("--val-share", float, "SHARE", options.val_share, "share of the speakers used for validation, 0…0.9")
-    add("--address-template", str, "URL", policy.address_template, "address of a video, with {id}")
-    add("--max-height", int, "LINES", policy.max_height, "maximum video height, where there is a choice")
-    parser.add_argument("--rate-limit", type=float, metavar="MB", help="megabytes/s of all downloads together")
-    add("--sleep-interval", float, "SECONDS", policy.sleep_seconds, "pause before each download")
-    add("--attempts", int, "N", policy.attempts, "attempts per run at temporary failures")
-    add("--timeout", float, "SECONDS", policy.timeout, "seconds without a response or a byte")
-    add("--max-size", int, "MB", policy.max_bytes // _MB, "maximum size of a video in megabytes")
+    add = parser.add_argument
+    add("metadata", type=Path, metavar="METADATA", help="folder of <speaker>/<youtube id>/*.txt")
+    add("dataset", type=Path, metavar="DATASET", help="folder of the clips; created where missing")
+    _add_json(parser)
+    add_options(parser, DownloadOptions)
+    policy, add = FetchPolicy(), parser.add_argument_group("videos").add_argument
+    add("--rate-limit", type=float, metavar="MB", help="megabytes/s of all downloads together")
+    for flag, kind, unit, default, text in (
+        ("--address-template", str, "URL", policy.address_template, "address of a video, with {id}"),
+        ("--max-height", int, "LINES", policy.max_height, "maximum video height, where there is a choice"),
+        ("--sleep-interval", float, "SECONDS", policy.sleep_seconds, "pause before each download"),
+        ("--attempts", int, "N", policy.attempts, "attempts per run at temporary failures"),
+        ("--timeout", float, "SECONDS", policy.timeout, "seconds without a response or a byte"),
+        ("--max-size", int, "MB", policy.max_bytes // _MB, "maximum size of a video in megabytes"),
+    ):
+        add(flag, type=kind, metavar=unit, default=default, help=f"{text} (default {default})")
     add_cluster_options(parser)
 
 
@@ -75,13 +76,8 @@ def _add_extract(inner: Any, common: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_extract)
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder with clips/<speaker>/<video>/*.mp4")
     parser.add_argument("--metadata", type=Path, metavar="DIR", help="the tree of text files with the face boxes")
-    options = ExtractOptions()
-    add = _argument_adder(parser)
-    _add_common(parser)
-    parser.add_argument("--redo", action="store_true", help="replace records of other extractors")
-    parser.add_argument("--device", choices=DEVICES, default=options.device, help="device of the networks")
-    add("--batch-size", int, "N", options.batch_size, "faces per batch, 1…512")
-    add("--decoders", int, "N", options.decoders, "clips that are decoded ahead of the networks, 0…64")
+    _add_json(parser)
+    add_options(parser, ExtractOptions)
     add_cluster_options(parser)
 
 
@@ -97,33 +93,9 @@ def _add_train(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_train)
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder with records/")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder of this run")
-    parser.add_argument("--json", action="store_true", help="print a machine-readable report on standard output")
-    options, problem = TrainOptions(), Problem()
-    add = _argument_adder(parser)
-    add("--keypoints", str, "SET", problem.keypoints, "lips (for generate), all, or numbers 0…20 separated by commas")
-    add("--radius", int, "N", problem.radius, "frames before and after in a window, 12…49")
-    add("--learning-rate", float, "R", problem.learning_rate, "learning rate of Adam")
-    add("--velocity-weight", float, "W", problem.velocity_weight, "weight of the loss of frame-to-frame differences")
-    add("--width", int, "N", problem.width, "channels of the network; generate needs 1024")
-    add("--run-frames", int, "N", options.run_frames, "consecutive frames in a sample; 1 is the original's scheme")
-    add("--batch-size", int, "N", options.batch_size, "samples in a batch of all processes together")
-    add("--max-epochs", int, "N", options.max_epochs, "maximum number of epochs")
-    parser.add_argument(
-        "--max-steps", type=int, metavar="N", help="end after the epoch that reaches this number of optimiser steps"
-    )
-    add("--patience", int, "N", options.patience, "end after this number of epochs without a better validation loss")
-    add("--gradient-clip", float, "NORM", options.gradient_clip, "maximum norm of the gradient; 0 for none")
-    parser.add_argument("--precision", choices=PRECISIONS, default=options.precision, help="floating-point format")
-    parser.add_argument("--device", choices=DEVICES, default=options.device, help="kind of device")
-    add("--devices", int, "N", options.devices, "GPUs (or processes) per machine; more than one use DDP")
-    add("--nodes", int, "N", options.nodes, "number of machines")
-    add("--workers", int, "N", options.workers, "processes that read batches")
-    add("--seed", int, "N", options.seed, "seed of the initial weights and the order of the samples")
-    add("--split-seed", int, "N", options.split.seed, "seed of the split into train and val speakers")
-    add("--val-share", float, "SHARE", options.split.val_share, "share of the speakers used for validation")
-    parser.add_argument(
-        "--fast-dev-run", action="store_true", help="test with one training and one validation batch; write nothing"
-    )
+    _add_json(parser)
+    for options in (Problem, TrainOptions, Split):
+        add_options(parser, options)
 
 
 def _add_evaluate(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -153,39 +125,22 @@ def _add_export(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
+def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print a machine-readable report on standard output")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N source videos, sorted by name")
-    parser.add_argument("--retry-failed", action="store_true", help="also retry permanent failures")
-
-
-def _argument_adder(parser: argparse.ArgumentParser) -> Callable[[str, Any, str, Any, str], None]:
-    def add(flag: str, kind: Any, unit: str, default: Any, text: str) -> None:
-        shown = f"{default:g}" if isinstance(default, float) else str(default)
-        parser.add_argument(flag, type=kind, metavar=unit, default=default, help=f"{text} (default {shown})")
-
-    return add
 
 
 def _download(arguments: argparse.Namespace) -> int:
     cluster = cluster_from(arguments)
-    options = DownloadOptions(
-        policy=FetchPolicy(
-            address_template=arguments.address_template,
-            max_height=arguments.max_height,
-            rate_limit=_rate_limit(arguments, cluster),
-            sleep_seconds=arguments.sleep_interval,
-            attempts=arguments.attempts,
-            timeout=arguments.timeout,
-            max_bytes=arguments.max_size * _MB,
-        ),
-        parallel=arguments.parallel,
-        limit=arguments.limit,
-        dry_run=arguments.dry_run,
-        retry_failed=arguments.retry_failed,
-        seed=arguments.seed,
-        val_share=arguments.val_share,
+    policy = FetchPolicy(
+        address_template=arguments.address_template,
+        max_height=arguments.max_height,
+        rate_limit=_rate_limit(arguments, cluster),
+        sleep_seconds=arguments.sleep_interval,
+        attempts=arguments.attempts,
+        timeout=arguments.timeout,
+        max_bytes=arguments.max_size * _MB,
     )
+    options = options_from(DownloadOptions, arguments, policy=policy)
     run = None if cluster is None else lambda worker, jobs: cluster.map(worker, jobs, on_lost=postpone)
     return _run_and_report(
         arguments,
@@ -205,14 +160,7 @@ def _extract(arguments: argparse.Namespace) -> int:
     from ..training.extract import extract
 
     cluster = cluster_from(arguments)
-    options = ExtractOptions(
-        device=arguments.device,
-        batch_size=arguments.batch_size,
-        decoders=arguments.decoders,
-        limit=arguments.limit,
-        redo=arguments.redo,
-        retry_failed=arguments.retry_failed,
-    )
+    options = options_from(ExtractOptions, arguments)
     run = None if cluster is None else lambda worker, jobs: cluster.map(worker, jobs, on_lost=postpone)
     return _run_and_report(
         arguments,
@@ -224,15 +172,8 @@ def _train(arguments: argparse.Namespace) -> int:
     require_training("train")
     from ..training.fit import train
 
-    options = TrainOptions(
-        problem=Problem(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(Problem)}),
-        split=Split(arguments.split_seed, arguments.val_share),
-        **{
-            f.name: getattr(arguments, f.name)
-            for f in dataclasses.fields(TrainOptions)
-            if f.name not in ("problem", "split")
-        },
-    )
+    problem, split = options_from(Problem, arguments), options_from(Split, arguments)
+    options = options_from(TrainOptions, arguments, problem=problem, split=split)
     with Bars(quiet=arguments.quiet) as on_progress:
         report = train(arguments.dataset, arguments.out, options, on_progress=on_progress)
     if report is not None:  # None in all processes but the first

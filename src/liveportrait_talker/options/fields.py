@@ -24,6 +24,9 @@ GROUPS = (
     "networks",
     "image",
     "output",
+    "learning problem",
+    "run",
+    "speakers",
 )
 """Titles of the groups of options, in the order in which they are shown."""
 
@@ -90,8 +93,9 @@ def option(
 
 
 def fields_of(options: Any) -> list[dataclasses.Field[Any]]:
-    """Return the fields of an options dataclass (or of an instance), sorted by group."""
-    return sorted(dataclasses.fields(options), key=lambda each: GROUPS.index(each.metadata["group"]))
+    """Return the fields of an options dataclass (or of an instance) that are options, sorted by group."""
+    fields = [each for each in dataclasses.fields(options) if "group" in each.metadata]
+    return sorted(fields, key=lambda each: GROUPS.index(each.metadata["group"]))
 
 
 def kind_of(option: dataclasses.Field[Any]) -> Kind:
@@ -118,7 +122,7 @@ def changed_flags(options: Any, names: tuple[str, ...]) -> list[str]:
 
 def check_ranges(options: Any) -> None:
     """Raise OptionError for the first field of a dataclass that is out of its range or not one of its choices."""
-    for each in dataclasses.fields(options):
+    for each in fields_of(options):
         value, limits, kind, flag = getattr(options, each.name), each.metadata, kind_of(each), flag_of(each)
         if value is None and kind.optional:
             continue

@@ -58,7 +58,7 @@ def plan_motion(
         on_progress: called during long steps.
 
     Raises:
-        TalkerError: a reference cannot be read or shows nobody; the options make no sense for this source.
+        TalkerError: a reference cannot be read or shows no face; the options make no sense for this source.
     """
     frames = len(mouth)
     mouth = _scale_mouth(mouth, source, fps, options.expression_scale)

@@ -20,12 +20,14 @@ from itertools import islice
 from pathlib import Path
 
 from ..errors import EndedEarly, MediaError, OptionError
+from ..options.fields import check_ranges, option
 from ..progress import OnProgress, ignore_progress, steps_of
 from ..system.journal import DONE, FAILED, LATER, Entry, Journal, read_entries, write_sorted
 from ..system.partial_files import write_error
 from ..weights.store import offline
 from .fetch import Cancelled, FetchError, FetchPolicy, fetch
 from .metadata import FPS, VideoFolder, find_videos, read_utterance, split_of
+from .options import limit, retry_failed, val_share
 from .video_jobs import (
     CANCELLED,
     FATAL,
@@ -51,28 +53,15 @@ class DownloadOptions:
 
     policy: FetchPolicy = field(default_factory=FetchPolicy)
     """Source and rate of the downloads; its rate limit is that of all downloads together."""
-    parallel: int = 2
-    """Simultaneous downloads, 1…16."""
-    limit: int | None = None
-    """Take the first `limit` source videos of the sorted tree only; None for all."""
-    dry_run: bool = False
-    """Count and estimate; download and write nothing."""
-    retry_failed: bool = False
-    """Also retry permanent failures."""
-    seed: int = 0
-    """Seed of the split into train and val, 0…2³²."""
-    val_share: float = 0.05
-    """Share of the speakers used for validation, 0…0.9."""
+    parallel: int = option(2, "simultaneous downloads", "run", low=1, high=16)
+    limit: int | None = limit()
+    dry_run: bool = option(False, "count and estimate, but download nothing", "run")
+    retry_failed: bool = retry_failed()
+    seed: int = option(0, "seed of the split into train and val speakers", "speakers", low=0, high=2**32)
+    val_share: float = val_share()
 
     def __post_init__(self) -> None:
-        for name, value, low, high in (
-            ("--parallel", self.parallel, 1, 16),
-            ("--limit", 1 if self.limit is None else self.limit, 1, 10**9),
-            ("--seed", self.seed, 0, 2**32),
-            ("--val-share", self.val_share, 0, 0.9),
-        ):
-            if not low <= value <= high:
-                raise OptionError(f"{name} {value:g} is out of range: give {low:g} … {high:g}.")
+        check_ranges(self)
 
 
 @dataclass(frozen=True)

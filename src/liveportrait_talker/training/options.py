@@ -3,82 +3,79 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import OptionError
+from ..options.fields import check_ranges, option
+from ..system.devices import DEVICES
 
 KEYPOINTS = 21
 """Number of LivePortrait's keypoints."""
 PRECISIONS = ("32", "bf16-mixed", "16-mixed")
+_MANY = 10**9
+
+
+def limit() -> Any:
+    """Return the field for the number of source videos."""
+    return option(None, "only the first N source videos, sorted by name", "run", low=1, high=_MANY)
+
+
+def retry_failed() -> Any:
+    """Return the field for retrying permanent failures."""
+    return option(False, "also retry permanent failures", "run")
+
+
+def val_share() -> Any:
+    """Return the field for the share of validation speakers."""
+    return option(0.05, "share of the speakers used for validation", "speakers", low=0, high=0.9)
 
 
 @dataclass(frozen=True)
 class ExtractOptions:
     """Options of an extraction. Raises OptionError for values out of range."""
 
-    device: str = "auto"
-    """Device of the networks."""
-    batch_size: int = 16
-    """Faces per batch, 1…512."""
-    decoders: int = 2
-    """Clips that are decoded ahead, 0…64."""
-    limit: int | None = None
-    """Take the first `limit` source videos only."""
-    redo: bool = False
-    """Replace records of other extractors."""
-    retry_failed: bool = False
-    """Also retry permanent failures."""
+    limit: int | None = limit()
+    retry_failed: bool = retry_failed()
+    redo: bool = option(False, "replace records of other extractors", "run")
+    device: str = option("auto", "device of the networks", "run", choices=DEVICES)
+    batch_size: int = option(16, "faces per batch", "run", low=1, high=512)
+    decoders: int = option(2, "clips that are decoded ahead of the networks", "run", low=0, high=64)
 
     def __post_init__(self) -> None:
-        for name, value, low, high in (
-            ("--batch-size", self.batch_size, 1, 512),
-            ("--decoders", self.decoders, 0, 64),
-            ("--limit", 1 if self.limit is None else self.limit, 1, 10**9),
-        ):
-            if not low <= value <= high:
-                raise OptionError(f"{name} {value} is out of range: give {low} … {high}.")
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
 class Split:
-    """The split of speakers into training and validation."""
+    """The split of speakers into training and validation. Raises OptionError for values out of range."""
 
-    seed: int = 0
-    """0…2³²."""
-    val_share: float = 0.05
-    """Share of the validation speakers, 0…0.9."""
+    seed: int = option(
+        0, "seed of the split into train and val speakers", "speakers", low=0, high=2**32, flag="--split-seed"
+    )
+    val_share: float = val_share()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed <= 2**32:
-            raise OptionError(f"--split-seed {self.seed} is out of range: give 0 … 2³².")
-        if not 0 < self.val_share <= 0.9:
-            raise OptionError(f"--val-share {self.val_share:g} is out of range: give more than 0, at most 0.9.")
+        check_ranges(self)
+        if self.val_share == 0:
+            raise OptionError("--val-share 0 is out of range: validation needs speakers.")
 
 
 @dataclass(frozen=True)
 class Problem:
     """The learning problem. The defaults are the original's (docs/method/training.md, Problem)."""
 
-    keypoints: str = "lips"
-    """`lips` (the six that `generate` uses), `all`, or numbers 0…20 separated by commas."""
-    radius: int = 14
-    """Frames before and after: windows of 2 · radius + 1 rows, 25…99."""
-    learning_rate: float = 2e-4
-    velocity_weight: float = 0.0
-    """Weight of the L1 loss of differences between consecutive frames; needs runs of at least two frames."""
-    width: int = 1024
-    """Channels of the network; `generate` needs 1024."""
+    keypoints: str = option("lips", "lips (for generate), all, or numbers 0…20 separated by commas", "learning problem")
+    radius: int = option(14, "frames before and after in a window", "learning problem", low=12, high=49)
+    learning_rate: float = option(2e-4, "learning rate of Adam", "learning problem", low=1e-8, high=1)
+    velocity_weight: float = option(
+        0.0, "weight of the loss of frame-to-frame differences", "learning problem", low=0, high=1000
+    )
+    width: int = option(1024, "channels of the network; generate needs 1024", "learning problem", low=8, high=8192)
 
     def __post_init__(self) -> None:
         if self.keypoints != "lips":
             _ = self.keypoint_numbers
-        for name, value, low, high in (
-            ("--radius", self.radius, 12, 49),
-            ("--learning-rate", self.learning_rate, 1e-8, 1.0),
-            ("--velocity-weight", self.velocity_weight, 0.0, 1000.0),
-            ("--width", self.width, 8, 8192),
-        ):
-            if not low <= value <= high:
-                raise OptionError(f"{name} {value:g} is out of range: give {low:g} … {high:g}.")
+        check_ranges(self)
 
     @property
     def rows(self) -> int:
@@ -111,47 +108,29 @@ class TrainOptions:
 
     problem: Problem = field(default_factory=Problem)
     split: Split = field(default_factory=Split)
-    run_frames: int = 32
-    """Consecutive frames in a sample, 1…1024. Neighbouring frames share most of their windows, so that long runs need
-    up to 11 times less time per frame; 1 is the original's scheme."""
-    batch_size: int = 16
-    """Runs in a batch of all processes together."""
-    max_epochs: int = 1000
-    max_steps: int | None = None
-    """End after the epoch that reaches this number of optimiser steps; None for no limit."""
-    patience: int = 10
-    """Epochs without a better validation loss before training stops."""
-    gradient_clip: float = 0.0
-    """Maximum norm of the gradient; 0 for none."""
-    precision: str = "32"
-    device: str = "auto"
-    devices: int = 1
-    """GPUs (or processes) per machine; more than one use DDP."""
-    nodes: int = 1
-    """Number of machines."""
-    workers: int = 0
-    """Processes that read batches; not needed for a data set on a local disk."""
-    seed: int = 0
-    fast_dev_run: bool = False
-    """Run one training and one validation batch as a test, without writing files."""
+    # Neighbouring frames share most of their windows: long runs need up to 11 times less time per frame.
+    run_frames: int = option(32, "consecutive frames in a sample; 1 is the original's scheme", "run", low=1, high=1024)
+    batch_size: int = option(16, "samples in a batch of all processes together", "run", low=1, high=65536)
+    max_epochs: int = option(1000, "maximum number of epochs", "run", low=1, high=10**6)
+    max_steps: int | None = option(
+        None, "end after the epoch that reaches this number of optimiser steps", "run", low=1, high=_MANY
+    )
+    patience: int = option(
+        10, "end after this number of epochs without a better validation loss", "run", low=1, high=10**6
+    )
+    gradient_clip: float = option(0.0, "maximum norm of the gradient; 0 for none", "run", low=0, high=10**6)
+    precision: str = option("32", "floating-point format", "run", choices=PRECISIONS)
+    device: str = option("auto", "kind of device", "run", choices=DEVICES)
+    devices: int = option(1, "GPUs (or processes) per machine; more than one use DDP", "run", low=1, high=1024)
+    nodes: int = option(1, "number of machines", "run", low=1, high=4096)
+    workers: int = option(
+        0, "processes that read batches; not needed for a data set on a local disk", "run", low=0, high=256
+    )
+    seed: int = option(0, "seed of the initial weights and the order of the samples", "run", low=0, high=2**32 - 1)
+    fast_dev_run: bool = option(False, "test with one training and one validation batch; write nothing", "run")
 
     def __post_init__(self) -> None:
-        for name, value, low, high in (
-            ("--run-frames", self.run_frames, 1, 1024),
-            ("--batch-size", self.batch_size, 1, 65536),
-            ("--max-epochs", self.max_epochs, 1, 10**6),
-            ("--max-steps", 1 if self.max_steps is None else self.max_steps, 1, 10**9),
-            ("--patience", self.patience, 1, 10**6),
-            ("--gradient-clip", self.gradient_clip, 0, 10**6),
-            ("--devices", self.devices, 1, 1024),
-            ("--nodes", self.nodes, 1, 4096),
-            ("--workers", self.workers, 0, 256),
-            ("--seed", self.seed, 0, 2**32 - 1),
-        ):
-            if not low <= value <= high:
-                raise OptionError(f"{name} {value:g} is out of range: give {low} … {high}.")
-        if self.precision not in PRECISIONS:
-            raise OptionError(f"--precision {self.precision} is not known: choose one of {', '.join(PRECISIONS)}.")
+        check_ranges(self)
         if self.problem.velocity_weight and self.run_frames < 2:
             raise OptionError("--velocity-weight needs runs of at least two frames: increase --run-frames.")
         if self.batch_size % (self.devices * self.nodes):

@@ -16,7 +16,7 @@ from .result import PRIVATE, Plan, build_result, run_job
 from .settings_panel import SettingsPanel, build_settings
 from .visibility import ANIMATE_CONTROLS, hidden_animate_options, resolve_engines
 
-_TITLES = {"networks": "Networks (neural renderer)", "picture": "Picture and crop"}
+_TITLES = {"networks": "Networks (neural renderer)", "image": "Picture and crop"}
 
 
 def build(backend: Backend) -> None:

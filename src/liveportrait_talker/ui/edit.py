@@ -25,7 +25,7 @@ _HINT = "Choose a portrait, then move the sliders."
 _SAVED_BY_NEURAL = (
     "Saving uses the neural renderer. To preview with it, which may take seconds a change, set the renderer to neural."
 )
-_TITLES = {"expression": "Copy an expression", "picture": "Picture and clip"}
+_TITLES = {"expression": "Copy an expression", "image": "Picture and clip"}
 
 
 def build(backend: Backend) -> None:

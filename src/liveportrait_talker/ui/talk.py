@@ -17,7 +17,7 @@ from .result import PRIVATE, Plan, build_result, run_job
 from .settings_panel import SettingsPanel, build_settings
 from .visibility import TALK_CONTROLS, head_poses, hidden_talk_options, resolve_engines
 
-_TITLES = {"networks": "Networks (neural renderer, learned lips)", "picture": "Picture and crop"}
+_TITLES = {"networks": "Networks (neural renderer, learned lips)", "image": "Picture and crop"}
 _EXAMPLE_TEXT = "Hello! I am a portrait, and I can say whatever you type."
 _MAX_RANDOM_SEED = 1_000_000
 

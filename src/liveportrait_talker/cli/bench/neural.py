@@ -129,8 +129,8 @@ def bench_neural(
         nets = {name: build_network(full) for name, full in _NAMES.items()}
         fast = {name: build_fast_network(nets[name], dtype, where) for name in ("W", "G")}
         if compiles:
-            for twin in fast.values():
-                compile_regions(twin)
+            for network in fast.values():
+                compile_regions(network)
         for net in nets.values():
             net.to(where)
         volume, face = torch.randn(1, 32, 16, 64, 64, device=where), torch.rand(1, 3, 256, 256, device=where)

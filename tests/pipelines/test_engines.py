@@ -243,6 +243,8 @@ def test_negated_names_of_an_earlier_release_work_with_a_warning(old, new):
     assert options == TalkOptions(**{new: False})
     with pytest.warns(DeprecationWarning, match=f"{old} is now {new}"):
         assert getattr(options, old) is True
+    with pytest.raises(OptionError, match=f"give {new} alone"):
+        TalkOptions(**{old: True, new: False})
 
 
 class FlatRenderer:

@@ -162,6 +162,8 @@ def accept_old_names(names: Mapping[str, str]) -> Callable[[type[Options]], type
 
         def __init__(self: Any, *args: Any, **values: Any) -> None:
             for old in names.keys() & values.keys():
+                if names[old] in values:
+                    raise OptionError(f"{old} and {names[old]} are one option: give {names[old]} alone.")
                 warnings.warn(f"{old} is now {names[old]}, its opposite", DeprecationWarning, stacklevel=2)
                 values[names[old]] = not values.pop(old)
             create(self, *args, **values)

@@ -19,7 +19,7 @@ from ..audio.speech import DEFAULT_PACE, DEFAULT_VOICE, check_text
 from ..errors import OptionError
 from ..options.animate import AnimateOptions
 from ..options.edit import EditOptions, EditSetup
-from ..options.talk import TalkOptions
+from ..options.talk import OLD_NAMES, TalkOptions
 from .backend import Backend
 from .fields import FILE, SUFFIXES, Field, command_flags, fields_of
 from .worker import Task
@@ -62,7 +62,7 @@ class TalkRequest:
             if text is None:
                 raise OptionError("there is no voice yet: choose a sound, record one, or type a text.")
             check_text(text)
-        _check_names(options, TALK)
+        _check_names({OLD_NAMES.get(name, name): value for name, value in options.items()}, TALK)
         mapping = options.get("mapping")
         if mapping is not None and Path(mapping).suffix.lower() not in SUFFIXES["mapping"]:
             raise OptionError("the mapping must be a .safetensors file, as `liveportrait-talker export` writes it.")

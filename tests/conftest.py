@@ -81,6 +81,21 @@ def driving_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return render_driving_clip(tmp_path_factory.mktemp("driving"))
 
 
+@pytest.fixture
+def draw_one_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The networks draw the first frame of a run, which is repeated."""
+    liveportrait = pytest.importorskip("liveportrait_talker.render.neural.liveportrait")
+    draw = liveportrait.LivePortrait.draw
+    first: list[np.ndarray] = []
+
+    def draw_first_only(self: Any, features: Any, source: Any, driving: Any) -> np.ndarray:
+        if not first:
+            first.append(draw(self, features, source, driving))
+        return first[0][: len(driving)]
+
+    monkeypatch.setattr(liveportrait.LivePortrait, "draw", draw_first_only)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def two_threads() -> Iterator[None]:
     """Limit torch to two threads if it is installed."""

@@ -7,6 +7,7 @@ import re
 import runpy
 import shlex
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,12 @@ def test_readme_commands_are_found():
         assert any(flag in c for c in COMMANDS)
 
 
+def time_once(call, where) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_readme_command(command, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
@@ -80,23 +87,12 @@ def test_readme_command(command, folder, monkeypatch, capsys):
     monkeypatch.setattr(examples, "PORTRAIT", folder / "examples" / "portrait.png")
     monkeypatch.setattr(examples, "VOICE", folder / "examples" / "voice.wav")
     words = shlex.split(command)[1:]
+    if words[0] == "bench":  # shorter measurements
+        monkeypatch.setattr("liveportrait_talker.cli.bench.neural._seconds", time_once)
+        words += [] if "neural" in words else ["--frames", "30"]
     assert main(words) == 0, capsys.readouterr().err
     if "-o" in words:
         assert (folder / words[words.index("-o") + 1]).stat().st_size > 10_000
-
-
-@pytest.fixture
-def draw_one_frame(monkeypatch) -> None:
-    """The networks draw the first frame of a run, which is repeated."""
-    liveportrait = pytest.importorskip("liveportrait_talker.render.neural.liveportrait")
-    draw, first = liveportrait.LivePortrait.draw, []
-
-    def draw_first_only(self, features, source, driving):
-        if not first:
-            first.append(draw(self, features, source, driving))
-        return first[0][: len(driving)]
-
-    monkeypatch.setattr(liveportrait.LivePortrait, "draw", draw_first_only)
 
 
 @pytest.mark.parametrize("command", WITH_WEIGHTS)

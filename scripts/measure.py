@@ -28,7 +28,7 @@ from liveportrait_talker.media import Waveform
 from liveportrait_talker.motion import MouthControls
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from shared import DATA, meter, portrait
+from shared import DATA, load_tool, portrait
 
 CLIPS = sorted(p.stem for p in (DATA / "talking").glob("*.mp4"))
 PLAIN = TalkOptions(still=True, blink=False, gaze="still")
@@ -39,8 +39,8 @@ def scored(talker: Talker, source: Path, voice: Path, options: TalkOptions, **mo
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.mp4"
         talker.save(source, voice, out, options)
-        result: dict[str, Any] = meter("sync_score").score(str(out), source=str(source), **more)
-        result["track"] = meter("face_tracks").extract(str(out))
+        result: dict[str, Any] = load_tool("sync_score").score(str(out), source=str(source), **more)
+        result["track"] = load_tool("face_tracks").extract(str(out))
     return result
 
 
@@ -145,7 +145,7 @@ def head(portraits: list[str]) -> Iterator[str]:
 def pose(portraits: list[str]) -> Iterator[str]:
     """A reference's head on portraits, and video2video."""
     reference = DATA / "driving" / "head_turns.mp4"
-    truth = meter("face_tracks").extract(str(reference))
+    truth = load_tool("face_tracks").extract(str(reference))
     for name in portraits:
         options = TalkOptions(ref_head_pose=reference, ref_frames_from_zero=True, blink=False, gaze="still")
         r = scored(Talker(), portrait(name), DATA / "voices" / "en_man.wav", options)
@@ -169,7 +169,7 @@ def true_path(clip: str) -> Path:
 def video(files: list[Path]) -> Iterator[str]:
     """Finished videos against their own sound."""
     for file in files:
-        r = meter("sync_score").score(str(file))
+        r = load_tool("sync_score").score(str(file))
         shown = ("r_env0", "r_env", "lag_env_ms", "aperture_speech", "aperture_silence", "blinks_per_min", "pose_speed")
         yield f"{file.name:24s} " + "  ".join(f"{name} {r[name]:.3g}" for name in shown if r.get(name) is not None)
 

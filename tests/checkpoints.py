@@ -1,4 +1,4 @@
-"""The released files with synthetic weights, in the released formats and folders: what a user would have downloaded."""
+"""Checkpoints with synthetic weights in the formats and folders of the released ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PARTS = {
 
 
 def write_released(folder: Path, salt: str = "") -> Path:
-    """All seven files below `folder`. Returns it."""
+    """Write the seven files to `folder`, and return it."""
     import torch
     from safetensors.torch import save_file
 

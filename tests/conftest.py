@@ -1,4 +1,4 @@
-"""What tests of several rooms share."""
+"""Fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from checkpoints import write_released
 from liveportrait_talker.cli.main import main
 from parity import GoldenFile, find, synthetic_weights
 
-# A parent that ignores Ctrl-C (nohup, some CI) hands that on to us, and we to the processes that tests interrupt.
+# Processes inherit an ignored SIGINT (nohup, some CI); the tests interrupt processes.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def golden() -> Any:
-    """Loads a golden file by name: from the folder LPT_FIXTURES where set, else from the copies beside the tests."""
+    """Function that loads a golden file by name; see `parity`."""
 
     @cache
     def load(name: str) -> GoldenFile:
@@ -37,14 +37,14 @@ def golden() -> Any:
 
 @pytest.fixture(scope="session")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The released files with synthetic weights, as a user would have them."""
+    """Folder of the released checkpoints, with synthetic weights."""
     pytest.importorskip("torch")
     return write_released(tmp_path_factory.mktemp("released"))
 
 
 @pytest.fixture(scope="session")
 def store(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All networks, imported by the command that the README names."""
+    """Folder of all networks, imported by `models import`."""
     folder = tmp_path_factory.mktemp("store")
     before = os.environ.get("LPT_MODELS")
     os.environ["LPT_MODELS"] = str(folder)
@@ -57,14 +57,14 @@ def store(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def network() -> Any:
-    """Builds a network by name with the synthetic weights of a salt, once."""
+    """Function that builds a network by name with the synthetic weights of a salt, once."""
     import torch
 
     from liveportrait_talker.pipelines.networks import build_network
 
     @cache
     def build(name: str, salt: str) -> Any:
-        with torch.device("meta"):  # no random weights that are thrown away at once
+        with torch.device("meta"):  # skips random initialisation
             net = build_network(name)
         weights = {key: torch.from_numpy(value) for key, value in synthetic_weights(name, salt).items()}
         net.load_state_dict(weights, strict=True, assign=True)
@@ -73,9 +73,32 @@ def network() -> Any:
     return build
 
 
+@pytest.fixture(scope="session")
+def driving_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A talking, turning head of 1.6 s, drawn by the embedded renderer; see `rendering.render_driving_clip`."""
+    from rendering import render_driving_clip
+
+    return render_driving_clip(tmp_path_factory.mktemp("driving"))
+
+
+@pytest.fixture
+def draw_one_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The networks draw the first frame of a run, which is repeated."""
+    liveportrait = pytest.importorskip("liveportrait_talker.render.neural.liveportrait")
+    draw = liveportrait.LivePortrait.draw
+    first: list[np.ndarray] = []
+
+    def draw_first_only(self: Any, features: Any, source: Any, driving: Any) -> np.ndarray:
+        if not first:
+            first.append(draw(self, features, source, driving))
+        return first[0][: len(driving)]
+
+    monkeypatch.setattr(liveportrait.LivePortrait, "draw", draw_first_only)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def two_threads() -> Iterator[None]:
-    """Two threads for torch where it is installed, whatever the machine has."""
+    """Limit torch to two threads if it is installed."""
     if importlib.util.find_spec("torch") is None:
         yield
         return
@@ -89,13 +112,13 @@ def two_threads() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def close() -> Any:
-    """Asserts that two arrays differ by no more than `atol` (plus `of_largest` of the golden's largest value)."""
+    """Function that asserts equality up to `atol` + `of_largest` · the largest golden value."""
 
     def check(actual: Any, golden: np.ndarray, atol: float = 0.0, of_largest: float = 0.0) -> None:
         actual, golden = np.asarray(actual, np.float64), np.asarray(golden, np.float64)
         assert actual.shape == golden.shape
         error = float(np.abs(actual - golden).max(initial=0.0))
-        bar = atol + of_largest * float(np.abs(golden).max(initial=0.0))
-        assert error <= bar, f"off by {error:.3g}, allowed are {bar:.3g}"
+        tolerance = atol + of_largest * float(np.abs(golden).max(initial=0.0))
+        assert error <= tolerance, f"off by {error:.3g}, the tolerance is {tolerance:.3g}"
 
     return check

@@ -1,6 +1,6 @@
-"""What the shared meters use of MediaPipe, made of our own face finder, whose landmarks are the same.
+"""A substitute for MediaPipe in the tools of ../shared, which run so on every Python.
 
-tests/face/test_face_models.py holds them against MediaPipe's own; with this the meters run on every Python.
+The landmarks come from `FaceFinder`; tests/face/test_face_models.py compares them with MediaPipe's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _BROWS = {
 
 
 class FaceMesh:
-    """`mediapipe.solutions.face_mesh.FaceMesh` for one face."""
+    """Substitute for `mediapipe.solutions.face_mesh.FaceMesh`, for one face."""
 
     def __init__(self, *, static_image_mode=False, max_num_faces=1, **_):
         assert max_num_faces == 1
@@ -43,13 +43,13 @@ class FaceMesh:
 
 
 def install():
-    """Let `import mediapipe` find this."""
+    """Make `import mediapipe` find this module."""
 
     def module(name, **members):
-        made = ModuleType(name)
-        vars(made).update(members)
-        sys.modules[name] = made
-        return made
+        new = ModuleType(name)
+        vars(new).update(members)
+        sys.modules[name] = new
+        return new
 
     def ring(indices):
         return frozenset((i, i) for i in indices)

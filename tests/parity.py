@@ -1,7 +1,7 @@
 """Golden files and synthetic weights for the parity tests.
 
-Files come from the folder LPT_FIXTURES where set, else from the copies beside the tests, else from the shared
-fixtures beside the checkout. The salt of weights and inputs is the file's own.
+Files are read from the folder LPT_FIXTURES if it is set, else from tests/goldens, else from ../shared/fixtures.
+Each file states the salt of its weights and inputs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MLP_KEYS = {"stitching": "retarget_shoulder", "retarget_lip": "retarget_mouth", 
 
 
 def find(name: str, *, golden: bool = True) -> Path:
-    """The first folder's file of this name. Goldens are never mixed: a folder that is given stands alone."""
+    """Return the file of this name, or skip the test. With LPT_FIXTURES, golden files come from that folder only."""
     folders = [Path(GIVEN)] if GIVEN else [COPIES, SHARED]
     if GIVEN and not golden:
         folders += [COPIES, SHARED]
@@ -37,7 +37,7 @@ def find(name: str, *, golden: bool = True) -> Path:
 
 @cache
 def maker() -> Any:
-    """The fixtures' module synthetic_weights."""
+    """Return the module `synthetic_weights`."""
     spec = importlib.util.spec_from_file_location("synthetic_weights", find("synthetic_weights.py", golden=False))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -46,12 +46,12 @@ def maker() -> Any:
 
 
 def manifest(name: str) -> dict[str, Any]:
-    """Checkpoint key → shape."""
+    """Return the shape of each checkpoint entry."""
     return json.loads(find(f"manifests/{name}.json", golden=False).read_text())
 
 
 def network_manifest(name: str) -> dict[str, Any]:
-    """Checkpoint key → shape of one network of `neural_networks()`; an MLP's keys without `module.`."""
+    """Return the shape of each entry of one network of `neural_networks()`; keys of MLPs without `module.`."""
     if name in MLP_KEYS:
         part = manifest("stitching_retargeting_module")[MLP_KEYS[name]]
         return {key.removeprefix("module."): shape for key, shape in part.items()}
@@ -59,7 +59,7 @@ def network_manifest(name: str) -> dict[str, Any]:
 
 
 def synthetic_weights(name: str, salt: str) -> dict[str, np.ndarray]:
-    """Checkpoint entries of one network, as the goldens were made with."""
+    """Return the checkpoint entries of one network that the golden files were made with."""
     if name in MLP_KEYS:
         nested = maker().synthetic_state_dict(manifest("stitching_retargeting_module"), salt)[MLP_KEYS[name]]
         return {key.removeprefix("module."): value for key, value in nested.items()}
@@ -68,7 +68,7 @@ def synthetic_weights(name: str, salt: str) -> dict[str, np.ndarray]:
 
 @dataclass
 class GoldenFile:
-    """One golden file: `z["name"]` is an array, `z.input("name")` what the original was given."""
+    """A golden file: `z["name"]` is an output, `z.input("name")` an input of the original code."""
 
     arrays: dict[str, np.ndarray]
     meta: dict[str, Any]
@@ -93,18 +93,18 @@ class GoldenFile:
         return self.meta["cases"]
 
     def input(self, name: str) -> Any:
-        """An array, or a dict of arrays for a group of inputs."""
+        """Return an input: an array, or a dict of arrays for a group."""
         spec = self.meta["inputs"][name]
         if isinstance(spec, dict) and "kind" not in spec:
             return {key: maker().input_from_spec(part, self.salt) for key, part in spec.items()}
         return maker().input_from_spec(spec, self.salt)
 
     def image(self, name: str, height: int, width: int) -> np.ndarray:
-        """The synthetic picture that a `*seed*` entry names."""
+        """Return the synthetic image of a `*seed*` entry."""
         return maker().synthetic_image(name, height, width, salt=self.salt)
 
     def sliced(self, name: str, output: Any) -> np.ndarray:
-        """The part of `output` that the file keeps as `name`."""
+        """Return the part of `output` that the file stores as `name`."""
         pattern = next((p for p in (name, "*_" + name.rsplit("_", 1)[-1]) if p in self.meta["slices"]), None)
         parts = [slice(*(int(n) if n else None for n in p.split(":"))) for p in self.meta["slices"].get(pattern, [])]
         return np.asarray(output)[tuple(parts)]

@@ -1,4 +1,4 @@
-"""The shared development media, for tests that are skipped where it is missing."""
+"""Development media and measuring tools beside the checkout; tests that need them are skipped where they are missing."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import mediapipe_stand_in
 
 SHARED = Path(__file__).parents[2] / "shared"
 DATA = SHARED / "data"
-needs_shared = pytest.mark.skipif(not DATA.is_dir(), reason="the shared development data is not beside this checkout")
+needs_shared = pytest.mark.skipif(not DATA.is_dir(), reason="needs the development media in ../shared")
 
 
-def meter(name: str) -> Any:
-    """One of the shared tools: `face_tracks` or `sync_score`."""
+def load_tool(name: str) -> Any:
+    """Import a measuring tool: `face_tracks` or `sync_score`."""
     if "mediapipe" not in sys.modules and importlib.util.find_spec("mediapipe") is None:
         mediapipe_stand_in.install()
     folder = str(SHARED / "tools")
@@ -27,5 +27,5 @@ def meter(name: str) -> Any:
 
 
 def portrait(stem: str) -> Path:
-    """A shared portrait."""
+    """Return the file of a portrait."""
     return next((DATA / "portraits").glob(f"{stem}.*"))

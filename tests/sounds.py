@@ -1,4 +1,4 @@
-"""Sounds made by the tests."""
+"""Synthetic sounds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def syllables(seconds: float, rate: int = 16_000) -> np.ndarray:
-    """A hum with formants, in syllables of a quarter second with a pause in the middle: (N,) float32."""
+    """Return a hum with formants in syllables of 0.25 s, with a pause in the middle: (N,) float32."""
     t = np.arange(round(seconds * rate)) / rate
     pitch = 2 * np.pi * 120 * t
     hum = sum(a * np.sin(k * pitch) for k, a in ((1, 1.0), (2, 0.6), (5, 0.6), (6, 0.5), (10, 0.3), (20, 0.1)))
@@ -19,7 +19,7 @@ def syllables(seconds: float, rate: int = 16_000) -> np.ndarray:
 
 
 def write_wav(path: Path, samples: np.ndarray, rate: int = 16_000) -> Path:
-    """A 16-bit mono WAV file."""
+    """Write a 16-bit mono WAV file, and return its path."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)

@@ -1,4 +1,4 @@
-"""Documents are self-contained: links, citations and the tests they name exist."""
+"""Links, citations and test names in documents and source files exist."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCES = [path for folder in ("src", "tests", "scripts") for path in sorted((ROOT / folder).rglob("*.py"))]
 CITATION = re.compile(r"(docs/[\w/]+\.md)(?:, ([A-Z][\w -]*\w))?")
-NOT_HELD = re.compile(
+OUTSIDE = re.compile(
     r"(?<![\w/])(?:talker|liveportrait|embedded)\.md|(?<!\w/)\bspec/(?!v1)|\bspec §|specification §|field notes|\bthe (?:shared )?meter\b|§ ?\d"
 )
 
 
 @cache
-def sections(page: Path) -> set[str]:
+def sections_of(page: Path) -> set[str]:
     return set(re.findall(r"^#+ (.+?)\s*$", page.read_text(), re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page):
+def test_links_exist(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if "://" in target or target.startswith(("#", "mailto:")):
             continue
         assert (page.parent / target.split("#")[0]).exists(), f"{page.name} links to {target}"
 
 
-def test_citations_lead_somewhere():
+def test_cited_pages_and_sections_exist():
     wrong = []
     for path in [*SOURCES, *PAGES]:
         if path == Path(__file__):
@@ -40,32 +40,32 @@ def test_citations_lead_somewhere():
         for page, section in CITATION.findall(text):
             if not (ROOT / page).is_file():
                 wrong.append(f"{path.relative_to(ROOT)}: {page}")
-            elif section and not any(section.startswith(known) for known in sections(ROOT / page)):
+            elif section and not any(section.startswith(known) for known in sections_of(ROOT / page)):
                 wrong.append(f"{path.relative_to(ROOT)}: {page}, {section}")
     assert not wrong
 
 
-def test_nothing_cites_what_the_repository_does_not_hold():
+def test_no_citation_of_files_outside_the_repository():
     wrong = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path in SOURCES
         if path != Path(__file__)
         for number, line in enumerate(path.read_text().splitlines(), 1)
-        if NOT_HELD.search(line)
+        if OUTSIDE.search(line)
     ]
     assert not wrong
 
 
-def test_the_tests_that_documents_name_exist():
+def test_tests_named_in_documents_exist():
     wrong = []
     for page in PAGES:
         for name, test in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?", page.read_text()):
             path = ROOT / name
-            if not path.is_file() or (test and test not in functions(path)):
+            if not path.is_file() or (test and test not in functions_of(path)):
                 wrong.append(f"{page.name}: {name}::{test}")
     assert not wrong
 
 
 @cache
-def functions(path: Path) -> set[str]:
+def functions_of(path: Path) -> set[str]:
     return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}

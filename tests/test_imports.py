@@ -1,4 +1,4 @@
-"""The order of the rooms: imports run one way."""
+"""Import rules of the package (docs/architecture.md)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import ast
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "src" / "liveportrait_talker"
 
-# Each room may import what stands in an earlier line, and itself.
+# Each package may import itself and those of earlier lines.
 ORDER = [
     {"errors", "arrays", "progress"},
     {"examples", "system", "motion"},
@@ -23,12 +24,12 @@ ORDER = [
     {"cli"},
     {"original", "__main__"},
 ]
-LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
-# PyAV and Pillow are media's: a newer library replaces one room. MediaPipe is nobody's.
-HOMES = {
+LEVEL = {package: level for level, packages in enumerate(ORDER) for package in packages}
+# Each library is used in few places, so that it can be replaced. MediaPipe is not used at all.
+ALLOWED_IN = {
     "mediapipe": set(),
     "pi_heif": {"media"},
-    "av": {"media", "pipelines", "training"},  # doctor; clips are cut on the packets' own clock
+    "av": {"media", "pipelines", "training"},  # doctor; cutting clips by packet times
     "lightning": {"training"},
     "ray": {"system"},
     "yt_dlp": {"training"},
@@ -42,13 +43,14 @@ HOMES = {
 }
 
 
-def imports() -> list[tuple[str, str, str]]:
-    """(room, imported room or library, file) of every import in the package."""
+@cache
+def find_imports() -> list[tuple[str, str, str]]:
+    """Return (package, imported package or library, file) of each import."""
     found = []
     for file in PACKAGE.rglob("*.py"):
         parts = file.relative_to(PACKAGE).with_suffix("").parts
         if parts[0] == "__init__":
-            continue  # the public names, loaded late
+            continue  # imports lazily
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):
                 found += [(parts[0], alias.name.split(".")[0], str(file)) for alias in node.names]
@@ -66,27 +68,31 @@ def imports() -> list[tuple[str, str, str]]:
     return found
 
 
-def test_every_room_has_its_place():
-    rooms = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p.is_dir() and (p / "__init__.py").exists())}
-    assert rooms - {"__init__"} == set(LEVEL)
+def test_order_lists_all_packages():
+    packages = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p.is_dir() and (p / "__init__.py").exists())}
+    assert packages - {"__init__"} == set(LEVEL)
 
 
-def test_imports_run_one_way():
+def test_imports_follow_the_order():
     wrong = [
-        (file, used) for room, used, file in imports() if used in LEVEL and used != room and LEVEL[used] >= LEVEL[room]
+        (file, used)
+        for package, used, file in find_imports()
+        if used in LEVEL and used != package and LEVEL[used] >= LEVEL[package]
     ]
     assert not wrong
 
 
-def test_heavy_libraries_stay_in_their_rooms():
-    wrong = [(file, used) for room, used, file in imports() if used in HOMES and room not in HOMES[used]]
+def test_libraries_are_imported_only_where_allowed():
+    wrong = [
+        (file, used) for package, used, file in find_imports() if used in ALLOWED_IN and package not in ALLOWED_IN[used]
+    ]
     assert not wrong
-    unpicklers = [file for _, used, file in imports() if used == "pickle"]
-    assert [Path(file).name for file in unpicklers] == ["restricted_pickle.py"], "it reads what anybody may have made"
-    assert not [file for _, used, file in imports() if used == "scipy"]
+    unpicklers = [file for _, used, file in find_imports() if used == "pickle"]
+    assert [Path(file).name for file in unpicklers] == ["restricted_pickle.py"], "pickle executes code"
+    assert not [file for _, used, file in find_imports() if used == "scipy"]
 
 
-def test_torch_stays_with_the_networks():
+def test_torch_is_imported_only_by_network_code():
     """The embedded renderer runs on an install without torch."""
     allowed = (
         "/pipelines/networks.py",
@@ -98,11 +104,13 @@ def test_torch_stays_with_the_networks():
         "/driving/sadtalker/",
         "/training/",
     )
-    wrong = [f for _, used, f in imports() if used in {"torch", "safetensors"} and not any(a in f for a in allowed)]
+    wrong = [
+        f for _, used, f in find_imports() if used in {"torch", "safetensors"} and not any(a in f for a in allowed)
+    ]
     assert not wrong
 
 
-def test_importing_the_package_loads_nothing_heavy():
+def test_import_loads_no_heavy_library():
     code = (
         "import sys, liveportrait_talker\n"
         "heavy = {'numpy', 'cv2', 'numba', 'av', 'torch'} & set(sys.modules)\n"
@@ -113,8 +121,8 @@ def test_importing_the_package_loads_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
-def test_what_torch_reads_when_it_is_loaded_is_set_before():
-    """OpenMP's waiting and what MPS lacks: a later word is not heard."""
+def test_environment_is_set_before_torch_is_loaded():
+    """torch reads the OpenMP and MPS settings once, when it is loaded."""
     code = (
         "import os, sys\n"
         "class Hook:\n"

@@ -1,4 +1,4 @@
-"""Every command in the README and in docs/usage.md works, in the order it stands there."""
+"""The commands in README.md and docs/usage.md work, in their order."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import re
 import runpy
 import shlex
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from liveportrait_talker import examples
 from liveportrait_talker.cli.main import main
+from liveportrait_talker.media import open_footage, read_waveform
 from liveportrait_talker.weights import download, registry
-from sounds import syllables, write_wav
+from sounds import write_wav
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -36,58 +40,63 @@ DOWNLOADS = [c for c in ALL_COMMANDS if "models download" in c]
 COMMANDS = [c for c in ALL_COMMANDS if not c.endswith("--help") and c not in WITH_WEIGHTS + DOWNLOADS + TRAINING]
 
 
+def write_small_examples(folder: Path, seconds: float) -> Path:
+    """Write the examples to `folder` with a portrait of 320 px and `seconds` of the voice, and return it."""
+    folder.mkdir()
+    Image.fromarray(open_footage(examples.PORTRAIT, max_side=320)[0]).save(folder / "portrait.png")
+    start = round(0.2 * 16_000)  # the first word
+    write_wav(folder / "voice.wav", read_waveform(examples.VOICE).samples[start : start + round(seconds * 16_000)])
+    examples.copy_examples(folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("readme")
-    (place / "examples").symlink_to(ROOT / "examples")
+    write_small_examples(place / "examples", seconds=1.2)
     return place
 
 
 @pytest.fixture(scope="module")
 def folder_with_weights(tmp_path_factory, released, store) -> Path:
-    """The same with weights at hand and the shortest voice: each frame costs seconds."""
+    """Released weights and the examples, with a short voice because each frame takes seconds."""
     place = tmp_path_factory.mktemp("readme_neural")
-    (place / "examples").mkdir()
-    for name in ("portrait.png", "config.yaml"):
-        (place / "examples" / name).symlink_to(ROOT / "examples" / name)
-    write_wav(place / "examples" / "voice.wav", syllables(0.2))
+    write_small_examples(place / "examples", seconds=0.2)
     (place / "weights").symlink_to(released)
     return place
 
 
-def test_the_readme_has_its_commands():
+def test_readme_commands_are_found():
     assert len(COMMANDS) >= 15
     assert len(WITH_WEIGHTS) >= 8 and len(DOWNLOADS) >= 1
     for flag in ("--still", "--ref-head-pose", "--pupil-x", "--crop", "--json", "--seed"):
         assert any(flag in c for c in COMMANDS)
 
 
+def time_once(call, where) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_readme_command(command, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("LPT_CACHE", str(folder / "cache"))
+    # For `demo`; tests/cli/test_console.py runs it in full.
+    monkeypatch.setattr(examples, "PORTRAIT", folder / "examples" / "portrait.png")
+    monkeypatch.setattr(examples, "VOICE", folder / "examples" / "voice.wav")
     words = shlex.split(command)[1:]
+    if words[0] == "bench":  # shorter measurements
+        monkeypatch.setattr("liveportrait_talker.cli.bench.neural._seconds", time_once)
+        words += [] if "neural" in words else ["--frames", "30"]
     assert main(words) == 0, capsys.readouterr().err
     if "-o" in words:
         assert (folder / words[words.index("-o") + 1]).stat().st_size > 10_000
 
 
-@pytest.fixture
-def one_frame_drawn(monkeypatch) -> None:
-    """The networks draw the first frame of a run; it is shown again for the others."""
-    liveportrait = pytest.importorskip("liveportrait_talker.render.neural.liveportrait")
-    drawn, first = liveportrait.LivePortrait.draw, []
-
-    def sparing(self, features, source, driving):
-        if not first:
-            first.append(drawn(self, features, source, driving))
-        return first[0][: len(driving)]
-
-    monkeypatch.setattr(liveportrait.LivePortrait, "draw", sparing)
-
-
 @pytest.mark.parametrize("command", WITH_WEIGHTS)
-def test_readme_command_with_weights(command, folder_with_weights, store, one_frame_drawn, monkeypatch, capsys):
+def test_readme_command_with_weights(command, folder_with_weights, store, draw_one_frame, monkeypatch, capsys):
     monkeypatch.chdir(folder_with_weights)
     monkeypatch.setenv("LPT_MODELS", str(store))
     words = shlex.split(command)[1:]
@@ -100,7 +109,7 @@ def test_readme_command_with_weights(command, folder_with_weights, store, one_fr
 
 @pytest.mark.parametrize("command", DOWNLOADS)
 def test_readme_download(command, monkeypatch, tmp_path, capsys):
-    """The released files are not at hand here: what is asked for is looked at, the fetching has tests of its own."""
+    """The requested files; tests/weights/test_download.py tests the transfer."""
     fetched = []
     monkeypatch.setenv("LPT_MODELS", str(tmp_path))
     monkeypatch.setattr(download, "download", lambda name, **_: fetched.append(name) or tmp_path / name)
@@ -110,8 +119,8 @@ def test_readme_download(command, monkeypatch, tmp_path, capsys):
     assert fetched == [file.name for file in registry.FILES if file.name.startswith(group)]
 
 
-def test_the_training_commands_are_a_chain(tmp_path, store, one_frame_drawn, monkeypatch, capsys):
-    """Download from a local host → extract → train → evaluate → export → generate, by README commands."""
+def test_training_commands_in_order(tmp_path, store, draw_one_frame, monkeypatch, capsys):
+    """Download from a local host → extract → train → evaluate → export → generate."""
     pytest.importorskip("yt_dlp")
     pytest.importorskip("lightning")
     sys.path[:0] = [str(ROOT / "tests" / "training")]
@@ -122,7 +131,7 @@ def test_the_training_commands_are_a_chain(tmp_path, store, one_frame_drawn, mon
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LPT_MODELS", str(store))
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    write_small_examples(tmp_path / "examples", seconds=1.2)
     video = talking_video(tmp_path / "source.mp4", seconds=0.8, seed=1).read_bytes()
     names = [f"id{k:05d}" for k in range(200)]
     held_out = next(name for name in names if split_of(name, 0, 0.05) == "val")
@@ -147,7 +156,7 @@ def test_the_training_commands_are_a_chain(tmp_path, store, one_frame_drawn, mon
     assert "network" in capsys.readouterr().out
 
 
-def test_the_originals_command(folder_with_weights, store, one_frame_drawn, monkeypatch, capsys):
+def test_readme_command_of_the_original(folder_with_weights, store, draw_one_frame, monkeypatch, capsys):
     command = re.search(r"^    (python inference\.py .*)$", README, re.M)
     assert command is not None
     monkeypatch.chdir(folder_with_weights)
@@ -160,14 +169,14 @@ def test_the_originals_command(folder_with_weights, store, one_frame_drawn, monk
     assert video.stat().st_size > 10_000
 
 
-def test_the_python_example_runs(folder, monkeypatch):
+def test_readme_python_example(folder, monkeypatch):
     monkeypatch.chdir(folder)
     code = re.search(r"```python\n(.*?)```", README, re.S)
     assert code is not None
     exec(compile(code.group(1), "README.md", "exec"), {})
 
 
-def test_the_make_targets_exist():
+def test_readme_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"make (demo|test|setup)\b", README):
         assert re.search(rf"^{target}:", makefile, re.M)

@@ -1,4 +1,4 @@
-"""Terminal output: only our own lines, and no failure of a run."""
+"""Terminal output: its content, its encoding, and streams that cannot be written."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def voice(tmp_path: Path) -> Path:
     return write_wav(tmp_path / "voice.wav", syllables(0.4))
 
 
-def generate(voice: Path, out: str, *more: str) -> list[str]:
+def generate_command(voice: Path, out: str, *more: str) -> list[str]:
     return [*COMMAND, "generate", str(PORTRAIT), str(voice), "-o", out, "--still", *more]
 
 
-def test_a_report_with_unencodable_characters_is_escaped(tmp_path, voice):
-    """Windows' cp1252 has no Japanese: the video was made, and the run failed."""
+def test_unencodable_characters_are_escaped(tmp_path, voice):
+    """The report must not fail on Windows' cp1252, which has no Japanese."""
     done = subprocess.run(
-        generate(voice, "日本.mp4"),
+        generate_command(voice, "日本.mp4"),
         cwd=tmp_path,
         env=os.environ | {"PYTHONIOENCODING": "cp1252"},
         capture_output=True,
@@ -49,10 +49,10 @@ def test_help_works_in_any_encoding(words, encoding):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_stdout_does_not_fail_the_run(tmp_path, voice):
+def test_full_stdout_does_not_fail_the_run(tmp_path, voice):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            generate(voice, "a.mp4"), cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            generate_command(voice, "a.mp4"), cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert done.returncode == 0 and (tmp_path / "a.mp4").is_file()
     assert "note: the report could not be printed (No space left on device)." in done.stderr
@@ -61,10 +61,14 @@ def test_a_full_stdout_does_not_fail_the_run(tmp_path, voice):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("more", [(), ("--debug",)])
-def test_an_error_keeps_its_exit_code_with_a_full_stderr(tmp_path, voice, more):
+def test_full_stderr_keeps_the_exit_code(tmp_path, voice, more):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            generate(voice, "nowhere/a.mp4", *more), cwd=tmp_path, stdout=subprocess.PIPE, stderr=full, check=False
+            generate_command(voice, "nowhere/a.mp4", *more),
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=full,
+            check=False,
         )
     assert (done.returncode, done.stdout) == (2, b"")
 
@@ -73,7 +77,7 @@ def test_an_error_keeps_its_exit_code_with_a_full_stderr(tmp_path, voice, more):
 def test_closed_streams_do_not_fail_the_run(tmp_path, voice, closed):
     redirection = {"stdout": ">&-", "stderr": "2>&-", "both": ">&- 2>&-"}[closed]
     done = subprocess.run(
-        ["sh", "-c", f'"$@" {redirection}', "sh", *generate(voice, "a.mp4")],
+        ["sh", "-c", f'"$@" {redirection}', "sh", *generate_command(voice, "a.mp4")],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -83,28 +87,33 @@ def test_closed_streams_do_not_fail_the_run(tmp_path, voice, closed):
     assert all(line.startswith(("note: ", "a.mp4: ")) for line in (done.stdout + done.stderr).splitlines())
 
 
-def test_a_terminal_shows_only_bars_and_our_lines(tmp_path, voice):
+def test_terminal_shows_only_progress_bars_and_own_lines(tmp_path, voice):
     control, terminal = pty.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
     process = subprocess.Popen(
-        generate(voice, "a.mp4"), cwd=tmp_path, env=environment, stdin=terminal, stdout=terminal, stderr=terminal
+        generate_command(voice, "a.mp4"),
+        cwd=tmp_path,
+        env=environment,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
     )
     os.close(terminal)
     shown = b""
     try:
         while piece := os.read(control, 65536):
             shown += piece
-    except OSError:  # how Linux says that the other end is closed
+    except OSError:  # Linux: the other end is closed
         pass
     os.close(control)
     assert process.wait() == 0
     lines = [line for line in shown.decode().replace("\r", "\n").split("\n") if line.strip("\x1b[A ")]
     assert any(line.startswith("drawing |") and "10/10" in line for line in lines)
-    ours = ("drawing |", "finding the face |", "note: ", "a.mp4: 10 frames")
-    assert not [line for line in lines if not line.startswith(ours)]
+    expected = ("drawing |", "finding the face |", "note: ", "a.mp4: 10 frames")
+    assert not [line for line in lines if not line.startswith(expected)]
 
 
-def test_demo_makes_a_video_and_copies_the_examples(tmp_path):
+def test_demo_writes_a_video_and_copies_the_examples(tmp_path):
     done = subprocess.run(
         [*COMMAND, "demo", "--examples", "mine"], cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""Keyframe files: what is read, what is refused, and what happens between two keyframes."""
+"""Keyframe files, and interpolation between keyframes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from liveportrait_talker.options.edit import EditOptions
 from liveportrait_talker.pipelines.edit_keyframes import Keyframe, edits, frame_count, read_keyframes
 
 
-def test_both_kinds_of_file_say_the_same(tmp_path):
+def test_json_and_csv_are_equivalent(tmp_path):
     (tmp_path / "k.json").write_text(json.dumps([{"time": 1, "smile": 1}, {"time": 0, "rotate-yaw": 5, "smile": 0}]))
     (tmp_path / "k.csv").write_text("time,smile,rotate_yaw\n0,0,5\n1,1,\n")
     wanted = (Keyframe(0, {"smile": 0, "rotate_yaw": 5}), Keyframe(1, {"smile": 1}))
@@ -24,7 +24,7 @@ def test_both_kinds_of_file_say_the_same(tmp_path):
     assert read_keyframes(tmp_path / "k.csv") == wanted
 
 
-def test_sliders_ease_from_one_to_the_next():
+def test_values_ease_between_keyframes():
     frames = (Keyframe(0.4, {"smile": 0}), Keyframe(1, {"blink": -10}), Keyframe(1.4, {"smile": 1}))
     made = list(edits(frames, EditOptions(aaa=7), 10))
     assert len(made) == frame_count(frames, 10) == 16
@@ -36,7 +36,7 @@ def test_sliders_ease_from_one_to_the_next():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("", "neither JSON nor CSV"),
         ("{}", "must be a list"),
@@ -54,17 +54,17 @@ def test_sliders_ease_from_one_to_the_next():
         ("[" * 100_000, "neither JSON nor CSV"),
     ],
 )
-def test_files_that_are_none(tmp_path, text, said):
+def test_invalid_files_are_refused(tmp_path, text, expected):
     path = tmp_path / "k.json"
     path.write_text(text)
-    with pytest.raises(TalkerError) as told:
+    with pytest.raises(TalkerError) as caught:
         read_keyframes(path)
-    assert said in str(told.value) and "k.json" in str(told.value)
+    assert expected in str(caught.value) and "k.json" in str(caught.value)
     with pytest.raises(TalkerError, match="there is no keyframe file"):
         read_keyframes(tmp_path / "none.json")
 
 
-def test_a_clip_through_the_command_line(tmp_path, capsys):
+def test_command_line(tmp_path, capsys):
     keys, out = tmp_path / "k.json", tmp_path / "clip.mp4"
     keys.write_text(json.dumps([{"time": 0, "smile": 0, "rotate_yaw": 0}, {"time": 0.5, "smile": 1, "rotate_yaw": 9}]))
     words = ["edit", str(PORTRAIT), "--keyframes", str(keys), "-o", str(out), "--max-size", "320", "--fps", "10"]

@@ -1,4 +1,4 @@
-"""The sliders through the networks, with synthetic weights: one frame is drawn, of the others the points are looked at."""
+"""The photo editor with the neural renderer and synthetic weights: one drawn frame, and keypoints of others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def installed(store, monkeypatch) -> None:
     monkeypatch.setenv("LPT_MODELS", str(store))
 
 
-def test_a_picture_through_the_command_line(tmp_path, capsys):
+def test_command_line(tmp_path, capsys):
     out = tmp_path / "out.png"
     words = ["edit", str(PORTRAIT), "-o", str(out), "--smile", "1", "--max-size", "320", "--json"]
     assert main(words) == 0
@@ -31,28 +31,28 @@ def test_a_picture_through_the_command_line(tmp_path, capsys):
     source = open_footage(PORTRAIT, max_side=320)
     changed = np.abs(open_footage(out)[0].astype(int) - source[0]).mean(axis=-1)
     x, y = track(source).faces[0].landmarks[1, :2].astype(int)
-    assert changed[y - 20 : y + 20, x - 20 : x + 20].mean() > 20  # the networks' noise
+    assert changed[y - 20 : y + 20, x - 20 : x + 20].mean() > 20  # noise from the networks
 
 
-def test_the_sliders_move_the_points(monkeypatch):
-    asked: list[np.ndarray] = []
+def test_sliders_move_the_keypoints(monkeypatch):
+    offsets: list[np.ndarray] = []
 
-    def drawn(self, features, source, driving) -> np.ndarray:
-        asked.extend(driving - source)
+    def record(self, features, source, driving) -> np.ndarray:
+        offsets.extend(driving - source)
         return np.full((len(driving), 512, 512, 3), 128, np.uint8)
 
     prepared: list[str] = []
     prepare = NeuralRenderer.prepare
 
-    def counted(self, source):
+    def count(self, source):
         prepared.append(source.footage.name)
         return prepare(self, source)
 
-    monkeypatch.setattr(NeuralRenderer, "prepare", counted)
-    monkeypatch.setattr(LivePortrait, "draw", drawn)
+    monkeypatch.setattr(NeuralRenderer, "prepare", count)
+    monkeypatch.setattr(LivePortrait, "draw", record)
     session = Editor().open(PORTRAIT, "neural", EditSetup(max_size=320, stitching=False))
-    assert np.array_equal(session.draw(EditOptions()), session.picture) and not asked  # at rest: no stitching either
-    made = {}
+    assert np.array_equal(session.draw(EditOptions()), session.picture) and not offsets  # neutral sliders draw nothing
+    drawn = []
     for edit in (
         {"smile": 1.0},
         {"smile": 0.5},
@@ -63,9 +63,8 @@ def test_the_sliders_move_the_points(monkeypatch):
         {"sample": PORTRAIT, "sample_parts": "mouth"},
     ):
         session.draw(EditOptions(**edit))
-        made[str(edit)] = asked[-1]
-    points = list(made.values())
-    assert len(points) == 7 and all(np.abs(p).max() > 1e-6 for p in points)
-    assert [str(name) for name in prepared] == [PORTRAIT.name] * 2  # the portrait, and the sample once
-    np.testing.assert_allclose(points[1], points[0] / 2, atol=1e-6)  # sliders are linear
-    assert np.abs(points[5] - points[6]).max() > 1e-6
+        drawn.append(offsets[-1])
+    assert len(drawn) == 7 and all(np.abs(each).max() > 1e-6 for each in drawn)
+    assert prepared == [PORTRAIT.name] * 2  # the portrait and the sample, once each
+    np.testing.assert_allclose(drawn[1], drawn[0] / 2, atol=1e-6)  # sliders are linear
+    assert np.abs(drawn[5] - drawn[6]).max() > 1e-6

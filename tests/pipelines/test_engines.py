@@ -1,4 +1,4 @@
-"""The choice of renderer and driver: there is no silent fallback."""
+"""Selection of renderer and driver."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ from sounds import syllables, write_wav
 @pytest.fixture(autouse=True)
 def empty_store(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("LPT_MODELS", str(tmp_path / "store"))
-    monkeypatch.setattr(engines_module, "find_spec", lambda name: object())  # torch is there
+    monkeypatch.setattr(engines_module, "find_spec", lambda name: object())  # torch is installed
     return tmp_path / "store"
 
 
 @pytest.fixture
 def install(empty_store):
-    def put(*networks: str) -> None:
+    def write(*networks: str) -> None:
         for name in networks:
             store.converted_path(name).parent.mkdir(parents=True, exist_ok=True)
             store.converted_path(name).touch()
 
-    return put
+    return write
 
 
-def test_the_lists_name_every_network():
+def test_lists_cover_all_networks():
     assert set(RENDERER_NETWORKS) | set(LIP_NETWORKS) | set(HEAD_POSE_NETWORKS) == set(neural_networks())
 
 
-def test_auto_takes_neural_where_all_its_weights_are(install):
+def test_auto_selects_neural_if_all_weights_are_installed(install):
     choice = Engines().choose_renderer(TalkOptions())
     assert choice.name == "embedded"
     assert "its weights are not in" in choice.reason and "models download liveportrait;" in choice.reason
@@ -61,7 +61,7 @@ def test_auto_takes_neural_where_all_its_weights_are(install):
     assert Engines().choose_renderer(TalkOptions(renderer="embedded")).name == "embedded"
 
 
-def test_neural_without_weights_is_refused_with_the_command(install, monkeypatch):
+def test_neural_without_weights_names_the_download_command(install, monkeypatch):
     with pytest.raises(WeightsError, match=r"neural renderer cannot run: .*models download liveportrait;"):
         Engines().choose_renderer(TalkOptions(renderer="neural"))
     install(*RENDERER_NETWORKS)
@@ -72,8 +72,7 @@ def test_neural_without_weights_is_refused_with_the_command(install, monkeypatch
     assert "PyTorch is not installed" in Engines().choose_renderer(TalkOptions()).reason
 
 
-def test_the_commands_name_files_that_exist(install):
-    """Whatever is missing, the command that is shown would fetch exactly that."""
+def test_download_commands_name_the_missing_files(install):
     for absent in (
         RENDERER_NETWORKS,
         LIP_NETWORKS,
@@ -89,12 +88,12 @@ def test_the_commands_name_files_that_exist(install):
         assert {registry.holding(n).name for n in absent} == {f.name for f in registry.select(names)}
 
 
-def test_weights_of_ones_own_count(tmp_path):
+def test_given_weights_count_as_installed(tmp_path):
     own = {name: tmp_path / name for name in RENDERER_NETWORKS}
     assert Engines(own).choose_renderer(TalkOptions()).name == "neural"
 
 
-def test_the_driver_follows_the_renderer(install):
+def test_default_driver_depends_on_the_renderer(install):
     assert Engines().choose_driver(TalkOptions(), "embedded").name == "signal"
     choice = Engines().choose_driver(TalkOptions(), "neural")
     assert choice.name == "signal" and "download sadtalker/v0.0.2-256 talker/mappingnet;" in choice.reason
@@ -108,7 +107,7 @@ def test_the_driver_follows_the_renderer(install):
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("options", "message"),
     [
         ({"renderer": "embedded", "stitching": False}, "--no-stitching is about the neural renderer"),
         ({"renderer": "embedded", "precision": "bf16"}, "--precision is about"),
@@ -128,12 +127,12 @@ def test_the_driver_follows_the_renderer(install):
         ({"fps": "5"}, "--fps '5' is not a number"),
     ],
 )
-def test_what_makes_no_sense_is_refused(options, sentence):
-    with pytest.raises(OptionError, match=sentence):
+def test_invalid_options_are_refused(options, message):
+    with pytest.raises(OptionError, match=message):
         TalkOptions(**options)
 
 
-def test_options_without_effect_are_named(tmp_path, caplog):
+def test_options_without_effect_are_logged(tmp_path, caplog):
     assert flags_without_effect(TalkOptions(driving_multiplier=1.2, crop_scale=2.0), "embedded", "signal") == [
         "--driving-multiplier",
         "--crop-scale",
@@ -153,38 +152,38 @@ def test_options_without_effect_are_named(tmp_path, caplog):
     assert "--no-stitching: no effect with the embedded renderer and the signal driver." in caplog.text
 
 
-def test_a_talker_with_a_renderer_of_its_own_takes_no_other(tmp_path):
-    class Mine:
-        name = "mine"
+def test_given_engine_and_engine_option_contradict(tmp_path):
+    class Custom:
+        name = "custom"
 
         def drive(self, voice, source, fps): ...
 
     with pytest.raises(OptionError, match="contradict"):
         next(
-            Talker(driver=Mine()).frames(
+            Talker(driver=Custom()).frames(
                 PORTRAIT, write_wav(tmp_path / "v.wav", syllables(1)), TalkOptions(driver="signal")
             )
         )
     with pytest.raises(OptionError, match="contradict"):
         next(
-            Talker(renderer=Mine()).frames(
+            Talker(renderer=Custom()).frames(
                 PORTRAIT, write_wav(tmp_path / "v.wav", syllables(1)), TalkOptions(renderer="neural")
             )
         )
 
 
-def test_the_head_from_the_voice_needs_its_weights(tmp_path):
+def test_head_pose_from_audio_needs_its_weights(tmp_path):
     with pytest.raises(WeightsError, match="--head-pose audio cannot run: its weights are not in"):
         next(Talker().frames(PORTRAIT, write_wav(tmp_path / "v.wav", syllables(1)), TalkOptions(head_pose="audio")))
 
 
-def test_a_corrupt_file_is_told_before_a_face_is_looked_for(install, empty_store, tmp_path, monkeypatch):
+def test_corrupt_weights_are_reported_before_tracking(install, empty_store, tmp_path, monkeypatch):
     pytest.importorskip("torch")
 
-    def no_work(*given, **more):
-        raise AssertionError("a face was looked for")
+    def fail(*given, **more):
+        raise AssertionError("the face was tracked")
 
-    monkeypatch.setattr("liveportrait_talker.pipelines.run.track", no_work)
+    monkeypatch.setattr("liveportrait_talker.pipelines.run.track", fail)
     install(*RENDERER_NETWORKS, *LIP_NETWORKS)  # empty files
     voice = write_wav(tmp_path / "voice.wav", syllables(0.3))
     for options, name in (
@@ -195,41 +194,41 @@ def test_a_corrupt_file_is_told_before_a_face_is_looked_for(install, empty_store
             next(Talker().frames(PORTRAIT, voice, TalkOptions(device="cpu", **options)))
 
 
-def test_networks_stay_from_video_to_video(monkeypatch):
+def test_networks_are_reused(monkeypatch):
     torch = pytest.importorskip("torch")
     from liveportrait_talker.render.neural import liveportrait
     from liveportrait_talker.weights import importing
 
-    asked: list[str] = []
+    loaded: list[str] = []
 
-    def loaded(name, build, **given):
-        asked.append(name)
+    def load(name, build, **given):
+        loaded.append(name)
         return torch.nn.Identity()
 
-    monkeypatch.setattr(importing, "load_network", loaded)
+    monkeypatch.setattr(importing, "load_network", load)
     monkeypatch.setattr(importing, "metadata", lambda name: {})
-    monkeypatch.setattr(liveportrait, "load_network", loaded)
+    monkeypatch.setattr(liveportrait, "load_network", load)
     engines = Engines()
     neural, learned = EngineChoice("neural", ""), EngineChoice("learned", "")
     for settings, given in (({}, {}), ({"batch_size": 2}, {"neutral_mouth": "first", "window_rows": 29})):
         options = TalkOptions(device="cpu", precision="fp32", **given)
         renderer, driver = engines.renderer(neural, options, settings), engines.driver(learned, options)
-        assert sorted(asked) == sorted((*RENDERER_NETWORKS, *LIP_NETWORKS))
+        assert sorted(loaded) == sorted((*RENDERER_NETWORKS, *LIP_NETWORKS))
     assert renderer.settings.batch_size == 2 and "first" in repr(driver)
     cpu = TalkOptions(device="cpu")
     networks = engines.sadtalker(cpu).load(HEAD_POSE_NETWORKS)
-    assert sorted(asked) == sorted(neural_networks()) and engines.sadtalker(cpu) is networks
-    assert engines.sadtalker(TalkOptions(device="auto")) is not networks, "one set in memory"
+    assert sorted(loaded) == sorted(neural_networks()) and engines.sadtalker(cpu) is networks
+    assert engines.sadtalker(TalkOptions(device="auto")) is not networks, "only one set is kept in memory"
     assert engines.sadtalker(cpu) is not networks
 
 
-def test_a_file_that_was_cut_is_not_called_ready(install):
+def test_truncated_weights_do_not_count_as_installed(install):
     install(*RENDERER_NETWORKS)
-    cut = store.converted_path("warping_module")
-    cut.write_bytes(b"0123456789")
-    write_receipt(cut, sha256="0" * 64, origin="test", trust="own")
+    path = store.converted_path("warping_module")
+    path.write_bytes(b"0123456789")
+    write_receipt(path, sha256="0" * 64, origin="test", trust="own")
     assert Engines().choose_renderer(TalkOptions()).name == "neural"
-    cut.write_bytes(b"01234")
+    path.write_bytes(b"01234")
     choice = Engines().choose_renderer(TalkOptions())
     assert choice.name == "embedded" and "the weights of warping_module are not" in choice.reason
 
@@ -237,7 +236,7 @@ def test_a_file_that_was_cut_is_not_called_ready(install):
 @pytest.mark.parametrize(
     ("old", "new"), [("no_stitching", "stitching"), ("no_normalize_lip", "normalize_lip"), ("no_crop", "crop_to_face")]
 )
-def test_negated_names_of_an_earlier_release_work_with_a_warning(old, new):
+def test_negated_option_names_are_deprecated(old, new):
     with pytest.warns(DeprecationWarning, match=f"{old} is now {new}, its opposite"):
         options = TalkOptions(**{old: True})
     assert options == TalkOptions(**{new: False})
@@ -248,7 +247,7 @@ def test_negated_names_of_an_earlier_release_work_with_a_warning(old, new):
 
 
 class FlatRenderer:
-    """A renderer from outside: it paints the face in one colour that tells how far the mouth is open."""
+    """A custom renderer: a square whose grey level depends on the opening of the mouth."""
 
     name = "flat"
 
@@ -262,7 +261,7 @@ class FlatRenderer:
             yield FaceFrame(np.full((8, 8, 3), level, np.uint8), None, FaceCrop.window(0, 0, 8, 8), int(index))
 
 
-def test_a_renderer_from_outside_works_in_every_pipeline(tmp_path):
+def test_custom_renderer_in_each_pipeline(tmp_path):
     voice = write_wav(tmp_path / "voice.wav", syllables(1))
     talking = list(Talker(FlatRenderer()).frames(PORTRAIT, voice))
     levels = [int(image[0, 0, 0]) for image in talking]
@@ -271,5 +270,5 @@ def test_a_renderer_from_outside_works_in_every_pipeline(tmp_path):
     assert len(following) == 1
     session = Editor(renderer=FlatRenderer()).open(PORTRAIT)
     assert session.renderer == "flat"
-    opened, shut = (int(session.draw(EditOptions(aaa=aaa))[0, 0, 0]) for aaa in (60, -30))
-    assert opened > 128 > shut
+    opened, closed = (int(session.draw(EditOptions(aaa=aaa))[0, 0, 0]) for aaa in (60, -30))
+    assert opened > 128 > closed

@@ -1,4 +1,4 @@
-"""What is said about the voice agrees with what the mouth does."""
+"""Log messages about the voice agree with the motion of the mouth."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sounds import write_wav
 
 @needs_shared
 @pytest.mark.parametrize("name", ["plucked_tones_no_voice.wav"])
-def test_a_sound_that_moves_the_mouth_is_not_said_to_leave_it_at_rest(caplog, name):
+def test_sound_without_voice_that_moves_the_mouth(caplog, name):
     voice = DATA / "cases" / name
     source = track(open_footage(PORTRAIT, max_side=256))
     opening = SignalDriver().drive(read_waveform(voice), source, 25).values[:, 0]
@@ -26,7 +26,7 @@ def test_a_sound_that_moves_the_mouth_is_not_said_to_leave_it_at_rest(caplog, na
     assert "at rest" not in caplog.text
 
 
-def test_silence_is_said_to_leave_the_mouth_at_rest(caplog, tmp_path):
+def test_silence_keeps_the_mouth_at_rest(caplog, tmp_path):
     voice = write_wav(tmp_path / "silence.wav", np.zeros(16_000))
     next(iter(Talker().frames(PORTRAIT, voice, TalkOptions(renderer="embedded", max_size=256))))
     assert "no voice is heard in the sound: the mouth stays at rest." in caplog.text

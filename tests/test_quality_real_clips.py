@@ -1,4 +1,7 @@
-"""The bars that a viewer would notice, judged by the shared meters on rendered videos of shared media."""
+"""What a viewer would notice, measured by independent tools on recordings of people (docs/method/measurements.md).
+
+The media and tools are not part of the repository: see `shared`. `test_quality.py` runs everywhere.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,11 @@ from liveportrait_talker import Talker, TalkOptions
 from liveportrait_talker.face.mouth_offsets import subtract_source_mouth
 from liveportrait_talker.media import Waveform
 from liveportrait_talker.motion import MouthControls
-from shared import DATA, meter, needs_shared, portrait
+from measuring import correlation
+from shared import DATA, load_tool, needs_shared, portrait
 
 pytestmark = needs_shared
-PLAIN = TalkOptions(still=True, blink=False, gaze="still")
+MOTIONLESS = TalkOptions(still=True, blink=False, gaze="still")
 LONG_PAUSES = DATA / "voices" / "en_long_pauses.wav"
 
 
@@ -23,15 +27,15 @@ def render(tmp_path):
     def make(source: Path, voice: Path, options: TalkOptions, driver=None, **more):
         out = tmp_path / "out.mp4"
         Talker(driver=driver).save(source, voice, out, options, overwrite=True)
-        score = meter("sync_score").score(str(out), source=str(source), **more)
-        score["track"] = meter("face_tracks").extract(str(out))
+        score = load_tool("sync_score").score(str(out), source=str(source), **more)
+        score["track"] = load_tool("face_tracks").extract(str(out))
         return score
 
     return make
 
 
-class Given:
-    """Plays given mouths (T, 5) at 25 a second."""
+class FixedMouth:
+    """A driver that returns a given mouth (T, 5) at 25 fps, with the last value held."""
 
     def __init__(self, mouth):
         self.mouth = mouth
@@ -41,28 +45,24 @@ class Given:
         return subtract_source_mouth(self.mouth[np.minimum(np.arange(frames), len(self.mouth) - 1)], source, fps)
 
 
-def truth(clip: str):
+def load_tracks(clip: str):
     with np.load(DATA / "talking" / "tracks" / f"{clip}.npz") as data:
         return {k: data[k] for k in data.files}
 
 
-def correlation(a, b):
-    n = min(len(a), len(b))
-    fine = np.isfinite(a[:n]) & np.isfinite(b[:n])
-    return np.corrcoef(a[:n][fine], b[:n][fine])[0, 1]
-
-
-def test_a_true_mouth_arrives_on_the_screen(render):
-    aperture = np.maximum(np.nan_to_num(truth("aoc")["aperture"]), 0)
+def test_given_apertures_are_drawn(render):
+    aperture = np.maximum(np.nan_to_num(load_tracks("aoc")["aperture"]), 0)
     mouth = np.zeros((len(aperture), 5))
     mouth[:, 0] = aperture
-    got = render(portrait("dark_skin"), DATA / "talking" / "aoc.mp4", PLAIN, Given(mouth))["track"]["aperture"]
-    assert correlation(aperture, got) >= 0.95
-    n = min(len(aperture), len(got))
-    assert np.polyfit(aperture[:n], got[:n], 1)[0] == pytest.approx(1.0, abs=0.15)
+    made = render(portrait("dark_skin"), DATA / "talking" / "aoc.mp4", MOTIONLESS, FixedMouth(mouth))["track"][
+        "aperture"
+    ]
+    assert correlation(aperture, made) >= 0.95
+    n = min(len(aperture), len(made))
+    assert np.polyfit(aperture[:n], made[:n], 1)[0] == pytest.approx(1.0, abs=0.15)
 
 
-def test_the_voice_moves_the_mouth_in_time(render):
+def test_mouth_moves_in_time_with_the_voice(render):
     score = render(
         portrait("frontal_photo"),
         DATA / "talking" / "grid_pwij3p.mp4",
@@ -74,7 +74,7 @@ def test_the_voice_moves_the_mouth_in_time(render):
     assert abs(score["av_diff_ms"]) <= 40
 
 
-def test_the_mouth_rests_where_the_voice_does_and_the_eyes_blink(render):
+def test_mouth_rests_in_pauses_and_eyes_blink(render):
     score = render(portrait("frontal_photo"), LONG_PAUSES, TalkOptions(still=True))
     track = score["track"]
     assert score["aperture_silence"] <= 0.03 and score["silence_motion"] <= 0.01
@@ -86,44 +86,44 @@ def test_the_mouth_rests_where_the_voice_does_and_the_eyes_blink(render):
     assert (openness[:12] > 0.65 * np.median(openness)).all(), "no blink in the first half second"
 
 
-def test_a_parted_mouth_shuts(render):
-    shut = render(portrait("dark_skin"), DATA / "bad" / "silence_2s.wav", PLAIN)["track"]["aperture"]
-    assert np.nanmax(shut) <= 0.03
+def test_parted_lips_close_in_silence(render):
+    made = render(portrait("dark_skin"), DATA / "bad" / "silence_2s.wav", MOTIONLESS)["track"]["aperture"]
+    assert np.nanmax(made) <= 0.03
 
 
-def test_the_head_moves_as_people_do(render):
+def test_head_moves_as_far_and_as_fast_as_human_heads(render):
     score = render(portrait("dark_skin"), DATA / "voices" / "en_man.wav", TalkOptions())
     assert 1.5 <= score["yaw_std"] <= 4 and 1 <= score["pitch_std"] <= 3 and 1 <= score["roll_std"] <= 3.5
     assert 5 <= score["pose_speed"] <= 15
 
 
-def test_a_reference_leads_the_head(render, monkeypatch, tmp_path):
+def test_head_follows_a_reference_video(render, monkeypatch, tmp_path):
     monkeypatch.setenv("LPT_CACHE", str(tmp_path / "cache"))
     reference = DATA / "driving" / "head_turns.mp4"
     options = TalkOptions(ref_head_pose=reference, ref_frames_from_zero=True, blink=False, gaze="still")
     track = render(portrait("dark_skin"), DATA / "voices" / "en_man.wav", options)["track"]
-    wanted = meter("face_tracks").extract(str(reference))
+    wanted = load_tool("face_tracks").extract(str(reference))
     for axis in ("yaw", "pitch", "roll"):
         assert correlation(wanted[axis], track[axis]) >= 0.9
     assert len(list((tmp_path / "cache" / "poses").iterdir())) == 1
 
 
-def test_pupils_turn_the_way_and_as_far_as_asked(render):
+def test_pupils_turn_by_the_requested_angle(render):
     silence = DATA / "bad" / "silence_2s.wav"
-    seen = []
+    medians = []
     for x in (-12.0, -6.0, 0.0, 6.0, 12.0):
         options = TalkOptions(still=True, blink=False, gaze="still", pupil_x=x)
         track = render(portrait("bright_skin"), silence, options)["track"]
-        seen.append((np.nanmedian(track["gaze_x"]), np.nanmedian(track["eye_l"] + track["eye_r"]) / 2))
-    gaze, lids = np.array(seen).T
+        medians.append((np.nanmedian(track["gaze_x"]), np.nanmedian(track["eye_l"] + track["eye_r"]) / 2))
+    gaze, lids = np.array(medians).T
     assert (np.diff(gaze) > 0.01).all()
     assert np.ptp(lids) < 0.06
 
 
-def test_video2video_keeps_the_body_and_changes_the_words(render):
+def test_dubbed_video_keeps_its_head_and_gets_a_new_mouth(render):
     source = DATA / "talking" / "aoc.mp4"
     voice = DATA / "talking" / "grid_pwij3p.mp4"
     score = render(source, voice, TalkOptions(), ref=str(DATA / "talking" / "tracks" / "grid_pwij3p.npz"))
     for axis in ("yaw", "pitch", "roll"):
-        assert correlation(truth("aoc")[axis], score["track"][axis]) >= 0.85
+        assert correlation(load_tracks("aoc")[axis], score["track"][axis]) >= 0.85
     assert score["r_aperture0"] >= 0.45

@@ -1,5 +1,6 @@
 # demo     a fresh machine to a talking video: outputs/demo.mp4
 # test     a fresh machine to all checks: lint, types, tests
+# test-all the same, and the tests that are slow by nature (training chains with kills, installs on other Pythons)
 # matrix   the tests on every Python from 3.10 on that is at hand
 # companions          whether pip installs us beside pipecat-ai, livekit-agents and ComfyUI
 # compare-mediapipe   our face models against MediaPipe's own runner, on the shared media
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 # pyproject.toml says what is needed, the lock which version of it.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint requirements/lock.txt
 
-.PHONY: demo test pytest matrix companions compare-mediapipe setup base clean
+.PHONY: demo test test-all pytest matrix companions compare-mediapipe setup base clean
 .DELETE_ON_ERROR:
 
 demo: base
@@ -25,8 +26,13 @@ test: setup
 	$(MAKE) pytest
 
 # Tests of one file may follow on each other. In their own order no long file comes last.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 pytest: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow"
+
+test-all: test
+	$(PYTEST) -m slow
 
 # Without torch, whose wheels may be CUDA builds of several GB: the tests of the networks are skipped.
 matrix:

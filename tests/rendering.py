@@ -10,8 +10,8 @@ from liveportrait_talker.examples import PORTRAIT
 from liveportrait_talker.face.tracker import track
 from liveportrait_talker.media import VideoWriter, open_footage
 from liveportrait_talker.motion import HeadTrack, MotionTrack, MouthControls
-from liveportrait_talker.render.composite import paste
 from liveportrait_talker.render.embedded.renderer import EmbeddedRenderer
+from liveportrait_talker.render.paste import paste
 from sounds import syllables, write_wav
 
 FRAMES, FPS = 40, 25.0

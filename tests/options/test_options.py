@@ -189,8 +189,8 @@ def test_frames_without_the_face_are_not_changed():
     source = track(Footage.from_frames("clip", [image] * 12 + [empty] * 20 + [image] * 4, fps=25))
     assert [source.shows_face(k) for k in (0, 11, 25, 34)] == [True, True, False, True]
     from liveportrait_talker.motion import HeadTrack, MouthControls
-    from liveportrait_talker.render.composite import paste
     from liveportrait_talker.render.embedded.renderer import EmbeddedRenderer
+    from liveportrait_talker.render.paste import paste
 
     mouth = MouthControls(np.tile([0.15, 0, 0, 0, 0], (36, 1)))
     motion = MotionTrack(25, HeadTrack.still(36), np.zeros((36, 2)), np.zeros((36, 2)), mouth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -242,8 +243,12 @@ def test_negated_option_names_are_deprecated(old, new):
     assert options == TalkOptions(**{new: False})
     with pytest.warns(DeprecationWarning, match=f"{old} is now {new}"):
         assert getattr(options, old) is True
+    with pytest.warns(DeprecationWarning):
+        assert dataclasses.replace(TalkOptions(), **{old: True}) == options
     with pytest.raises(OptionError, match=f"give {new} alone"):
-        TalkOptions(**{old: True, new: False})
+        TalkOptions(**{old: False, new: False})
+    with pytest.warns(DeprecationWarning), pytest.raises(OptionError, match="not True or False"):
+        TalkOptions(**{old: "false"})
 
 
 class FlatRenderer:

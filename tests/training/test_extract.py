@@ -96,8 +96,8 @@ def test_a_record_holds_the_networks_outputs(clips, tmp_path, store, monkeypatch
     assert report.frames == len(record.seen) == 10 and record.seen.all()
     assert record.stamp.tracker == LANDMARK_SOURCE and len(record.stamp.motion_extractor) == 64
     from liveportrait_talker.pipelines.networks import build_network
+    from liveportrait_talker.render.neural.crops import network_image
     from liveportrait_talker.render.neural.keypoints import FaceMotion
-    from liveportrait_talker.render.neural.renderer import network_image
 
     finder = FaceFinder()
     with open_footage(clip) as footage:

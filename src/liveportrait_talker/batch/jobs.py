@@ -241,7 +241,13 @@ def _make_job(
     if isinstance(out, OptionError):
         raise out
     # Without defaults, so that a later version's new option does not change the keys of existing jobs.
-    chosen = {key: str(value) for key, value in vars(options).items() if value != getattr(TalkOptions, key)}
+    # Negated options enter by their old names, so that batches of the previous release resume.
+    old_names = {new: old for old, new in OLD_NAMES.items()}
+    chosen = {
+        old_names.get(key, key): str(not value) if key in old_names else str(value)
+        for key, value in vars(options).items()
+        if value != getattr(TalkOptions, key)
+    }
     text = json.dumps([[_fingerprint(path) for path in inputs], chosen, os.path.realpath(out[0])], sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()
     return RenderJob(line, name, source, voice, *out, options, overwrite, key)

@@ -33,7 +33,7 @@ def add_animate_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     add_output_options(
         parser,
-        "the MP4 to write (.png, .jpg or .webp where a picture follows a picture); SOURCE_DRIVING.mp4 by default",
+        "the MP4 to write (.png, .jpg, .webp where a picture follows a picture); SOURCE_DRIVING.mp4 or .png by default",
     )
     parser.add_argument(
         "--save-template", type=Path, metavar="FILE.npz", help="store the driving motion, to be followed again"
@@ -44,7 +44,10 @@ def add_animate_parser(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def _animate(arguments: argparse.Namespace) -> int:
     options = options_from(AnimateOptions, arguments)
-    out = arguments.out or Path(f"{arguments.source.stem}_{arguments.driving.stem}.mp4")
+    from ..media.image_output import is_image_name
+
+    suffix = ".png" if is_image_name(arguments.source) and is_image_name(arguments.driving) else ".mp4"
+    out = arguments.out or Path(f"{arguments.source.stem}_{arguments.driving.stem}{suffix}")
     from ..pipelines.animate import Animator
 
     with Bars(quiet=arguments.quiet) as bars:

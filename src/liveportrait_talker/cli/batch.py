@@ -27,9 +27,7 @@ from ..batch.work import (
 from ..errors import MediaError, OptionError
 from ..progress import OnProgress
 from ..system.ray_cluster import Cluster, add_cluster_options, cluster_from
-from .console import Bars, print_out, say
-
-EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
+from .console import EXIT_FAILURE, EXIT_INTERRUPTED, Bars, print_out, say
 
 
 def add_batch_parser(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -98,7 +96,7 @@ def _batch(arguments: argparse.Namespace) -> int:
         finished = report.count(DONE) + report.count(EXISTING)
         say(f"stopped: {finished} of {len(report.outcomes)} videos are finished; the same command resumes.")
         return EXIT_INTERRUPTED
-    return 0 if report.succeeded else EXIT_FAILED
+    return 0 if report.succeeded else EXIT_FAILURE
 
 
 def _run_on_cluster(cluster: Cluster, jobs: Iterable[RenderJob], on_progress: OnProgress) -> Iterator[JobOutcome]:

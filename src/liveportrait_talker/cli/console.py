@@ -51,6 +51,10 @@ def say(text: str) -> None:
             sys.stderr.flush()
 
 
+EXIT_FAILURE, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
+"""Exit codes: a failure of ours or of single jobs, a mistake of the user, Ctrl-C. 0 is success."""
+
+
 class Bars:
     """One progress bar per stage on standard error, or a line every 30 s where that is not a terminal."""
 

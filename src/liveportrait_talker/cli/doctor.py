@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .console import print_out
+from .console import EXIT_FAILURE, print_out
 
 
 def add_doctor_parser(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -19,4 +19,4 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
     lines, healthy = report()
     print_out("\n".join(lines))
-    return 0 if healthy else 1
+    return 0 if healthy else EXIT_FAILURE

@@ -17,15 +17,13 @@ from ..errors import TalkerError
 from .animate import add_animate_parser
 from .batch import add_batch_parser
 from .bench.command import add_bench_parser
-from .console import accept_any_text, say
+from .console import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_MISTAKE, accept_any_text, say
 from .doctor import add_doctor_parser
 from .edit import add_edit_parser
 from .generate import add_demo_parser, add_generate_parser
 from .models import add_models_parser
 from .training import add_training_parsers
 from .ui import add_ui_parser
-
-EXIT_MISTAKE, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:

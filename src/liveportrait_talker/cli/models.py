@@ -15,12 +15,11 @@ from ..weights import registry, store
 from ..weights.importing import ImportedNetwork, ImportReport, import_folder
 from ..weights.integrity import FIRST_USE, OWN
 from ..weights.store import InstallStatus, VerificationResult
-from .console import Bars, print_out
+from .console import EXIT_MISTAKE, Bars, print_out
 
 Writer = Callable[[str], None]
 Command = Callable[[argparse.Namespace, Writer, OnProgress], tuple[Any, bool]]
 """Returns a result and whether it is a success."""
-EXIT_MISTAKE = 2
 
 
 def list_models(write: Writer) -> tuple[InstallStatus, ...]:

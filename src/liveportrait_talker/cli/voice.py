@@ -13,9 +13,9 @@ from ..errors import OptionError
 
 
 def add_speech_options(parser: argparse.ArgumentParser) -> None:
-    """`--text` in place of a voice, and how it is said."""
+    """Add `--text` and its options."""
     group = parser.add_argument_group("typed text in place of a voice (extra `speech`)")
-    group.add_argument("--text", metavar="TEXT", help="say this, in a basic, robotic voice (eSpeak NG)")
+    group.add_argument("--text", metavar="TEXT", help="speak this text, in a basic, robotic voice (eSpeak NG)")
     group.add_argument(
         "--speech-voice", default=DEFAULT_VOICE, metavar="CODE", help=f"its language (default {DEFAULT_VOICE})"
     )
@@ -30,10 +30,10 @@ def add_speech_options(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def voice_of(arguments: argparse.Namespace) -> Iterator[Path]:
-    """The voice that a command was given: VOICE, or `--text` spoken to a file that is removed afterwards.
+    """Yield the voice of a command: VOICE, or `--text` as speech in a file that is removed afterwards.
 
     Raises:
-        OptionError: neither was given, or both, or the text cannot be said.
+        OptionError: neither was given, or both, or the text cannot be spoken.
     """
     if arguments.text is None:
         if arguments.voice is None:

@@ -9,6 +9,7 @@ import dataclasses
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import field
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -28,7 +29,7 @@ GROUPS = (
     "run",
     "speakers",
 )
-"""Titles of the groups of options, in the order in which they are shown."""
+"""Titles of the groups of options of all commands, in the order in which they are shown."""
 
 Options = TypeVar("Options")
 
@@ -73,7 +74,7 @@ def option(
             flag `--no-…` that makes it False.
         alias: a second name of the flag.
         needs: conditions under which the option has an effect: any of them suffices, "a+b" needs both. See
-            `applicability`. None: always.
+            `applicability`. Empty: always.
     """
     return field(
         default=default,
@@ -133,16 +134,19 @@ def check_ranges(options: Any) -> None:
             if value not in limits["choices"]:
                 raise OptionError(f"{flag} {value} is not known: choose one of {', '.join(limits['choices'])}.")
         elif limits["low"] is not None:
-            _check_numbers(flag, value if kind.many else (value,), limits["low"], limits["high"])
+            numbers = value if kind.many else (value,)
+            _check_numbers(flag, numbers, limits["low"], limits["high"], whole=kind.type is int)
 
 
-def _check_numbers(flag: str, numbers: tuple[Any, ...], low: float, high: float) -> None:
+def _check_numbers(flag: str, numbers: tuple[Any, ...], low: float, high: float, *, whole: bool) -> None:
     if not numbers:
         raise OptionError(f"{flag} needs at least one number of degrees.")
     for number in numbers:
-        if isinstance(number, bool) or not isinstance(number, (int, float)):
+        if isinstance(number, bool) or not isinstance(number, Real):
             raise OptionError(f"{flag} {number!r} is not a number.")
-        if not low <= number <= high:
+        if whole and not isinstance(number, Integral):
+            raise OptionError(f"{flag} {number!r} is not a whole number.")
+        if not low <= float(number) <= high:
             raise OptionError(f"{flag} {number} is out of range: give {format_number(low)} … {format_number(high)}.")
 
 
@@ -162,10 +166,12 @@ def accept_old_names(names: Mapping[str, str]) -> Callable[[type[Options]], type
 
         def __init__(self: Any, *args: Any, **values: Any) -> None:
             for old in names.keys() & values.keys():
-                if names[old] in values:
-                    raise OptionError(f"{old} and {names[old]} are one option: give {names[old]} alone.")
-                warnings.warn(f"{old} is now {names[old]}, its opposite", DeprecationWarning, stacklevel=2)
-                values[names[old]] = not values.pop(old)
+                new, value = names[old], values.pop(old)
+                opposite = not value if isinstance(value, bool) else value  # what is no bool is refused below
+                if values.get(new, True) is False and opposite is not False:
+                    raise OptionError(f"{old} and {new} contradict each other: give {new} alone.")
+                warnings.warn(f"{old} is now {new}, its opposite", DeprecationWarning, stacklevel=2)
+                values[new] = opposite
             create(self, *args, **values)
 
         def __getattr__(self: Any, name: str) -> Any:

@@ -58,7 +58,7 @@ class RendererOptions:
 class ImageOptions:
     """The face in the source, and limits of the source's size."""
 
-    crop: bool = option(False, "write 512×512 pixels of head and shoulders instead of the full image", "image")
+    crop: bool = option(False, "write 512×512 pixels of head and shoulders instead of the full picture", "image")
     face: int | None = option(None, "number of the face, 1 = the largest (the default)", "image", low=1, high=20)
     max_size: int = option(
         2560,
@@ -69,7 +69,7 @@ class ImageOptions:
         unit="px",
     )
     max_megapixels: float = option(
-        120.0, "largest image that is opened at all", "output", low=0.1, high=170, unit="Mpx"
+        120.0, "largest picture that is opened at all", "output", low=0.1, high=170, unit="Mpx"
     )
 
 
@@ -80,7 +80,9 @@ class EncoderOptions:
     encoder: str = option(
         "x264", "encoder of the video: x264 or nvenc (H.264 on an NVIDIA GPU)", "output", choices=ENCODERS
     )
-    quality: int = option(14, "H.264 quality (CRF), smaller is better and larger", "output", low=0, high=51)
+    quality: int = option(
+        14, "H.264 quality (CRF): a lower number gives better quality and a larger file", "output", low=0, high=51
+    )
 
 
 def batch_size() -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .fields import check_ranges, option
 
-if TYPE_CHECKING:  # the command line reads this module, and must not wait for NumPy
+if TYPE_CHECKING:  # not at run time: the command line imports this module, and `--help` should not load NumPy
     from ..arrays import Floats64
 
 SAMPLE_PARTS = ("all", "expression", "rotation", "mouth", "eyes")
@@ -79,21 +79,30 @@ _EFFECTS = {
 class ExpressionEdit:
     """Values of the sliders; 0 leaves the face as it is. Raises OptionError for a value out of its range."""
 
-    rotate_pitch: float = option(0.0, "nod, degrees, + down", "head", low=-20, high=20, alias="--pitch")
-    rotate_yaw: float = option(
-        0.0, "turn the head, degrees, + to the image's right", "head", low=-20, high=20, alias="--yaw"
+    rotate_pitch: float = option(
+        0.0, "nod, degrees, + down (in generate: + up)", "head", low=-20, high=20, alias="--pitch"
     )
-    rotate_roll: float = option(0.0, "tilt the head, degrees, + clockwise", "head", low=-20, high=20, alias="--roll")
+    rotate_yaw: float = option(
+        0.0, "turn the head, degrees, + to the picture's right", "head", low=-20, high=20, alias="--yaw"
+    )
+    rotate_roll: float = option(
+        0.0,
+        "tilt the head, degrees, + clockwise (in generate: + counter-clockwise)",
+        "head",
+        low=-20,
+        high=20,
+        alias="--roll",
+    )
     blink: float = option(0.0, "shut (−) or widen (+) the eyes", "eyes", low=-20, high=5)
     eyebrow: float = option(0.0, "move the eyebrows", "eyes", low=-10, high=15)
     wink: float = option(0.0, "wink, the head with it", "eyes", low=0, high=25)
-    pupil_x: float = option(0.0, "turn the irises, + to the image's right", "eyes", low=-15, high=15)
+    pupil_x: float = option(0.0, "turn the irises, + to the picture's right", "eyes", low=-15, high=15)
     pupil_y: float = option(0.0, "the same, + up, lids with them", "eyes", low=-15, high=15)
     aaa: float = option(0.0, "open the mouth as for a, the head with it", "mouth", low=-30, high=120)
     eee: float = option(0.0, "stretch the lips as for e", "mouth", low=-20, high=15)
     woo: float = option(0.0, "purse the lips as for u", "mouth", low=-20, high=15)
     smile: float = option(0.0, "smile", "mouth", low=-0.3, high=1.3)
-    source_ratio: float = option(1.0, "how much of the image's own expression stays", "expression", low=0, high=1)
+    source_ratio: float = option(1.0, "how much of the picture's own expression stays", "expression", low=0, high=1)
     sample_ratio: float = option(1.0, "how much of the sample face is taken", "expression", low=-0.2, high=1.2)
     sample_parts: str = option("expression", "what is taken of the sample face", "expression", choices=SAMPLE_PARTS)
 

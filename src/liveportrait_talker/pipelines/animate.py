@@ -165,7 +165,7 @@ class Animator:
         motion = clip.read_motion(renderer, crop=options.crop_driving, on_progress=on_progress)
         face = renderer.prepare(source)
         if isinstance(face, DrivenFace):
-            assert motion.networks is not None  # `_choose` and `read_motion` saw to it
+            assert motion.networks is not None  # `_choose` and `read_motion` check it
             on_step = steps_of("reading the source's motion", on_progress)
             draw = face.reenact(motion.networks, options, frames=frames, fps=fps, on_step=on_step)
             return _Reenactment(source, chosen, fps, frames, motion, draw)
@@ -178,9 +178,8 @@ class Animator:
         chosen = self._engines.choose_renderer(options)
         if clip.suits(by_networks=self._engines.reads_driving(chosen)):
             return chosen
-        other = EngineChoice("embedded", "the template is for it")
-        if options.renderer == "auto" and self._engines.reads_driving(chosen) and clip.suits(by_networks=False):
-            return other
+        if options.renderer == "auto" and chosen.name == "neural" and clip.suits(by_networks=False):
+            return EngineChoice("embedded", "the template is for it")
         refusal = clip.refuse(chosen.name)
         raise MediaError(f"{refusal} ({chosen.reason})") if options.renderer == "auto" else refusal
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from ..motion.released_template import read_released_template
 from ..motion.template import Template, load_template
 from ..progress import OnProgress, steps_of
 from ..render.protocol import DrivenRenderer, Renderer
-
-log = logging.getLogger(__name__)
 
 STILL_FPS = 25.0
 _TEMPLATES = (".npz", ".pkl", ".pickle")
@@ -67,7 +64,7 @@ class DrivingClip:
     def refuse(self, renderer: str) -> MediaError:
         """Return the error for a template that the renderer of this name cannot follow."""
         assert self.template is not None
-        other, stored = ("neural", "the networks'") if self.template.landmarks is None else ("embedded", "landmarks'")
+        other, stored = ("neural", "networks'") if self.template.landmarks is None else ("embedded", "landmarks'")
         return MediaError(
             f"the motion template {self.path} has only the {stored} motion, which the {renderer} renderer cannot "
             f"follow: draw with --renderer {other}, or make one for it with liveportrait-talker animate PORTRAIT "
@@ -75,7 +72,7 @@ class DrivingClip:
         )
 
     def read_motion(self, renderer: Renderer, *, crop: bool, on_progress: OnProgress) -> Template:
-        """Return its motion by landmarks and, where the renderer reads driving clips by itself, for that one too.
+        """Return its motion by landmarks and, for a renderer that reads driving clips by itself, also by its networks.
 
         Raises:
             NoFaceError: there is no face in it.

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,10 +19,11 @@ from ..driving.sliders import build_edit_track, compute_turn
 from ..errors import MediaError
 from ..face.measurements import measure_faces
 from ..face.tracked import TrackedSource
+from ..media.media_file import check_input
 from ..motion.face_measurements import FaceMeasurements
 from ..options.edit import EditOptions, EditSetup
 from ..progress import OnProgress, ignore_progress
-from ..render.composite import paste
+from ..render.paste import paste
 from ..render.protocol import DrivenFace, FaceFrame, LimitedFace, PreparedFace, Renderer
 from .edit_keyframes import Keyframe, edits, frame_count, read_keyframes
 from .engines import EngineChoice, Engines, Weights, note_choice
@@ -29,6 +31,7 @@ from .run import Output, Report, find_face, made_with, open_source
 
 __all__ = ["EditOptions", "EditReport", "EditSession", "EditSetup", "Editor", "Keyframe", "read_keyframes"]
 
+log = logging.getLogger(__name__)
 _WARM_UP = EditOptions(blink=-1, pupil_x=1, aaa=5, rotate_yaw=1)
 
 
@@ -175,6 +178,10 @@ class Editor:
         frames = read_keyframes(Path(keyframes)) if isinstance(keyframes, (Path, str)) else keyframes
         output = Output(Path(out), overwrite, setup, kind="image" if frames is None else "video")
         output.check((portrait, edit.sample))
+        if edit.sample is not None:
+            check_input(edit.sample)
+        if frames is None and edit.at_rest:
+            log.warning("no slider is set: the face stays as it is.")
         session = self.open(portrait, setup=setup)
         count = 1 if frames is None else frame_count(frames, setup.fps)
         size = output.write(

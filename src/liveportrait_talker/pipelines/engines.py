@@ -58,7 +58,7 @@ def missing_parts(networks: Sequence[str], weights: Weights) -> str | None:
             names = [group if name == whole[0] else name for name in names if name not in whole[1:]]
     what = "its weights" if len(absent) == len(networks) else f"the weights of {', '.join(absent)}"
     return (
-        f"{what} are not in {store.root()}, or not whole "
+        f"{what} are not in {store.root()}, or damaged "
         f"(liveportrait-talker models download {' '.join(names)}; or liveportrait-talker models import DIR)"
     )
 
@@ -130,7 +130,7 @@ class Engines:
                 raise WeightsError(f"{cannot}.")
             return EngineChoice("learned", "as asked for")
         if renderer != "neural":
-            return EngineChoice("signal", f"it was made for the {renderer} renderer")
+            return EngineChoice("signal", "auto takes the learned driver with the neural renderer only")
         return EngineChoice("signal", cannot) if missing else EngineChoice("learned", "its weights are installed")
 
     def reads_driving(self, choice: EngineChoice) -> bool:

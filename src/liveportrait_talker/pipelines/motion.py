@@ -1,4 +1,4 @@
-"""Motion of a talking face: the mouth, joined by head, blinks and gaze as the options ask."""
+"""Motion of a talking face: the mouth, joined by head, blinks and gaze as the options select."""
 
 from __future__ import annotations
 

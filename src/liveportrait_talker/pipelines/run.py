@@ -21,7 +21,7 @@ from ..media import Footage, VideoWriter, check_encoder, check_output, open_foot
 from ..media.image_output import check_image_output, is_image_name, write_image
 from ..options.shared import EncoderOptions, ImageOptions
 from ..progress import OnProgress, ignore_progress, steps_of
-from ..render.composite import paste
+from ..render.paste import paste
 from ..render.protocol import FaceFrame
 
 
@@ -53,7 +53,10 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """Return plain values, for `--json`."""
         more = {"video_seconds": self.video_seconds, "speed_fps": round(self.speed, 2), "version": __version__}
-        plain: dict[str, Any] = _plain(dataclasses.asdict(self) | more)
+        values = dataclasses.asdict(self) | more
+        if is_image_name(self.path):
+            values = {key: value for key, value in values.items() if key not in ("fps", "video_seconds")}
+        plain: dict[str, Any] = _plain(values)
         return plain
 
 
@@ -156,7 +159,7 @@ def find_face(
     on_progress: OnProgress = ignore_progress,
     **window: float,
 ) -> TrackedSource:
-    """Find the face in the source, cut to head and shoulders where the options say so.
+    """Find the face in the source, cropped to head and shoulders if `options.crop` is set.
 
     Args:
         footage: the source.

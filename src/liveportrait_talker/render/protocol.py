@@ -1,7 +1,21 @@
 """The interface of renderers: `prepare` a tracked source once, then draw `frames` of any motion.
 
 A renderer needs no more than `Renderer` and `PreparedFace`: driving clips and expression sliders reach it as motion
-tracks. One that follows them by networks of its own implements `DrivenRenderer` and `DrivenFace` as well.
+tracks. One that follows them by networks of its own implements `DrivenRenderer` and `DrivenFace` as well. The smallest
+renderer paints a grey square into each source frame that shows the face:
+
+    class Square:
+        name = "square"
+
+        def prepare(self, source):
+            self.source = source
+            return self
+
+        def frames(self, track):
+            for index in self.source.frame_indices(len(track), track.fps):  # the source frame of each track frame
+                side = 64 if self.source.shows_face(index) else 1
+                image = np.full((side, side, 3), 128, np.uint8)
+                yield FaceFrame(image, None, FaceCrop.window(0, 0, side, side), int(index))
 """
 
 from __future__ import annotations

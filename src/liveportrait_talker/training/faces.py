@@ -78,7 +78,7 @@ def detect_faces(clip: Clip, number: int) -> Iterator[FaceChunk | ClipEnd]:
 
 def _detect_faces(clip: Clip, number: int) -> Iterator[FaceChunk | ClipEnd]:
     # Imports torch, which the rest of this module does not need.
-    from ..render.neural.renderer import network_image
+    from ..render.neural.crops import network_image
 
     with open_footage(clip.video) as footage:
         if footage.is_still:

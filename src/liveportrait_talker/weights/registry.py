@@ -123,7 +123,7 @@ FILES: tuple[ReleasedFile, ...] = (
             "mappingnet_basic_64inp_onlylip.pt",
         ),
         networks=("mappingnet",),
-        licence="as its authors state it: see huggingface.co/mustafakara/liveportrait_talker",
+        licence="not stated by its authors: see huggingface.co/mustafakara/liveportrait_talker",
     ),
 )
 

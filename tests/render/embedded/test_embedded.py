@@ -16,8 +16,8 @@ from liveportrait_talker.motion import (
     controls_from_keypoints,
     keypoints_from_controls,
 )
-from liveportrait_talker.render.composite import paste
 from liveportrait_talker.render.embedded.renderer import EmbeddedRenderer
+from liveportrait_talker.render.paste import paste
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,6 @@ from liveportrait_talker.motion import HeadTrack, LipKeypoints, MotionTrack, Mou
 from liveportrait_talker.motion.lips import LIP_KEYPOINTS as LIPS  # noqa: E402
 from liveportrait_talker.options.talk import TalkOptions  # noqa: E402
 from liveportrait_talker.pipelines.engines import EngineChoice, Engines  # noqa: E402
-from liveportrait_talker.render.composite import paste  # noqa: E402
 from liveportrait_talker.render.neural.keypoints import FaceMotion  # noqa: E402
 from liveportrait_talker.render.neural.liveportrait import LivePortrait  # noqa: E402
 from liveportrait_talker.render.neural.renderer import (  # noqa: E402
@@ -36,6 +35,7 @@ from liveportrait_talker.render.neural.renderer import (  # noqa: E402
     network_image,
     whole_frame,
 )
+from liveportrait_talker.render.paste import paste  # noqa: E402
 from liveportrait_talker.render.protocol import FaceFrame  # noqa: E402
 from liveportrait_talker.system.devices import torch_device  # noqa: E402
 from sounds import syllables, write_wav  # noqa: E402

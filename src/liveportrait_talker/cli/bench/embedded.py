@@ -23,8 +23,8 @@ from ...motion.head import natural_head_pose
 from ...options.talk import TalkOptions
 from ...pipelines.talk import DEFAULT_FPS, Talker
 from ...progress import OnProgress
-from ...render.composite import paste
 from ...render.embedded.renderer import EmbeddedRenderer
+from ...render.paste import paste
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,7 @@ def _face_ms(source: Path) -> float:
     from ...face.alignment import align_face
     from ...face.finder import FaceFinder
     from ...face.liveportrait_crop import portrait_crop
-    from ...render.neural.renderer import network_image
+    from ...render.neural.crops import network_image
 
     finder = FaceFinder()
     with open_footage(source, max_side=640) as footage:

@@ -7,7 +7,7 @@ frame by frame as it is drawn.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +19,9 @@ from ..protocol import FaceFrame
 from .animation import Animation
 from .animation_inputs import AnimationSettings, DrivingMotion
 from .keypoints import FaceMotion
-from .renderer import NeuralFace
+
+if TYPE_CHECKING:
+    from .renderer import NeuralFace
 
 _AT_ONCE = 8  # source frames
 

@@ -13,9 +13,9 @@ from ...face.liveportrait_crop import crop_pixels, driving_box, driving_crop
 from ...face.ratios import eye_ratios, lip_ratio
 from ...face.tracked import TrackedSource
 from ...motion.template import MotionTemplate
+from .crops import NETWORK_SIZE
 from .keypoints import FaceMotion
 from .liveportrait import LivePortrait
-from .renderer import NETWORK_SIZE
 
 _AT_ONCE = 8  # frames in one call of M
 

@@ -13,16 +13,14 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from ...arrays import Floats64, Image, Indices
 from ...face.crop import FaceCrop
-from ...face.liveportrait_crop import SCALE, SHIFT_Y, SIZE, crop_pixels, portrait_crop
+from ...face.liveportrait_crop import SCALE, SHIFT_Y, SIZE, portrait_crop
 from ...face.ratios import eye_ratios, lip_ratio
-from ...face.source_crop import shrink_to_crop
 from ...face.tracked import TrackedFace, TrackedSource
 from ...motion.lips import LIP_KEYPOINTS as LIPS
 from ...motion.lips import keypoints_from_controls
@@ -33,14 +31,17 @@ from ...options.animate import AnimateOptions
 from ...options.sliders import ExpressionEdit
 from ...progress import OnStep
 from ..protocol import FaceFrame
+from .animated import AnimatedFace
 from .animation_inputs import PointNetworks
+from .crop_mask import crop_mask
+from .crops import network_image, whole_frame
+from .driving import driving_template
+from .editor import edit_expression
 from .keypoints import FaceMotion, retarget, talking_points
 from .liveportrait import LivePortrait
-from .pasteback import crop_mask
 
 Result = TypeVar("Result")
 
-NETWORK_SIZE = 256  # px, input of F and M
 PUPIL_TRAVEL = 15.0  # units of LivePortrait's gaze for the full travel of an iris
 LIPS_SHUT = 0.03  # lip ratio of a shut mouth; LivePortrait's `lip_normalize_threshold`
 WIDEST_RATIO = 0.8  # of lips, as in LivePortrait's editor
@@ -90,8 +91,6 @@ class NeuralRenderer:
 
     def read_driving(self, driving: TrackedSource, *, fps: float, crop: bool, on_step: OnStep) -> MotionTemplate:
         """Return the motion of a driving clip, as the motion extractor finds it; see `DrivenRenderer`."""
-        from .driving import driving_template
-
         return driving_template(self.networks, driving, fps=fps, crop=crop, on_frame=on_step)
 
 
@@ -159,14 +158,10 @@ class NeuralFace:
         self, motion: MotionTemplate, options: AnimateOptions, *, frames: int, fps: float, on_step: OnStep
     ) -> Callable[[], Iterator[FaceFrame]]:
         """Read the source's own motion; return the function that draws. See `DrivenFace`."""
-        from .animated import AnimatedFace
-
         return AnimatedFace(self, motion, options, frames=frames, fps=fps, on_step=on_step).frames
 
     def edit(self, edit: ExpressionEdit, sample: NeuralFace | None) -> FaceFrame:
         """Return the first frame with the sliders applied. See `DrivenFace`."""
-        from .editor import edit_expression
-
         copied = None if sample is None else sample.first_motion
 
         def points(at: Indices, seen: _Measured) -> Floats64:
@@ -350,23 +345,3 @@ def _ahead(work: Iterable[Callable[[], Result]], count: int) -> Iterator[Result]
         finally:
             for left in waiting:
                 left.cancel()
-
-
-def whole_frame(size: tuple[int, int]) -> FaceCrop:
-    """Return the crop of a whole image of `size` = (width, height), letterboxed to a square."""
-    side = max(size)
-    to_image = np.diag([side / SIZE, side / SIZE, 1.0])
-    to_image[:2, 2] = (np.array(size) - side) / 2
-    return FaceCrop(to_image, (SIZE, SIZE))
-
-
-def network_image(image: Image, crop: FaceCrop, *, repeat_edge: bool = False) -> Image:
-    """Return the input of F and M, (256, 256, 3): the 512 px crop, reduced by area averaging.
-
-    Beyond the image it is black, or repeats the image's edge.
-    """
-    if crop.scale > 2:
-        image, crop = shrink_to_crop(image, crop)
-    seen = crop_pixels(image, crop, repeat_edge=repeat_edge)
-    small: Image = cv2.resize(seen, (NETWORK_SIZE, NETWORK_SIZE), interpolation=cv2.INTER_AREA)
-    return small

@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("torch")
 
 from liveportrait_talker.face.crop import FaceCrop
-from liveportrait_talker.render.composite import paste
-from liveportrait_talker.render.neural.pasteback import crop_mask
+from liveportrait_talker.render.neural.crop_mask import crop_mask
+from liveportrait_talker.render.paste import paste
 from liveportrait_talker.render.protocol import FaceFrame
 
 SCALED = np.array([[0.5, 0, 100], [0, 0.5, 40], [0, 0, 1]])  # of the golden's plain case

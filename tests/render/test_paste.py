@@ -1,7 +1,7 @@
 import numpy as np
 
 from liveportrait_talker.face.crop import FaceCrop
-from liveportrait_talker.render.composite import paste
+from liveportrait_talker.render.paste import paste
 from liveportrait_talker.render.protocol import FaceFrame
 
 IMAGE = np.full((40, 60, 3), 10, np.uint8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import json
 import os
 import pickle
@@ -119,6 +120,22 @@ def test_jsonl_jobs_become_videos(place, capsys):
     assert not [p for p in videos.rglob("*") if ".part." in p.name]
 
 
+def test_jobs_of_the_previous_release_keep_their_keys(place):
+    """Negated options have new names: a batch that was begun under the old ones resumes."""
+    keys = set()
+    for name, value in (("no_crop", True), ("crop_to_face", False)):
+        path = place / f"{name}.jsonl"
+        path.write_text(json.dumps({"source": "face.png", "voice": "a.wav", "out": "x.mp4", name: value}))
+        (job,) = read_jobs(path, place / "videos")
+        keys.add(job.key)
+    chosen = {"no_crop": "True"}  # as the previous release wrote it
+    files = [
+        [os.path.realpath(p), p.stat().st_size, p.stat().st_mtime_ns] for p in (place / "face.png", place / "a.wav")
+    ]
+    text = json.dumps([files, chosen, os.path.realpath(place / "videos" / "x.mp4")], sort_keys=True)
+    assert keys == {hashlib.sha256(text.encode()).hexdigest()}
+
+
 def test_csv_jobs_become_videos(place, capsys):
     path = place / "jobs.csv"
     with path.open("w", encoding="utf-8-sig", newline="") as file:
@@ -135,7 +152,7 @@ def test_csv_jobs_become_videos(place, capsys):
     jobs = [job for job in found if isinstance(job, RenderJob)]
     assert [(job.line, job.out.name) for job in jobs] == [(2, "face_a.mp4"), (4, "b; of\nb.mp4")]
     assert jobs[0].options == TalkOptions(
-        no_crop=True, yaw=(0, 4, -2.5), seed=7, max_size=256, head_motion=0.5, gaze="still"
+        crop_to_face=False, yaw=(0, 4, -2.5), seed=7, max_size=256, head_motion=0.5, gaze="still"
     )
     assert jobs[1].options == TalkOptions(max_size=256)
     code, report = run(capsys, path)

@@ -52,6 +52,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "dist"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", OLDEST_AND_NEWEST)
 def test_wheel_installs_and_makes_a_video(dist, tmp_path, version):
     (wheel,) = dist.glob("*.whl")

@@ -79,7 +79,10 @@ def time_once(call, where) -> float:
     return time.perf_counter() - start
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(c, marks=pytest.mark.slow if "bench --renderer neural" in c else ()) for c in COMMANDS],
+)
 def test_readme_command(command, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("LPT_CACHE", str(folder / "cache"))
@@ -119,6 +122,7 @@ def test_readme_download(command, monkeypatch, tmp_path, capsys):
     assert fetched == [file.name for file in registry.FILES if file.name.startswith(group)]
 
 
+@pytest.mark.slow
 def test_training_commands_in_order(tmp_path, store, draw_one_frame, monkeypatch, capsys):
     """Download from a local host → extract → train → evaluate → export → generate."""
     pytest.importorskip("yt_dlp")

@@ -405,6 +405,7 @@ def test_a_kill_between_a_video_and_its_journal_entry_loses_nothing(place, capsy
     assert states(run(capsys, jobs)[1]) == [EXISTING] and not part.exists()
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_is_finished_by_the_next(place, capsys):
     write_wav(place / "long.wav", syllables(1.2))
     jobs = listed(place, *({"voice": "long.wav", "seed": seed} for seed in range(5)))

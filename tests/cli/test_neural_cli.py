@@ -172,6 +172,7 @@ print(frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_voice(tmp_path):
     """The peak for a voice of 30 s is at most 1.10 times that for 5 s."""
     peak = {}

@@ -65,6 +65,7 @@ def test_every_job_runs_with_one_per_worker(ray):
     assert sorted(seen) == [2 * k for k in range(20)]
 
 
+@pytest.mark.slow
 def test_a_job_that_kills_its_workers_is_abandoned(ray):
     seen = list(Cluster(workers=2).map(die, range(6), on_lost=lost))
     assert sorted(map(str, seen)) == sorted([*map(str, (0, 1, 2, 4, 5)), "3: its worker died 3 times"])

@@ -269,6 +269,7 @@ def test_ctrl_c_stops_promptly_and_cleans_up(host, files, tmp_path):
     assert sorted(path.name for path in dataset.iterdir()) == [".download.journal.lock", "download.journal"]
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_with_the_same_files(host, files, tmp_path):
     host.answers |= {f"v{n}": ("slow", files[(25, 30)[n % 2]]) for n in range(4)}
     host.answers["none"] = 404

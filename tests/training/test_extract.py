@@ -160,7 +160,7 @@ def test_records_of_other_weights_are_refused(dataset, without_networks, monkeyp
     assert read_record(dataset / "records" / "id00000" / "video.safetensors").stamp.face_3drecon == "f" * 64
 
 
-@pytest.mark.parametrize("decoders", [1, 3, 9])
+@pytest.mark.parametrize("decoders", [1, 9])
 def test_decoding_ahead_changes_nothing(dataset, clips, decoders, tmp_path, without_networks):
     extract(dataset, clips / "text", ONE_BY_ONE)
     wanted = files(dataset)
@@ -224,6 +224,7 @@ SCRIPT = textwrap.dedent(
 )
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_with_the_same_result(clips, tmp_path):
     """kill −9 at a random moment, run again: the same records, byte for byte."""
 
@@ -249,6 +250,7 @@ def test_a_killed_run_is_resumed_with_the_same_result(clips, tmp_path):
         assert files(killed) == files(calm)
 
 
+@pytest.mark.slow
 def test_a_cluster_with_a_dying_worker_makes_the_same_records(dataset, clips, tmp_path, without_networks, monkeypatch):
     """a Ray local cluster, one worker killed mid-run, has the same records as one process."""
     pytest.importorskip("ray")

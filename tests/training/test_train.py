@@ -173,6 +173,7 @@ def losses(out: Path) -> dict[int, float]:
     return found
 
 
+@pytest.mark.slow
 def test_two_processes_train_like_one(dataset, tmp_path):
     """DDP with two processes and the same global batch has the same loss curve within 1e-4 for 50 steps."""
     curves = []
@@ -230,6 +231,7 @@ def test_ctrl_c_raises_keyboard_interrupt(dataset, tmp_path):
     assert process.returncode == 130 and "stopped" in said
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_with_the_same_result(dataset, tmp_path):
     """kill −9 at a random moment, run again: as if nothing had happened."""
     epochs = ("--max-epochs", "4")

@@ -68,7 +68,7 @@ def test_talk(real: Server, visit: Any, artefacts: Any, tmp_path: Any):
     assert (tmp_path / "got.mp4").read_bytes() == served and served[4:8] == b"ftyp"
     assert started.value.suggested_filename == "talk-seed7.mp4"
     line = page.locator("#talk-command textarea").input_value()
-    assert line == "liveportrait-talker generate portrait.png voice.wav -o talk.mp4 --seed 7 --max-size 320"
+    assert line == "liveportrait-talker generate portrait.png voice.wav -o talk.mp4 --max-size 320 --seed 7"
     page.screenshot(path=artefacts / "talk-done-1280.png", full_page=True)
     page.set_viewport_size({"width": 390, "height": 844})
     page.screenshot(path=artefacts / "talk-done-390.png", full_page=True)

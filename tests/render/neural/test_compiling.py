@@ -58,6 +58,7 @@ class Network(torch.nn.Module):
         return self.second(y + more)[0]
 
 
+@pytest.mark.slow
 def test_compiled_regions_give_the_same_result(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(compiling, "_failed", threading.Event())

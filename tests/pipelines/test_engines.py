@@ -8,9 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from liveportrait_talker import Animator, EditOptions, Editor, OptionError, Talker, TalkOptions, WeightsError
+from liveportrait_talker import (
+    Animator,
+    EditOptions,
+    Editor,
+    MediaError,
+    OptionError,
+    Talker,
+    TalkOptions,
+    WeightsError,
+)
 from liveportrait_talker.examples import PORTRAIT
 from liveportrait_talker.face.crop import FaceCrop
+from liveportrait_talker.face.measurements import measure_faces
+from liveportrait_talker.face.tracker import track
+from liveportrait_talker.media import open_footage
+from liveportrait_talker.motion.template import Template, save_template
 from liveportrait_talker.options.applicability import flags_without_effect
 from liveportrait_talker.pipelines import engines as engines_module
 from liveportrait_talker.pipelines.engines import (
@@ -277,3 +290,18 @@ def test_custom_renderer_in_each_pipeline(tmp_path):
     assert session.renderer == "flat"
     opened, closed = (int(session.draw(EditOptions(aaa=aaa))[0, 0, 0]) for aaa in (60, -30))
     assert opened > 128 > closed
+
+
+def test_a_given_renderer_that_cannot_follow_a_template_refuses_it(tmp_path):
+    """A template of landmarks alone, and a renderer that reads driving clips by its own networks."""
+
+    class Reading(FlatRenderer):
+        name = "neural"
+
+        def read_driving(self, driving, *, fps, crop, on_step): ...
+
+    with open_footage(PORTRAIT, max_side=256) as footage:
+        template = Template(None, measure_faces(track(footage)))
+    save_template(template, tmp_path / "landmarks.npz")
+    with pytest.raises(MediaError, match="which the neural renderer cannot follow"):
+        next(Animator(renderer=Reading()).frames(PORTRAIT, tmp_path / "landmarks.npz"))

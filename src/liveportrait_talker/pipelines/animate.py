@@ -178,7 +178,8 @@ class Animator:
         chosen = self._engines.choose_renderer(options)
         if clip.suits(by_networks=self._engines.reads_driving(chosen)):
             return chosen
-        if options.renderer == "auto" and chosen.name == "neural" and clip.suits(by_networks=False):
+        is_free = options.renderer == "auto" and not self._engines.is_renderer_given
+        if is_free and chosen.name == "neural" and clip.suits(by_networks=False):
             return EngineChoice("embedded", "the template is for it")
         refusal = clip.refuse(chosen.name)
         raise MediaError(f"{refusal} ({chosen.reason})") if options.renderer == "auto" else refusal

@@ -87,6 +87,11 @@ class Engines:
         self._liveportrait: dict[tuple[str, str, str], LivePortrait] = {}
         self._sadtalker: dict[tuple[str, Path | None], SadTalker] = {}
 
+    @property
+    def is_renderer_given(self) -> bool:
+        """Whether a renderer was passed, which options cannot replace."""
+        return self._given_renderer is not None
+
     def weights_for(self, options: TalkOptions) -> Weights:
         """Return network → file, with what the options name."""
         return self.weights if options.mapping is None else {**self.weights, "mappingnet": options.mapping}

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from checkpoints import write_released
 from liveportrait_talker.cli.main import main
@@ -20,6 +21,11 @@ from parity import GoldenFile, find, synthetic_weights
 
 # Processes inherit an ignored SIGINT (nohup, some CI); the tests interrupt processes.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# A busy machine must not fail a property test.
+settings.register_profile("without deadlines", deadline=None)
+settings.load_profile("without deadlines")
 
 
 @pytest.fixture(scope="session")

@@ -516,3 +516,19 @@ def test_an_interrupt_is_a_keyboard_interrupt_with_a_report(place):
     with pytest.raises(KeyboardInterrupt) as caught:
         run_batch(listed(place, {}), Path("outputs"), run=interrupted)
     assert isinstance(caught.value, BatchInterrupted) and caught.value.report.count(NOT_REACHED) == 1
+
+
+def test_a_file_that_was_there_before_a_killed_run_is_not_taken_for_the_video(place, capsys):
+    jobs, out = listed(place, {}), Path("outputs/face_a.mp4")
+    out.parent.mkdir()
+    out.write_bytes(b"somebody's")
+
+    def killed(given, tell):
+        next(iter(given))
+        raise SystemExit
+        yield
+
+    with pytest.raises(SystemExit):
+        run_batch(jobs, out.parent, overwrite=True, run=killed)
+    assert states(run(capsys, jobs)[1]) == [FAILED] and out.read_bytes() == b"somebody's"
+    assert states(run(capsys, jobs, "--overwrite")[1]) == [DONE]

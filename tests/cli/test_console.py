@@ -7,9 +7,11 @@ import pty
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from liveportrait_talker.cli import console
 from liveportrait_talker.examples import PORTRAIT
 from sounds import syllables, write_wav
 
@@ -124,3 +126,12 @@ def test_demo_writes_a_video_and_copies_the_examples(tmp_path):
     assert "demo.mp4: 186 frames" in done.stdout
     again = subprocess.run([*COMMAND, "demo"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert again.returncode == 2 and "demo.mp4 exists already" in again.stderr
+
+
+def test_a_line_tells_the_time_that_is_left(monkeypatch, capsys):
+    clock = iter([0.0, 40.0])
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with console.Bars(quiet=False) as bars:
+        bars("drawing", 0, 100)
+        bars("drawing", 25, 100)
+    assert capsys.readouterr().err == "drawing: 25 of 100, about 2 min left\n"

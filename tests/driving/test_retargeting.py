@@ -143,3 +143,9 @@ def test_brows_of_a_track_default_to_none():
     assert raised.brows.dtype == np.float32
     with pytest.raises(ValueError, match="brows"):
         dataclasses.replace(neutral, brows=np.zeros((2, 2)))
+
+
+def test_a_head_that_comes_nearer_is_drawn_larger(source):
+    size = np.linspace(1, 1.05, FRAMES)
+    scale = retarget_motion(measurements(size=size), source).head.scale
+    assert scale[0] == pytest.approx(1, abs=0.01) and scale[-1] == pytest.approx(1.05, abs=0.01)

@@ -10,10 +10,12 @@ import pytest
 
 from liveportrait_talker import Talker, TalkOptions
 from liveportrait_talker.examples import PORTRAIT
+from liveportrait_talker.face.appearance import SAME_PERSON_DISTANCE, appearance_distance, sample_appearance
 from liveportrait_talker.face.shots import ShotFinder
 from liveportrait_talker.face.tracker import track
 from liveportrait_talker.media import Footage, open_footage
 from liveportrait_talker.motion import MotionTrack, MouthControls
+from liveportrait_talker.render.embedded.model import face_model
 from liveportrait_talker.render.embedded.renderer import EmbeddedRenderer
 from liveportrait_talker.render.embedded.tones import LUMA, MouthTones
 from shared import DATA, needs_shared, portrait
@@ -138,3 +140,17 @@ def test_mouth_of_a_monochrome_image_is_monochrome(image):
                 np.testing.assert_allclose(coded / coded[1], wanted, atol=0.06)
         if expected is None:
             assert tones.tongue[0] > 1.5 * tones.tongue[1], "red in a colour image"
+
+
+def test_a_person_is_the_same_in_a_quarter_of_the_light():
+    landmarks = face_model().mean_face * (100, -100, -100) + (256, 256, 0)
+    bright, dim = (sample_appearance(np.full((512, 512, 3), level, np.uint8), landmarks) for level in (119, 60))
+    assert 3 < appearance_distance(bright, dim) < SAME_PERSON_DISTANCE
+
+
+@pytest.mark.parametrize(("flash", "shots"), [(1, 1), (2, 1), (3, 3)])
+def test_flashes_of_up_to_two_frames_are_no_cuts(flash, shots):
+    finder = ShotFinder()
+    for level in [20] * 6 + [220] * flash + [20] * 6:
+        finder.add_frame(np.full((48, 48, 3), level, np.uint8))
+    assert finder.shots()[-1] + 1 == shots

@@ -8,8 +8,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from clips import number_image, write_clip
 
 from liveportrait_talker.media import open_footage, read_waveform
+from liveportrait_talker.media.audio_clock import AudioClock
+from liveportrait_talker.media.timeline import read_timeline
 from shared import DATA, needs_shared
 
 CASES = DATA / "cases"
@@ -161,3 +164,19 @@ def test_wrong_audio_time_stamp_does_not_extend_the_video(tmp_path):
     with open_footage(path) as footage:
         assert len(footage) == pytest.approx(4 * FPS, abs=2)
     assert read_waveform(path).duration_seconds == pytest.approx(4.0, abs=0.1)
+
+
+def test_time_stamps_apart_by_more_than_50_ms_are_silence():
+    clock = AudioClock(0.0)
+    clock.position = 1.0
+    assert clock.gap(1.2) == pytest.approx(0.2)
+    assert clock.gap(1.04) == clock.gap(0.9) == 0.0, "jitter"
+
+
+def test_a_last_frame_without_a_duration_lasts_as_long_as_the_others(tmp_path):
+    """MPEG-TS with a variable rate: packets have no durations."""
+    images = [number_image(k) for k in range(4)]
+    path = write_clip(
+        tmp_path / "a.ts", images, times=[0, 100, 200, 400], time_base=Fraction(1, 1000), options={"bf": "0"}
+    )
+    assert read_timeline(path).duration_seconds == pytest.approx(0.5)

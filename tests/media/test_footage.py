@@ -170,3 +170,10 @@ def test_footage_from_arrays() -> None:
     assert (moving.is_still, len(moving), number_in(moving[2])) == (False, 4, 2)
     with pytest.raises(ValueError, match=r"must be \(H, W, 3\) uint8"):
         Footage.from_array("c", np.zeros((4, 4), np.uint8))
+
+
+def test_the_first_frames_share_the_video():
+    footage = Footage.from_frames("clip", [number_image(k) for k in range(5)], 25)
+    short = footage.first(3)
+    assert [number_in(short[k]) for k in range(len(short))] == [0, 1, 2] and short.fps == 25
+    assert footage.first(5) is footage and footage.first(9) is footage

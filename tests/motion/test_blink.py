@@ -99,3 +99,9 @@ def test_wrong_arguments_are_refused(wrong):
     arguments = {"frames": 100, "fps": 25, "rng": np.random.default_rng(0)} | wrong
     with pytest.raises(ValueError):
         natural_blinks(**arguments)
+
+
+def test_blinks_stay_where_no_pause_is_near():
+    """With constant speech, no frame is quieter: the nearest one is the blink's own."""
+    alone, speaking = (natural_blinks(1500, 25, np.random.default_rng(3), speaking=s) for s in (None, np.ones(1500)))
+    np.testing.assert_array_equal(alone, speaking)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from liveportrait_talker import MediaError, MotionTrack, OptionError, Talker, TalkOptions
+from liveportrait_talker.driving import reference
 from liveportrait_talker.examples import PORTRAIT
 from liveportrait_talker.face.tracker import track
 from liveportrait_talker.media import Footage, open_footage
@@ -235,3 +236,21 @@ def test_missing_reference_is_reported_before_rendering(tmp_path, voice):
     for name in ("ref_head_pose", "ref_blink"):
         with pytest.raises(MediaError, match=r"none\.mp4"):
             list(Talker(renderer=recorder).frames(PORTRAIT, voice, TalkOptions(**{name: tmp_path / "none.mp4"})))
+
+
+def test_frames_from_zero_needs_a_reference_of_either_kind():
+    for name in ("ref_head_pose", "ref_blink"):
+        assert TalkOptions(ref_frames_from_zero=True, **{name: "a.mp4"}).ref_frames_from_zero
+    with pytest.raises(OptionError, match="is about a reference"):
+        TalkOptions(ref_frames_from_zero=True)
+
+
+def test_head_and_blinks_of_one_reference_stay_in_step(clip, voice, monkeypatch, tmp_path):
+    monkeypatch.setenv("LPT_CACHE", str(tmp_path))
+    seen = reference.ReferenceMotion(np.zeros((9000, 3)), np.full((9000, 2), 0.3), 25.0)
+    monkeypatch.setattr("liveportrait_talker.pipelines.motion.track_reference", lambda *given, **named: seen)
+    taken, select = [], reference._select_frames
+    monkeypatch.setattr(reference, "_select_frames", lambda *given: taken.append(select(*given)) or taken[-1])
+    record_motion(PORTRAIT, voice, ref_head_pose=clip, ref_blink=clip)
+    head, blinks = taken
+    assert np.array_equal(head, blinks) and head[0] > 0

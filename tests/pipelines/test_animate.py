@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -14,8 +15,9 @@ from liveportrait_talker.errors import MediaError, OptionError
 from liveportrait_talker.examples import PORTRAIT
 from liveportrait_talker.face.measurements import measure_faces
 from liveportrait_talker.face.tracker import track
-from liveportrait_talker.media import open_footage
+from liveportrait_talker.media import Footage, open_footage
 from liveportrait_talker.motion.template import Template, load_template, save_template
+from liveportrait_talker.pipelines import animate
 from liveportrait_talker.pipelines.animate import AnimateOptions, Animator
 from liveportrait_talker.pipelines.driving_clip import open_driving
 from measuring import correlation, measure_frames, measure_video
@@ -170,3 +172,15 @@ def test_real_driving_clip(tmp_path, source, clip):
     wanted, made = extract(str(driving)), extract(str(out))
     for track_name, least in (("yaw", 0.9), ("pitch", 0.9), ("aperture", 0.8)):
         assert correlation(wanted[track_name], made[track_name]) >= least, track_name
+
+
+class _Clip(SimpleNamespace):
+    def __len__(self):
+        return self.frames
+
+
+def test_a_source_video_keeps_its_frame_rate():
+    source = Footage.from_frames("source", [np.zeros((8, 8, 3), np.uint8)] * 60, 30)
+    clip = _Clip(frames=50, fps=25.0)
+    assert animate._clock(source, clip, AnimateOptions()) == (30, 60)
+    assert animate._clock(source, clip, AnimateOptions(fps=10)) == (10, 20)

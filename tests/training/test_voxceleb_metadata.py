@@ -144,3 +144,8 @@ def test_splits_have_their_share_and_are_stable():
     assert 330 < len(val) < 470
     assert val[:3] == ["id00017", "id00030", "id00058"]
     assert val != [speaker for speaker in speakers if split_of(speaker, 1, 0.1) == "val"]
+
+
+def test_a_crop_has_more_than_20_px_a_side():
+    assert crop_rectangle(np.array([0.4, 0.4, 0.11, 0.11]), 100, 100) == (34, 34, 56, 56)
+    assert crop_rectangle(np.array([0.4, 0.4, 0.10, 0.11]), 100, 100) == (0, 0, 100, 100)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import broken_work, long_work
+from fakes import broken_work, fake_work, long_work
 
 from liveportrait_talker.errors import TalkerError
 from liveportrait_talker.examples import FOLDER as EXAMPLES
 from liveportrait_talker.options.talk import TalkOptions
-from liveportrait_talker.ui.jobs import FAILED, STOPPED, Jobs
+from liveportrait_talker.ui.jobs import FAILED, STOPPED, Job, Jobs
 from liveportrait_talker.ui.server import Server
 from liveportrait_talker.ui.worker import Task
 
@@ -155,5 +155,16 @@ def test_a_task_that_cannot_be_pickled_does_not_block_the_next(tmp_path: Path):
             while not job.ended:
                 time.sleep(0.01)
             assert job.state == FAILED and words in job.error
+    finally:
+        jobs.close()
+
+
+def test_a_job_that_finishes_while_it_is_stopped_is_not_kept(tmp_path: Path):
+    jobs = Jobs(tmp_path, fake_work)
+    try:
+        job = Job("me", Task("talk", jobs.new_folder(), {}))
+        job.stop_requested = True
+        jobs._handle(job, "done", {"output": "result.mp4"})
+        assert job.state == STOPPED and not job.result and not any(tmp_path.iterdir())
     finally:
         jobs.close()

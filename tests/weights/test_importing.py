@@ -8,6 +8,7 @@ import struct
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from released import FLAT, same, write_all
 
@@ -24,6 +25,7 @@ from liveportrait_talker.weights.importing import (
     metadata,
     missing,
 )
+from liveportrait_talker.weights.integrity import structure_error
 
 torch = pytest.importorskip("torch")
 save_file = pytest.importorskip("safetensors.torch").save_file
@@ -306,3 +308,16 @@ def test_other_floating_numbers_become_float32(tmp_path, dtype, own):
     assert same(net.state_dict(), wanted)
     assert {v.dtype for v in net.state_dict().values()} == {torch.float32, torch.int64}
     assert net["fc_exp"](net["first"](torch.zeros(1, 2))).shape == (1, 2)
+
+
+def test_bytes_after_the_last_tensor_are_damage(tmp_path):
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "a.safetensors"
+    save_file({"x": np.zeros(4, np.float32)}, path)
+    whole = path.read_bytes()
+    assert structure_error(path) is None
+    path.write_bytes(whole + b"\0")
+    assert structure_error(path) == "is corrupt: there are bytes after its last tensor"
+    path.write_bytes(whole[:-1])
+    assert "is cut short" in str(structure_error(path))

@@ -36,6 +36,9 @@ def run(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the wheel and the sdist, built by `python -m build` from a copy of the source."""
@@ -52,7 +55,6 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "dist"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("version", OLDEST_AND_NEWEST)
 def test_wheel_installs_and_makes_a_video(dist, tmp_path, version):
     (wheel,) = dist.glob("*.whl")

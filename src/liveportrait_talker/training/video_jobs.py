@@ -111,7 +111,7 @@ def summarise(entries: dict[str, Entry], rows: dict[str, Entry], fatal: tuple[st
     """Return `videos`, `utterances`, `reasons` and `failures` of a report from the videos' and utterances' entries."""
     failures = tuple((key, str(row["reason"])) for key, row in sorted(rows.items()) if row["status"] != DONE)
     if fatal:
-        failures = ((fatal[0], fatal[1].partition(";")[0]), *failures)
+        failures = ((fatal[0], fatal[1].partition(": ")[0]), *failures)
     # A reason may have details after a colon; failures are counted without them.
     reasons = Counter(reason.partition(":")[0] for _, reason in failures)
     return {

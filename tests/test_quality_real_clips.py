@@ -17,7 +17,7 @@ from liveportrait_talker.motion import MouthControls
 from measuring import correlation
 from shared import DATA, load_tool, needs_shared, portrait
 
-pytestmark = needs_shared
+pytestmark = [needs_shared, pytest.mark.slow]
 MOTIONLESS = TalkOptions(still=True, blink=False, gaze="still")
 LONG_PAUSES = DATA / "voices" / "en_long_pauses.wav"
 

@@ -98,6 +98,7 @@ def test_readme_command(command, folder, monkeypatch, capsys):
         assert (folder / words[words.index("-o") + 1]).stat().st_size > 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", WITH_WEIGHTS)
 def test_readme_command_with_weights(command, folder_with_weights, store, draw_one_frame, monkeypatch, capsys):
     monkeypatch.chdir(folder_with_weights)
@@ -160,6 +161,7 @@ def test_training_commands_in_order(tmp_path, store, draw_one_frame, monkeypatch
     assert "network" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_readme_command_of_the_original(folder_with_weights, store, draw_one_frame, monkeypatch, capsys):
     command = re.search(r"^    (python inference\.py .*)$", README, re.M)
     assert command is not None

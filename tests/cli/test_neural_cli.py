@@ -27,6 +27,7 @@ from liveportrait_talker.media import open_footage
 from liveportrait_talker.system.devices import has_bf16
 from sounds import syllables, write_wav
 
+pytestmark = pytest.mark.slow  # the networks at full size
 FAST = ("--fps", "2")  # two frames for a voice of 1 s
 
 
@@ -172,7 +173,6 @@ print(frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-@pytest.mark.slow
 def test_memory_does_not_grow_with_the_voice(tmp_path):
     """The peak for a voice of 30 s is at most 1.10 times that for 5 s."""
     peak = {}

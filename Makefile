@@ -4,6 +4,7 @@
 # matrix   the tests on every Python from 3.10 on that is at hand
 # companions          whether pip installs us beside pipecat-ai, livekit-agents and ComfyUI
 # compare-mediapipe   our face models against MediaPipe's own runner, on the shared media
+# check    lint and types
 # setup    everything into .venv
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,27 +13,29 @@ BIN := $(VENV)/bin
 # pyproject.toml says what is needed, the lock which version of it.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint requirements/lock.txt
 
-.PHONY: demo test test-all pytest matrix companions compare-mediapipe setup base clean
+.PHONY: demo test test-all check pytest matrix companions compare-mediapipe setup base clean
 .DELETE_ON_ERROR:
 
 demo: base
 	mkdir -p outputs
 	$(BIN)/liveportrait-talker demo -o outputs/demo.mp4 --overwrite
 
-test: setup
+test: check
+	$(MAKE) pytest
+
+test-all: check
+	$(PYTEST)
+
+check: setup
 	$(BIN)/ruff check src tests scripts inference.py train.py
 	$(BIN)/ruff format --check src tests scripts inference.py train.py
 	$(BIN)/mypy
-	$(MAKE) pytest
 
 # Tests of one file may follow on each other. In their own order no long file comes last.
-PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 pytest: setup
 	$(PYTEST) -m "not slow"
-
-test-all: test
-	$(PYTEST) -m slow
 
 # Without torch, whose wheels may be CUDA builds of several GB: the tests of the networks are skipped.
 matrix:

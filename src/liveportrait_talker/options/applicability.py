@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import OptionError
-from .fields import flag_of
+from .fields import changed_fields, flag_of
 
 
 def has_effect(option: dataclasses.Field[Any], conditions: set[str]) -> bool:
     """Return whether an option has an effect where `conditions` hold; see `option(needs=…)`."""
-    alternatives = option.metadata["needs"]
-    return not alternatives or any(set(each.split("+")) <= conditions for each in alternatives)
+    alternatives = _alternatives(option)
+    return not alternatives or any(each <= conditions for each in alternatives)
 
 
 def conditions_from(values: Mapping[str, Any], renderer: str, driver: str | None = None) -> set[str]:
@@ -36,19 +36,20 @@ def without_effect(options: type[Any], conditions: set[str]) -> set[str]:
 def flags_without_effect(options: Any, renderer: str, driver: str | None = None) -> list[str]:
     """Return the flags of options that were changed and have no effect with this renderer and driver."""
     conditions = conditions_from(vars(options), renderer, driver)
-    return [flag_of(each) for each in _changed(options) if not has_effect(each, conditions)]
+    return [flag_of(each) for each in changed_fields(options) if not has_effect(each, conditions)]
 
 
 def check_engines(options: Any) -> None:
     """Raise OptionError for an option that only another renderer or driver has than the one asked for by name."""
     renderer, driver = options.renderer, getattr(options, "driver", None)
-    for each in _changed(options):
-        alternatives = [set(part.split("+")) for part in each.metadata["needs"]]
+    for each in changed_fields(options):
+        alternatives = _alternatives(each)
         if renderer == "embedded" and alternatives and all("neural" in part for part in alternatives):
             raise OptionError(f"{flag_of(each)} is about the neural renderer: leave it out with --renderer embedded.")
         if driver == "signal" and alternatives and all("learned" in part for part in alternatives):
             raise OptionError(f"{flag_of(each)} is about the learned driver: leave it out with --driver signal.")
 
 
-def _changed(options: Any) -> list[dataclasses.Field[Any]]:
-    return [each for each in dataclasses.fields(options) if getattr(options, each.name) != each.default]
+def _alternatives(option: dataclasses.Field[Any]) -> list[set[str]]:
+    """Return the sets of conditions of which one must hold; none: the option always has an effect."""
+    return [set(each.split("+")) for each in option.metadata["needs"]]

@@ -115,10 +115,14 @@ def flag_of(option: dataclasses.Field[Any]) -> str:
     return str(named) if named else "--" + negated + option.name.replace("_", "-")
 
 
+def changed_fields(options: Any) -> list[dataclasses.Field[Any]]:
+    """Return the fields of an instance that are not at their defaults."""
+    return [each for each in dataclasses.fields(options) if getattr(options, each.name) != each.default]
+
+
 def changed_flags(options: Any, names: tuple[str, ...]) -> list[str]:
     """Return the flags of those of `names` that are not at their defaults."""
-    fields = (each for each in dataclasses.fields(options) if each.name in names)
-    return [flag_of(each) for each in fields if getattr(options, each.name) != each.default]
+    return [flag_of(each) for each in changed_fields(options) if each.name in names]
 
 
 def check_ranges(options: Any) -> None:

@@ -72,6 +72,11 @@ class ImageOptions:
         120.0, "largest picture that is opened at all", "output", low=0.1, high=170, unit="Mpx"
     )
 
+    @property
+    def max_pixels(self) -> int:
+        """Width × height of the largest image that is opened."""
+        return int(self.max_megapixels * 1e6)
+
 
 @dataclass(frozen=True)
 class EncoderOptions:

@@ -27,7 +27,7 @@ from ..progress import OnProgress, ignore_progress, steps_of
 from ..render.protocol import DrivenFace, FaceFrame, Renderer
 from .driving_clip import DrivingClip, open_driving
 from .engines import EngineChoice, Engines, Weights, note_choice
-from .run import Output, Report, composed, find_face, made_with, open_source
+from .run import Output, Report, composed, find_face, open_source
 
 __all__ = ["AnimateOptions", "AnimateReport", "Animator"]
 
@@ -117,7 +117,8 @@ class Animator:
                 fps=reenactment.fps,
                 frames=reenactment.frames,
                 title="AI-generated portrait animation",
-                comment=f"the motion of this face is that of another. {made_with(reenactment.renderer.name)}",
+                comment="the motion of this face is that of another.",
+                renderer=reenactment.renderer.name,
                 sound=sound,
                 pixel_aspect=footage.pixel_aspect,
                 on_progress=on_progress,
@@ -186,8 +187,8 @@ class Animator:
 
 
 def _open(opened: ExitStack, source: Path, driving: Path, options: AnimateOptions) -> tuple[DrivingClip, Footage]:
-    pixels = int(options.max_megapixels * 1e6)
-    clip = opened.enter_context(open_driving(driving, max_pixels=pixels, max_seconds=options.max_seconds))
+    clip = open_driving(driving, max_pixels=options.max_pixels, max_seconds=options.max_seconds)
+    opened.enter_context(clip)
     return clip, opened.enter_context(open_source(source, options, options.max_seconds))
 
 

@@ -27,7 +27,7 @@ from ..render.paste import paste
 from ..render.protocol import DrivenFace, FaceFrame, LimitedFace, PreparedFace, Renderer
 from .edit_keyframes import Keyframe, edits, frame_count, read_keyframes
 from .engines import EngineChoice, Engines, Weights, note_choice
-from .run import Output, Report, find_face, made_with, open_source
+from .run import Output, Report, find_face, open_source
 
 __all__ = ["EditOptions", "EditReport", "EditSession", "EditSetup", "Editor", "Keyframe", "read_keyframes"]
 
@@ -190,7 +190,8 @@ class Editor:
             fps=setup.fps,
             frames=count,
             title="AI-generated portrait edit",
-            comment=f"the expression of this face is synthetic. {made_with(session.renderer)}",
+            comment="the expression of this face is synthetic.",
+            renderer=session.renderer,
             on_progress=on_progress or ignore_progress,
         )
         return EditReport(

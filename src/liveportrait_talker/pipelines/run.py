@@ -94,6 +94,7 @@ class Output:
         frames: int,
         title: str,
         comment: str,
+        renderer: str,
         sound: Path | None = None,
         pixel_aspect: Fraction = Fraction(1),
         on_progress: OnProgress = ignore_progress,
@@ -106,12 +107,13 @@ class Output:
             fps: frames a second.
             frames: number of images.
             title: of the file.
-            comment: of the file; the package's name and version are added.
+            comment: of the file, a sentence; the statement that it is AI-generated, and the package, are added.
+            renderer: name of the renderer, for the comment.
             sound: file whose sound is added.
             pixel_aspect: width of a pixel / its height.
             on_progress: called after each image.
         """
-        comment = f"AI-generated: {comment}"
+        comment = f"AI-generated: {comment} Made with LivePortraitTalker {__version__} ({renderer} renderer)."
         if self.is_image:
             write_image(self.path, next(images), overwrite=self.overwrite, title=title, comment=comment)
             return size
@@ -135,17 +137,12 @@ class Output:
         return size[0] + size[0] % 2, size[1] + size[1] % 2
 
 
-def made_with(renderer: str) -> str:
-    """Return the end of a file's comment."""
-    return f"Made with LivePortraitTalker {__version__} ({renderer} renderer)."
-
-
 def open_source(path: Path, options: ImageOptions, max_seconds: float = 3600.0) -> Footage:
     """Open the source within the limits of its options. Raises MediaError."""
     return open_footage(
         path,
         max_side=options.max_size,
-        max_pixels=int(options.max_megapixels * 1e6),
+        max_pixels=options.max_pixels,
         max_seconds=max_seconds,
     )
 

@@ -25,7 +25,7 @@ from ..progress import OnProgress, ignore_progress
 from ..render.protocol import PreparedFace, Renderer
 from .engines import HEAD_POSE_NETWORKS, EngineChoice, Engines, Weights, missing_parts, note_choice
 from .motion import plan_motion
-from .run import Output, Report, composed, find_face, made_with, open_source
+from .run import Output, Report, composed, find_face, open_source
 
 DEFAULT_FPS = 25.0
 
@@ -112,7 +112,8 @@ class Talker:
                 fps=fps,
                 frames=frames,
                 title="AI-generated talking portrait",
-                comment=f"the motion of this face is synthetic. {made_with(scene.renderer.name)}",
+                comment="the motion of this face is synthetic.",
+                renderer=scene.renderer.name,
                 sound=voice,
                 pixel_aspect=footage.pixel_aspect,
                 on_progress=on_progress,

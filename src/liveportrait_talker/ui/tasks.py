@@ -62,7 +62,7 @@ def _animate(task: Task, on_progress: OnProgress) -> dict[str, Any]:
 
     given, options = task.arguments, task.arguments["options"]
     on_progress("opening", 0, 1)
-    pixels = int(options.max_megapixels * 1e6)
+    pixels = options.max_pixels
     with (
         open_driving(given["driving"], max_pixels=pixels, max_seconds=options.max_seconds) as clip,
         open_footage(given["source"], max_pixels=pixels, max_seconds=options.max_seconds) as footage,

@@ -10,6 +10,7 @@ pytest.importorskip("torch")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from face_motions import motion_of, random_motion
 from liveportrait_talker.errors import OptionError
 from liveportrait_talker.face.ratios import eye_ratios, lip_ratio
 from liveportrait_talker.motion.rotation import matrix_from_degrees
@@ -30,7 +31,6 @@ from liveportrait_talker.render.neural.animation_geometry import (
 from liveportrait_talker.render.neural.animation_inputs import DRIVING_OPTIONS, REGIONS
 from liveportrait_talker.render.neural.keypoints import FaceMotion
 
-AXES = ("pitch", "yaw", "roll")
 FLAGS = {
     "flag_relative_motion": "relative_motion",
     "flag_stitching": "stitching",
@@ -40,16 +40,6 @@ FLAGS = {
     "flag_source_video_eye_retargeting": "source_video_eye_retargeting",
     "driving_smooth_observation_variance": "smooth_observation_variance",
 }
-
-
-def motion_of(part) -> FaceMotion:
-    return FaceMotion(
-        keypoints=part["kp"].reshape(-1, 21, 3),
-        expression=part["exp"].reshape(-1, 21, 3),
-        scale=part["scale"].reshape(-1, 1),
-        translation=part["t"].reshape(-1, 3),
-        rotation_deg=np.concatenate([part[axis].reshape(-1, 1) for axis in AXES], axis=1),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -114,16 +104,6 @@ def test_only_fixed_defects_differ(loop, networks, close):
         made = animation(loop, networks, case, as_released=False)
         off = np.abs(made.points(np.arange(len(made))) - loop[f"x_d_{case['id']}"]).max()
         assert fixed_defect_applies(case) or off < 1e-5, (case, off)
-
-
-def random_motion(rng: np.random.Generator, frames: int) -> FaceMotion:
-    return FaceMotion(
-        keypoints=rng.normal(0, 0.2, (frames, 21, 3)),
-        expression=rng.normal(0, 0.02, (frames, 21, 3)),
-        scale=rng.uniform(1.1, 1.6, (frames, 1)),
-        translation=rng.normal(0, 0.1, (frames, 3)),
-        rotation_deg=rng.uniform(-20, 20, (frames, 3)),
-    )
 
 
 def as_clip(rng: np.random.Generator, motion: FaceMotion) -> DrivingMotion:

@@ -10,24 +10,13 @@ pytest.importorskip("torch")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from face_motions import motion_of, random_motion
 from liveportrait_talker.errors import OptionError
 from liveportrait_talker.motion.rotation import matrix_from_degrees
 from liveportrait_talker.options.sliders import SAMPLE_PARTS, ExpressionEdit, sliders
 from liveportrait_talker.render.neural.animation import PointNetworks
 from liveportrait_talker.render.neural.editor import edit_expression
-from liveportrait_talker.render.neural.keypoints import FaceMotion, shift_irises
-
-AXES = ("pitch", "yaw", "roll")
-
-
-def motion_of(part) -> FaceMotion:
-    return FaceMotion(
-        keypoints=part["kp"].reshape(-1, 21, 3),
-        expression=part["exp"].reshape(-1, 21, 3),
-        scale=part["scale"].reshape(-1, 1),
-        translation=part["t"].reshape(-1, 3),
-        rotation_deg=np.concatenate([part[axis].reshape(-1, 1) for axis in AXES], axis=1),
-    )
+from liveportrait_talker.render.neural.keypoints import shift_irises
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +42,6 @@ def test_every_setting_of_the_expression_editor(golden, networks, close):
                 close(x_d, z[golden], 1e-5)
         except AssertionError as error:
             raise AssertionError(f"case {case}") from error
-
-
-def random_motion(rng: np.random.Generator, frames: int) -> FaceMotion:
-    return FaceMotion(
-        keypoints=rng.normal(0, 0.2, (frames, 21, 3)),
-        expression=rng.normal(0, 0.02, (frames, 21, 3)),
-        scale=rng.uniform(1.1, 1.6, (frames, 1)),
-        translation=rng.normal(0, 0.1, (frames, 3)),
-        rotation_deg=rng.uniform(-20, 20, (frames, 3)),
-    )
 
 
 QUIET = PointNetworks(lambda start, x: x, lambda start, r: np.zeros_like(start), lambda start, r: np.zeros_like(start))

@@ -7,17 +7,17 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ..arrays import Image as ImageArray
 from ..errors import MediaError
 from .limits import Limits
-from .still import flatten_alpha
+from .still import flatten_alpha, open_image
 
 log = logging.getLogger(__name__)
 
 _FORMATS = ("GIF", "PNG", "WEBP")
-_MAX_PIXELS = 400_000_000  # of all frames together, which are held in memory
+# Of all frames together, which take about 10 ns a pixel to decode and 3 bytes a pixel to keep.
+_MAX_DECODED_PIXELS, _MAX_KEPT_PIXELS = 400_000_000, 200_000_000
 _MIN_MS, _DEFAULT_MS = 10.0, 100.0  # browsers replace durations of up to the first value by the second
 
 
@@ -31,14 +31,15 @@ def read_animation(path: Path, limits: Limits) -> tuple[list[ImageArray], list[f
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=_FORMATS) as file:
+            with open_image(path, path.name, _FORMATS) as file:
                 count = getattr(file, "n_frames", 1)
                 if count < 2:
                     return None
                 limits.check_size(path.name, *file.size)
-                if count * file.width * file.height > _MAX_PIXELS:
-                    raise MediaError(f"{path.name} is too long for an animated picture; convert it to MP4")
                 size = limits.fit(path.name, *file.size)
+                decoded, kept = count * file.width * file.height, count * size[0] * size[1]
+                if decoded > _MAX_DECODED_PIXELS or kept > _MAX_KEPT_PIXELS:
+                    raise MediaError(f"{path.name} is too long for an animated picture; convert it to MP4")
                 for number in range(count):
                     file.seek(number)
                     frame = file.convert("RGBA")

@@ -40,6 +40,8 @@ class FrameConverter:
         self._aspect: Fraction | None = None  # of the first frame
         self._unused_alpha: bool | None = None  # None until the first frame with alpha
         self._warned: set[str] = set()
+        self._rotation: int | None = None  # in degrees, of the last frame
+        self._matrix: bytes | None = None
         self.is_transposed = False
         """Whether the last frame was rotated by 90° or 270°."""
 
@@ -100,11 +102,16 @@ class FrameConverter:
 
     def _apply_display_matrix(self, frame: VideoFrame, image: Image) -> Image:
         """Mirror and rotate in steps of 90°, according to the frame's display matrix."""
-        data: Any = frame.side_data.get(SideData.DISPLAYMATRIX)  # type: ignore[call-overload]
-        if data is None:
+        if (
+            frame.rotation != self._rotation
+        ):  # in PyAV a frame whose `side_data` was used is only freed by the collector
+            self._rotation = frame.rotation
+            data: Any = frame.side_data.get(SideData.DISPLAYMATRIX)  # type: ignore[call-overload]
+            self._matrix = None if data is None else bytes(data)[:36]
+        if self._matrix is None:
             return image
         # A pixel (x, y) is shown at (a·x + c·y, b·x + d·y), with x to the right and y down.
-        a, b, _, c, d, *_ = struct.unpack("<9i", bytes(data)[:36])
+        a, b, _, c, d, *_ = struct.unpack("<9i", self._matrix)
         self.is_transposed = abs(b) > abs(a)
         if self.is_transposed:
             image, a, d = image.swapaxes(0, 1), c, b

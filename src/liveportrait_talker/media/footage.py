@@ -139,6 +139,7 @@ def open_footage(
         return Footage.from_array(path.name, still)
     frames = VideoFrames(path, limits)
     if len(frames) == 1:
+        only = frames[0]
         frames.close()
-        return Footage.from_array(path.name, frames[0])
+        return Footage.from_array(path.name, only)
     return Footage(path.name, frames, fps=frames.timeline.fps, indices=frames.timeline.frame_indices())

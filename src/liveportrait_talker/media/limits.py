@@ -11,6 +11,9 @@ log = logging.getLogger(__name__)
 
 MIN_SIDE = 64
 """Smallest width and height in pixels; a face alone needs about as many."""
+MAX_VIDEO_PIXELS = 36_000_000
+"""Largest width × height of a video frame, that of H.264 at its highest level: a decoder keeps many frames."""
+_MAX_ASPECT = 20  # of a strip that would leave too few pixels when it is scaled down
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Limits:
             raise MediaError(
                 f"{name} is too small ({width}×{height}); give a picture of at least {MIN_SIDE}×{MIN_SIDE} pixels"
             )
+        if max(width, height) > _MAX_ASPECT * min(width, height):
+            raise MediaError(f"{name} is too narrow ({width}×{height}); cut out the part with the face")
 
     def check_seconds(self, name: str, seconds: float) -> None:
         """Raise MediaError if a video is too long."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from av.audio.stream import AudioStream
 from av.stream import Disposition
 
 from ..errors import MediaError
+from .boxes import check_index, too_much_claimed_error
+from .limits import MAX_VIDEO_PIXELS
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -23,9 +26,23 @@ if TYPE_CHECKING:
     Stream = Any  # an av VideoStream or AudioStream
 
 _SYNC_TOLERANCE_S = 0.05  # audio that starts earlier by less is trimmed
-# Playlists must not make FFmpeg open other files or URLs: all protocols are disabled. The file itself is read by
-# Python, which needs none.
-_OPEN_OPTIONS = {"protocol_whitelist": "none"}
+# Containers that cameras, phones, recorders and editors write. FFmpeg's other demuxers, of games and playlists among
+# others, would only be a danger.
+_CONTAINERS = (
+    "3gp aac ac3 ac4 aiff amr amrnb amrwb ape apng asf au av1 avi bmp_pipe caf dnxhd dts dtshd dv eac3 exr_pipe flac "
+    "flv gif gsm gxf h261 h263 h264 hevc iff ilbc ivf jpeg_pipe jpegxl_anim jpegxl_pipe loas m4v matroska mjpeg mlp "
+    "mov mp3 mpc mpc8 mpeg mpegts mpegvideo mxf nut obu ogg oma png_pipe qcp qoa rm sox spdif swf tak tiff_pipe truehd "
+    "tta vc1 voc vvc w64 wav webm webp_pipe wsd wtv wv xwma yuv4mpegpipe"
+)
+_OPEN_OPTIONS = {
+    # Playlists must not make FFmpeg open other files or URLs: all protocols are disabled. The file itself is read by
+    # Python, which needs none.
+    "protocol_whitelist": "none",
+    "format_whitelist": _CONTAINERS.replace(" ", ","),
+    "max_pixels": str(MAX_VIDEO_PIXELS),  # FFmpeg decodes the first frames when it opens a file
+    "max_streams": "64",
+}
+_SPARE_BYTES, _SPARE_PACKETS = 32 << 20, 1000  # of packets, beyond what a file's size allows
 
 
 def check_input(path: Path) -> None:
@@ -64,7 +81,10 @@ class MediaFile:
         self.name = path.name
         self.damaged = False
         self._file = path.open("rb")
+        self._size = os.fstat(self._file.fileno()).st_size
         try:
+            check_index(self._file, self._size, self.name)
+            self._file.seek(0)
             self.container = av.open(
                 _Content(self._file),
                 mode="r",
@@ -72,6 +92,9 @@ class MediaFile:
                 metadata_errors="replace",
                 buffer_size=1 << 18,
             )
+        except MediaError:
+            self._file.close()
+            raise
         except (av.error.FFmpegError, ValueError, OSError) as error:
             self._file.close()
             raise MediaError(
@@ -117,8 +140,12 @@ class MediaFile:
         return audio if audio < video - _SYNC_TOLERANCE_S else video
 
     def packets(self, *streams: Stream) -> Iterator[Packet[Any]]:
-        """Yield the packets of `streams` from the current position, then empty packets to flush their decoders."""
+        """Yield the packets of `streams` from the current position, then empty packets to flush their decoders.
+
+        Raises MediaError if they are far more than the file's size allows, because they overlap.
+        """
         packets = self.container.demux(*streams)
+        spare_bytes, spare_packets = 2 * self._size + _SPARE_BYTES, self._size // 4 + _SPARE_PACKETS
         while True:
             try:
                 packet = next(packets)
@@ -127,6 +154,10 @@ class MediaFile:
             except (av.error.FFmpegError, OSError):  # truncated file
                 self.damaged = True
                 return
+            spare_bytes -= packet.size
+            spare_packets -= 1
+            if spare_bytes < 0 or spare_packets < 0:
+                raise too_much_claimed_error(self.name)
             yield packet
 
     def decode(self, stream: Stream, decoder: CodecContext | None = None) -> Iterator[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from ..arrays import Image as ImageArray
 from ..errors import MediaError
+from .boxes import read_boxes
 from .cicp import read_cicp
 from .limits import Limits, too_many_pixels_error
 from .wide_colour import describe_colours, needs_conversion, to_bt709
@@ -31,6 +33,11 @@ _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM
 _FRAMES, _SCAN = (0xC0, 0xC1, 0xC2), 0xDA  # JPEG markers
 _END_OF_IMAGE = b"\xff\xd9"
 _HEIF_BOXES = (b"ftyp", b"meta", b"mdat", b"moov", b"free", b"skip", b"uuid")
+_STRIP_PIXELS = 1 << 20
+# Memory that decoding and scaling take at their peak, measured. JPEG is decoded at a smaller size.
+_MAX_MEMORY = 840_000_000
+_BYTES_PER_PIXEL = {"WEBP": 18, "AVIF": 14, "HEIF": 14, "JPEG2000": 24}
+_BYTES_WITHOUT_ALPHA, _BYTES_WITH_ALPHA = 7, 11
 PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20  # bytes of a colour profile or text; Pillow's 1 MB is too small
 # Assembles tiles and applies rotation and mirroring.
 register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
@@ -73,7 +80,7 @@ def read_still(path: Path, limits: Limits) -> ImageArray | None:
 def _read(file: Path | io.BytesIO, name: str, limits: Limits) -> ImageArray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's warning about the size; `limits` decides
-        with _open(file) as image:
+        with open_image(file, name) as image:
             if image.format == "HEIF" and isinstance(file, Path) and _is_truncated(file):
                 raise MediaError(f"{name} is incomplete; download or save the picture again")
             kind = image.format or ""
@@ -86,9 +93,17 @@ def _read(file: Path | io.BytesIO, name: str, limits: Limits) -> ImageArray:
             return to_bt709(_to_array(name, image, limits).astype(np.uint16) * 257, *cicp)
 
 
-def _open(file: Path | io.BytesIO) -> Image.Image:
+def open_image(file: Path | io.BytesIO, name: str, formats: tuple[str, ...] = _FORMATS) -> Image.Image:
+    """Open an image of one of Pillow's `formats`, without decoding it.
+
+    Raises:
+        MediaError: decoding it would take more than `_MAX_MEMORY` bytes.
+        Exception: raised by Pillow.
+    """
+    if isinstance(file, Path) and (size := _webp_size(file)):  # Pillow allocates the canvas when it opens the file
+        _check_memory(name, size, _BYTES_PER_PIXEL["WEBP"])
     try:
-        return Image.open(file, formats=_FORMATS)
+        image = Image.open(file, formats=formats)
     except Image.DecompressionBombError:  # a JPEG can be decoded at a smaller size
         try:
             if isinstance(file, io.BytesIO):
@@ -97,6 +112,30 @@ def _open(file: Path | io.BytesIO) -> Image.Image:
         except SyntaxError:
             pass
         raise
+    if image.format != "JPEG":
+        plain = _BYTES_WITH_ALPHA if image.has_transparency_data else _BYTES_WITHOUT_ALPHA
+        _check_memory(name, image.size, _BYTES_PER_PIXEL.get(image.format or "", plain))
+    return image
+
+
+def _check_memory(name: str, size: tuple[int, int], bytes_per_pixel: int) -> None:
+    if size[0] * size[1] * bytes_per_pixel > _MAX_MEMORY:
+        raise too_many_pixels_error(name, f"{size[0]}×{size[1]}", _MAX_MEMORY // bytes_per_pixel)
+
+
+def _webp_size(path: Path) -> tuple[int, int] | None:
+    """Return the size of a WebP file's canvas; None for other files."""
+    with path.open("rb") as file:
+        head = file.read(30)
+    if len(head) < 30 or head[:4] != b"RIFF" or head[8:12] != b"WEBP":
+        return None
+    kind = head[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
 
 
 def _to_array(name: str, image: Image.Image, limits: Limits) -> ImageArray:
@@ -172,30 +211,16 @@ def _is_truncated(path: Path) -> bool:
 
     Data after the last known box, such as a phone's trailer, is ignored.
     """
-    end, at = path.stat().st_size, 0
+    size = path.stat().st_size
     with path.open("rb") as file:
-        while at < end:
-            file.seek(at)
-            header = file.read(16)
-            size = int.from_bytes(header[:4], "big")
-            if size == 1:
-                size = int.from_bytes(header[8:], "big")
-            elif size == 0:  # until the end of the file
-                size = end - at
-            if size < 8 or header[4:8] not in _HEIF_BOXES:
-                return False
-            if at + size > end:
-                return True
-            at += size
-    return False
+        known = takewhile(lambda box: box.kind in _HEIF_BOXES, read_boxes(file, 0, size))
+        return any(box.end > size for box in known)
 
 
 def _to_8_bit_mode(image: Image.Image) -> Image.Image:
     """Convert to 8 bits per channel without a palette: mode L, RGB, CMYK or RGBA."""
     if image.mode.startswith(("I", "F")):
-        grey = Image.fromarray(_to_8_bit(np.asarray(image)))
-        grey.info.update(image.info)  # includes the orientation
-        return grey
+        return _grey_to_8_bit(image)
     wanted = "RGBA" if image.has_transparency_data else "L" if image.mode == "1" else image.mode
     if wanted not in ("L", "RGB", "CMYK", "RGBA"):
         wanted = "RGB"
@@ -214,14 +239,27 @@ def flatten_alpha(image: Image.Image) -> Image.Image:
     return flat
 
 
-def _to_8_bit(values: npt.NDArray[Any]) -> ImageArray:
-    """Convert grey values of 16 or 32 bits, or floats (0…1 or 0…255), to 8 bits."""
-    if values.dtype.kind == "f":
-        values = np.nan_to_num(values)
-        full = 1.0 if values.max(initial=0) <= 1 else 255.0
+def _grey_to_8_bit(image: Image.Image) -> Image.Image:
+    """Convert grey values of 16 or 32 bits, or floats (0…1 or 0…255), to 8 bits, a few rows at a time."""
+    width, height = image.size
+    rows = max(1, _STRIP_PIXELS // width)
+    strips = [(0, y, width, min(y + rows, height)) for y in range(0, height, rows)]
+
+    def values(strip: tuple[int, int, int, int]) -> npt.NDArray[Any]:
+        stored: npt.NDArray[Any] = np.asarray(image.crop(strip))
+        return np.nan_to_num(stored) if stored.dtype.kind == "f" else stored
+
+    highest = max(float(values(strip).max()) for strip in strips)
+    if image.mode == "F":
+        full = 1.0 if highest <= 1 else 255.0
     else:
-        full = 65535.0 if values.dtype.itemsize == 2 or values.max(initial=0) <= 65535 else 2.0**31
-    return np.rint(np.clip(values * np.float32(255 / full), 0, 255)).astype(np.uint8)
+        full = 65535.0 if image.mode.startswith("I;16") or highest <= 65535 else 2.0**31
+    grey = Image.new("L", image.size)
+    for strip in strips:
+        scaled = np.clip(values(strip) * np.float32(255 / full), 0, 255)
+        grey.paste(Image.fromarray(np.rint(scaled).astype(np.uint8)), strip[:2])
+    grey.info.update(image.info)  # includes the orientation
+    return grey
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

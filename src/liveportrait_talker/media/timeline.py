@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from .media_file import MediaFile
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
+_SPARE_S = 1.0  # read beyond the limit of the duration, so that the result is surely longer
 _FPS_RANGE = (5.0, 120.0)
 
 
@@ -53,24 +55,28 @@ class Timeline:
         return [max(int(number), 0) for number in shown]
 
 
-def read_timeline(path: Path, *, include_audio: bool = True) -> Timeline | None:
-    """Read the timeline of a video; return None if it has no frames. Reads the whole file.
+def read_timeline(path: Path, *, include_audio: bool = True, max_seconds: float = inf) -> Timeline | None:
+    """Read the timeline of a video; return None if it has no frames.
 
     Args:
         path: the file.
         include_audio: start with the file and end with its audio, instead of the first and last frame.
+        max_seconds: duration after which reading stops; the result is then longer than that.
     """
     with MediaFile(path) as file:
         stream = file.video_stream()
-        return None if stream is None else _read_packets(file, stream, include_audio) or _count_frames(path)
+        if stream is None:
+            return None
+        return _read_packets(file, stream, include_audio, max_seconds) or _count_frames(path, max_seconds)
 
 
-def _read_packets(file: MediaFile, stream: VideoStream, include_audio: bool) -> Timeline | None:
+def _read_packets(file: MediaFile, stream: VideoStream, include_audio: bool, max_seconds: float) -> Timeline | None:
     """Read the timeline without decoding; return None if packets have no time stamps."""
     tick = stream.time_base or Fraction(1, 1000)
     audio = file.audio_stream() if include_audio else None
     segments = [_Segment()]
     last_dts: int | None = None
+    finished = 0  # extent of the segments before the last
     start = file.start_seconds()
     clock = AudioClock(start)
     for packet in file.packets(stream) if audio is None else file.packets(stream, audio):
@@ -85,9 +91,12 @@ def _read_packets(file: MediaFile, stream: VideoStream, include_audio: bool) -> 
             return None
         if packet.dts is not None:
             if last_dts is not None and (last_dts - packet.dts) * tick > JUMP_S:
+                finished += segments[-1].extent
                 segments.append(_Segment())
             last_dts = packet.dts
         segments[-1].add(packet.pts, packet.duration or 0, packet.is_keyframe)
+        if (finished + segments[-1].extent) * tick > max_seconds + _SPARE_S:
+            break
     segments = [segment for segment in segments if segment.stamps]
     if not segments:
         return None
@@ -121,10 +130,18 @@ class _Segment:
         self.stamps: set[int] = set()
         self.keys: set[int] = set()
         self._end = 0
+        self._start: int | None = None
+
+    @property
+    def extent(self) -> int:
+        """Duration so far, in units of the time base."""
+        return 0 if self._start is None else self._end - self._start
 
     def add(self, stamp: int, duration: int, is_key: bool) -> None:
         """Add a frame; times in units of the time base."""
-        self._end = stamp + duration if not self.stamps else max(self._end, stamp + duration)
+        first = self._start is None
+        self._start = stamp if first else min(self._start, stamp)
+        self._end = stamp + duration if first else max(self._end, stamp + duration)
         self.stamps.add(stamp)
         if is_key:
             self.keys.add(stamp)
@@ -139,15 +156,19 @@ class _Segment:
         return seconds, duration
 
 
-def _count_frames(path: Path) -> Timeline | None:
+def _count_frames(path: Path, max_seconds: float) -> Timeline | None:
     """Decode and count the frames, and use the stated rate: for raw streams and some AVI files."""
     with MediaFile(path) as file:
         stream = file.video_stream()
         assert stream is not None, "checked by the caller"
-        count = sum(1 for _ in file.decode(stream))
+        fps = _frame_rate(1, 0.0, stream.average_rate or stream.guessed_rate)
+        count = 0
+        for _ in file.decode(stream):
+            count += 1
+            if count > (max_seconds + _SPARE_S) * fps:
+                break
         if not count:
             return None
-        fps = _frame_rate(count, 0.0, stream.average_rate or stream.guessed_rate)
         return Timeline(seconds=np.arange(count) / fps, duration_seconds=count / fps, fps=fps, stamps=None, keys=[])
 
 

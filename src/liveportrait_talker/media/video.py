@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -19,7 +20,7 @@ from ..arrays import Image
 from ..errors import MediaError
 from .conversion import FrameConverter
 from .deinterlacing import deinterlace
-from .limits import Limits
+from .limits import MAX_VIDEO_PIXELS, Limits
 from .media_file import MediaFile
 from .timeline import read_timeline
 
@@ -29,6 +30,7 @@ CACHE_BYTES = 64 << 20
 """Size of the cache of decoded frames, for access in descending order."""
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _DECODER_THREADS = 4  # each buffers frames
+_PIXELS_FOR_THREADS = 9_000_000  # of a 4K frame; larger ones would take too much memory
 
 
 class VideoFrames:
@@ -44,7 +46,7 @@ class VideoFrames:
     def __init__(self, path: Path, limits: Limits) -> None:
         self.name = path.name
         self._path = path
-        self._max_pixels = limits.max_pixels
+        self._max_pixels = min(limits.max_pixels, MAX_VIDEO_PIXELS)
         self._cache: dict[int, Image] = {}
         self._position = 0  # index of the next frame from the decoder
         self._decoder: Iterator[tuple[int, VideoFrame]] = iter(())
@@ -54,10 +56,10 @@ class VideoFrames:
             context = self._stream.codec_context
             if context is None or not context.width or not context.height:
                 raise MediaError(f"{self.name} has an unsupported video format; convert it to H.264 or PNG")
-            limits.check_size(self.name, context.width, context.height)
+            replace(limits, max_pixels=self._max_pixels).check_size(self.name, context.width, context.height)
             if self._stream.duration is not None and self._stream.time_base is not None:  # before reading all of it
                 limits.check_seconds(self.name, float(self._stream.duration * self._stream.time_base))
-            timeline = read_timeline(path)
+            timeline = read_timeline(path, max_seconds=limits.max_seconds)
             if timeline is None:
                 raise self._unreadable_error()
             limits.check_seconds(self.name, timeline.duration_seconds)
@@ -83,8 +85,12 @@ class VideoFrames:
         return self._cache[index]
 
     def close(self) -> None:
-        """Close the file; can be called twice."""
+        """Close the file, and free decoded frames and the decoder with its threads; can be called twice."""
         self._file.close()
+        self._decoder = iter(())  # it refers to this object, which would keep all of this until a garbage collection
+        self._cache.clear()
+        for name in ("_stream", "_codec", "_convert"):
+            self.__dict__.pop(name, None)
 
     def _decode_to(self, index: int) -> None:
         """Decode frame `index` into the cache; for backward access, also as many frames before it as fit."""
@@ -140,7 +146,7 @@ class VideoFrames:
         self._stream = self._find_stream()
         context = self._codec = _alpha_decoder(self._stream) or self._stream.codec_context
         context.thread_type = "AUTO"
-        context.thread_count = _DECODER_THREADS
+        context.thread_count = _DECODER_THREADS if context.width * context.height <= _PIXELS_FOR_THREADS else 1
         context.options = {"max_pixels": str(self._max_pixels)}  # the size may change midway
         self._position, self._decoder = 0, self._decode_indexed()
 

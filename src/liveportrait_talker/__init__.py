@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .options.talk import TalkOptions
     from .pipelines.animate import Animator
     from .pipelines.edit import Editor
+    from .pipelines.media_check import check_media
     from .pipelines.networks import build_network, neural_networks
     from .pipelines.talk import Talker, TalkReport
     from .render.protocol import FaceFrame, PreparedFace, Renderer
@@ -60,10 +61,11 @@ __all__ = [
     "WeightsError",
     "__version__",
     "build_network",
+    "check_media",
     "neural_networks",
 ]
 
-# Loaded when first asked for: importing the package must not load OpenCV, MediaPipe or PyAV.
+# Loaded when first asked for: importing the package must not load OpenCV or PyAV.
 _HOMES = {
     "AnimateOptions": ".options.animate",
     "Animator": ".pipelines.animate",
@@ -76,6 +78,7 @@ _HOMES = {
     "TalkOptions": ".options.talk",
     "TalkReport": ".pipelines.talk",
     "Talker": ".pipelines.talk",
+    "check_media": ".pipelines.media_check",
     "FaceFrame": ".render.protocol",
     "MouthDriver": ".driving.protocol",
     "PreparedFace": ".render.protocol",

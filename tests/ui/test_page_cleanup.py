@@ -93,7 +93,7 @@ def test_uploads_are_removed_with_the_page(fake: Server, visit: Any, tmp_path: P
 
 @pytest.fixture
 def backend() -> Iterator[Backend]:
-    store = uploads.Uploads(max_mb=10, max_seconds=10)
+    store = uploads.Uploads(uploads.UploadLimits(file_mb=10, session_mb=20, total_mb=50, seconds=10, pixels=10**7))
     made = Backend(store, Jobs(store.jobs, fake_work))
     yield made
     made.jobs.close()

@@ -15,8 +15,9 @@ from liveportrait_talker.examples import FOLDER as EXAMPLES
 from liveportrait_talker.options.animate import AnimateOptions
 from liveportrait_talker.options.edit import EditOptions, EditSetup
 from liveportrait_talker.ui import requests
-from liveportrait_talker.ui.edit_cache import EditCache
+from liveportrait_talker.ui.previews import Previews, preview_setup
 from liveportrait_talker.ui.server import Server
+from liveportrait_talker.ui.uploads import UploadLimits, Uploads
 
 CLIP = "clip"
 ANIMATE: dict[str, dict[str, Any]] = {
@@ -61,36 +62,27 @@ def test_preview_latency(tmp_path: Path):
 
     picture = tmp_path / "portrait.png"
     cv2.imwrite(str(picture), cv2.resize(cv2.imread(str(EXAMPLES / "portrait.png")), (512, 512)))
-    cache, spent = EditCache(), []
-    cache.draw("me", picture, EditOptions(smile=0.1), EditSetup())
-    for k in range(30):
-        edit = EditOptions(rotate_yaw=-15 + k, smile=k / 40, blink=-k / 3, aaa=float(k), pupil_x=k / 3)
-        start = time.perf_counter()
-        cache.draw("me", picture, edit, EditSetup())
-        spent.append(time.perf_counter() - start)
+    spent = []
+    store = Uploads(UploadLimits(file_mb=10, session_mb=100, total_mb=100, seconds=10, pixels=10**7))
+    previews = Previews(store)
+    try:
+        previews.draw("me", picture, EditOptions(smile=0.1), EditSetup())
+        for k in range(30):
+            edit = EditOptions(rotate_yaw=-15 + k, smile=k / 40, blink=-k / 3, aaa=float(k), pupil_x=k / 3)
+            start = time.perf_counter()
+            previews.draw("me", picture, edit, EditSetup())
+            spent.append(time.perf_counter() - start)
+    finally:
+        previews.close()
+        store.close()
     assert statistics.quantiles(spent, n=20)[-1] <= 0.15
 
 
-def test_the_preview_uses_the_neural_renderer_only_if_selected(monkeypatch: pytest.MonkeyPatch):
+def test_the_preview_uses_the_neural_renderer_only_if_selected():
     """Independent of the installed weights: networks take seconds a change."""
-    setups: list[EditSetup] = []
-
-    class Session:
-        renderer = "embedded"
-
-        def draw(self, edit: EditOptions) -> None:
-            return None
-
-    def open_session(self: EditCache, portrait: Path, setup: EditSetup) -> Session:
-        setups.append(setup)
-        return Session()
-
-    monkeypatch.setattr(EditCache, "_open", open_session)
-    cache = EditCache()
     default = EditSetup(crop=True, compile="on", stitching=False, device="cpu")
     neural = EditSetup("neural", crop=True, compile="on", stitching=False, device="cpu")
-    for setup in (default, neural, EditSetup("neural", quality=20)):
-        cache.draw("me", EXAMPLES / "portrait.png", EditOptions(), setup)
+    setups = [preview_setup(setup) for setup in (default, neural, EditSetup("neural", quality=20))]
     assert setups == [EditSetup("embedded", crop=True), neural, EditSetup("neural")]
 
 
@@ -122,7 +114,7 @@ def test_every_option_of_animate(name: str, fake: Server, page: Any, clip: Path)
         put_in(page, "animate", requests.ANIMATE, option, value, clip)
     command_line(page, "animate", "run")
     link = page.locator("#animate-history a[download]").get_attribute("href")
-    wanted = AnimateOptions(**({"max_seconds": 600.0} | ANIMATE[name]))
+    wanted = AnimateOptions(**({"max_seconds": 600.0, "max_megapixels": 50.0} | ANIMATE[name]))
     assert page.request.get(f"{fake.url}{link}").text() == repr(wanted)
 
 
@@ -145,7 +137,14 @@ def test_every_slider_of_edit(fake: Server, page: Any, clip: Path, tmp_path: Pat
     frames.write_text(json.dumps([{"time": 0, "smile": 0}, {"time": 1, "smile": 1}]))
     page.locator("#edit-keyframes input[type=file]").set_input_files(frames)
     setup = {"fps": 30.0, "encoder": "nvenc", "quality": 20, "crop": True, "face": 1, "max_size": 512}
-    setup |= {"max_megapixels": 50.0, "renderer": "neural", "stitching": False, "device": "cpu", "precision": "fp32"}
+    setup |= {
+        "max_megapixels": 40.0,
+        "max_seconds": 60.0,
+        "renderer": "neural",
+        "stitching": False,
+        "device": "cpu",
+        "precision": "fp32",
+    }
     setup |= {"compile": "off"}
     assert set(setup) == {field.name for field in requests.SETUP}
     for name in ("renderer", *(name for name in setup if name != "renderer")):

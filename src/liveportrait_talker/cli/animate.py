@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..options.animate import AnimateOptions
 from .console import Bars
 from .flags import add_options, options_from
+from .inputs import checking
 from .report import add_output_options, print_report
 
 if TYPE_CHECKING:
@@ -44,13 +45,14 @@ def add_animate_parser(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def _animate(arguments: argparse.Namespace) -> int:
     options = options_from(AnimateOptions, arguments)
-    from ..media.image_output import is_image_name
+    inputs = (arguments.source, arguments.driving)
+    with checking(options, inputs) as check, Bars(quiet=arguments.quiet) as bars:
+        from ..media.image_output import is_image_name
+        from ..pipelines.animate import Animator
 
-    suffix = ".png" if is_image_name(arguments.source) and is_image_name(arguments.driving) else ".mp4"
-    out = arguments.out or Path(f"{arguments.source.stem}_{arguments.driving.stem}{suffix}")
-    from ..pipelines.animate import Animator
-
-    with Bars(quiet=arguments.quiet) as bars:
+        suffix = ".png" if all(map(is_image_name, inputs)) else ".mp4"
+        out = arguments.out or Path(f"{arguments.source.stem}_{arguments.driving.stem}{suffix}")
+        check.wait()
         report = Animator().save(
             arguments.source,
             arguments.driving,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..options.edit import EditOptions, EditSetup
 from .console import Bars
 from .flags import add_options, options_from
+from .inputs import checking
 from .report import add_output_options, print_report
 
 if TYPE_CHECKING:
@@ -43,9 +44,10 @@ def _edit(arguments: argparse.Namespace) -> int:
     edit, setup = options_from(EditOptions, arguments), options_from(EditSetup, arguments)
     suffix = ".png" if arguments.keyframes is None else ".mp4"
     out = arguments.out or Path(f"{arguments.portrait.stem}_edited{suffix}")
-    from ..pipelines.edit import Editor
+    with checking(setup, (arguments.portrait, edit.sample)) as check, Bars(quiet=arguments.quiet) as bars:
+        from ..pipelines.edit import Editor
 
-    with Bars(quiet=arguments.quiet) as bars:
+        check.wait()
         report = Editor().save(
             arguments.portrait,
             out,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..options.talk import TalkOptions
 from .console import Bars, print_out
 from .flags import add_options, options_from
+from .inputs import checking
 from .report import add_output_options, print_report
 from .voice import add_speech_options, voice_of
 
@@ -52,9 +53,15 @@ def _generate(arguments: argparse.Namespace) -> int:
     options = options_from(TalkOptions, arguments)
     voice_name = "text" if arguments.voice is None else arguments.voice.stem
     out = arguments.out or Path(f"{arguments.source.stem}_{voice_name}.mp4")
-    from ..pipelines.talk import Talker
+    sources = (arguments.source, options.ref_head_pose, options.ref_blink)
+    with (
+        checking(options, sources, [arguments.voice]) as check,
+        voice_of(arguments) as voice,
+        Bars(quiet=arguments.quiet) as bars,
+    ):
+        from ..pipelines.talk import Talker
 
-    with voice_of(arguments) as voice, Bars(quiet=arguments.quiet) as bars:
+        check.wait()
         report = Talker().save(arguments.source, voice, out, options, overwrite=arguments.overwrite, on_progress=bars)
     print_report(report, describe(report), arguments)
     return 0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..audio.speech import DEFAULT_PACE, DEFAULT_VOICE, FASTEST, SLOWEST, speak
 from ..errors import OptionError
+from ..system.temporary_folders import TemporaryFolder
 
 
 def add_speech_options(parser: argparse.ArgumentParser) -> None:
@@ -42,5 +42,5 @@ def voice_of(arguments: argparse.Namespace) -> Iterator[Path]:
         return
     if arguments.voice is not None:
         raise OptionError("VOICE and --text contradict each other: give one of them.")
-    with tempfile.TemporaryDirectory(prefix="lpt-text-") as folder:
-        yield speak(arguments.text, Path(folder) / "text.wav", voice=arguments.speech_voice, pace=arguments.pace)
+    with TemporaryFolder("lpt-text-") as folder:
+        yield speak(arguments.text, folder / "text.wav", voice=arguments.speech_voice, pace=arguments.pace)

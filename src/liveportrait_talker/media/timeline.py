@@ -139,9 +139,8 @@ class _Segment:
 
     def add(self, stamp: int, duration: int, is_key: bool) -> None:
         """Add a frame; times in units of the time base."""
-        first = self._start is None
-        self._start = stamp if first else min(self._start, stamp)
-        self._end = stamp + duration if first else max(self._end, stamp + duration)
+        self._start = stamp if self._start is None else min(self._start, stamp)
+        self._end = max(self._end, stamp + duration) if self.stamps else stamp + duration
         self.stamps.add(stamp)
         if is_key:
             self.keys.add(stamp)

@@ -12,6 +12,9 @@ from .shared import EncoderOptions, ImageOptions, RendererOptions, batch_size, f
 REGIONS = ("all", "exp", "pose", "lip", "eyes")
 DRIVING_OPTIONS = ("expression-friendly", "pose-friendly")
 
+TEMPLATE_SUFFIXES = (".npz", ".pkl", ".pickle")
+"""Suffixes of motion templates, which are driving clips too, in lower case."""
+
 
 @dataclass(frozen=True)
 class AnimateOptions(EncoderOptions, ImageOptions, RendererOptions):

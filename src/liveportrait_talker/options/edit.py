@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import OptionError
 from .applicability import check_engines
 from .fields import changed_flags, check_ranges, option
-from .shared import EncoderOptions, ImageOptions, RendererOptions, fps
+from .shared import EncoderOptions, ImageOptions, RendererOptions, fps, max_seconds
 from .sliders import ExpressionEdit, sliders
 
 COPYING = ("sample_ratio", "sample_parts")
@@ -42,6 +42,7 @@ class EditSetup(EncoderOptions, ImageOptions, RendererOptions):
     """How a portrait is prepared, drawn and written. Raises OptionError for a value that makes no sense."""
 
     fps: float = fps(25.0, "frame rate of a clip made by --keyframes")
+    max_seconds: float = max_seconds("longest clip that --keyframes may make")
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -12,11 +12,11 @@ from ..media import Footage, open_footage
 from ..media.audio_file import has_audio
 from ..motion.released_template import read_released_template
 from ..motion.template import Template, load_template
+from ..options.animate import TEMPLATE_SUFFIXES
 from ..progress import OnProgress, steps_of
 from ..render.protocol import DrivenRenderer, Renderer
 
 STILL_FPS = 25.0
-_TEMPLATES = (".npz", ".pkl", ".pickle")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ def open_driving(path: Path, *, max_pixels: int, max_seconds: float) -> DrivingC
     Raises:
         MediaError: it cannot be read, or is too long.
     """
-    if path.suffix.lower() not in _TEMPLATES:
+    if path.suffix.lower() not in TEMPLATE_SUFFIXES:
         footage = open_footage(path, max_pixels=max_pixels, max_seconds=max_seconds)
         return DrivingClip(path, footage, None)
     if path.suffix.lower() == ".npz":
@@ -110,3 +110,10 @@ def open_driving(path: Path, *, max_pixels: int, max_seconds: float) -> DrivingC
             f"{path.name} is {seconds:.0f} seconds long, the limit is {max_seconds:g}; raise it with --max-seconds"
         )
     return DrivingClip(path, None, template)
+
+
+def describe_template(path: str, max_seconds: float) -> str:
+    """Return a description of a motion template. Raises MediaError for one that cannot be read, or is too long."""
+    with open_driving(Path(path), max_pixels=1, max_seconds=max_seconds) as clip:
+        length = "1 frame" if len(clip) == 1 else f"{len(clip)} frames, {len(clip) / clip.fps:.1f} s"
+        return f"motion template, {length}"

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..arrays import Image
 from ..driving.sliders import build_edit_track, compute_turn
-from ..errors import MediaError
+from ..errors import MediaError, OptionError
 from ..face.measurements import measure_faces
 from ..face.tracked import TrackedSource
 from ..media.media_file import check_input
@@ -176,6 +176,11 @@ class Editor:
         edit, setup, portrait = edit or EditOptions(), setup or EditSetup(), Path(portrait)
         started = time.monotonic()
         frames = read_keyframes(Path(keyframes)) if isinstance(keyframes, (Path, str)) else keyframes
+        if frames and frames[-1].seconds > setup.max_seconds:
+            raise OptionError(
+                f"the keyframes make a clip of {frames[-1].seconds:g} seconds, the limit is {setup.max_seconds:g}: "
+                "shorten it, or raise the limit with --max-seconds."
+            )
         output = Output(Path(out), overwrite, setup, kind="image" if frames is None else "video")
         output.check((portrait, edit.sample))
         if edit.sample is not None:

@@ -24,7 +24,7 @@ from ..options.edit import EditOptions
 from ..options.sliders import sliders
 
 _LARGEST_FILE = 2**20  # bytes
-_LONGEST_S = 3600.0
+_LONGEST_S = 86400.0
 _HOLD_S = 0.2  # duration of the last keyframe
 
 

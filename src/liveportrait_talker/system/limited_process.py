@@ -9,41 +9,48 @@ import logging
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal
+from typing import Any
 
-from .. import errors
-from ..errors import TalkerError
+from ..errors import MediaError, NoFaceError, OptionError, TalkerError, WeightsError
 
+MEMORY_MB = 880
+"""Limit of the memory that the calls allocate, in MB."""
 MB = 1_000_000
+_BASE_SECONDS, _SECONDS_PER_MB = 8.0, 0.5
+_POLL_S = 0.5
 _WALL_FACTOR = 3.0  # a child that waits, or shares its CPU with many others, is given more time than CPU seconds
 
 
-class LimitExceeded(Exception):
-    """A call was ended because it exceeded a limit, or because it crashed.
-
-    Args:
-        call: index of the call.
-        limit: what it exceeded.
-    """
-
-    def __init__(self, call: int, limit: Literal["memory", "time", "crash"]) -> None:
-        super().__init__(f"call {call} was ended ({limit})")
-        self.call, self.limit = call, limit
-
-
 @dataclass(frozen=True)
-class Call:
-    """A call of a module-level function of this package; arguments and result are JSON values."""
+class FileCall:
+    """A call of a function on a file."""
 
-    function: Callable[..., Any]
-    arguments: Sequence[Any]
-    cpu_seconds: float
-    """Limit of the time that all its threads compute."""
+    function: str
+    """MODULE:NAME. It raises TalkerError for a file that cannot be used."""
+    path: Path
+    """The first argument, passed as a string."""
+    arguments: Sequence[Any] = ()
+    """The further arguments. They and the result are JSON values."""
+
+    @property
+    def megabytes(self) -> float:
+        """Size of the file; 0 for one that cannot be read, which the function will report."""
+        try:
+            return self.path.stat().st_size / MB
+        except (OSError, ValueError):
+            return 0.0
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Limit of the time that all threads of the call compute."""
+        return _BASE_SECONDS + _SECONDS_PER_MB * self.megabytes
 
 
 class LimitedProcess:
@@ -53,12 +60,12 @@ class LimitedProcess:
     the elapsed time everywhere. The child ends when this object is closed or its parent dies.
 
     Args:
-        memory_mb: limit of the memory that the calls allocate.
+        module: the module of the functions, which the child imports ahead.
     """
 
-    def __init__(self, memory_mb: int) -> None:
-        code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({memory_mb})"
-        self._calls: Sequence[Call] = ()
+    def __init__(self, module: str) -> None:
+        code = f"import sys; sys.path[:] = {sys.path!r}; import {module}; from {__name__} import serve; serve()"
+        self._calls: Sequence[FileCall] = ()
         self._process = subprocess.Popen(  # noqa: S603 (our own interpreter and code)
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
@@ -73,14 +80,13 @@ class LimitedProcess:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def start(self, calls: Sequence[Call]) -> None:
+    def start(self, calls: Sequence[FileCall]) -> None:
         """Begin the calls, in order; to be used once."""
         self._calls = calls
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:
             for call in calls:
-                function = f"{call.function.__module__}:{call.function.__qualname__}"
-                pipe.write(_line([function, list(call.arguments), call.cpu_seconds]))
+                pipe.write(_line([call.function, [str(call.path), *call.arguments], call.cpu_seconds]))
         self._process.stdin = None
 
     def results(self) -> list[Any]:
@@ -88,30 +94,29 @@ class LimitedProcess:
 
         Raises:
             TalkerError: of the first call that raised one; the calls after it are not made.
-            LimitExceeded: a call was ended.
+            MediaError: a call exceeded a limit or crashed.
         """
         seconds = _WALL_FACTOR * sum(call.cpu_seconds for call in self._calls)
+        timed_out = False
         try:
             output, _ = self._process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
+            timed_out = True
             self._process.kill()
             output, _ = self._process.communicate()
-            raise LimitExceeded(output.count(b"\n"), "time") from None
         finally:
             self.close()
         results: list[Any] = []
         for line in output.splitlines():
             kind, content = json.loads(line)
-            if kind == "result":
-                results.append(content)
-            elif kind == "memory":
-                raise LimitExceeded(len(results), "memory")
-            elif kind == "internal":
-                raise RuntimeError(content)
-            else:
+            if kind != "result":
                 raise _error(kind, content)
+            results.append(content)
         if len(results) < len(self._calls):
-            raise LimitExceeded(len(results), self._cause_of_death())
+            name = self._calls[len(results)].path.name
+            if timed_out or self._exceeded_cpu_time():
+                raise MediaError(f"{name} takes too long to open: it is damaged or made to do harm; export it again")
+            raise MediaError(f"{name} cannot be opened: its decoder crashed; export it again in another format")
         return results
 
     def close(self) -> None:
@@ -124,42 +129,62 @@ class LimitedProcess:
                 with contextlib.suppress(OSError):
                     pipe.close()
 
-    def _cause_of_death(self) -> Literal["time", "crash"]:
+    def _exceeded_cpu_time(self) -> bool:
         if sys.platform == "win32":
-            return "crash"
+            return False
         import signal
 
-        return "time" if self._process.returncode == -signal.SIGXCPU else "crash"
+        return self._process.returncode == -signal.SIGXCPU
 
 
-def serve(memory_mb: int) -> None:
+def serve() -> None:
     """Make the calls that arrive on standard input, and write their results to standard output; runs in the child."""
     replies = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what libraries print must not be taken for a reply
     logging.disable(logging.CRITICAL)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    with contextlib.suppress(OSError):  # Linux: when memory is short, this process goes first
+        Path("/proc/self/oom_score_adj").write_text("900")
     calls = [json.loads(line) for line in sys.stdin.buffer]
     functions = [_resolve(function) for function, _, _ in calls]
-    _limit_memory(memory_mb * MB)
+    _limit_memory(MEMORY_MB * MB)
     for function, (_, arguments, cpu_seconds) in zip(functions, calls, strict=True):
         _limit_cpu_seconds(cpu_seconds)
-        if not _reply(replies, function, arguments):
+        reply = _reply(function, arguments)
+        replies.write(_line(reply))
+        if reply[0] != "result":
             break
     os._exit(0)  # closing damaged files may take long
 
 
-def _reply(replies: IO[bytes], function: Callable[..., Any], arguments: Sequence[Any]) -> bool:
-    """Make one call and send its result or error; return whether it succeeded."""
+def _end_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_POLL_S)
+    os._exit(1)
+
+
+def _reply(function: Callable[..., Any], arguments: Sequence[Any]) -> tuple[str, Any]:
+    """Make one call; return ("result", value), or an error for `_error`."""
     try:
-        reply = ["result", function(*arguments)]
+        return "result", function(*arguments)
     except Exception as error:
         if _is_out_of_memory(error):
-            reply = ["memory", None]
-        elif isinstance(error, TalkerError):
-            reply = [type(error).__name__, str(error)]
-        else:  # a defect of ours, which the parent reports
-            reply = ["internal", f"{type(error).__name__}: {error}"]
-    replies.write(_line(reply))
-    return reply[0] == "result"
+            name = Path(arguments[0]).name
+            return "MediaError", (
+                f"{name} needs more than {MEMORY_MB} MB of memory to open: it is damaged or too large; export it again "
+                "at a smaller size"
+            )
+        if isinstance(error, TalkerError):
+            return type(error).__name__, str(error)
+        return "internal", f"{type(error).__name__}: {error}"
+
+
+def _error(kind: str, message: str) -> Exception:
+    """Return an error of the child by the name of its class, one of a few: a file may have taken over the child."""
+    if kind == "internal":  # a defect of ours
+        return RuntimeError(message)
+    classes = (MediaError, NoFaceError, OptionError, WeightsError)
+    return {each.__name__: each for each in classes}.get(kind, TalkerError)(message)
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:
@@ -169,12 +194,6 @@ def _is_out_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def _error(kind: str, message: str) -> TalkerError:
-    """Return an error of the child by the name of its class; the child may have been taken over by a file."""
-    classes = (errors.MediaError, errors.NoFaceError, errors.OptionError, errors.WeightsError)
-    return {each.__name__: each for each in classes}.get(kind, TalkerError)(message)
 
 
 def _resolve(function: str) -> Callable[..., Any]:

@@ -17,12 +17,14 @@ _POLL_SECONDS = 0.1
 if sys.platform == "win32":
     import msvcrt
 
-    def _try_lock(file: IO[bytes]) -> None:
+    def try_lock(file: IO[bytes]) -> None:
+        """Lock an open file until it is closed. Raises OSError where another process holds it."""
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
 
-    def _try_lock(file: IO[bytes]) -> None:
+    def try_lock(file: IO[bytes]) -> None:
+        """Lock an open file until it is closed. Raises OSError where another process holds it."""
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -46,7 +48,7 @@ def file_lock(path: Path, sleep: Callable[[float], None] = time.sleep) -> Iterat
     with lock:
         while True:
             try:
-                _try_lock(lock)
+                try_lock(lock)
                 break
             except OSError as error:
                 if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):

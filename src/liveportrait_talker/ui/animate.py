@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -11,7 +10,7 @@ import gradio as gr
 from .backend import Backend
 from .fields import parse_values
 from .inputs import retain_uploads, source_input
-from .requests import ANIMATE, TEMPLATE_SUFFIXES, AnimateRequest
+from .requests import ANIMATE, AnimateRequest
 from .result import PRIVATE, Plan, build_result, run_job
 from .settings_panel import SettingsPanel, build_settings
 from .visibility import ANIMATE_CONTROLS, hidden_animate_options, resolve_engines
@@ -30,7 +29,7 @@ def build(backend: Backend) -> None:
                 "Video, picture or template to follow",
                 backend,
                 "the driving video",
-                describe_other=lambda path: _describe_template(path, backend.uploads.max_seconds),
+                templates=True,
             )
             keep = gr.Checkbox(
                 label="Keep the motion",
@@ -41,7 +40,7 @@ def build(backend: Backend) -> None:
                 ANIMATE,
                 prefix="animate",
                 hidden=hidden_animate_options({f.name: f.default for f in ANIMATE}, resolve_engines("auto").renderer),
-                limits={"max_seconds": backend.uploads.max_seconds},
+                limits=backend.uploads.limits.of_options,
                 titles=_TITLES,
             )
             retain_uploads(backend, *settings.files)
@@ -80,14 +79,3 @@ def build(backend: Backend) -> None:
 def _hidden(settings: SettingsPanel, values: Any) -> set[str]:
     controls = settings.parse(ANIMATE_CONTROLS, values)
     return hidden_animate_options(controls, resolve_engines(controls["renderer"]).renderer)
-
-
-def _describe_template(path: Path, max_seconds: float) -> str | None:
-    """Describe a motion template; None for other files. Raises MediaError for an invalid template."""
-    if path.suffix.lower() not in TEMPLATE_SUFFIXES:
-        return None
-    from ..pipelines.driving_clip import open_driving
-
-    with open_driving(path, max_pixels=1, max_seconds=max_seconds) as clip:
-        length = "1 frame" if len(clip) == 1 else f"{len(clip)} frames, {len(clip) / clip.fps:.1f} s"
-        return f"motion template, {length}"

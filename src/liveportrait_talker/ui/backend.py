@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import gradio as gr
 
 from . import markup
-from .edit_cache import EditCache
 from .jobs import Job, Jobs
+from .previews import Previews
 from .uploads import Uploads
 from .worker import Task
 
@@ -20,18 +20,21 @@ _POLL_S = 0.2
 
 @dataclass(frozen=True)
 class Backend:
-    """Uploads, jobs and cached edit sessions of one server."""
+    """Uploads, jobs and previews of one server."""
 
     uploads: Uploads
     jobs: Jobs
-    edits: EditCache = field(default_factory=EditCache)
+    previews: Previews = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "previews", Previews(self.uploads))
 
     def end_session(self, request: gr.Request) -> None:
         """Stop the jobs and remove the files of a page that was closed."""
         owner = owner_of(request)
         self.jobs.stop_all(owner)
         self.uploads.release(owner)
-        self.edits.drop(owner)
+        self.previews.drop(owner)
 
     async def submit(self, make_task: Callable[[], Task], owner: str, kind: str) -> Job:
         """Prepare a task and queue it, both in a thread; on cancellation its files are removed.

@@ -17,7 +17,6 @@ from .inputs import retain_uploads, source_input
 from .requests import EDIT, SETUP, EditRequest
 from .result import PRIVATE, Plan, ResultColumn, build_result, run_job
 from .settings_panel import SettingsPanel, build_settings
-from .uploads import write_jpeg
 from .visibility import hidden_edit_setup, hidden_sliders, resolve_engines
 
 _OPEN = ("head", "eyes", "mouth")
@@ -41,7 +40,13 @@ def build(backend: Backend) -> None:
         with gr.Column(scale=1, min_width=320):
             sliders = build_settings(EDIT, prefix="edit", hidden=hidden_sliders(None), titles=_TITLES, opened=_OPEN)
             keyframes = gr.File(label="Keyframes for a clip (.json or .csv)", elem_id="edit-keyframes", height=168)
-            setup = build_settings(SETUP, prefix="edit-setup", hidden=_hidden_setup("auto", None), titles=_TITLES)
+            setup = build_settings(
+                SETUP,
+                prefix="edit-setup",
+                hidden=_hidden_setup("auto", None),
+                limits=backend.uploads.limits.of_options,
+                titles=_TITLES,
+            )
             retain_uploads(backend, *sliders.files, keyframes)
             labels = [("clip", "Make the clip"), ("save", "Save the picture")]
             hint = "Save the picture as you see it, or make a clip of keyframes."
@@ -53,10 +58,8 @@ def build(backend: Backend) -> None:
         start = time.monotonic()
         try:
             checked = _check(sliders, setup, picture, None, values)
-            image, renderer = backend.edits.draw(owner_of(request), checked.portrait, checked.edit, checked.setup)
             # This file is removed with the session; one that Gradio writes would stay.
-            path = backend.uploads.new_served_path("live.jpg", owner_of(request))
-            write_jpeg(image, path)
+            path, renderer = backend.previews.draw(owner_of(request), checked.portrait, checked.edit, checked.setup)
         except TalkerError as error:
             return [gr.skip(), markup.error(backend.uploads.hide_folders(str(error)))]
         message = f"{renderer} renderer, {1000 * (time.monotonic() - start):.0f} ms."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import gradio as gr
 
 from ..audio import speech
 from ..errors import TalkerError
+from ..options.animate import TEMPLATE_SUFFIXES
 from . import markup
 from .backend import Backend, owner_of
 from .result import PRIVATE
@@ -51,7 +52,7 @@ def source_input(
     role: str,
     *,
     poster: bool = True,
-    describe_other: Callable[[Path], str | None] = lambda path: None,
+    templates: bool = False,
 ) -> SourceInput:
     """Build an upload for a picture or a video, which is checked when it arrives.
 
@@ -61,7 +62,7 @@ def source_input(
         backend: the server's state.
         role: name in messages: “the portrait”.
         poster: whether to show the first frame.
-        describe_other: description of a file of another accepted kind, or None; may raise TalkerError.
+        templates: whether motion templates are accepted as well.
     """
     file = gr.File(label=label, elem_id=f"{prefix}-{name}", height=168)
     note = gr.HTML("", elem_id=f"{prefix}-{name}-note", visible=False)
@@ -74,10 +75,9 @@ def source_input(
         if not path:
             return [gr.update(visible=False), no_poster, True]
         backend.jobs.start_worker()
-        uploads.retain(Path(path), owner_of(request))
         try:
-            if description := describe_other(Path(path)):
-                return [_seen_as(description), no_poster, False]
+            if templates and Path(path).suffix.lower() in TEMPLATE_SUFFIXES:
+                return [_seen_as(uploads.inspect_template(Path(path), owner_of(request))), no_poster, False]
             info = uploads.inspect_source(Path(path), owner_of(request), role)
         except TalkerError as error:
             message = markup.error(uploads.hide_folders(str(error)))
@@ -87,7 +87,7 @@ def source_input(
         shown = gr.update(value=str(info.poster), visible=True, label=f"Seen as: {info.summary}")
         return [gr.update(visible=False), shown, info.is_still]
 
-    file.change(inspect, file, [note, first, is_still], concurrency_limit=4, **PRIVATE)
+    file.change(inspect, file, [note, first, is_still], concurrency_limit=None, **PRIVATE)
     return SourceInput(file, is_still)
 
 
@@ -115,7 +115,7 @@ def voice_input(prefix: str, backend: Backend) -> VoiceInput:
             return gr.update(value=markup.error(str(error)), visible=True)
 
     kind.change(switch, kind, [file, microphone, group, note], queue=False, **PRIVATE)
-    file.change(inspect, file, note, concurrency_limit=4, **PRIVATE)
+    file.change(inspect, file, note, concurrency_limit=None, **PRIVATE)
     retain_uploads(backend, microphone)
     return VoiceInput(kind, file, microphone, text, language, pace)
 
@@ -125,7 +125,8 @@ def retain_uploads(backend: Backend, *widgets: Any) -> None:
 
     def retain(path: str | None, request: gr.Request) -> None:
         if path:
-            backend.uploads.retain(Path(path), owner_of(request))
+            with suppress(TalkerError):  # the file is removed, and a job that needs it will say so
+                backend.uploads.admit(Path(path), owner_of(request))
 
     for widget in widgets:
         widget.change(retain, widget, None, queue=False, **PRIVATE)

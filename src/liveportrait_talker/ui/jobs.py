@@ -71,10 +71,12 @@ class Jobs:
         folder: parent of the jobs' folders.
         run_task: function that the worker runs for each task.
         max_waiting: largest number of waiting jobs.
+        max_seconds: time after which a running job is ended.
     """
 
-    def __init__(self, folder: Path, run_task: RunTask, *, max_waiting: int = 8) -> None:
-        self._folder, self._run_task, self._max_waiting = folder, run_task, max_waiting
+    def __init__(self, folder: Path, run_task: RunTask, *, max_waiting: int = 8, max_seconds: float = 3600.0) -> None:
+        self._folder, self._run_task = folder, run_task
+        self._max_waiting, self._max_seconds = max_waiting, max_seconds
         self._waiting: deque[Job] = deque()
         self._pending: set[PendingJob] = set()
         self._running: Job | None = None
@@ -210,25 +212,35 @@ class Jobs:
     def _supervise(self, job: Job, worker: Worker) -> None:
         """Run a job to its end."""
         stop_time = 0.0
+        end = time.monotonic() + self._max_seconds
         try:
             worker.start(job.task)
             while not job.ended:
+                if time.monotonic() > end and not job.stop_requested:
+                    self._end_worker(worker)
+                    job.error = (
+                        f"the job took longer than {self._max_seconds / 60:g} minutes, the limit of this server."
+                    )
+                    self._finish(job, FAILED)
+                    break
                 if job.stop_requested and not stop_time:
                     worker.request_stop()
                     stop_time = time.monotonic()
                 if stop_time and time.monotonic() - stop_time > _GRACE_S:
-                    worker.kill()
-                    self._worker = None
+                    self._end_worker(worker)
                     self._finish(job, STOPPED)
                 elif worker.messages.poll(_POLL_S):
                     message = worker.messages.recv()
                     with self._change:  # so that `discard` cannot miss the change of state
                         self._handle(job, *message)
         except (EOFError, OSError):
-            worker.kill()
-            self._worker = None
+            self._end_worker(worker)
             job.error = "the worker process ended: the computer may have run out of memory; try a smaller picture."
             self._finish(job, STOPPED if job.stop_requested else FAILED)
+
+    def _end_worker(self, worker: Worker) -> None:
+        worker.kill()
+        self._worker = None
 
     def _handle(self, job: Job, kind: str, content: Any) -> None:
         """Apply a message of the worker."""

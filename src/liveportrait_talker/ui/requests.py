@@ -13,21 +13,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..audio.speech import DEFAULT_PACE, DEFAULT_VOICE, check_text
 from ..errors import OptionError
-from ..options.animate import AnimateOptions
+from ..options.animate import TEMPLATE_SUFFIXES, AnimateOptions
 from ..options.edit import EditOptions, EditSetup
 from ..options.talk import OLD_NAMES, TalkOptions
 from .backend import Backend
 from .fields import FILE, SUFFIXES, Field, command_flags, fields_of
+from .uploads import UploadLimits
 from .worker import Task
 
 TALK, ANIMATE = fields_of(TalkOptions), fields_of(AnimateOptions)
 EDIT, SETUP = fields_of(EditOptions), fields_of(EditSetup)
 TALK_FILES = tuple(field.name for field in TALK if field.kind == FILE)
-TEMPLATE_SUFFIXES = (".npz", ".pkl", ".pickle")
 _KEYFRAME_SUFFIXES = (".json", ".csv")
 
 
@@ -79,7 +79,7 @@ class TalkRequest:
     def task(self, backend: Backend) -> Task:
         """Create a task with links to the uploads. Raises MediaError for a file that is too large or missing."""
         with _job_folder(backend) as (folder, link):
-            changes: dict[str, Any] = {"max_seconds": min(self.options.max_seconds, backend.uploads.max_seconds)}
+            changes: dict[str, Any] = {}
             for name in TALK_FILES:
                 path = getattr(self.options, name)
                 if path is not None:
@@ -91,7 +91,7 @@ class TalkRequest:
                 "speech_voice": self.speech_voice,
                 "pace": self.pace,
                 "preview": self.preview,
-                "options": dataclasses.replace(self.options, **changes),
+                "options": _limited(dataclasses.replace(self.options, **changes), backend.uploads.limits),
             }
             return Task("talk", folder, arguments)
 
@@ -134,12 +134,11 @@ class AnimateRequest:
         """Create a task with links to the uploads. Raises MediaError for a file that is too large or missing."""
         suffix = self.driving.suffix.lower()  # a motion template is recognised by its suffix
         with _job_folder(backend) as (folder, link):
-            seconds = min(self.options.max_seconds, backend.uploads.max_seconds)
             role = f"the motion{suffix}" if suffix in TEMPLATE_SUFFIXES else "the driving video"
             arguments = {
                 "source": link(self.source, "the portrait"),
                 "driving": link(self.driving, role),
-                "options": dataclasses.replace(self.options, max_seconds=seconds),
+                "options": _limited(self.options, backend.uploads.limits),
                 "keep_motion": self.keep_motion,
             }
             return Task("animate", folder, arguments)
@@ -184,7 +183,8 @@ class EditRequest:
             if keyframes is not None:
                 keyframes = link(keyframes, f"the keyframes{keyframes.suffix.lower()}")
             portrait = link(self.portrait, "the portrait")
-            arguments = {"portrait": portrait, "edit": edit, "setup": self.setup, "keyframes": keyframes}
+            setup = _limited(self.setup, backend.uploads.limits)
+            arguments = {"portrait": portrait, "edit": edit, "setup": setup, "keyframes": keyframes}
             return Task("edit", folder, arguments)
 
     def command(self, suffix: str) -> str:
@@ -201,9 +201,19 @@ def _check_names(options: Mapping[str, Any], fields: tuple[Field, ...]) -> None:
         raise OptionError(f"there is no option {unknown[0]!r}: the names are {', '.join(sorted(names))}.")
 
 
+_Limited = TypeVar("_Limited", TalkOptions, AnimateOptions, EditSetup)
+
+
+def _limited(options: _Limited, limits: UploadLimits) -> _Limited:
+    """Return the options with the server's limits of durations and sizes."""
+    lowered = {name: min(getattr(options, name), limit) for name, limit in limits.of_options.items()}
+    return dataclasses.replace(options, **lowered)
+
+
 @contextmanager
 def _job_folder(backend: Backend) -> Iterator[tuple[Path, Callable[[Path, str], Path]]]:
     """Yield a new job folder, removed on an error, and a function that links an upload into it by role."""
+    backend.uploads.require_space(0)
     folder = backend.jobs.new_folder()
 
     def link(path: Path, role: str) -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import OptionError
 from .jobs import Jobs
 from .tasks import run_task
-from .uploads import MB, Uploads
+from .uploads import MB, UploadLimits, Uploads
 from .worker import RunTask
 
 if TYPE_CHECKING:
@@ -30,9 +30,22 @@ class Settings:
     max_upload_mb: float = 500.0
     max_seconds: float = 600.0
     max_queue: int = 8
+    max_session_mb: float = 2000.0
+    max_total_mb: float = 20_000.0
+    max_megapixels: float = 50.0
+    max_job_minutes: float = 60.0
 
     def __post_init__(self) -> None:
-        limits = (("port", 1, 65535), ("max_upload_mb", 1, 100_000), ("max_seconds", 1, 86400), ("max_queue", 1, 1000))
+        limits = (
+            ("port", 1, 65535),
+            ("max_upload_mb", 1, 100_000),
+            ("max_session_mb", 1, 1_000_000),
+            ("max_total_mb", 1, 10_000_000),
+            ("max_megapixels", 0.1, 170),
+            ("max_seconds", 1, 86400),
+            ("max_queue", 1, 1000),
+            ("max_job_minutes", 0.1, 10_000),
+        )
         for name, low, high in limits:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -49,13 +62,22 @@ class Server:
     """
 
     def __init__(self, settings: Settings, run_task: RunTask = run_task) -> None:
-        uploads = Uploads(max_mb=settings.max_upload_mb, max_seconds=settings.max_seconds)
+        uploads = Uploads(
+            UploadLimits(
+                file_mb=settings.max_upload_mb,
+                session_mb=settings.max_session_mb,
+                total_mb=settings.max_total_mb,
+                seconds=settings.max_seconds,
+                pixels=int(settings.max_megapixels * 1e6),
+            )
+        )
         os.environ["GRADIO_TEMP_DIR"] = str(uploads.served)  # read by Gradio at import and by gr.Blocks
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         from .app import build
         from .backend import Backend
 
-        self.backend = Backend(uploads, Jobs(uploads.jobs, run_task, max_waiting=settings.max_queue))
+        jobs = Jobs(uploads.jobs, run_task, max_waiting=settings.max_queue, max_seconds=60 * settings.max_job_minutes)
+        self.backend = Backend(uploads, jobs)
         try:
             self.page = build(self.backend)
             uploads.retain_all("server")
@@ -75,6 +97,7 @@ class Server:
         self.backend.jobs.close()
         if hasattr(self, "page") and self.page.is_running:
             self.page.close(verbose=False)
+        self.backend.previews.close()
         self.backend.uploads.close()
 
 

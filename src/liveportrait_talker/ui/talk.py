@@ -35,7 +35,7 @@ def build(backend: Backend) -> None:
                 prefix="talk",
                 hidden=hidden_talk_options({f.name: f.default for f in TALK}, resolve_engines("auto"), is_still=True),
                 placed={"seed": seed},
-                limits={"max_seconds": backend.uploads.max_seconds},
+                limits=backend.uploads.limits.of_options,
                 titles=_TITLES,
             )
             retain_uploads(backend, *settings.files)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import wave
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..options.animate import TEMPLATE_SUFFIXES
+from ..pipelines.media_check import MediaCheck
 from ..progress import OnProgress
 from .worker import Task
 
@@ -27,7 +30,27 @@ VIDEO, PICTURE, MOTION = "result.mp4", "result.png", "motion.npz"
 
 def run_task(task: Task, on_progress: OnProgress) -> dict[str, Any]:
     """Run a task. Raises TalkerError for errors that the user can correct."""
+    if task.kind in _MEDIA_KINDS:
+        on_progress("opening", 0, 1)
+        _check_inputs(task.arguments)
     return _KINDS[task.kind](task, on_progress)
+
+
+def _check_inputs(given: Mapping[str, Any]) -> None:
+    """Open the inputs in a child process, as nobody may have looked at those of the API. Raises MediaError."""
+    limits = given["setup"] if "setup" in given else given["options"]
+    sources = [given.get(name) for name in ("source", "driving", "portrait")]
+    for name in ("ref_head_pose", "ref_blink", "sample"):
+        sources += [getattr(options, name, None) for options in given.values()]
+    with _checks.pop() if _checks else MediaCheck() as check:
+        check.start(
+            sources=[path for path in sources if path is not None and path.suffix.lower() not in TEMPLATE_SUFFIXES],
+            voices=[given["voice"]] if given.get("voice") else [],
+            max_pixels=limits.max_pixels,
+            max_seconds=limits.max_seconds,
+        )
+        check.wait()
+    _checks.append(MediaCheck())  # started ahead for the next task
 
 
 def _warm_up(task: Task, on_progress: OnProgress) -> dict[str, Any]:
@@ -35,6 +58,7 @@ def _warm_up(task: Task, on_progress: OnProgress) -> dict[str, Any]:
     from ..render.embedded import renderer  # noqa: F401
 
     _talker()
+    _checks.append(MediaCheck())
     return {}
 
 
@@ -61,7 +85,6 @@ def _animate(task: Task, on_progress: OnProgress) -> dict[str, Any]:
     from ..pipelines.driving_clip import open_driving
 
     given, options = task.arguments, task.arguments["options"]
-    on_progress("opening", 0, 1)
     pixels = options.max_pixels
     with (
         open_driving(given["driving"], max_pixels=pixels, max_seconds=options.max_seconds) as clip,
@@ -83,7 +106,6 @@ def _edit(task: Task, on_progress: OnProgress) -> dict[str, Any]:
     """Edit a portrait, or make a clip of keyframes. Arguments: portrait, edit, setup, keyframes."""
     given = task.arguments
     output = PICTURE if given["keyframes"] is None else VIDEO
-    on_progress("opening", 0, 1)
     report = _editor().save(
         given["portrait"],
         task.folder / output,
@@ -138,4 +160,7 @@ def _editor() -> Editor:
     return Editor()
 
 
+_MEDIA_KINDS = ("talk", "animate", "edit")
+_checks: list[MediaCheck] = []
+"""At most one, which is started ahead."""
 _KINDS = {"warm up": _warm_up, "talk": _talk, "animate": _animate, "edit": _edit, "models": _download}

@@ -10,24 +10,46 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
-import cv2
-
-from ..arrays import Image
 from ..errors import MediaError
-from ..media import open_footage, read_waveform
+from ..system.temporary_folders import TemporaryFolder
+from .inspections import Inspections
 
 MB = 1_000_000
 _GRACE_S = 20.0
-POSTER_SIDE = 800
-"""Longest side of a poster, px."""
+_SWEEP_S = 30.0
+_UNUSED_S = 600.0  # uploads that no session has used are removed after this time
+_ABORTED_S = 60.0  # so are partial uploads that have not grown for this time
+_FREE_MB = 200.0  # of the disk, never used for uploads
+_POSTER_SIDE = 800  # longest side of a poster, px
+
+
+@dataclass(frozen=True)
+class UploadLimits:
+    """Limits of uploads."""
+
+    file_mb: float
+    """Largest file, MB."""
+    session_mb: float
+    """Largest size of the files of one session, MB."""
+    total_mb: float
+    """Largest size of all files of the server, MB."""
+    seconds: float
+    """Longest voice or video, seconds."""
+    pixels: int
+    """Largest width × height."""
+
+    @property
+    def of_options(self) -> dict[str, float]:
+        """The upper limits of options, by name."""
+        return {"max_seconds": self.seconds, "max_megapixels": self.pixels / 1e6}
 
 
 @dataclass(frozen=True)
@@ -42,14 +64,14 @@ class SourceInfo:
 class Uploads:
     """The private folder of one server (mode 0700), with reference counts: each file has a set of owners.
 
-    Args:
-        max_mb: largest file, MB.
-        max_seconds: longest voice or video, seconds.
+    Media are opened in child processes only. The folder of a server that was killed is removed by the next one.
     """
 
-    def __init__(self, *, max_mb: float, max_seconds: float) -> None:
-        self.max_mb, self.max_seconds = max_mb, max_seconds
-        self.root = Path(tempfile.mkdtemp(prefix="lpt-ui-"))
+    def __init__(self, limits: UploadLimits) -> None:
+        self.limits = limits
+        self._folder = TemporaryFolder("lpt-ui-")
+        self.root = self._folder.path
+        self._inspections = Inspections()
         self.served = self.root / "served"
         """Gradio's folder: uploads, and files that the page may download."""
         self.jobs = self.root / "jobs"
@@ -58,8 +80,8 @@ class Uploads:
         self._folders = re.compile(rf"{re.escape(str(self.root))}(?:/\w+)*/")
         self._owners: dict[Path, set[str]] = {}
         self._lock = threading.Lock()
-        self._closed = False
-        self._timer: threading.Timer | None = None
+        self._closing = threading.Event()
+        threading.Thread(target=self._sweep_regularly, name="lpt-uploads", daemon=True).start()
         atexit.register(self.close)
 
     def inspect_source(self, path: Path, owner: str, name: str = "the file") -> SourceInfo:
@@ -68,23 +90,63 @@ class Uploads:
         Raises:
             MediaError: the file cannot be read or exceeds a limit.
         """
-        self.retain(path, owner)
-        self.check_size(path)
-        with self._alias(path, name) as alias, open_footage(alias, max_seconds=self.max_seconds) as footage:
-            width, height = footage.size
-            poster = self.new_served_path("poster.jpg", owner)
-            write_jpeg(footage[0], poster, POSTER_SIDE)
-            if footage.fps is None:
-                return SourceInfo(True, f"picture, {width}×{height} px", poster)
-            seconds = len(footage) / footage.fps
-            return SourceInfo(False, f"video, {width}×{height} px, {seconds:.1f} s at {footage.fps:.3g} fps", poster)
+        self.admit(path, owner)
+        poster = self.new_served_path("poster.jpg", owner)
+        with self._alias(path, name) as alias:
+            seen = self._inspections.footage(
+                alias,
+                owner,
+                max_pixels=self.limits.pixels,
+                max_seconds=self.limits.seconds,
+                poster=poster,
+                side=_POSTER_SIDE,
+            )
+        size, fps = f"{seen['width']}×{seen['height']} px", seen["fps"]
+        if fps is None:
+            return SourceInfo(True, f"picture, {size}", poster)
+        return SourceInfo(False, f"video, {size}, {seen['frames'] / fps:.1f} s at {fps:.3g} fps", poster)
 
     def inspect_voice(self, path: Path, owner: str, name: str = "the voice") -> str:
         """Check a voice by its content; return a description. Raises as `inspect_source` does."""
-        self.retain(path, owner)
-        self.check_size(path)
+        self.admit(path, owner)
         with self._alias(path, name) as alias:
-            return f"voice, {read_waveform(alias, max_seconds=self.max_seconds).duration_seconds:.1f} s"
+            return f"voice, {self._inspections.voice(alias, owner, max_seconds=self.limits.seconds):.1f} s"
+
+    def inspect_template(self, path: Path, owner: str, name: str = "the motion") -> str:
+        """Check a motion template; return a description. Raises as `inspect_source` does."""
+        self.admit(path, owner)
+        with self._alias(path, f"{name}{path.suffix.lower()}") as alias:
+            return self._inspections.template(alias, owner, max_seconds=self.limits.seconds)
+
+    def admit(self, path: Path, owner: str) -> None:
+        """Retain an upload; raise MediaError, and remove it, if it is too large or the session has too many."""
+        self.retain(path, owner)
+        try:
+            self.check_size(path)
+            with self._lock:
+                sizes = [_size(other) for other, owners in self._owners.items() if owner in owners]
+            if sum(sizes) > self.limits.session_mb * MB:
+                raise MediaError(
+                    f"the files of this page have {sum(sizes) / MB:,.0f} MB, the limit is {self.limits.session_mb:g} "
+                    "MB: remove some, or reload the page."
+                )
+        except MediaError:
+            with self._lock:
+                self._owners[path.resolve()].discard(owner)
+            self._remove_unowned(grace_s=0)
+            raise
+
+    def require_space(self, needed: int) -> None:
+        """Raise MediaError if `needed` more bytes exceed the server's quota or the disk."""
+        used = sum(_size(path) for path in self.root.rglob("*"))
+        if used + needed > self.limits.total_mb * MB:
+            raise MediaError("the server has no room for more uploads at the moment: try again in a while.")
+        if shutil.disk_usage(self.root).free < needed + _FREE_MB * MB:
+            raise MediaError("the disk of the server is full: try again later, or tell its operator.")
+
+    def prepare(self) -> None:
+        """Start the process of the next inspection."""
+        self._inspections.prepare()
 
     def check_size(self, path: Path) -> None:
         """Raise MediaError for a file that is too large or missing."""
@@ -92,8 +154,10 @@ class Uploads:
             size = path.stat().st_size
         except OSError as error:
             raise MediaError("a file is not here any more: choose it again.") from error
-        if size > self.max_mb * MB:
-            raise MediaError(f"the file has {size / MB:,.0f} MB, the limit is {self.max_mb:g} MB: send a smaller one.")
+        if size > self.limits.file_mb * MB:
+            raise MediaError(
+                f"the file has {size / MB:,.0f} MB, the limit is {self.limits.file_mb:g} MB: send a smaller one."
+            )
 
     def link(self, path: Path, folder: Path, name: str) -> Path:
         """Link an upload into a job's folder as `name`, so that the job has it after the session ends.
@@ -143,35 +207,41 @@ class Uploads:
             self.retain(path, owner)
 
     def release(self, owner: str) -> None:
-        """Remove an owner from all files, and the files that have no owner left."""
+        """Remove an owner from all files, and the files that have no owner left; end its inspection."""
+        self._inspections.stop(owner)
         with self._lock:
             for owners in self._owners.values():
                 owners.discard(owner)
         self._remove_unowned()
 
-    def _remove_unowned(self) -> None:
+    def _remove_unowned(self, grace_s: float | None = None) -> None:
         """Remove files without owners. New ones are kept for a while: their owner may not have been added yet."""
-        retry = False
+        grace_s = _GRACE_S if grace_s is None else grace_s
         with self._lock:
             for path in [path for path, owners in self._owners.items() if not owners]:
-                if path.exists() and time.time() - path.stat().st_mtime < _GRACE_S:
-                    retry = True
-                    continue
-                del self._owners[path]
-                if path.parent.parent == self.served.resolve():
-                    shutil.rmtree(path.parent, ignore_errors=True)
-            if retry and not self._closed:
-                self._timer = threading.Timer(_GRACE_S, self._remove_unowned)
-                self._timer.daemon = True
-                self._timer.start()
+                if _age(path) >= grace_s:
+                    del self._owners[path]
+                    _remove(path)
+
+    def sweep(self) -> None:
+        """Remove files without owners, uploads that no session has used, and partial uploads."""
+        self._remove_unowned()
+        with self._lock:
+            for path in self.served.rglob("*"):
+                limit = _ABORTED_S if path.parent == self.served else _UNUSED_S
+                if path.is_file() and path.resolve() not in self._owners and _age(path) > limit:
+                    _remove(path)
+
+    def _sweep_regularly(self) -> None:
+        while not self._closing.wait(_SWEEP_S):
+            self.sweep()
 
     def close(self) -> None:
         """Remove all files; may be called twice."""
-        self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._closing.set()
+        self._inspections.close()
         atexit.unregister(self.close)
-        shutil.rmtree(self.root, ignore_errors=True)
+        self._folder.close()
 
     @contextmanager
     def _alias(self, path: Path, name: str) -> Iterator[Path]:
@@ -185,10 +255,25 @@ class Uploads:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_jpeg(image: Image, path: Path, max_side: int | None = None) -> None:
-    """Write an (H, W, 3) RGB image, scaled down if a side is longer than `max_side` px."""
-    height, width, _ = image.shape
-    scale = min(1.0, (max_side or max(height, width)) / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
-    cv2.imwrite(str(path), cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+def _size(path: Path) -> int:
+    """Return the size of a file in bytes; 0 for a folder, a link and a file that is gone."""
+    try:
+        return path.lstat().st_size if path.is_file() and not path.is_symlink() else 0
+    except OSError:
+        return 0
+
+
+def _age(path: Path) -> float:
+    """Return the seconds since a file was changed; infinite for one that is gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return inf
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, and its folder if no other file is in it: equal uploads of other names share a folder."""
+    with suppress(OSError):
+        path.unlink()
+    with suppress(OSError):
+        path.parent.rmdir()

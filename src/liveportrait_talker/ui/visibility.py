@@ -17,7 +17,7 @@ from ..pipelines.engines import Engines
 TALK_CONTROLS = ("renderer", "driver", "head_pose", "still", "head_style", "blink", "ref_blink", "crop", "crop_to_face")
 """Options of `TalkOptions` on which the visibility of others depends."""
 ANIMATE_CONTROLS = ("renderer", "relative_motion")
-_CLIP_ONLY = ("fps", "encoder", "quality")
+_CLIP_ONLY = ("fps", "max_seconds", "encoder", "quality")
 
 
 @dataclass(frozen=True)

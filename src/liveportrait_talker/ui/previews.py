@@ -1,0 +1,130 @@
+"""The live preview of the Edit tab, drawn in a process of its own that keeps the edit sessions of open pages."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import TalkerError
+from ..options.edit import EditOptions, EditSetup
+from ..options.shared import ImageOptions, RendererOptions
+from ..progress import OnProgress
+from .uploads import Uploads
+from .worker import Task, Worker
+
+if TYPE_CHECKING:
+    from ..pipelines.edit import Editor, EditSession
+
+_MAX_SESSIONS = 8
+_MAX_SECONDS = 120.0  # for an image; the networks may have to be loaded
+_POLL_S = 0.05
+_PICTURE = "live.jpg"
+
+
+def preview_setup(setup: EditSetup) -> EditSetup:
+    """Return the setup of the live preview: the embedded renderer, unless the neural one is selected by name.
+
+    On a CPU the networks take seconds an image.
+    """
+    shared = (ImageOptions, RendererOptions) if setup.renderer == "neural" else (ImageOptions,)
+    kept = {each.name: getattr(setup, each.name) for options in shared for each in dataclasses.fields(options)}
+    return dataclasses.replace(EditSetup(renderer="embedded"), **kept)
+
+
+class Previews:
+    """Draws previews, one at a time. The process is started with the first one, and again after a crash."""
+
+    def __init__(self, uploads: Uploads) -> None:
+        self._uploads = uploads
+        self._lock = threading.Lock()
+        self._worker: Worker | None = None
+        self._admitted: OrderedDict[str, Path] = OrderedDict()
+        """Owner → its last portrait, which was inspected."""
+
+    def draw(self, owner: str, portrait: Path, edit: EditOptions, setup: EditSetup) -> tuple[Path, str]:
+        """Return a JPEG file of the edited portrait, which the page may show, and the renderer's name.
+
+        See `preview_setup`. The first image of a portrait takes seconds, further ones tens of milliseconds.
+
+        Raises:
+            TalkerError: an error that the user can correct.
+        """
+        self._start()
+        if self._admitted.get(owner) != portrait:
+            self._uploads.inspect_source(portrait, owner, "the portrait")
+            self._admitted[owner] = portrait
+            while len(self._admitted) > _MAX_SESSIONS:
+                self._admitted.popitem(last=False)
+        picture = self._uploads.new_served_path(_PICTURE, owner)
+        arguments = {"owner": owner, "portrait": portrait, "edit": edit, "setup": preview_setup(setup)}
+        with self._lock:
+            renderer = str(self._run(Task("preview", picture.parent, arguments))["renderer"])
+        return picture, renderer
+
+    def drop(self, owner: str) -> None:
+        """Forget a page that was closed; its session in the process makes room for the next one."""
+        self._admitted.pop(owner, None)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._worker is not None:
+            self._worker.kill()
+
+    def _start(self) -> Worker:
+        with self._lock:
+            if self._worker is None or not self._worker.is_alive():
+                self._worker = Worker(run_preview)
+            return self._worker
+
+    def _run(self, task: Task) -> Mapping[str, Any]:
+        """Run a task in the process. Raises TalkerError."""
+        worker = self._worker
+        assert worker is not None
+        end = time.monotonic() + _MAX_SECONDS
+        try:
+            worker.start(task)
+            while time.monotonic() < end:
+                if not worker.messages.poll(_POLL_S):
+                    continue
+                kind, content = worker.messages.recv()
+                if kind == "failed":
+                    raise TalkerError(content)
+                if kind == "done":
+                    result: Mapping[str, Any] = content
+                    return result
+        except (EOFError, OSError) as error:
+            worker.kill()
+            raise TalkerError("the preview failed: the computer may have run out of memory; move a slider.") from error
+        worker.kill()
+        raise TalkerError("the preview took too long: move a slider to try it again.")
+
+
+_sessions: OrderedDict[str, tuple[tuple[Path, EditSetup], EditSession]] = OrderedDict()
+_editors: list[Editor] = []
+
+
+def run_preview(task: Task, on_progress: OnProgress) -> dict[str, Any]:
+    """Draw a preview; runs in the process. Raises TalkerError."""
+    if task.kind == "warm up":
+        from ..pipelines.edit import Editor
+        from ..render.embedded import renderer  # noqa: F401
+
+        _editors.append(Editor())
+        return {}
+    from ..media.inspection import write_jpeg
+
+    given = task.arguments
+    key, owner = (given["portrait"], given["setup"]), given["owner"]
+    cached = _sessions.pop(owner, None)
+    session = cached[1] if cached is not None and cached[0] == key else _editors[0].open(key[0], setup=key[1])
+    _sessions[owner] = (key, session)
+    while len(_sessions) > _MAX_SESSIONS:
+        _sessions.popitem(last=False)
+    image = session.draw(given["edit"])
+    write_jpeg(image, task.folder / _PICTURE, max(image.shape))
+    return {"renderer": session.renderer}

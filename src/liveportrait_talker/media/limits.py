@@ -63,5 +63,5 @@ class Limits:
 def too_many_pixels_error(name: str, size: str, max_pixels: int) -> MediaError:
     """Return the error for an image with too many pixels."""
     return MediaError(
-        f"{name} has too many pixels ({size}, the limit is {max_pixels / 1e6:g} million); scale it down first"
+        f"{name} has too many pixels ({size}, the limit is {max_pixels / 1e6:.3g} million); scale it down first"
     )

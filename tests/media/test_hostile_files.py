@@ -1,0 +1,127 @@
+"""Small files that claim far more than they hold are refused at once, by their structure."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from clips import number_image
+from PIL import Image
+
+import hostile
+from liveportrait_talker.errors import MediaError
+from liveportrait_talker.media import VideoWriter, open_footage
+from liveportrait_talker.media.timeline import read_timeline
+
+
+def refusal(path: Path, **limits: float) -> str:
+    with pytest.raises(MediaError) as refused:
+        open_footage(path, **limits).close()  # type: ignore[arg-type]
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("edits", [200, 5000, 20_000])
+def test_edit_lists_that_repeat_a_film(tmp_path: Path, edits: int):
+    path = hostile.write_mp4(tmp_path / "edits.mp4", edits=edits, samples=1000)
+    assert "claims to hold far more" in refusal(path, max_seconds=1e6)
+
+
+def test_a_few_edits_are_honest(tmp_path: Path):
+    with open_footage(hostile.write_mp4(tmp_path / "film.mp4", edits=2, samples=50)) as footage:
+        assert len(footage) == 12  # 50 twice, at 1 ms each, seen at 120 frames/s
+
+
+@pytest.mark.parametrize("samples", [40_000, 1_000_000])
+def test_overlapping_samples(tmp_path: Path, samples: int):
+    overlapping = hostile.write_mp4(tmp_path / "long.mp4", samples=40_000)
+    tiny = hostile.write_mp4(tmp_path / "tiny.mp4", samples=samples, sample_size=1)
+    for path in (overlapping, tiny):
+        assert "claims to hold far more" in refusal(path)
+
+
+def test_pictures_with_too_many_pixels(tmp_path: Path):
+    assert "16383×16383, the limit is 46.7 million" in refusal(hostile.write_webp(tmp_path / "a.webp"))
+    Image.new("L", (6001, 6001)).save(tmp_path / "a.jp2")
+    assert "6001×6001, the limit is 35 million" in refusal(tmp_path / "a.jp2")
+    assert "too many pixels" in refusal(hostile.write_png(tmp_path / "a.png", 11_000, 11_000))
+    assert "too narrow (64×100000)" in refusal(hostile.write_png(tmp_path / "b.png", 64, 100_000))
+
+
+def test_animations_that_would_fill_the_memory(tmp_path: Path):
+    assert "too long for an animated" in refusal(hostile.write_png(tmp_path / "a.png", 1000, 1000, frames=210))
+
+
+def test_grey_pictures_of_more_than_8_bits_keep_their_values(tmp_path: Path):
+    """They are converted a few rows at a time: `tiff_I_10900.tif` took 2.8 GB."""
+    ramp = np.linspace(0, 1, 1500 * 900).reshape(900, 1500)
+    expected = np.rint(255 * ramp)
+    cases = {
+        "i16.png": (65535 * ramp).astype(np.uint16),
+        "i32.tif": (65535 * ramp).astype(np.int32),
+        "high.tif": (2**31 * ramp * 0.999).astype(np.int32),
+        "f1.tif": ramp.astype(np.float32),
+        "f255.tif": (255 * ramp).astype(np.float32),
+    }
+    for name, values in cases.items():
+        Image.fromarray(values).save(tmp_path / name)
+        with open_footage(tmp_path / name) as footage:
+            assert np.abs(footage[0][..., 0] - expected).max() <= 1, name
+    broken = ramp.astype(np.float32)
+    broken[0, 0], broken[1, 1] = np.nan, -np.inf
+    Image.fromarray(broken).save(tmp_path / "nan.tif")
+    with open_footage(tmp_path / "nan.tif") as footage:
+        assert np.abs(footage[0][2:, :, 0] - expected[2:]).max() <= 1
+
+
+def test_frames_that_grow_in_mid_stream(tmp_path: Path):
+    path = hostile.write_growing_h264(tmp_path / "a.h264", (160, 7680))
+    assert "7680×7680, the limit is 36 million" in refusal(path)
+
+
+def test_a_raw_stream_is_not_decoded_beyond_the_limit(tmp_path: Path):
+    path = hostile.write_growing_h264(tmp_path / "a.h264", (64,) * 60)  # 180 frames
+    timeline = read_timeline(path, max_seconds=2)
+    assert timeline is not None
+    assert 2 < timeline.duration_seconds < 4
+    assert "the limit is 2" in refusal(path, max_seconds=2)
+
+
+def test_containers_of_games_and_playlists_are_not_opened(tmp_path: Path):
+    concat = tmp_path / "list.txt"
+    concat.write_text("ffconcat version 1.0\nfile other.mp4\n")
+    assert "is not a picture, video or audio file" in refusal(concat)
+    hls = tmp_path / "list.m3u8"
+    hls.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nother.ts\n")
+    assert "is not a picture, video or audio file" in refusal(hls)
+    assert "hls" in av.formats_available  # FFmpeg would open it
+
+
+def test_closing_a_video_frees_its_decoder_at_once(tmp_path: Path):
+    """Without a garbage collection: the decoder has threads, and the cache up to 64 MB of frames."""
+    path = tmp_path / "clip.mp4"
+    with VideoWriter(path, size=(96, 64), fps=25, voice=None, frame_count=9, comment="c", title="t") as video:
+        for k in range(9):
+            video.write(number_image(k))
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        counts = []
+        for _ in range(12):
+            with open_footage(path) as footage:
+                footage[8]
+                footage[2]
+            counts.append(_threads())
+    finally:
+        if collecting:
+            gc.enable()
+    assert counts[-1] == counts[1]
+
+
+def _threads() -> int:
+    """Return the number of threads of this process, those of libraries included where the system tells."""
+    tasks = Path("/proc/self/task")
+    return len(list(tasks.iterdir())) if tasks.is_dir() else threading.active_count()

@@ -58,7 +58,7 @@ def build(backend: Backend) -> None:
             path = backend.uploads.new_served_path("live.jpg", owner_of(request))
             write_jpeg(image, path)
         except TalkerError as error:
-            return [gr.skip(), markup.error(backend.uploads.hide_folders(str(error)))]
+            return [gr.skip(), markup.error(str(error))]
         message = f"{renderer} renderer, {1000 * (time.monotonic() - start):.0f} ms."
         if resolve_engines(checked.setup.renderer).renderer != renderer:
             message = f"{message} {_SAVED_BY_NEURAL}"

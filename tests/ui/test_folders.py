@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "Jane Doe"))
     (tmp_path / "Jane Doe").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "Jane Doe" / "tmp dir"))
     return tmp_path / "Jane Doe"
 
 
@@ -33,6 +35,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("in {home}/.cache/liveportrait-talker/models, or damaged", "in the models folder, or damaged"),
         ("in {home}/.cache/liveportrait-talker/models/w.pth, or", "in w.pth, or"),
         ("{home}/.cache/liveportrait-talker is not writable", "the cache folder is not writable"),
+        ("{home}/tmp dir/lpt-ui-x/jobs/abc/the voice is empty", "the voice is empty"),
     ],
 )
 def test_hide_folders(home: Path, text: str, shown: str | None):

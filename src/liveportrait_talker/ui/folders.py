@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +17,7 @@ _WINDOWS = re.compile(r"(?<!\w)(?:[A-Za-z]:|\\)\\(?:[^\\\n'\"]+\\)+")
 def hide_folders(text: str) -> str:
     """Return a text in which absolute paths are reduced to their last name, and folders of ours to what they are."""
     for folder, words in _known():
-        if len(folder.parts) > 1:
+        if folder.is_absolute() and len(folder.parts) > 1:
             text = re.sub(rf"{re.escape(str(folder))}(?![\w/\\-]|\.\w)", words, text)
             text = text.replace(f"{folder}/", "/x/").replace(f"{folder}\\", "\\\\x\\")  # names in it may have spaces
     return _WINDOWS.sub("", _POSIX.sub("", text))
@@ -25,6 +26,7 @@ def hide_folders(text: str) -> str:
 def _known() -> list[tuple[Path, str]]:
     """Return folders of ours and words for them, inner folders first."""
     known = [(store.root(), "the models folder"), (cache_folder(), "the cache folder")]
+    known.append((Path(tempfile.gettempdir()), "the temporary folder"))
     with suppress(RuntimeError):  # HOME is not set and the user is unknown
         known.append((Path.home(), "the home folder"))
     return sorted(known, key=lambda pair: -len(pair[0].parts))

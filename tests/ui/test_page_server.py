@@ -45,8 +45,13 @@ def test_stopping_removes_files_and_processes(started: subprocess.Popen[str], tm
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
 
 
-def test_a_public_address_gives_a_warning(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize("password", [False, True])
+def test_a_public_address_without_a_password_gives_a_warning(
+    password: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     """With a fake server."""
+    if password:
+        monkeypatch.setenv("LPT_UI_AUTH", "maria:secret")
 
     class FakeServer:
         url = "http://0.0.0.0:7860/"
@@ -66,7 +71,7 @@ def test_a_public_address_gives_a_warning(monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setattr("liveportrait_talker.ui.server.Server", FakeServer)
     monkeypatch.setattr(threading.Event, "wait", interrupt)
     assert main(["ui", "--no-open", "--host", "0.0.0.0"]) == 0
-    assert "warning: the server listens on 0.0.0.0" in capsys.readouterr().err
+    assert ("warning: the server listens on 0.0.0.0" in capsys.readouterr().err) is not password
 
 
 def test_a_port_in_use_is_reported(capsys: pytest.CaptureFixture[str]):

@@ -11,6 +11,7 @@ from .. import __version__
 from ..options.talk import TalkOptions
 from ..pipelines.engines import Engines
 from . import markup
+from .folders import hide_folders
 from .result import PRIVATE
 
 _TERMS = """\
@@ -32,12 +33,21 @@ The page has an API: see `python -m pydoc liveportrait_talker.ui`. MIT licence; 
 """
 
 
-def build() -> gr.HTML:
-    """Build the tab; returns the table of versions, which is filled when the tab is opened."""
+def build(*, check: bool) -> gr.HTML:
+    """Build the tab; returns the table of versions, which is filled when the tab is opened.
+
+    `check` adds the check of the computer.
+    """
     versions = gr.HTML("", elem_id="about-versions")
     gr.Markdown(_TERMS)
     gr.Markdown(_MORE)
-    check = gr.Button("Check this computer", elem_id="about-check")
+    if check:
+        _build_check()
+    return versions
+
+
+def _build_check() -> None:
+    start = gr.Button("Check this computer", elem_id="about-check")
     output = gr.Textbox(
         label="What is installed and what can run",
         elem_id="about-doctor",
@@ -51,10 +61,9 @@ def build() -> gr.HTML:
     def run_doctor() -> object:
         from ..pipelines.doctor import report
 
-        return gr.update(value="\n".join(report()[0]), visible=True)
+        return gr.update(value=hide_folders("\n".join(report()[0])), visible=True)
 
-    check.click(run_doctor, None, output, **PRIVATE)
-    return versions
+    start.click(run_doctor, None, output, **PRIVATE)
 
 
 def versions_table() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -15,13 +14,12 @@ import gradio as gr
 
 from ..errors import OptionError, TalkerError
 from .backend import Backend, owner_of
+from .folders import hide_folders
 from .jobs import DONE, FAILED
 from .requests import TALK_FILES, AnimateRequest, EditRequest, TalkRequest
-from .uploads import Uploads
 from .worker import Task, internal_error
 
 _log = logging.getLogger(__name__)
-_FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^/\s'\"]+/)+")  # of absolute paths, but not of URLs
 _SERVER_KEYS = ("path", "output", "extra", "template")
 """Keys of reports whose values are files of the server."""
 _Steps = AsyncIterator[tuple[str | None, dict[str, Any]]]
@@ -150,12 +148,12 @@ async def _run(
             path = uploads.serve_result(output, name + output.suffix, owner_of(request))
         finally:
             shutil.rmtree(job.task.folder, ignore_errors=True)
-        yield str(path), _public_report(job.result, uploads)
+        yield str(path), _public_report(job.result)
     except TalkerError as error:
-        raise gr.Error(uploads.hide_folders(str(error)), print_exception=False) from None
+        raise gr.Error(hide_folders(str(error)), print_exception=False) from None
     except Exception as error:
         _log.exception("an API call failed")
-        raise gr.Error(uploads.hide_folders(internal_error(error)), print_exception=False) from None
+        raise gr.Error(hide_folders(internal_error(error)), print_exception=False) from None
     finally:
         uploads.release(call_id)
 
@@ -169,14 +167,14 @@ def _with_files(options: dict[str, Any] | None, files: dict[str, str | None]) ->
     return given | {name: Path(path) for name, path in files.items() if path}
 
 
-def _public_report(report: Mapping[str, Any], uploads: Uploads) -> dict[str, Any]:
+def _public_report(report: Mapping[str, Any]) -> dict[str, Any]:
     """Return a report without folders of the server: of paths, at any depth, only the file names."""
 
     def strip(value: Any) -> Any:
         if isinstance(value, Path):
             return value.name
         if isinstance(value, str):
-            return _FOLDERS.sub("", uploads.hide_folders(value))
+            return hide_folders(value)
         if isinstance(value, Mapping):
             return {key: strip(item) for key, item in value.items()}
         return [strip(item) for item in value] if isinstance(value, (list, tuple)) else value

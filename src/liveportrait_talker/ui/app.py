@@ -17,8 +17,8 @@ _FOOT = (
 _CACHE_CHECK_S, _CACHE_AGE_S = 600, 6 * 3600  # Gradio removes older files
 
 
-def build(backend: Backend) -> gr.Blocks:
-    """Build the page."""
+def build(backend: Backend, *, downloads: bool = True) -> gr.Blocks:
+    """Build the page; without `downloads`, weights cannot be downloaded nor the computer be checked."""
     page: gr.Blocks
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, delete_cache=(_CACHE_CHECK_S, _CACHE_AGE_S), fill_width=False
@@ -32,9 +32,9 @@ def build(backend: Backend) -> gr.Blocks:
             with gr.Tab("Edit", id="edit"):
                 edit.build(backend)
             with gr.Tab("Models", id="models") as models_tab:
-                weights = models.build(backend)
+                weights = models.build(backend, downloads=downloads)
             with gr.Tab("About", id="about") as about_tab:
-                versions = about.build()
+                versions = about.build(check=downloads)
         gr.HTML(_FOOT, elem_id="lpt-foot")
         api.build(backend)
         models_tab.select(models.installed_table, None, weights, queue=False, **PRIVATE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from gradio import route_utils
@@ -12,12 +11,8 @@ from starlette.formparsers import MultiPartException
 
 from ..errors import MediaError
 from ..system.partial_files import is_disk_full
+from .access import ASGIApp, Message, Receive, Scope, Send
 from .uploads import MB, Uploads
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
 _MAX_BYTES = 8 * MB  # of a request other than an upload: settings, and texts to speak
@@ -29,11 +24,11 @@ _DISK_FULL = "The disk of the server is full: try again later, or tell its opera
 class BodyLimits:
     """ASGI middleware that refuses requests that are too large, and uploads that the server has no room for."""
 
-    def __init__(self, app: App, uploads: Uploads) -> None:
+    def __init__(self, app: ASGIApp, uploads: Uploads) -> None:
         self._app, self._uploads = app, uploads
         _limit_form_fields()
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self._app(scope, receive, send)
@@ -95,7 +90,7 @@ async def _answer(send: Send, status: int, sentence: str) -> None:
     await send({"type": "http.response.body", "body": f"{sentence}\n".encode()})
 
 
-def _content_length(scope: MutableMapping[str, Any]) -> int:
+def _content_length(scope: Scope) -> int:
     """Return the stated length of a request's body; 0 where it is not stated."""
     stated = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     return int(stated) if stated.isdigit() else 0

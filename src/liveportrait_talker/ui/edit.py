@@ -61,7 +61,7 @@ def build(backend: Backend) -> None:
             # This file is removed with the session; one that Gradio writes would stay.
             path, renderer = backend.previews.draw(owner_of(request), checked.portrait, checked.edit, checked.setup)
         except TalkerError as error:
-            return [gr.skip(), markup.error(backend.uploads.hide_folders(str(error)))]
+            return [gr.skip(), markup.error(str(error))]
         message = f"{renderer} renderer, {1000 * (time.monotonic() - start):.0f} ms."
         if resolve_engines(checked.setup.renderer).renderer != renderer:
             message = f"{message} {_SAVED_BY_NEURAL}"

@@ -80,7 +80,7 @@ def source_input(
                 return [_seen_as(uploads.inspect_template(Path(path), owner_of(request))), no_poster, False]
             info = uploads.inspect_source(Path(path), owner_of(request), role)
         except TalkerError as error:
-            message = markup.error(uploads.hide_folders(str(error)))
+            message = markup.error(str(error))
             return [gr.update(value=message, visible=True), no_poster, True]
         if not poster:
             return [_seen_as(info.summary), no_poster, info.is_still]

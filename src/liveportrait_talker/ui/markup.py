@@ -1,4 +1,4 @@
-"""HTML fragments of the page: status boxes, the history and tables."""
+"""HTML fragments of the page: status boxes, the history and tables. Texts lose the server's folders."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from .folders import hide_folders
 from .jobs import RUNNING, WAITING, Job
 
 
@@ -38,24 +39,24 @@ def progress(job: Job) -> str:
 
 def notice(text: str) -> str:
     """Return a status box with a neutral message."""
-    return _status("notice", escape(_capitalise(text)))
+    return _status("notice", _shown(_capitalise(text)))
 
 
 def error(text: str) -> str:
     """Return a status box with an error message."""
-    return _status("error", escape(_capitalise(text)), role="alert")
+    return _status("error", _shown(_capitalise(text)), role="alert")
 
 
 def success(text: str, notes: Iterable[str] = ()) -> str:
     """Return a status box for a finished job, with the log messages in a fold."""
-    items = "".join(f"<li>{escape(note)}</li>" for note in dict.fromkeys(notes))
+    items = "".join(f"<li>{_shown(note)}</li>" for note in dict.fromkeys(notes))
     details = f"<details><summary>Notes</summary><ul>{items}</ul></details>" if items else ""
-    return _status("done", escape(text), details)
+    return _status("done", _shown(text), details)
 
 
 def remark(text: str) -> str:
     """Return a paragraph in a subdued colour."""
-    return f'<p class="lpt-empty">{escape(text)}</p>'
+    return f'<p class="lpt-empty">{_shown(text)}</p>'
 
 
 def history(items: Sequence[HistoryItem]) -> str:
@@ -93,13 +94,17 @@ def format_duration(seconds: float) -> str:
     return f"about {seconds / 3600:.1f} h"
 
 
+def _shown(text: str) -> str:
+    return escape(hide_folders(text))
+
+
 def _capitalise(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
 def _breakable(name: str) -> str:
     """Return escaped text in which lines may break after underscores and slashes."""
-    return escape(name).replace("_", "_<wbr>").replace("/", "/<wbr>")
+    return _shown(name).replace("_", "_<wbr>").replace("/", "/<wbr>")
 
 
 def _thumbnail(item: HistoryItem) -> str:

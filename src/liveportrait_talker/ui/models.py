@@ -20,15 +20,22 @@ from .worker import Task
 _HEADS = ("Weights", "Networks", "Size", "State", "Licence")
 
 
-def build(backend: Backend) -> gr.HTML:
-    """Build the tab; returns the table, which is filled when the tab is opened."""
+def build(backend: Backend, *, downloads: bool) -> gr.HTML:
+    """Build the tab; returns the table, which is filled when the tab is opened. `downloads` adds the download."""
     gr.HTML(
         markup.remark(
             "The embedded renderer needs no weights. LivePortrait’s weights are for the neural renderer; SadTalker’s "
-            "and the MappingNet are for learned lip motion. Downloads are verified, and resume where they stopped."
+            "and the MappingNet are for learned lip motion."
         )
     )
     table = gr.HTML(installed_table(), elem_id="models-table")
+    if downloads:
+        _build_download(backend, table)
+    return table
+
+
+def _build_download(backend: Backend, table: gr.HTML) -> None:
+    gr.HTML(markup.remark("Downloads are verified, and resume where they stopped."))
     with gr.Row(equal_height=True):
         names = gr.CheckboxGroup(_choices(), label="Download", elem_id="models-names", value=[])
     with gr.Row():
@@ -66,7 +73,6 @@ def build(backend: Backend) -> gr.HTML:
 
     start.click(download, names, [status, table, start, cancel], concurrency_limit=None, **PRIVATE)
     connect_cancel(cancel, status, backend, "models")
-    return table
 
 
 def installed_table() -> str:
@@ -76,7 +82,7 @@ def installed_table() -> str:
         size = f"{item.file.size / 1e6:,.0f} MB" if item.file.size else "not published"
         state = "installed" if item.ready else "in part" if item.converted else "not installed"
         rows.append((item.file.name, ", ".join(item.file.networks), size, state, item.file.licence))
-    return markup.table(_HEADS, rows) + markup.remark(f"In {store.root()}")
+    return markup.table(_HEADS, rows)
 
 
 def _choices() -> list[tuple[str, str]]:

@@ -141,7 +141,7 @@ async def run_job(
     except Exception as error:
         _log.exception("a job could not be run")
         message = internal_error(error)
-    yield {column.status: markup.error(backend.uploads.hide_folders(message)), **column.set_busy(False)}
+    yield {column.status: markup.error(message), **column.set_busy(False)}
 
 
 async def _run(
@@ -181,7 +181,7 @@ def _show(
     title = plan.title if is_video else "Picture"
     items = [*items, HistoryItem(path, f"{title} {len(items) + 1}", detail)]
     return {
-        column.status: markup.success(f"Done: {detail}.", map(uploads.hide_folders, job.notes)),
+        column.status: markup.success(f"Done: {detail}.", job.notes),
         column.video: gr.update(value=str(path) if is_video else None, visible=is_video),
         column.picture: gr.update(value=None if is_video else str(path), visible=not is_video),
         column.download: gr.update(value=str(path), visible=True),

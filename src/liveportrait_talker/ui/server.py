@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import webbrowser
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..errors import OptionError
+from .access import Access, Hosts
+from .accounts import Accounts
 from .jobs import Jobs
 from .tasks import run_task
 from .uploads import MB, UploadLimits, Uploads
 from .worker import RunTask
 
 if TYPE_CHECKING:
+    import socket
+
     import gradio as gr
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -21,8 +27,28 @@ FIRST_PORT, PORTS = 7860, 100
 
 
 @dataclass(frozen=True)
+class ConnectionLimits:
+    """Limits on connections.
+
+    `total` is capped by half of the files that the process may open. `per_client` does not hold for the loopback
+    addresses, where a reverse proxy stands for all its clients. A request's headers must arrive within `seconds`, and
+    in each following period of that length `bytes_per_second` of its body.
+    """
+
+    total: int = 1000
+    per_client: int = 200
+    seconds: float = 10.0
+    bytes_per_second: float = 1000.0
+
+
+@dataclass(frozen=True)
 class Settings:
-    """Address and limits. `port` None selects the first free port from FIRST_PORT on."""
+    """Address, limits and access. `port` None selects the first free port from FIRST_PORT on.
+
+    The page answers to `allowed_hosts` (names, with or without a port) besides the loopback names and its own address.
+    `auth` has pairs (user, password); without any, no password is needed. `downloads` False leaves out the download of
+    weights and the check of the computer.
+    """
 
     host: str = "127.0.0.1"
     port: int | None = None
@@ -34,6 +60,10 @@ class Settings:
     max_total_mb: float = 20_000.0
     max_megapixels: float = 50.0
     max_job_minutes: float = 60.0
+    allowed_hosts: Sequence[str] = ()
+    auth: Sequence[tuple[str, str]] = field(default=(), repr=False)
+    downloads: bool = True
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)
 
     def __post_init__(self) -> None:
         limits = (
@@ -50,6 +80,7 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise OptionError(f"--{name.replace('_', '-')} {value:g} is out of range: give {low} … {high}.")
+        Hosts(self.host, self.allowed_hosts)
 
 
 class Server:
@@ -79,9 +110,11 @@ class Server:
         jobs = Jobs(uploads.jobs, run_task, max_waiting=settings.max_queue, max_seconds=60 * settings.max_job_minutes)
         self.backend = Backend(uploads, jobs)
         try:
-            self.page = build(self.backend)
+            self.page = build(self.backend, downloads=settings.downloads)
             uploads.retain_all("server")
-            self.url = _launch(self.page, settings)
+            self.url = _serve(self.page, settings, uploads)
+            if settings.open_browser:
+                webbrowser.open(self.url)
         except BaseException:
             self.close()
             raise
@@ -101,33 +134,59 @@ class Server:
         self.backend.uploads.close()
 
 
-def _launch(page: gr.Blocks, settings: Settings) -> str:
+def _serve(page: gr.Blocks, settings: Settings, uploads: Uploads) -> str:
+    """Serve the page from now on; return its address."""
+    import gradio as gr
+    from fastapi import FastAPI
+    from gradio.routes import App
+    from starlette.routing import Mount
+
+    from .body_limits import BodyLimits
+    from .connections import PageServer
     from .theme import CSS, build_theme
 
+    hosts = Hosts(settings.host, settings.allowed_hosts)
+    accounts = Accounts(settings.auth) if settings.auth else None
+    app = gr.mount_gradio_app(
+        FastAPI(openapi_url=None),  # without pages of its own
+        page,
+        path="/",
+        max_file_size=int(settings.max_upload_mb * MB),
+        show_error=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        run_history=False,
+        footer_links=["api"],
+        theme=build_theme(),
+        css=CSS,
+    )
+    mount = app.routes[-1]
+    assert isinstance(mount, Mount) and isinstance(mount.app, App)
+    mount.app.startup_events_triggered = True  # by uvicorn; else any request for /startup-events starts a second queue
+    page.has_launched = True  # else Gradio takes any path in a request for an upload
+    sockets, url = _bind(settings)
+    server = PageServer(Access(BodyLimits(app, uploads), hosts, accounts), sockets, settings.connections)
+    page.app = mount.app  # whose event streams `page.close` ends
+    page.server = server  # type: ignore[assignment]  # and which it closes
+    server.start()
+    return url
+
+
+def _bind(settings: Settings) -> tuple[list[socket.socket], str]:
+    """Return sockets on the given port or the first that is free, and the page's address."""
+    from .connections import bind
+
+    host = settings.host.strip("[]")
     ports = [settings.port] if settings.port else range(FIRST_PORT, FIRST_PORT + PORTS)
     for port in ports:
         try:
-            _, url, _ = page.launch(
-                server_name=settings.host,
-                server_port=port,
-                share=False,
-                inbrowser=settings.open_browser,
-                prevent_thread_lock=True,
-                quiet=True,
-                show_error=False,
-                max_file_size=int(settings.max_upload_mb * MB),
-                ssr_mode=False,
-                pwa=False,
-                mcp_server=False,
-                enable_monitoring=False,
-                run_history=False,
-                footer_links=["api"],
-                theme=build_theme(),
-                css=CSS,
-            )
+            sockets = bind(host, port)
         except OSError as error:
             if len(ports) > 1:
                 continue
-            raise OptionError(f"port {port} of {settings.host} cannot be used: give another --port.") from error
-        return str(url)
-    raise OptionError(f"no port from {FIRST_PORT} on is free on {settings.host}: give another --port.")
+            raise OptionError(f"port {port} of {host} cannot be used: give another --port.") from error
+        name = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
+        return sockets, f"http://{name}:{port}/"
+    raise OptionError(f"no port from {FIRST_PORT} on is free on {host}: give another --port.")

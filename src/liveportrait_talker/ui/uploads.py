@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 import secrets
 import shutil
 import threading
@@ -77,7 +76,6 @@ class Uploads:
         self.jobs = self.root / "jobs"
         for folder in (self.served, self.jobs):
             folder.mkdir(mode=0o700)
-        self._folders = re.compile(rf"{re.escape(str(self.root))}(?:/\w+)*/")
         self._owners: dict[Path, set[str]] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -174,10 +172,6 @@ class Uploads:
             except OSError as error:
                 raise MediaError(f"{name} cannot be read: {error.strerror or error}; choose it again.") from error
         return target
-
-    def hide_folders(self, text: str) -> str:
-        """Remove this server's private folders from a message."""
-        return self._folders.sub("", text)
 
     def new_served_path(self, name: str, owner: str) -> Path:
         """Return a new path that the page may download, retained by `owner`."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
 from liveportrait_talker.cli.main import main
-from liveportrait_talker.errors import TalkerError
+from liveportrait_talker.errors import OptionError, TalkerError
 from liveportrait_talker.examples import PORTRAIT
-from liveportrait_talker.options.edit import EditOptions
+from liveportrait_talker.options.edit import EditOptions, EditSetup
+from liveportrait_talker.pipelines.edit import Editor
 from liveportrait_talker.pipelines.edit_keyframes import Keyframe, edits, frame_count, read_keyframes
 
 
@@ -75,3 +77,11 @@ def test_command_line(tmp_path, capsys):
         assert "AI-generated" in file.metadata["title"] and not file.streams.audio
         frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in file.decode(video=0)]
     assert len(frames) == 7 and np.abs(frames[0] - frames[5]).mean() > np.abs(frames[5] - frames[6]).mean()
+
+
+def test_a_clip_has_a_limit(tmp_path: Path):
+    """38 bytes asked for 432,000 frames."""
+    (tmp_path / "k.json").write_text('[{"time": 0}, {"time": 3600, "smile": 1}]')
+    setup = EditSetup(max_seconds=600)
+    with pytest.raises(OptionError, match="a clip of 3600 seconds, the limit is 600"):
+        Editor().save(tmp_path / "none.png", tmp_path / "a.mp4", setup=setup, keyframes=tmp_path / "k.json")

@@ -44,3 +44,8 @@ def talk(path: str) -> str:
     """Print to standard output, as some libraries do."""
     os.write(1, b'["result", "not this"]\n')
     return "this"
+
+
+def spin_with(path: str, seconds: float) -> None:
+    """Compute for ever, whatever the argument."""
+    spin(path)

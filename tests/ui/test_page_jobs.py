@@ -168,3 +168,18 @@ def test_a_job_that_finishes_while_it_is_stopped_is_not_kept(tmp_path: Path):
         assert job.state == STOPPED and not job.result and not any(tmp_path.iterdir())
     finally:
         jobs.close()
+
+
+def test_a_job_has_a_time_limit(tmp_path: Path):
+    jobs = Jobs(tmp_path, long_work, max_seconds=1)
+    try:
+        job = jobs.submit(Task("talk", jobs.new_folder(), {"options": TalkOptions(seed=1)}), "me")
+        end = time.monotonic() + 20
+        while not job.ended:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert job.state == FAILED
+        assert "the limit of this server" in job.error
+        assert not job.task.folder.exists()
+    finally:
+        jobs.close()

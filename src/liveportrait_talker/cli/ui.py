@@ -32,6 +32,18 @@ def add_ui_parser(verbs: Any, common: argparse.ArgumentParser) -> None:
     )
     ui.add_argument("--max-queue", type=int, default=8, metavar="N", help="largest number of waiting jobs (default 8)")
     ui.add_argument(
+        "--max-job-minutes", type=float, default=60, metavar="N", help="longest time of a job (default 60 minutes)"
+    )
+    ui.add_argument(
+        "--max-megapixels", type=float, default=50, metavar="N", help="largest picture or frame (default 50 Mpx)"
+    )
+    ui.add_argument(
+        "--max-session-mb", type=float, default=2000, metavar="N", help="all files of one visitor (default 2000 MB)"
+    )
+    ui.add_argument(
+        "--max-total-mb", type=float, default=20_000, metavar="N", help="all files of the server (default 20000 MB)"
+    )
+    ui.add_argument(
         "--auth",
         type=Path,
         metavar="FILE",
@@ -67,6 +79,10 @@ def run(arguments: argparse.Namespace) -> int:
         max_upload_mb=arguments.max_upload_mb,
         max_seconds=arguments.max_seconds,
         max_queue=arguments.max_queue,
+        max_job_minutes=arguments.max_job_minutes,
+        max_megapixels=arguments.max_megapixels,
+        max_session_mb=arguments.max_session_mb,
+        max_total_mb=arguments.max_total_mb,
         allowed_hosts=arguments.allowed_host,
         auth=_accounts(arguments.auth),
         downloads=arguments.downloads,

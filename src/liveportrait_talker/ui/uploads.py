@@ -136,7 +136,7 @@ class Uploads:
 
     def require_space(self, needed: int) -> None:
         """Raise MediaError if `needed` more bytes exceed the server's quota or the disk."""
-        used = sum(_size(path) for path in self.root.rglob("*"))
+        used = sum(map(_size, _files(self.root)))
         if used + needed > self.limits.total_mb * MB:
             raise MediaError("the server has no room for more uploads at the moment: try again in a while.")
         if shutil.disk_usage(self.root).free < needed + _FREE_MB * MB:
@@ -197,7 +197,7 @@ class Uploads:
 
     def retain_all(self, owner: str) -> None:
         """Add an owner to all served files, such as the examples' pictures."""
-        for path in self.served.rglob("*"):
+        for path in _files(self.served):
             self.retain(path, owner)
 
     def release(self, owner: str) -> None:
@@ -221,9 +221,9 @@ class Uploads:
         """Remove files without owners, uploads that no session has used, and partial uploads."""
         self._remove_unowned()
         with self._lock:
-            for path in self.served.rglob("*"):
+            for path in _files(self.served):
                 limit = _ABORTED_S if path.parent == self.served else _UNUSED_S
-                if path.is_file() and path.resolve() not in self._owners and _age(path) > limit:
+                if path.resolve() not in self._owners and _age(path) > limit:
                     _remove(path)
 
     def _sweep_regularly(self) -> None:
@@ -247,6 +247,12 @@ class Uploads:
             yield folder / name
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder and its folders, of which others may be removed meanwhile."""
+    for parent, _, names in os.walk(folder):
+        yield from (Path(parent, name) for name in names)
 
 
 def _size(path: Path) -> int:

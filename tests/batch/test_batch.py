@@ -38,6 +38,7 @@ from liveportrait_talker.cli.main import main
 from liveportrait_talker.examples import PORTRAIT
 from liveportrait_talker.pipelines import talk as pipeline
 from liveportrait_talker.pipelines.engines import Engines
+from liveportrait_talker.pipelines.media_check import MediaChecks
 from sounds import syllables, write_wav
 
 SMALL = {"max_size": 256}
@@ -304,13 +305,13 @@ def test_permanent_failures_are_retried_only_after_a_change_or_on_request(place,
     jobs = listed(place, {})
     assert states(run(capsys, jobs)[1]) == [FAILED]
     tried = []
-    save = pipeline.Talker.save
+    check = MediaChecks.check
 
     def counted(*given, **named):
-        tried.append(given[3])
-        return save(*given, **named)
+        tried.append(named)
+        return check(*given, **named)
 
-    monkeypatch.setattr(pipeline.Talker, "save", counted)
+    monkeypatch.setattr(MediaChecks, "check", counted)
     code, report = run(capsys, jobs)
     assert code == 1 and not tried
     assert "not a picture, video or audio file" in reasons(report)[1] and "--retry-failed" in reasons(report)[1]
@@ -480,7 +481,8 @@ def test_a_runner_may_use_other_processes_and_any_order(place):
         for job in reversed(list(given)):
             job = pickle.loads(pickle.dumps(job))
             work = pickle.loads(pickle.dumps(render_job))
-            yield pickle.loads(pickle.dumps(work(job, talker, tell)))
+            with MediaChecks() as checks:
+                yield pickle.loads(pickle.dumps(work(job, talker, checks, tell)))
 
     report = run_batch(jobs, Path("out"), run=elsewhere, on_progress=lambda *step: steps.append(step))
     assert report.succeeded and [outcome.line for outcome in report.outcomes] == [1, 2, 3] and report.frames == 15

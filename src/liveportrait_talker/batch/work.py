@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import MediaError, TalkerError, WeightsError
 from ..options.talk import TalkOptions
+from ..pipelines.media_check import SMALL_MB, MediaChecks
 from ..progress import OnProgress, ignore_progress
 from ..system.partial_files import is_disk_full
 
@@ -103,16 +104,19 @@ def run_sequentially(jobs: Iterable[RenderJob], on_progress: OnProgress) -> Iter
     from ..pipelines.talk import Talker
 
     talker = Talker()
-    for job in jobs:
-        log.info("%s: %s", job.id, job.out.name)
-        yield render_job(job, talker, on_progress)
+    with MediaChecks() as checks:
+        for job in jobs:
+            log.info("%s: %s", job.id, job.out.name)
+            yield render_job(job, talker, checks, on_progress)
 
 
-def render_job(job: RenderJob, talker: Talker, on_progress: OnProgress) -> JobOutcome:
+def render_job(job: RenderJob, talker: Talker, checks: MediaChecks, on_progress: OnProgress) -> JobOutcome:
     """Make one video. Returns errors as a failed outcome; only KeyboardInterrupt propagates."""
     try:
         if job.own_folder:
             job.out.parent.mkdir(parents=True, exist_ok=True)
+        references = (job.options.ref_head_pose, job.options.ref_blink)
+        checks.check(job.options, sources=(job.source, *references), voices=(job.voice,), max_mb=SMALL_MB)
         report = talker.save(
             job.source, job.voice, job.out, job.options, overwrite=job.overwrite, on_progress=on_progress
         )
@@ -155,15 +159,16 @@ class TalkerWorker:
     """A cluster worker, with one `Talker` for all of its jobs."""
 
     talker: Talker | None = None
+    checks: MediaChecks | None = None
 
     def __call__(self, job: RenderJob) -> JobOutcome:
         """Render a job."""
         from ..pipelines.talk import Talker
 
-        self.talker = self.talker or Talker()
+        self.talker, self.checks = self.talker or Talker(), self.checks or MediaChecks()
         if job.fresh:  # a worker that died may have finished the video
             job = dataclasses.replace(job, overwrite=True)
-        return render_job(job, self.talker, ignore_progress)
+        return render_job(job, self.talker, self.checks, ignore_progress)
 
 
 def worker_died(job: RenderJob, reason: str) -> JobOutcome:

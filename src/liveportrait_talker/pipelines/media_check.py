@@ -9,12 +9,18 @@ from collections.abc import Iterable
 from math import inf
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+from ..options.animate import TEMPLATE_SUFFIXES
+from ..options.shared import ImageOptions
 from ..system.limited_process import FileCall, LimitedProcess
 
 INSPECTIONS = "liveportrait_talker.media.inspection"
 """Module of the functions that a child process calls."""
 INSPECT_FOOTAGE, INSPECT_VOICE = f"{INSPECTIONS}:inspect_footage", f"{INSPECTIONS}:inspect_voice"
+SMALL_MB = 32.0
+"""Files of one's own above this size need no check: what they cost is in proportion to their size."""
+_MAX_SECONDS = 3600.0
 
 
 class MediaCheck:
@@ -25,7 +31,6 @@ class MediaCheck:
 
     def __init__(self) -> None:
         self._process = LimitedProcess(INSPECTIONS)
-        self._calls: list[FileCall] = []
 
     def __enter__(self) -> MediaCheck:
         return self
@@ -35,26 +40,28 @@ class MediaCheck:
 
     def start(
         self,
+        options: ImageOptions,
         *,
-        sources: Iterable[Path] = (),
-        voices: Iterable[Path] = (),
-        max_pixels: int,
-        max_seconds: float,
+        sources: Iterable[Path | None] = (),
+        voices: Iterable[Path | None] = (),
         max_mb: float = inf,
     ) -> None:
         """Begin to check files.
 
         Args:
-            sources: images and videos.
-            voices: files with sound.
-            max_pixels: limit of width × height.
-            max_seconds: limit of the durations.
+            options: limits of size and duration.
+            sources: images and videos; None and motion templates are ignored.
+            voices: files with sound; None is ignored.
             max_mb: files above this size are not checked: what they cost is in proportion to their size.
         """
-        self._calls = [FileCall(INSPECT_FOOTAGE, path, (max_pixels, max_seconds)) for path in sources]
-        self._calls += [FileCall(INSPECT_VOICE, path, (max_seconds,)) for path in voices]
-        self._calls = [call for call in self._calls if call.megabytes <= max_mb]
-        self._process.start(self._calls)
+        seconds = getattr(options, "max_seconds", _MAX_SECONDS)
+        calls = [
+            FileCall(INSPECT_FOOTAGE, path, (options.max_pixels, seconds))
+            for path in sources
+            if path is not None and path.suffix.lower() not in TEMPLATE_SUFFIXES
+        ]
+        calls += [FileCall(INSPECT_VOICE, path, (seconds,)) for path in voices if path is not None]
+        self._process.start([call for call in calls if call.megabytes <= max_mb])
 
     def wait(self) -> None:
         """Wait for the end. Raises MediaError for the first file that cannot be read or exceeds a limit."""
@@ -65,12 +72,33 @@ class MediaCheck:
         self._process.close()
 
 
+class MediaChecks:
+    """Checks, one after the other, each in a child process that was started ahead. A context manager."""
+
+    def __init__(self) -> None:
+        self._next = MediaCheck()
+
+    def __enter__(self) -> MediaChecks:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._next.close()
+
+    def check(
+        self, options: ImageOptions, *, sources: Iterable[Any], voices: Iterable[Any], max_mb: float = inf
+    ) -> None:
+        """Check the inputs of a job; entries that are None are ignored. Raises MediaError as `MediaCheck.wait` does."""
+        current, self._next = self._next, MediaCheck()
+        with current:
+            current.start(options, sources=sources, voices=voices, max_mb=max_mb)
+            current.wait()
+
+
 def check_media(
     *,
     sources: Iterable[Path | str] = (),
     voices: Iterable[Path | str] = (),
-    max_megapixels: float = 120.0,
-    max_seconds: float = 3600.0,
+    options: ImageOptions | None = None,
 ) -> None:
     """Open files of strangers in a child process with limits of memory and time, before they are used.
 
@@ -79,17 +107,12 @@ def check_media(
     Args:
         sources: images and videos.
         voices: files with sound.
-        max_megapixels: limit of width × height, in millions.
-        max_seconds: limit of the durations.
+        options: limits of size and duration: `max_megapixels` and `max_seconds` of `TalkOptions`, `AnimateOptions` or
+            `EditSetup`.
 
     Raises:
         MediaError: a file cannot be read, exceeds a limit, or takes too much memory or time to open.
     """
     with MediaCheck() as check:
-        check.start(
-            sources=map(Path, sources),
-            voices=map(Path, voices),
-            max_pixels=int(max_megapixels * 1e6),
-            max_seconds=max_seconds,
-        )
+        check.start(options or ImageOptions(), sources=map(Path, sources), voices=map(Path, voices))
         check.wait()

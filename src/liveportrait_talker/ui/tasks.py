@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..options.animate import TEMPLATE_SUFFIXES
-from ..pipelines.media_check import MediaCheck
+from ..pipelines.media_check import MediaChecks
 from ..progress import OnProgress
 from .worker import Task
 
@@ -42,15 +41,12 @@ def _check_inputs(given: Mapping[str, Any]) -> None:
     sources = [given.get(name) for name in ("source", "driving", "portrait")]
     for name in ("ref_head_pose", "ref_blink", "sample"):
         sources += [getattr(options, name, None) for options in given.values()]
-    with _checks.pop() if _checks else MediaCheck() as check:
-        check.start(
-            sources=[path for path in sources if path is not None and path.suffix.lower() not in TEMPLATE_SUFFIXES],
-            voices=[given["voice"]] if given.get("voice") else [],
-            max_pixels=limits.max_pixels,
-            max_seconds=limits.max_seconds,
-        )
-        check.wait()
-    _checks.append(MediaCheck())  # started ahead for the next task
+    _checks().check(limits, sources=sources, voices=[given.get("voice") or None])
+
+
+@cache
+def _checks() -> MediaChecks:
+    return MediaChecks()
 
 
 def _warm_up(task: Task, on_progress: OnProgress) -> dict[str, Any]:
@@ -58,7 +54,7 @@ def _warm_up(task: Task, on_progress: OnProgress) -> dict[str, Any]:
     from ..render.embedded import renderer  # noqa: F401
 
     _talker()
-    _checks.append(MediaCheck())
+    _checks()
     return {}
 
 
@@ -161,6 +157,4 @@ def _editor() -> Editor:
 
 
 _MEDIA_KINDS = ("talk", "animate", "edit")
-_checks: list[MediaCheck] = []
-"""At most one, which is started ahead."""
 _KINDS = {"warm up": _warm_up, "talk": _talk, "animate": _animate, "edit": _edit, "models": _download}

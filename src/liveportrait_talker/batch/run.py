@@ -20,7 +20,18 @@ from ..progress import OnProgress, ignore_progress
 from ..system import journal as status
 from ..system.journal import Entry, Journal, read_entries
 from .jobs import read_jobs
-from .work import DONE, EXISTING, FAILED, NOT_REACHED, PLANNED, JobOutcome, RenderJob, Runner, run_sequentially
+from .work import (
+    DONE,
+    EXISTING,
+    FAILED,
+    NOT_REACHED,
+    PLANNED,
+    JobOutcome,
+    RenderJob,
+    Runner,
+    one_line,
+    run_sequentially,
+)
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +96,7 @@ class BatchReport:
 def _format_row(outcome: JobOutcome, width: int) -> str:
     frames, seconds = outcome.frames, outcome.elapsed_seconds
     numbers = f"{frames:6d} frames {seconds:8.1f} s {frames / seconds:6.3g} frames/s" if frames and seconds else ""
-    return f"{outcome.state:8}  {outcome.id:{width}}  {numbers:36}  {outcome.reason or outcome.out}"
+    return f"{outcome.state:8}  {outcome.id:{width}}  {numbers:36}  {outcome.reason or one_line(str(outcome.out))}"
 
 
 class BatchInterrupted(KeyboardInterrupt):

@@ -128,3 +128,11 @@ def test_unseen_frames_are_interpolated(seed):
     np.testing.assert_allclose(laid["x"][at], values, rtol=1e-6)
     assert (np.flatnonzero(laid["seen"]) == at).all()
     assert laid["x"].min() >= values.min() and laid["x"].max() <= values.max()
+
+
+def test_records_behind_links_are_refused(dataset, tmp_path):
+    moved = next((dataset / "records").iterdir())
+    moved.rename(tmp_path / "outside")
+    moved.symlink_to(tmp_path / "outside")
+    with pytest.raises(MediaError, match="is behind a link that leaves"):
+        open_arrays(dataset, Split(val_share=0.3))

@@ -23,6 +23,7 @@ from ..errors import EndedEarly, MediaError, OptionError
 from ..options.fields import check_ranges, option
 from ..progress import OnProgress, ignore_progress, steps_of
 from ..system.journal import DONE, FAILED, LATER, Entry, Journal, read_entries, write_sorted
+from ..system.links import refuse_links_out
 from ..system.partial_files import write_error
 from ..weights.store import offline
 from .fetch import Cancelled, FetchError, FetchPolicy, fetch
@@ -174,10 +175,13 @@ def download(
         run_id, policy = secrets.token_hex(8), options.policy
         if policy.rate_limit is not None:
             policy = replace(policy, rate_limit=max(1.0, policy.rate_limit / options.parallel))
+        pending = _find_pending(folders, journal.entries, dataset, options)
+        clips = dataset / "clips"
+        refuse_links_out((clips / folder.key / f"{texts[0].stem}.mp4" for folder, texts in pending), clips)
         jobs = [
             # Absolute paths, as a worker may run in another folder.
             DownloadJob(folder.key, folder.video, tuple(map(Path.absolute, texts)), dataset.absolute(), policy, run_id)
-            for folder, texts in _find_pending(folders, journal.entries, dataset, options)
+            for folder, texts in pending
         ]
         try:
             fatal = record_outcomes(
@@ -191,12 +195,12 @@ def download(
         finally:
             shutil.rmtree(work, ignore_errors=True)
         rows = _utterance_rows(journal.entries, options)
-        clips = [row for row in rows.values() if row["status"] == DONE]
+        done = [row for row in rows.values() if row["status"] == DONE]
         report = DownloadReport(
             dataset=dataset,
             worked_on=len(jobs),
-            splits={split: sum(row["split"] == split for row in clips) for split in ("train", "val")},
-            seconds=sum(row["seconds"] for row in clips),
+            splits={split: sum(row["split"] == split for row in done) for split in ("train", "val")},
+            seconds=sum(row["seconds"] for row in done),
             notes=tuple(notes),
             **summarise(journal.entries, rows, fatal),
         )

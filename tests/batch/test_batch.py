@@ -552,3 +552,15 @@ def test_out_does_not_follow_links_out_of_the_folder(place, tmp_path, capsys, no
     assert [path.name for path in outside.iterdir()] == ["mine.mp4"]
     (tmp_path / "elsewhere" / "there").symlink_to(videos / "real")
     assert run(capsys, listed(place, {}), "--out", "there", "--dry-run")[0] == 0, "the folder itself may be a link"
+
+
+def test_a_hostile_journal_is_no_internal_error(place, capsys):
+    jobs = listed(place, {})
+    assert main(["batch", str(jobs), "--out", "videos", "--quiet"]) == 0
+    journal = Path("videos") / JOURNAL
+    line = json.loads(journal.read_text().splitlines()[-1])
+    for name in ("out", "frames", "video_seconds", "elapsed_seconds", "renderer", "reason", "status"):
+        for value in ([], {}, "x", float("nan"), -1, 10**400, {"a": [1]}, True):
+            journal.write_text(json.dumps({**line, "entry": {**line["entry"], name: value}}) + "\n")
+            assert main(["batch", str(jobs), "--out", "videos", "--dry-run"]) in (0, 1), (name, value)
+            assert "went wrong" not in capsys.readouterr().err

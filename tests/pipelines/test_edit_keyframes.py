@@ -52,6 +52,12 @@ def test_values_ease_between_keyframes():
         ('[{"time": 0, "smile": "wide"}]', "is not a number"),
         ('[{"time": 0, "smile": null}]', "is not a number"),
         ("[" * 100_000, "neither JSON nor CSV"),
+        ('[{"time": 0, "smile": ' + "[" * 400 + "]" * 400 + "}]", "is not a number"),
+        ('[{"time": 0, "smile": ' + "9" * 400 + "}]", "is not a number"),
+        ('[{"time": 0, "smile": ' + "9" * 5000 + "}]", "neither JSON nor CSV"),
+        ('[{"time": NaN}]', "needs a time"),
+        ('[{"time": 0, "smile": 1, "smile": 0}]', "twice"),
+        ('[{"time": 0, "yaw": 1, "rotate_yaw": 0}]', "twice"),
     ],
 )
 def test_invalid_files_are_refused(tmp_path, text, expected):
@@ -75,3 +81,10 @@ def test_command_line(tmp_path, capsys):
         assert "AI-generated" in file.metadata["title"] and not file.streams.audio
         frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in file.decode(video=0)]
     assert len(frames) == 7 and np.abs(frames[0] - frames[5]).mean() > np.abs(frames[5] - frames[6]).mean()
+
+
+def test_a_column_may_not_be_there_twice(tmp_path):
+    path = tmp_path / "k.csv"
+    path.write_text("time,smile,smile\n0,1,0\n")
+    with pytest.raises(TalkerError, match=r"k\.csv names one of time, smile, smile twice"):
+        read_keyframes(path)

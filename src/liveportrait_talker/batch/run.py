@@ -142,8 +142,8 @@ def run_batch(
     outcomes = {line.line: line for line in lines if isinstance(line, JobOutcome)}
     path = folder / JOURNAL
     try:
-        with nullcontext() if dry_run or not valid else Journal(path) as journal:
-            entries = read_entries(path) if journal is None else journal.entries
+        with nullcontext() if dry_run or not valid else Journal(path, _is_entry) as journal:
+            entries = read_entries(path, _is_entry) if journal is None else journal.entries
             outcomes |= _decided_outcomes(valid, entries, retry_failed)
             pending = _group_by_networks([job for job in valid if job.line not in outcomes])
             if journal is None:
@@ -217,6 +217,16 @@ def _decided_outcomes(
         except MediaError as error:
             outcomes[job.line] = job.outcome(FAILED, str(error), again=True)
     return outcomes
+
+
+def _is_entry(entry: Entry) -> bool:
+    """Return whether the fields of a journal's entry have the types that are read."""
+    numbers = [entry.get(name) for name in ("frames", "video_seconds", "elapsed_seconds")]
+    return (
+        all(isinstance(entry.get(name), str | None) for name in ("out", "reason", "renderer"))
+        and isinstance(entry.get("frames"), int | None)
+        and all(number is None or (isinstance(number, int | float) and 0 <= number < 1e9) for number in numbers)
+    )
 
 
 def _owns_output(entry: Entry) -> bool:

@@ -52,17 +52,18 @@ def guarded(run: Callable[[], int], *, debug: bool, quiet: bool) -> int:
     _show_notes(quiet=quiet)
     try:
         return run()
-    except TalkerError as error:
-        if debug:
-            show_trace(traceback.format_exc())
-        say(f"error: {error}")
-        return EXIT_MISTAKE
     except KeyboardInterrupt:
         say("stopped; nothing was left behind.")
         return EXIT_INTERRUPTED
     except Exception as error:
         if debug:
             show_trace(traceback.format_exc())
+        if isinstance(error, TalkerError):
+            say(f"error: {error}")
+            return EXIT_MISTAKE
+        if isinstance(error, OSError) and error.filename is not None:
+            say(f"error: {error.filename} cannot be used ({error.strerror}): check its name and the permissions.")
+            return EXIT_MISTAKE
         say(
             f"error: something went wrong that should not have ({type(error).__name__}: {error}); add --debug for more."
         )

@@ -171,7 +171,7 @@ def _open_split(dataset: Path, side: str) -> FrameArrays:
 def _read_about(dataset: Path, side: str) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads((dataset / "arrays" / side / "about.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return about
 

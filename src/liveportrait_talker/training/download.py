@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..errors import EndedEarly, MediaError, OptionError
-from ..options.fields import check_ranges, option
+from ..options.fields import check_values, option
 from ..progress import OnProgress, ignore_progress, steps_of
 from ..system.journal import DONE, FAILED, LATER, Entry, Journal, read_entries, write_sorted
 from ..system.links import refuse_links_out
@@ -34,6 +34,7 @@ from .video_jobs import (
     FATAL,
     DatasetReport,
     VideoOutcome,
+    is_entry,
     list_some,
     record_outcomes,
     summarise,
@@ -62,7 +63,7 @@ class DownloadOptions:
     val_share: float = val_share()
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_values(self)
 
 
 @dataclass(frozen=True)
@@ -162,14 +163,14 @@ def download(
             f"{metadata_root} has no <speaker>/<youtube id>/<utterance>.txt: give the folder of the speakers' folders."
         )
     if options.dry_run:
-        pending = _find_pending(folders, read_entries(dataset / "download.journal"), dataset, options)
+        pending = _find_pending(folders, read_entries(dataset / "download.journal", is_entry), dataset, options)
         estimate = _estimate(pending, options, on_progress, notes)
         return DownloadReport(dataset, 0, {}, {}, {}, (), {}, 0.0, tuple(notes), estimate)
     if variable := offline():
         raise MediaError(f"{variable} forbids downloads: unset it.")
     if importlib.util.find_spec("yt_dlp") is None:
         raise OptionError("yt-dlp is not installed: pip install yt-dlp (it needs Python 3.11 or newer).")
-    with Journal(dataset / "download.journal") as journal:
+    with Journal(dataset / "download.journal", is_entry) as journal:
         work = dataset / ".work"
         shutil.rmtree(work, ignore_errors=True)
         run_id, policy = secrets.token_hex(8), options.policy

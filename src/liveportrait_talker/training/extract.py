@@ -20,7 +20,7 @@ from .extractor import ExtractJob, Extractor
 from .faces import Clip
 from .options import ExtractOptions
 from .records import Stamp, find_stamp_difference
-from .video_jobs import DatasetReport, VideoOutcome, record_outcomes, summarise
+from .video_jobs import DatasetReport, VideoOutcome, is_entry, record_outcomes, summarise
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def extract(
     extractor = Extractor(options.device, options.batch_size, options.decoders, weights)
     stamp = extractor.stamp
     folders = _find_videos(dataset)[: options.limit]
-    with Journal(dataset / "extract.journal") as journal:
+    with Journal(dataset / "extract.journal", is_entry) as journal:
         records = [_record_path(dataset, folder) for folder in folders]
         refuse_links_out(records, dataset / "records")
         if not options.redo:

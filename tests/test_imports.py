@@ -87,8 +87,9 @@ def test_libraries_are_imported_only_where_allowed():
         (file, used) for package, used, file in find_imports() if used in ALLOWED_IN and package not in ALLOWED_IN[used]
     ]
     assert not wrong
-    unpicklers = [file for _, used, file in find_imports() if used == "pickle"]
-    assert [Path(file).name for file in unpicklers] == ["restricted_pickle.py"], "pickle executes code"
+    unpicklers = {Path(file).name for _, used, file in find_imports() if used == "pickle"}
+    # What `jit` reads is machine code in any case, from a folder that only the user can write.
+    assert unpicklers == {"jit.py", "restricted_pickle.py"}, "pickle executes code"
     assert not [file for _, used, file in find_imports() if used == "scipy"]
 
 

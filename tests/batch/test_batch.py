@@ -534,3 +534,35 @@ def test_a_file_that_was_there_before_a_killed_run_is_not_taken_for_the_video(pl
         run_batch(jobs, out.parent, overwrite=True, run=killed)
     assert states(run(capsys, jobs)[1]) == [FAILED] and out.read_bytes() == b"somebody's"
     assert states(run(capsys, jobs, "--overwrite")[1]) == [DONE]
+
+
+def test_out_does_not_follow_links_out_of_the_folder(place, tmp_path, capsys, nothing_renders):
+    outside, videos = tmp_path / "outside", tmp_path / "videos"
+    outside.mkdir()
+    (outside / "mine.mp4").write_bytes(b"keep")
+    (videos / "real").mkdir(parents=True)
+    (videos / "link").symlink_to(outside)
+    (videos / "far").symlink_to(outside / "not" / "there")
+    (videos / "a.mp4").symlink_to(outside / "mine.mp4")
+    (videos / "face_a.mp4").symlink_to(outside / "new.mp4")
+    (videos / "inner").symlink_to(videos / "real")
+    jobs = listed(place, {"out": "link/b.mp4"}, {"out": "far/b.mp4"}, {"out": "a.mp4"}, {}, {"out": "inner/b.mp4"})
+    code, report = run(capsys, jobs, "--out", videos, "--overwrite", "--dry-run")
+    assert code == 1 and states(report) == [FAILED] * 4 + [PLANNED]
+    assert all("is behind a link that leaves the folder of the batch" in reason for reason in reasons(report).values())
+    assert (outside / "mine.mp4").read_bytes() == b"keep"
+    assert [path.name for path in outside.iterdir()] == ["mine.mp4"]
+    (tmp_path / "elsewhere" / "there").symlink_to(videos / "real")
+    assert run(capsys, listed(place, {}), "--out", "there", "--dry-run")[0] == 0, "the folder itself may be a link"
+
+
+def test_a_hostile_journal_is_no_internal_error(place, capsys):
+    jobs = listed(place, {})
+    assert main(["batch", str(jobs), "--out", "videos", "--quiet"]) == 0
+    journal = Path("videos") / JOURNAL
+    line = json.loads(journal.read_text().splitlines()[-1])
+    for name in ("out", "frames", "video_seconds", "elapsed_seconds", "renderer", "reason", "status"):
+        for value in ([], {}, "x", float("nan"), -1, 10**400, {"a": [1]}, True):
+            journal.write_text(json.dumps({**line, "entry": {**line["entry"], name: value}}) + "\n")
+            assert main(["batch", str(jobs), "--out", "videos", "--dry-run"]) in (0, 1), (name, value)
+            assert "went wrong" not in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from liveportrait_talker.cli import console
+from liveportrait_talker.cli.main import main
 from liveportrait_talker.examples import PORTRAIT
 from sounds import syllables, write_wav
 
@@ -135,3 +137,50 @@ def test_a_line_tells_the_time_that_is_left(monkeypatch, capsys):
         bars("drawing", 0, 100)
         bars("drawing", 25, 100)
     assert capsys.readouterr().err == "drawing: 25 of 100, about 2 min left\n"
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr", "both"])
+def test_the_numbers_of_closed_streams_are_not_given_to_files(tmp_path, closed):
+    """What a library prints would otherwise be written into the file."""
+    code = (
+        "import sys; from liveportrait_talker.cli import main; main(['models', 'list']);"
+        "file = open('numbers', 'w'); print(file.fileno(), sys.stdout.write('a'), sys.stderr.write('b'), file=file)"
+    )
+    redirection = {"stdout": ">&-", "stderr": "2>&-", "both": ">&- 2>&-"}[closed]
+    command = ["sh", "-c", f'"$@" {redirection}', "sh", sys.executable, "-c", code]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert (tmp_path / "numbers").read_text().split() == ["3", "1", "1"]
+
+
+HOSTILE = "a\x1b]0;title\x07\x9b31m\u202egpj\r\n\x7f\u2066.mp4"
+
+
+def is_tame(text: str) -> bool:
+    return not set(text) & set("\x1b\x07\x9b\u202e\r\x7f\u2066")
+
+
+def test_names_cannot_control_the_terminal(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["generate", HOSTILE, "voice.wav"]) == 2
+    shown = capsys.readouterr().err
+    assert is_tame(shown) and shown.count("\n") == 1
+    assert r"a\x1b]0;title\x07\x9b31m\u202egpj\r\n\x7f\u2066" in shown
+    with pytest.raises(SystemExit):
+        main(["generate", "a.png", "b.wav", HOSTILE, HOSTILE])
+    assert is_tame(capsys.readouterr().err)
+
+
+def test_a_batch_cannot_control_the_terminal(tmp_path, capsys):
+    voice = write_wav(tmp_path / "voice.wav", syllables(0.4))
+    job = {"source": str(PORTRAIT), "voice": str(voice), "out": HOSTILE, "id": HOSTILE}
+    (tmp_path / "jobs.jsonl").write_text(json.dumps(job) + "\n" + json.dumps(job | {"source": HOSTILE}) + "\n")
+    for more in ([], ["--debug"], ["--quiet"]):
+        main(["batch", str(tmp_path / "jobs.jsonl"), "--out", str(tmp_path / "out"), "--dry-run", *more])
+        shown = capsys.readouterr()
+        assert is_tame(shown.out) and is_tame(shown.err)
+        assert shown.out.count("\n") in (0, 3)
+
+
+def test_a_traceback_keeps_its_lines(capsys):
+    assert main(["generate", "no.png", "no.wav", "--debug"]) == 2
+    assert capsys.readouterr().err.count("\n") > 3

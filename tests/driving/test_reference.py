@@ -237,3 +237,16 @@ def test_a_pickle_in_the_cache_is_not_executed(tracked, tmp_path):
     kept.write_bytes(pickle.dumps(MakesFolder(mark)))
     track_reference(path)
     assert not mark.exists() and len(tracked) == 3
+
+
+def test_a_cache_that_others_can_write_is_neither_read_nor_written(tracked, tmp_path, caplog):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"a video")
+    track_reference(path)
+    folder = tmp_path / "cache" / "poses"
+    (kept,) = folder.iterdir()
+    before = kept.read_bytes()
+    folder.chmod(0o777)
+    track_reference(path)
+    assert len(tracked) == 2 and [file.read_bytes() for file in folder.iterdir()] == [before]
+    assert "other users can write it" in caplog.text

@@ -301,3 +301,23 @@ def test_missing_omegaconf(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(OptionError, match="pip install omegaconf"):
         read_inference(EXAMPLE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "inference: " + "[" * 100_000,
+        "inference: " + "- " * 10_000,
+        "inference:\n  seed: " + "9" * 5000,
+        'inference:\n  output_dir: "a\\0b"',
+        "inference: &a\n  b: *a",
+        "a: &a [x,x,x,x,x,x,x,x,x]\n"
+        + "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefg", "bcdefgh", strict=True)),
+    ],
+    ids=["deep", "deep blocks", "long number", "null byte", "recursive", "expanding"],
+)
+def test_hostile_files_are_refused(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(OptionError, match=r"config\.yaml"):
+        read_inference(path)

@@ -16,7 +16,8 @@ from liveportrait_talker.examples import PORTRAIT
 from liveportrait_talker.face.measurements import measure_faces
 from liveportrait_talker.face.tracker import track
 from liveportrait_talker.media import Footage, open_footage
-from liveportrait_talker.motion.template import Template, load_template, save_template
+from liveportrait_talker.motion.face_measurements import MEASUREMENT_SHAPES, FaceMeasurements
+from liveportrait_talker.motion.template import SHAPES, MotionTemplate, Template, load_template, save_template
 from liveportrait_talker.pipelines import animate
 from liveportrait_talker.pipelines.animate import AnimateOptions, Animator
 from liveportrait_talker.pipelines.driving_clip import open_driving
@@ -184,3 +185,18 @@ def test_a_source_video_keeps_its_frame_rate():
     clip = _Clip(frames=50, fps=25.0)
     assert animate._clock(source, clip, AnimateOptions()) == (30, 60)
     assert animate._clock(source, clip, AnimateOptions(fps=10)) == (10, 20)
+
+
+@pytest.mark.parametrize("part", ["networks", "landmarks"])
+@pytest.mark.parametrize("value", [0.0, -1.0, 3e38, -3e38, 1e5])
+def test_templates_without_the_motion_of_a_face_are_refused(tmp_path, capsys, part, value):
+    """They are finite, but what divides by them, or squares them, is not."""
+    shapes, kind = (SHAPES, MotionTemplate) if part == "networks" else (MEASUREMENT_SHAPES, FaceMeasurements)
+    arrays = {name: np.full((2, *shape), value, np.float32) for name, shape in shapes.items()}
+    if part == "networks":
+        arrays["scale"] = np.abs(arrays["scale"]) + 1e-30
+    save_template(Template(**{"networks": None, "landmarks": None, part: kind(25.0, **arrays)}), tmp_path / "t.npz")
+    words = ["animate", str(PORTRAIT), str(tmp_path / "t.npz"), "-o", str(tmp_path / "o.mp4")]
+    assert main([*words, "--quiet"]) == 2
+    assert "t.npz holds no motion of a face: " in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["t.npz"]

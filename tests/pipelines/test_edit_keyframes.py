@@ -54,6 +54,12 @@ def test_values_ease_between_keyframes():
         ('[{"time": 0, "smile": "wide"}]', "is not a number"),
         ('[{"time": 0, "smile": null}]', "is not a number"),
         ("[" * 100_000, "neither JSON nor CSV"),
+        ('[{"time": 0, "smile": ' + "[" * 400 + "]" * 400 + "}]", "is not a number"),
+        ('[{"time": 0, "smile": ' + "9" * 400 + "}]", "is not a number"),
+        ('[{"time": 0, "smile": ' + "9" * 5000 + "}]", "neither JSON nor CSV"),
+        ('[{"time": NaN}]', "needs a time"),
+        ('[{"time": 0, "smile": 1, "smile": 0}]', "twice"),
+        ('[{"time": 0, "yaw": 1, "rotate_yaw": 0}]', "twice"),
     ],
 )
 def test_invalid_files_are_refused(tmp_path, text, expected):
@@ -85,3 +91,10 @@ def test_a_clip_has_a_limit(tmp_path: Path):
     setup = EditSetup(max_seconds=600)
     with pytest.raises(OptionError, match="a clip of 3600 seconds, the limit is 600"):
         Editor().save(tmp_path / "none.png", tmp_path / "a.mp4", setup=setup, keyframes=tmp_path / "k.json")
+
+
+def test_a_column_may_not_be_there_twice(tmp_path):
+    path = tmp_path / "k.csv"
+    path.write_text("time,smile,smile\n0,1,0\n")
+    with pytest.raises(TalkerError, match=r"k\.csv names one of time, smile, smile twice"):
+        read_keyframes(path)

@@ -172,6 +172,8 @@ def test_given_engine_and_engine_option_contradict(tmp_path):
 
         def drive(self, voice, source, fps): ...
 
+        def prepare(self, source): ...
+
     with pytest.raises(OptionError, match="contradict"):
         next(
             Talker(driver=Custom()).frames(

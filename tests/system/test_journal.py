@@ -103,3 +103,28 @@ def test_the_sorted_file_is_atomic_and_deterministic(tmp_path, monkeypatch):
     with pytest.raises(MediaError, match="disk is full"):
         write_sorted(path, {})
     assert path.read_bytes() == first and not list(tmp_path.glob(".*"))
+
+
+def test_lines_that_are_no_entries_count_as_unreadable(tmp_path, caplog):
+    path = tmp_path / "a.journal"
+    good = b'{"key":"a","entry":{"status":"done","frames":5}}'
+    wrong = [
+        b"[" * 100_000,
+        b'{"key":"b","entry":{"status":"done","frames":' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
+        b'{"key":"b","entry":{"status":"done","frames":' + b"9" * 5000 + b"}}",
+        b'{"key":"b","entry":{"status":"sleeping"}}',
+        b'{"key":["b"],"entry":{"status":"done"}}',
+        b'{"key":"b","entry":["done"]}',
+        b'{"key":"b","entry":{"status":"done","frames":"many"}}',
+        b"\xff",
+        b"null",
+    ]
+    path.write_bytes(b"\n".join([*wrong, good, b""]))
+
+    def is_entry(entry):
+        return isinstance(entry["frames"], int)
+
+    assert set(read_entries(path, is_entry)) == {"a"}
+    assert f"{len(wrong)} unreadable lines" in caplog.text
+    with Journal(path, is_entry) as journal:
+        assert set(journal.entries) == {"a"}

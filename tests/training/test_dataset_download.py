@@ -309,3 +309,14 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_files(host, files, tmp_pa
     print(f"{killed} of 10 killed; a whole run takes {whole:.2f} s")
     assert killed >= 4
     assert files_in(tmp_path / "killed") == wanted
+
+
+def test_clips_are_not_written_through_links(host, tmp_path):
+    root = write_metadata(tmp_path / "txt", {"a/v": {"1": (0, 9)}})
+    dataset, outside = tmp_path / "data", tmp_path / "outside"
+    outside.mkdir()
+    (dataset / "clips").mkdir(parents=True)
+    (dataset / "clips" / "a").symlink_to(outside)
+    with pytest.raises(MediaError, match="is behind a link that leaves"):
+        download(root, dataset, options(host))
+    assert not list(outside.iterdir()) and not host.asked

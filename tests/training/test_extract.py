@@ -270,3 +270,32 @@ def test_a_cluster_with_a_dying_worker_makes_the_same_records(dataset, clips, tm
     report = extract(dataset, clips / "text", ONE_BY_ONE, run=run)
     assert (tmp_path / "died").exists(), "nobody was killed"
     assert files(dataset) == wanted and report.videos == {"done": 3}
+
+
+@pytest.mark.parametrize("what", ["speaker", "video", "clip", "records"])
+def test_links_that_leave_the_data_set_are_refused(dataset, without_networks, tmp_path, what):
+    outside = tmp_path / "outside"
+    if what == "records":
+        outside.mkdir()
+        (dataset / "records").mkdir()
+        (dataset / "records" / "id00000").symlink_to(outside)
+    else:
+        clip = dataset / "clips" / "id00000" / "video" / "00000.mp4"
+        moved = {"speaker": clip.parent.parent, "video": clip.parent, "clip": clip}[what]
+        moved.rename(outside)
+        moved.symlink_to(outside)
+    before = sorted(outside.rglob("*"))
+    with pytest.raises(MediaError, match="is behind a link that leaves"):
+        extract(dataset, None, ONE_BY_ONE)
+    assert sorted(outside.rglob("*")) == before
+
+
+def test_a_text_file_behind_a_link_is_not_read(dataset, clips, tmp_path, without_networks, caplog):
+    text = tmp_path / "text"
+    shutil.copytree(clips / "text", text)
+    (tmp_path / "secret").write_text("secret")
+    (text / "id00000" / "video" / "00000.txt").unlink()
+    (text / "id00000" / "video" / "00000.txt").symlink_to(tmp_path / "secret")
+    report = extract(dataset, text, ONE_BY_ONE)
+    assert "id00000/video/00000" not in dict(report.failures)
+    assert "is behind a link that leaves" in caplog.text

@@ -12,13 +12,22 @@ from hypothesis import strategies as st
 
 pytest.importorskip("safetensors")
 
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 from toy_records import STAMP, make_dataset
 
 from liveportrait_talker.errors import MediaError
 from liveportrait_talker.training import records
 from liveportrait_talker.training.arrays import open_arrays
 from liveportrait_talker.training.options import Split
-from liveportrait_talker.training.records import Stamp, find_stamp_difference, read_header, read_record, write_record
+from liveportrait_talker.training.records import (
+    KIND,
+    Stamp,
+    find_stamp_difference,
+    read_header,
+    read_record,
+    write_record,
+)
 
 SPLIT = Split(val_share=0.3)
 
@@ -128,3 +137,39 @@ def test_unseen_frames_are_interpolated(seed):
     np.testing.assert_allclose(laid["x"][at], values, rtol=1e-6)
     assert (np.flatnonzero(laid["seen"]) == at).all()
     assert laid["x"].min() >= values.min() and laid["x"].max() <= values.max()
+
+
+def test_records_behind_links_are_refused(dataset, tmp_path):
+    moved = next((dataset / "records").iterdir())
+    moved.rename(tmp_path / "outside")
+    moved.symlink_to(tmp_path / "outside")
+    with pytest.raises(MediaError, match="is behind a link that leaves"):
+        open_arrays(dataset, Split(val_share=0.3))
+
+
+def test_hostile_headers_are_refused(dataset):
+    path = next((dataset / "records").rglob("*.safetensors"))
+    arrays = load_file(path)
+    about = {"speaker": "a", "video": "b", "utterances": [["x", 0, 105]], "stamp": {}}
+    for text in (
+        "[" * 100_000,
+        "[]",
+        "9" * 5000,
+        json.dumps(about | {"stamp": []}),
+        json.dumps(about | {"utterances": 5}),
+    ):
+        save_file(arrays, path, metadata={KIND: text})
+        with pytest.raises(MediaError, match=r"is (not )?a record of"):
+            read_header(path)
+    with safe_open(path, framework="numpy") as file:
+        assert KIND in file.metadata()
+
+
+def test_arrays_of_another_type_are_refused(dataset):
+    path = next((dataset / "records").rglob("*.safetensors"))
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    arrays = load_file(path)
+    save_file(arrays | {"angle_translation": arrays["angle_translation"].astype(np.float64)}, path, metadata=metadata)
+    with pytest.raises(MediaError, match="is damaged"):
+        read_record(path)

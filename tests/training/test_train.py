@@ -251,3 +251,14 @@ def test_a_killed_run_is_resumed_with_the_same_result(dataset, tmp_path):
         _, seen, _ = read_checkpoint(out / "checkpoints" / "last.ckpt")
         for key, value in wanted.items():
             torch.testing.assert_close(seen[key], value, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("split", ["[" * 100_000, "[]", '{"seed": 1, "colour": 2}', '{"seed": -1}', "9" * 5000])
+def test_a_hostile_split_in_an_exported_file_is_refused(tmp_path, split):
+    from safetensors.torch import save_file
+
+    from liveportrait_talker.driving.sadtalker.nets.mappingnet import MappingNet
+
+    save_file(MappingNet().state_dict(), tmp_path / "m.safetensors", metadata={"network": "mappingnet", "split": split})
+    with pytest.raises(WeightsError, match="states a split"):
+        load_trained(tmp_path / "m.safetensors")

@@ -73,6 +73,8 @@ def test_pixel_boxes_of_voxceleb1_become_fractions(tmp_path):
         (lambda t: t.replace("000004 \t0.3", "000004 \tnan", 1), "line 9"),
         (lambda t: t.replace("000004 \t0.3", "000004 \tx", 1), "line 9: `000004"),
         (lambda t: t.replace("000004 \t0.3 \t", "000004 \t", 1), "line 9: 4 numbers instead of 5"),
+        (lambda t: t.replace("000003", "9" * 400, 1), "line 8: `999"),
+        (lambda t: t.replace("000003", "9" * 5000, 1), "line 8: `999"),
         (lambda t: t.replace("\t0.4", "\t-0.4", 1), "line 8: a box cannot be"),
         (lambda t: t.replace("\t0.4", "\t144", 1), "mixes"),
         (lambda t: t[: t.index("000003")], "no rows"),
@@ -149,3 +151,19 @@ def test_splits_have_their_share_and_are_stable():
 def test_a_crop_has_more_than_20_px_a_side():
     assert crop_rectangle(np.array([0.4, 0.4, 0.11, 0.11]), 100, 100) == (34, 34, 56, 56)
     assert crop_rectangle(np.array([0.4, 0.4, 0.10, 0.11]), 100, 100) == (0, 0, 100, 100)
+
+
+def test_links_that_leave_the_metadata_are_skipped(tmp_path):
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    write_metadata(root, {"a/1": {"x": ""}, "a/2": {"y": ""}})
+    write_metadata(outside, {"b/3": {"z": ""}})
+    (root / "b").symlink_to(outside / "b")
+    (root / "a" / "3").symlink_to(outside / "b" / "3")
+    (root / "a" / "1" / "z.txt").symlink_to(outside / "b" / "3" / "z.txt")
+    (root / "a" / "4").symlink_to(root / "a" / "2")
+    (root / "a" / "5").symlink_to(root / "a" / "5")
+    notes: list[str] = []
+    assert [folder.key for folder in find_videos(root, notes)] == ["a/1", "a/2", "a/4"]
+    assert sum("a link that leaves" in note for note in notes) == 3
+    (tmp_path / "other").symlink_to(root)
+    assert len(list(find_videos(tmp_path / "other", []))) == 3, "the root itself may be a link"

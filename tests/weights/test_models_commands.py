@@ -120,6 +120,15 @@ def test_where_the_store_is(monkeypatch, tmp_path):
     assert store.root() == tmp_path / "d" / ".cache" / "liveportrait-talker" / "models"
 
 
+def test_unknown_home_folders_are_reported(monkeypatch):
+    for place in ("import", "download"):
+        with pytest.raises(WeightsError, match="~nosuchuser"):
+            run(*(("import", "~nosuchuser/x") if place == "import" else ("download", "--all", "--from", "~nosuchuser")))
+    monkeypatch.setenv("LPT_MODELS", "~nosuchuser/models")
+    with pytest.raises(WeightsError, match="set LPT_MODELS"):
+        store.root()
+
+
 def test_the_registry_is_consistent():
     assert sorted(n for file in registry.FILES for n in file.networks) == sorted(registry.NETWORKS)
     for file in registry.FILES:

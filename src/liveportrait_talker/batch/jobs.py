@@ -17,6 +17,7 @@ from typing import Any
 from ..errors import MediaError, OptionError, TalkerError
 from ..options.fields import Kind, kind_of
 from ..options.talk import OLD_NAMES, TalkOptions
+from ..system.links import leads_out
 from .work import FAILED, JobOutcome, RenderJob, one_line
 
 MAX_BYTES = 16 * 2**20
@@ -205,12 +206,18 @@ def _assign_outputs(rows: Sequence[Row], folder: Path) -> dict[int, Output | Opt
     jobs = [(line, values) for line, values in rows if not isinstance(values, OptionError)]
     for line, values in sorted(jobs, key=lambda job: "out" not in job[1]):
         try:
-            if "out" not in values:
-                outputs[line] = generate_path(values, line), True
-                continue
-            outputs[line] = requested = _requested_output(values["out"], folder)
-            if (owner := claim(line, requested[0])) != line:
-                outputs[line] = OptionError(f"out {values['out']} is used by line {owner} already: give another.")
+            if "out" in values:
+                out, inside = _requested_output(values["out"], folder)
+                if (owner := claim(line, out)) != line:
+                    raise OptionError(f"out {values['out']} is used by line {owner} already: give another.")
+            else:
+                out, inside = generate_path(values, line), True
+            if inside and leads_out(out, folder):
+                raise OptionError(
+                    f"out {out.relative_to(folder)} is behind a link that leaves the folder of the batch: give another "
+                    "name, or an absolute path."
+                )
+            outputs[line] = out, inside
         except OptionError as error:
             outputs[line] = error
     return outputs

@@ -20,7 +20,18 @@ from ..progress import OnProgress, ignore_progress
 from ..system import journal as status
 from ..system.journal import Entry, Journal, read_entries
 from .jobs import read_jobs
-from .work import DONE, EXISTING, FAILED, NOT_REACHED, PLANNED, JobOutcome, RenderJob, Runner, run_sequentially
+from .work import (
+    DONE,
+    EXISTING,
+    FAILED,
+    NOT_REACHED,
+    PLANNED,
+    JobOutcome,
+    RenderJob,
+    Runner,
+    one_line,
+    run_sequentially,
+)
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +96,7 @@ class BatchReport:
 def _format_row(outcome: JobOutcome, width: int) -> str:
     frames, seconds = outcome.frames, outcome.elapsed_seconds
     numbers = f"{frames:6d} frames {seconds:8.1f} s {frames / seconds:6.3g} frames/s" if frames and seconds else ""
-    return f"{outcome.state:8}  {outcome.id:{width}}  {numbers:36}  {outcome.reason or outcome.out}"
+    return f"{outcome.state:8}  {outcome.id:{width}}  {numbers:36}  {outcome.reason or one_line(str(outcome.out))}"
 
 
 class BatchInterrupted(KeyboardInterrupt):
@@ -131,8 +142,8 @@ def run_batch(
     outcomes = {line.line: line for line in lines if isinstance(line, JobOutcome)}
     path = folder / JOURNAL
     try:
-        with nullcontext() if dry_run or not valid else Journal(path) as journal:
-            entries = read_entries(path) if journal is None else journal.entries
+        with nullcontext() if dry_run or not valid else Journal(path, _is_entry) as journal:
+            entries = read_entries(path, _is_entry) if journal is None else journal.entries
             outcomes |= _decided_outcomes(valid, entries, retry_failed)
             pending = _group_by_networks([job for job in valid if job.line not in outcomes])
             if journal is None:
@@ -206,6 +217,16 @@ def _decided_outcomes(
         except MediaError as error:
             outcomes[job.line] = job.outcome(FAILED, str(error), again=True)
     return outcomes
+
+
+def _is_entry(entry: Entry) -> bool:
+    """Return whether the fields of a journal's entry have the types that are read."""
+    numbers = [entry.get(name) for name in ("frames", "video_seconds", "elapsed_seconds")]
+    return (
+        all(isinstance(entry.get(name), str | None) for name in ("out", "reason", "renderer"))
+        and isinstance(entry.get("frames"), int | None)
+        and all(number is None or (isinstance(number, int | float) and 0 <= number < 1e9) for number in numbers)
+    )
 
 
 def _owns_output(entry: Entry) -> bool:

@@ -27,7 +27,7 @@ from ..batch.work import (
 from ..errors import MediaError, OptionError
 from ..progress import OnProgress
 from ..system.ray_cluster import Cluster, add_cluster_options, cluster_from
-from .console import EXIT_FAILURE, EXIT_INTERRUPTED, Bars, print_out, say
+from .console import EXIT_FAILURE, EXIT_INTERRUPTED, Bars, print_out, say, show_trace
 
 
 def add_batch_parser(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -86,7 +86,7 @@ def _batch(arguments: argparse.Namespace) -> int:
         _write_report(arguments.report, text)
     if arguments.debug:
         for trace in (outcome.trace for outcome in report.outcomes if outcome.trace):
-            say(trace.rstrip("\n"))
+            show_trace(trace)
     if arguments.json or not arguments.quiet:
         print_out(text if arguments.json else str(report))
     else:

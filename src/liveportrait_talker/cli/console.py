@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sys
 import time
@@ -11,14 +12,24 @@ from types import TracebackType
 from typing import Any
 
 _LINES_EVERY_S = 30.0
+# Control characters but tab and line feed, line separators, and what changes the direction of text: names in files may
+# hold them, and a terminal obeys them.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _BAR = "{desc} |{bar:30}| {n_fmt}/{total_fmt} {remaining}"
 _shown: list[Bars] = []  # bars on the terminal: lines are written above them
 
 
-def accept_any_text() -> None:
-    """Make both streams escape characters that their encoding lacks, instead of raising."""
+def prepare_streams() -> None:
+    """Open closed streams on the null device, and let both escape characters that their encoding lacks."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # else the next file would get this number, and with it what libraries print
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
     for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)  # absent where the stream is closed or replaced
+        reconfigure = getattr(stream, "reconfigure", None)  # absent where the stream is replaced
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
 
@@ -28,7 +39,7 @@ def print_out(text: str) -> None:
     if sys.stdout is None:
         return
     try:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(_escaped(text) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         sys.stdout = None
@@ -41,6 +52,7 @@ def say(text: str) -> None:
     """Write a line to standard error, above the progress bars; do nothing where it is closed or full."""
     if sys.stderr is None:
         return
+    text = _escaped(text).replace("\n", r"\n")
     with contextlib.suppress(OSError, ValueError):
         if _shown:
             from tqdm import tqdm
@@ -49,6 +61,12 @@ def say(text: str) -> None:
         else:
             sys.stderr.write(text + "\n")
             sys.stderr.flush()
+
+
+def show_trace(trace: str) -> None:
+    """Write a traceback to standard error."""
+    for line in trace.splitlines():
+        say(line)
 
 
 EXIT_FAILURE, EXIT_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
@@ -70,6 +88,7 @@ class Bars:
         """Report progress: see `OnProgress`."""
         if self._quiet or sys.stderr is None:
             return
+        stage = _escaped(stage)
         with contextlib.suppress(OSError, ValueError):
             if _is_terminal():
                 self._draw(stage, done, total)
@@ -110,6 +129,10 @@ class Bars:
                 bar.close()
         if self in _shown:
             _shown.remove(self)
+
+
+def _escaped(text: str) -> str:
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def _is_terminal() -> bool:

@@ -17,7 +17,7 @@ from ..errors import TalkerError
 from .animate import add_animate_parser
 from .batch import add_batch_parser
 from .bench.command import add_bench_parser
-from .console import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_MISTAKE, accept_any_text, say
+from .console import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_MISTAKE, prepare_streams, say, show_trace
 from .doctor import add_doctor_parser
 from .edit import add_edit_parser
 from .generate import add_demo_parser, add_generate_parser
@@ -28,7 +28,7 @@ from .ui import add_ui_parser
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0 done, 2 a mistake of the user, 1 our failure, 130 Ctrl-C."""
-    accept_any_text()
+    prepare_streams()
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)
     # Before Python 3.13 argparse does not accept the second positional argument after an option.
@@ -52,17 +52,18 @@ def guarded(run: Callable[[], int], *, debug: bool, quiet: bool) -> int:
     _show_notes(quiet=quiet)
     try:
         return run()
-    except TalkerError as error:
-        if debug:
-            say(traceback.format_exc().rstrip())
-        say(f"error: {error}")
-        return EXIT_MISTAKE
     except KeyboardInterrupt:
         say("stopped; nothing was left behind.")
         return EXIT_INTERRUPTED
     except Exception as error:
         if debug:
-            say(traceback.format_exc().rstrip())
+            show_trace(traceback.format_exc())
+        if isinstance(error, TalkerError):
+            say(f"error: {error}")
+            return EXIT_MISTAKE
+        if isinstance(error, OSError) and error.filename is not None:
+            say(f"error: {error.filename} cannot be used ({error.strerror}): check its name and the permissions.")
+            return EXIT_MISTAKE
         say(
             f"error: something went wrong that should not have ({type(error).__name__}: {error}); add --debug for more."
         )

@@ -10,7 +10,6 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -69,12 +68,9 @@ def track_reference(path: Path, *, max_seconds: float = 3600.0, on_frame: OnStep
         MediaError: `path` cannot be read.
         NoFaceError: it shows no face.
     """
-    cached = cache_folder() / "poses" / f"{_content_hash(path)}.v{_CACHE_VERSION}.npz"
-    try:
-        with np.load(cached, allow_pickle=False) as data:
-            return ReferenceMotion(data["rotation_deg"], data["eye_ratios"], float(data["fps"]) or None)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-        pass  # not in the cache, or damaged
+    cached = _cached_file(path)
+    if cached is not None and (stored := _read_motion(cached)) is not None:
+        return stored
     with open_footage(path, max_seconds=max_seconds) as footage:
         faces = track(footage, warn_covered_mouth=False, on_frame=on_frame).faces
         motion = ReferenceMotion(
@@ -82,15 +78,33 @@ def track_reference(path: Path, *, max_seconds: float = 3600.0, on_frame: OnStep
             np.stack([eye_ratios(face.landmarks) for face in faces]),
             footage.fps,
         )
-    try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        part = cached.with_name(f".{cached.name}.{os.getpid()}.part")
-        with part.open("wb") as file:
-            np.savez(file, rotation_deg=motion.rotation_deg, eye_ratios=motion.eye_ratios, fps=motion.fps or 0.0)
-        part.replace(cached)
-    except OSError as error:
-        log.warning("cannot write the motion of %s to the cache %s (%s).", path.name, cached.parent, error.strerror)
+    if cached is not None:
+        try:
+            part = cached.with_name(f".{cached.name}.{os.getpid()}.part")
+            with part.open("wb") as file:
+                np.savez(file, rotation_deg=motion.rotation_deg, eye_ratios=motion.eye_ratios, fps=motion.fps or 0.0)
+            part.replace(cached)
+        except OSError as error:
+            log.warning("cannot write the motion of %s to the cache %s (%s).", path.name, cached.parent, error.strerror)
     return motion
+
+
+def _cached_file(path: Path) -> Path | None:
+    """Return where the motion of a reference is cached; None where it cannot be."""
+    try:
+        return cache_folder("poses") / f"{_content_hash(path)}.v{_CACHE_VERSION}.npz"
+    except OSError as error:
+        log.warning("the motion of %s is not kept in the cache %s (%s).", path.name, error.filename, error.strerror)
+        return None
+
+
+def _read_motion(cached: Path) -> ReferenceMotion | None:
+    """Return the motion in a file of the cache; None where there is none, or it is damaged."""
+    try:
+        with np.load(cached, allow_pickle=False) as data:
+            return ReferenceMotion(data["rotation_deg"], data["eye_ratios"], float(data["fps"]) or None)
+    except Exception:  # NumPy and zipfile raise anything for a damaged file
+        return None
 
 
 def reference_head(

@@ -22,6 +22,16 @@ def check_output_file(path: Path, *, suffixes: Sequence[str], kind: str, example
     """
     folder = path.parent
     try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # as it should be, or reported below
+    except OSError as error:  # links that refer to each other, a name that is too long
+        raise MediaError(f"{path} cannot be written ({error.strerror}); choose another output") from error
+    except ValueError as error:
+        raise MediaError(f"{path} has characters that file names cannot have; choose another output") from error
+    try:
+        if path.is_symlink():
+            folder = path.resolve().parent  # where it will be written
         if path.is_dir():
             raise MediaError(f"{path} is a folder; name a file in it, such as {path / example}")
         if path.suffix.lower() not in suffixes:

@@ -43,6 +43,10 @@ SHAPES: dict[str, tuple[int, ...]] = {
 """Array → its shape in one frame."""
 _PARTS = {"networks": ("", SHAPES), "landmarks": ("landmarks_", MEASUREMENT_SHAPES)}
 """Part → (prefix of its array names in the file, shapes)."""
+_LARGEST = 1000.0
+_ROTATION_TOLERANCE = 0.05
+_SIZES = ("scale", "size")
+"""Arrays that others are divided by."""
 _MAX_HEADER_BYTES = 4096
 _MAX_FILE_BYTES = MAX_FRAMES * 4 * sum(math.prod(s) for _, part in _PARTS.values() for s in part.values()) + 2**20
 _MAX_DIRECTORY_BYTES = 2**16  # 16 arrays need far less
@@ -125,6 +129,22 @@ class Template:
     def fps(self) -> float:
         """Frames per second."""
         return self._any.fps
+
+    def check_values(self) -> None:
+        """Raise ValueError for values that no face has; a file may hold any that are finite."""
+        for part, (_, shapes) in _PARTS.items():
+            values = getattr(self, part)
+            for name in shapes if values is not None else ():
+                array = getattr(values, name)
+                if np.abs(array).max() > _LARGEST:
+                    raise ValueError(f"{name} exceeds {_LARGEST:g}")
+                if name in _SIZES and array.min() < 1 / _LARGEST:
+                    raise ValueError(f"{name} is below {1 / _LARGEST:g}")
+        if self.networks is not None:
+            turns = self.networks.rotation.astype(np.float64)
+            off = np.abs(turns @ turns.transpose(0, 2, 1) - np.eye(3)).max()
+            if off > _ROTATION_TOLERANCE or np.linalg.det(turns).min() < 0:
+                raise ValueError("rotation holds other matrices than rotations")
 
     @property
     def _any(self) -> MotionTemplate | FaceMeasurements:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import OptionError
 from .applicability import check_engines
-from .fields import check_ranges, option
+from .fields import check_values, option
 from .shared import EncoderOptions, ImageOptions, RendererOptions, batch_size, fps, max_seconds
 
 REGIONS = ("all", "exp", "pose", "lip", "eyes")
@@ -74,7 +74,7 @@ class AnimateOptions(EncoderOptions, ImageOptions, RendererOptions):
     max_seconds: float = max_seconds("longest video that is accepted")
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_values(self)
         check_engines(self)
         if not self.relative_motion and self.normalize_lip:
             raise OptionError("--normalize-lip and --absolute-motion contradict each other: give one of them.")

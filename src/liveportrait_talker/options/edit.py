@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import OptionError
 from .applicability import check_engines
-from .fields import changed_flags, check_ranges, option
+from .fields import changed_flags, check_values, option
 from .shared import EncoderOptions, ImageOptions, RendererOptions, fps, max_seconds
 from .sliders import ExpressionEdit, sliders
 
@@ -26,8 +26,6 @@ class EditOptions(ExpressionEdit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.sample, str):
-            object.__setattr__(self, "sample", Path(self.sample))
         if self.sample is None and (unused := changed_flags(self, COPYING)):
             raise OptionError(f"{unused[0]} is about a face that is copied: add --sample PICTURE.")
 
@@ -45,5 +43,5 @@ class EditSetup(EncoderOptions, ImageOptions, RendererOptions):
     max_seconds: float = max_seconds("longest clip that --keyframes may make")
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_values(self)
         check_engines(self)

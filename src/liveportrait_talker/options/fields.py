@@ -125,17 +125,26 @@ def changed_flags(options: Any, names: tuple[str, ...]) -> list[str]:
     return [flag_of(each) for each in changed_fields(options) if each.name in names]
 
 
-def check_ranges(options: Any) -> None:
-    """Raise OptionError for the first field of a dataclass that is out of its range or not one of its choices."""
+def check_values(options: Any) -> None:
+    """Raise OptionError for the first field of a dataclass of the wrong type, out of its range or not a choice.
+
+    The name of a file may be given as text, which becomes a Path.
+    """
     for each in fields_of(options):
         value, limits, kind, flag = getattr(options, each.name), each.metadata, kind_of(each), flag_of(each)
         if value is None and kind.optional:
             continue
         if kind.type is bool:
             if not isinstance(value, bool):
-                raise OptionError(f"{flag} {value!r} is not True or False.")
-        elif limits["choices"] is not None:
-            if value not in limits["choices"]:
+                raise OptionError(f"{flag} {shown(value)} is not True or False.")
+        elif kind.type is Path:
+            if not isinstance(value, (str, Path)):
+                raise OptionError(f"{flag} {shown(value)} is not the name of a file.")
+            object.__setattr__(options, each.name, Path(value))
+        elif kind.type is str:
+            if not isinstance(value, str):
+                raise OptionError(f"{flag} {shown(value)} is not text.")
+            if limits["choices"] is not None and value not in limits["choices"]:
                 raise OptionError(f"{flag} {value} is not known: choose one of {', '.join(limits['choices'])}.")
         elif limits["low"] is not None:
             numbers = value if kind.many else (value,)
@@ -147,11 +156,22 @@ def _check_numbers(flag: str, numbers: tuple[Any, ...], low: float, high: float,
         raise OptionError(f"{flag} needs at least one number of degrees.")
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, Real):
-            raise OptionError(f"{flag} {number!r} is not a number.")
+            raise OptionError(f"{flag} {shown(number)} is not a number.")
         if whole and not isinstance(number, Integral):
-            raise OptionError(f"{flag} {number!r} is not a whole number.")
-        if not low <= float(number) <= high:
-            raise OptionError(f"{flag} {number} is out of range: give {format_number(low)} … {format_number(high)}.")
+            raise OptionError(f"{flag} {shown(number)} is not a whole number.")
+        plain: Any = number.item() if hasattr(number, "item") else number  # NumPy's repr names its type
+        if not low <= plain <= high:  # not as a float, which large whole numbers do not fit
+            given = shown(plain)
+            raise OptionError(f"{flag} {given} is out of range: give {format_number(low)} … {format_number(high)}.")
+
+
+def shown(value: Any) -> str:
+    """Return a given value as short text for a message."""
+    try:
+        text = repr(value)
+    except Exception:  # RecursionError, ValueError for numbers of thousands of digits, whatever an object raises
+        text = f"a value of the type {type(value).__name__}"
+    return text if len(text) <= 100 else f"{text[:99]}…"
 
 
 def format_number(number: float) -> str:

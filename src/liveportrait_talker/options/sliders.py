@@ -9,7 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .fields import check_ranges, option
+from .fields import check_values, option
 
 if TYPE_CHECKING:  # not at run time: the command line imports this module, and `--help` should not load NumPy
     from ..arrays import Floats64
@@ -107,7 +107,7 @@ class ExpressionEdit:
     sample_parts: str = option("expression", "what is taken of the sample face", "expression", choices=SAMPLE_PARTS)
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_values(self)
 
     def expression(self) -> Floats64:
         """Return (21, 3) what the sliders add to the expression."""

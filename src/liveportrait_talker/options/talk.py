@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError
 from .applicability import check_engines
-from .fields import accept_old_names, changed_flags, check_ranges, option
+from .fields import accept_old_names, changed_flags, check_values, option, shown
 from .shared import EncoderOptions, ImageOptions, RendererOptions, batch_size, fps, max_seconds
 
 DRIVERS = ("auto", "learned", "signal")
@@ -170,13 +171,10 @@ class TalkOptions(EncoderOptions, ImageOptions, RendererOptions):
     max_seconds: float = max_seconds("longest voice or video that is accepted")
 
     def __post_init__(self) -> None:
-        for name in ("ref_head_pose", "ref_blink", "mapping"):
-            if isinstance(getattr(self, name), str):
-                object.__setattr__(self, name, Path(getattr(self, name)))
         for name in ("yaw", "pitch", "roll"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _degrees(name, getattr(self, name)))
-        check_ranges(self)
+        check_values(self)
         chosen = self.head_pose
         if self.still and chosen not in (None, "still"):
             raise OptionError(f"--still and --head-pose {chosen} contradict each other: give one of them.")
@@ -227,9 +225,9 @@ class TalkOptions(EncoderOptions, ImageOptions, RendererOptions):
 def _degrees(name: str, given: Any) -> Degrees:
     """Return one number or several as floats. Raises OptionError for anything else, text included."""
     try:
-        values = (given,) if isinstance(given, (int, float)) else tuple(given)
-        if isinstance(given, str) or any(isinstance(value, str) for value in values):
+        values = (given,) if isinstance(given, Real) else tuple(given)
+        if isinstance(given, str) or any(isinstance(value, (str, bool)) for value in values):
             raise TypeError
         return tuple(map(float, values))
-    except (TypeError, ValueError) as error:
-        raise OptionError(f"--{name} {given!r} is not a number of degrees, or several.") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise OptionError(f"--{name} {shown(given)} is not a number of degrees, or several.") from error

@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 
-from ..cli.console import Bars
+from ..cli.console import Bars, prepare_streams
 from ..cli.generate import describe
 from ..cli.main import Parser, guarded
 from ..cli.report import print_report
@@ -40,6 +40,7 @@ _ORIGINAL_NAMES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make one video. Returns the exit code: 0 success, 1 internal error, 2 user error, 130 Ctrl-C."""
+    prepare_streams()
     arguments = _parser().parse_args(argv)
     return guarded(lambda: _run(arguments), debug=arguments.debug, quiet=arguments.quiet)
 

@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError
+from ..options.fields import shown
 
 log = logging.getLogger(__name__)
+
+_MAX_BYTES = 32 * 1024  # YAML of deep nesting takes quadratic time
 
 
 class Kind(Enum):
@@ -142,7 +145,7 @@ def _load(path: Path, name: str, sections: Sequence[str]) -> Mapping[Any, Any]:
                 section = OmegaConf.to_container(section, resolve=True, throw_on_missing=True)
             if isinstance(section, Mapping):
                 return section
-            raise OptionError(f"{name} in {path.name} must be a section with keys: it is {section!r}.")
+            raise OptionError(f"{name} in {path.name} must be a section with keys: it is {shown(section)}.")
     except YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         place = f", line {mark.line + 1}" if mark is not None else ""
@@ -150,6 +153,8 @@ def _load(path: Path, name: str, sections: Sequence[str]) -> Mapping[Any, Any]:
     except OmegaConfBaseException as error:
         key, reason = getattr(error, "full_key", None), str(error).partition("\n")[0]
         raise OptionError(f"{path.name}{f', {key}' if key else ''}: {reason}.") from error
+    except (ValueError, TypeError, RecursionError) as error:  # numbers and dates that are none, deep nesting
+        raise OptionError(f"{path} is not a configuration: {type(error).__name__} while reading it.") from error
     except OSError:  # raised by OmegaConf for a file that holds one number
         pass
     raise OptionError(f"{path} holds no configuration; examples/config.yaml is an example.")
@@ -157,7 +162,11 @@ def _load(path: Path, name: str, sections: Sequence[str]) -> Mapping[Any, Any]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise OptionError(f"{path} is too large for a configuration: at most {_MAX_BYTES >> 10} KB are read.")
+        return content.decode("utf-8-sig")
     except FileNotFoundError as error:
         raise OptionError(f"there is no file {path}; examples/config.yaml is an example.") from error
     except UnicodeDecodeError as error:
@@ -190,7 +199,7 @@ def _leaves(content: Mapping[Any, Any], section: Section, file_name: str, above:
         elif isinstance(value, Mapping):
             yield from _leaves(value, section, file_name, f"{written}.")
         elif value is not None:
-            raise OptionError(f"{full} in {file_name} must have keys of its own: it is {value!r}.")
+            raise OptionError(f"{full} in {file_name} must have keys of its own: it is {shown(value)}.")
 
 
 def _suggestion(name: str, known: Collection[str]) -> str:
@@ -206,7 +215,7 @@ def _convert(key: Key, full: str, value: Any, file_name: str) -> Any:
     try:
         converted = _CONVERSIONS[key.kind](value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise OptionError(f"{full} in {file_name} must be {key.kind.value}: it is {value!r}.") from error
+        raise OptionError(f"{full} in {file_name} must be {key.kind.value}: it is {shown(value)}.") from error
     if key.support is Support.FIXED and converted != key.default:
         raise OptionError(f"{full} in {file_name} is {converted}, but {key.reason}: give {key.default}.")
     return converted
@@ -233,7 +242,7 @@ def _to_integer(value: Any) -> int:
 
 
 def _to_text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise ValueError
     return value
 

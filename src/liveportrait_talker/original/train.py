@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..cli.console import Bars, print_out
+from ..cli.console import Bars, prepare_streams, print_out
 from ..cli.main import Parser, guarded
 from ..errors import OptionError, WeightsError
 from ..system.devices import require_torch
@@ -20,6 +20,7 @@ MODES = ("download", "threedmm", "thredmm", "train")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one mode. Returns the exit code: 0 success, 1 internal error, 2 user error, 130 Ctrl-C."""
+    prepare_streams()
     arguments = _parser().parse_args(argv)
     return guarded(lambda: _run(arguments), debug=arguments.debug, quiet=arguments.quiet)
 

@@ -18,6 +18,7 @@ from ..driving.retargeting import Rest, retarget_motion
 from ..errors import MediaError
 from ..face.tracked import TrackedSource
 from ..media import Footage
+from ..media.output_file import check_output_file
 from ..motion.face_measurements import FaceMeasurements
 from ..motion.template import Template
 from ..motion.template import save_template as write_template
@@ -27,7 +28,7 @@ from ..progress import OnProgress, ignore_progress, steps_of
 from ..render.protocol import DrivenFace, FaceFrame, Renderer
 from .driving_clip import DrivingClip, open_driving
 from .engines import EngineChoice, Engines, Weights, note_choice
-from .run import Output, Report, composed, find_face, open_source
+from .run import Output, Report, composed, find_face, given_or_default, open_source
 
 __all__ = ["AnimateOptions", "AnimateReport", "Animator"]
 
@@ -96,7 +97,7 @@ class Animator:
         Raises:
             TalkerError: anything the user can fix, in one sentence.
         """
-        options, source, driving = options or AnimateOptions(), Path(source), Path(driving)
+        options, source, driving = given_or_default(options, AnimateOptions), Path(source), Path(driving)
         on_progress = on_progress or ignore_progress
         template = None if save_template is None else Path(save_template)
         started = time.monotonic()
@@ -147,7 +148,7 @@ class Animator:
         on_progress: OnProgress | None = None,
     ) -> Iterator[Image]:
         """Yield the same as (H, W, 3) uint8 RGB images. Raises TalkerError as `save` does."""
-        options = options or AnimateOptions()
+        options = given_or_default(options, AnimateOptions)
         with ExitStack() as opened:
             clip, footage = _open(opened, Path(source), Path(driving), options)
             yield from self._prepare(footage, clip, options, on_progress or ignore_progress).images()
@@ -225,11 +226,6 @@ def retarget_to(
 
 
 def _check_template(path: Path | None, overwrite: bool) -> None:
-    if path is None:
-        return
-    if path.suffix.lower() != ".npz":
-        raise MediaError(f"{path.name} must end in .npz to be a motion template; rename it")
-    if not path.parent.is_dir():
-        raise MediaError(f"the folder {path.parent} for {path.name} does not exist; create it first")
-    if path.exists() and (path.is_dir() or not overwrite):
-        raise MediaError(f"{path} exists already; use --overwrite to replace it, or name another template")
+    if path is not None:
+        kind = ".npz to be a motion template"
+        check_output_file(path, suffixes=(".npz",), kind=kind, example="motion.npz", overwrite=overwrite)

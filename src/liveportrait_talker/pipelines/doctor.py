@@ -5,11 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import platform
-import tempfile
-from collections.abc import Callable
 from importlib import metadata
 from importlib.util import find_spec
-from pathlib import Path
 
 from .. import __version__
 from ..system.cache import cache_folder
@@ -56,17 +53,12 @@ def report() -> tuple[list[str], bool]:
         else:
             problems.append(trouble)
             lines.append(f"  missing  {package}: {use} ({trouble})")
-    checks: tuple[tuple[str, Callable[[], str | None]], ...] = (
-        ("H.264 and AAC encoders", _encoder_trouble),
-        ("compiled drawing", _compiler_trouble),
-    )
-    for what, check in checks:
-        trouble = None if problems else check()
-        lines.append(
-            f"  {'ok      ' if trouble is None else 'missing '} {what}{'' if trouble is None else f' ({trouble})'}"
-        )
-        if trouble is not None:
-            problems.append(trouble)
+    trouble = None if problems else _encoder_trouble()
+    if trouble is None:
+        lines.append("  ok       H.264 and AAC encoders")
+    else:
+        problems.append(trouble)
+        lines.append(f"  missing  H.264 and AAC encoders ({trouble})")
     unkept = _cache_trouble()
     if unkept is not None:
         lines.append(f"  note     poses of reference videos are not kept between runs: {unkept}")
@@ -128,19 +120,9 @@ def _encoder_trouble() -> str | None:
     return None
 
 
-def _compiler_trouble() -> str | None:
-    try:
-        importlib.import_module("liveportrait_talker.render.embedded.renderer")
-    except (RuntimeError, OSError) as error:  # numba has no place for its cache
-        return f"{error}: set NUMBA_CACHE_DIR to a folder that is writable"
-    return None
-
-
 def _cache_trouble() -> str | None:
-    folder: Path = cache_folder()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return None
+        cache_folder("poses")
     except OSError as error:
-        return f"{folder} is not writable ({error.strerror}): set LPT_CACHE to a folder that is"
+        return f"{error.filename} cannot be used ({error.strerror}): set LPT_CACHE to a folder of your own"
+    return None

@@ -104,6 +104,10 @@ def open_driving(path: Path, *, max_pixels: int, max_seconds: float) -> DrivingC
         template = load_template(path)
     else:
         template = Template(networks=read_released_template(path), landmarks=None)
+    try:
+        template.check_values()
+    except ValueError as error:
+        raise MediaError(f"the motion template {path} holds no motion of a face: {error}") from error
     seconds = len(template) / template.fps
     if seconds > max_seconds:
         raise MediaError(

@@ -25,9 +25,9 @@ from ..options.edit import EditOptions, EditSetup
 from ..progress import OnProgress, ignore_progress
 from ..render.paste import paste
 from ..render.protocol import DrivenFace, FaceFrame, LimitedFace, PreparedFace, Renderer
-from .edit_keyframes import Keyframe, edits, frame_count, read_keyframes
+from .edit_keyframes import Keyframe, edits, frame_count, in_order, read_keyframes
 from .engines import EngineChoice, Engines, Weights, note_choice
-from .run import Output, Report, find_face, open_source
+from .run import Output, Report, find_face, given_or_default, open_source
 
 __all__ = ["EditOptions", "EditReport", "EditSession", "EditSetup", "Editor", "Keyframe", "read_keyframes"]
 
@@ -100,7 +100,7 @@ class EditSession:
         Raises:
             TalkerError: the sample image cannot be read, or shows no face.
         """
-        if edit.at_rest:
+        if given_or_default(edit, EditOptions).at_rest:
             return self.picture
         return paste(self._source.footage[0], self._editor.draw(edit, self._prepared_sample(edit.sample)))
 
@@ -136,8 +136,8 @@ class Editor:
         Raises:
             TalkerError: anything the user can fix, in one sentence.
         """
-        setup = setup or EditSetup()
-        if renderer != "auto":
+        setup = given_or_default(setup, EditSetup)
+        if not isinstance(renderer, str) or renderer != "auto":
             setup = dataclasses.replace(setup, renderer=renderer)
         source = _find_face(Path(portrait), setup)
         chosen = self._engines.choose_renderer(setup)
@@ -173,9 +173,12 @@ class Editor:
         Raises:
             TalkerError: anything the user can fix, in one sentence.
         """
-        edit, setup, portrait = edit or EditOptions(), setup or EditSetup(), Path(portrait)
+        edit, setup, portrait = given_or_default(edit, EditOptions), given_or_default(setup, EditSetup), Path(portrait)
         started = time.monotonic()
-        frames = read_keyframes(Path(keyframes)) if isinstance(keyframes, (Path, str)) else keyframes
+        if isinstance(keyframes, (Path, str)):
+            frames: Sequence[Keyframe] | None = read_keyframes(Path(keyframes))
+        else:
+            frames = None if keyframes is None else in_order(keyframes)
         if frames and frames[-1].seconds > setup.max_seconds:
             raise OptionError(
                 f"the keyframes make a clip of {frames[-1].seconds:g} seconds, the limit is {setup.max_seconds:g}: "

@@ -13,6 +13,8 @@ import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ import numpy as np
 from ..errors import MediaError, OptionError
 from ..motion.smoothing import smoothstep
 from ..options.edit import EditOptions
+from ..options.fields import shown
 from ..options.sliders import sliders
 
 _LARGEST_FILE = 2**20  # bytes
@@ -30,11 +33,20 @@ _HOLD_S = 0.2  # duration of the last keyframe
 
 @dataclass(frozen=True)
 class Keyframe:
-    """Values of some sliders at one time."""
+    """Values of some sliders at one time. Raises OptionError for a time or a value out of range."""
 
     seconds: float
     values: dict[str, Any]
     """Slider → number."""
+
+    def __post_init__(self) -> None:
+        is_number = isinstance(self.seconds, Real) and not isinstance(self.seconds, bool)
+        if not is_number or not 0 <= self.seconds <= _LONGEST_S:
+            raise OptionError(f"a keyframe needs a time, in seconds from 0 to {_LONGEST_S:g}.")
+        known = {each.name for each in sliders(EditOptions)}
+        if not isinstance(self.values, dict) or not self.values.keys() <= known:
+            raise OptionError(f"a keyframe holds numbers for {', '.join(sorted(known))}.")
+        EditOptions(sample=Path(), **self.values)  # checks the ranges, including `sample_ratio`
 
 
 def read_keyframes(path: Path) -> tuple[Keyframe, ...]:
@@ -51,26 +63,47 @@ def read_keyframes(path: Path) -> tuple[Keyframe, ...]:
             raise MediaError(f"{path} is too large for a keyframe file: at most 1 MB is read.")
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".csv":
-            rows: Any = _table(text)
+            rows: Any = _table(text, path.name)
         else:
-            rows = json.loads(text)
+            rows = json.loads(text, object_pairs_hook=partial(_row, name=path.name))
     except OSError as error:
         raise MediaError(f"cannot read the keyframe file {path}: {error.strerror or error}.") from error
     except (ValueError, csv.Error, RecursionError) as error:
         raise MediaError(f"{path} is no keyframe file: it is neither JSON nor CSV that can be read.") from error
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise MediaError(f'{path} is no keyframe file: it must be a list of keyframes, such as [{{"time": 0}}].')
-    frames = [_keyframe(row, f"keyframe {k + 1} of {path.name}") for k, row in enumerate(rows)]
-    return tuple(sorted(frames, key=lambda frame: frame.seconds))
+    return in_order([_keyframe(row, f"keyframe {k + 1} of {path.name}") for k, row in enumerate(rows)])
 
 
-def _table(text: str) -> list[dict[str, str]]:
+def in_order(keyframes: Sequence[Keyframe]) -> tuple[Keyframe, ...]:
+    """Return keyframes in order of time. Raises TypeError for other objects, OptionError for none."""
+    if isinstance(keyframes, str) or not isinstance(keyframes, Sequence):
+        raise TypeError(f"keyframes must be a file or a sequence of Keyframe, not {type(keyframes).__name__}")
+    if not all(isinstance(each, Keyframe) for each in keyframes):
+        raise TypeError("keyframes must be a file or a sequence of Keyframe, not of other objects")
+    if not keyframes:
+        raise OptionError("there are no keyframes: give at least one.")
+    return tuple(sorted(keyframes, key=lambda frame: frame.seconds))
+
+
+def _row(pairs: list[tuple[str, Any]], name: str) -> dict[str, Any]:
+    """Return a JSON object, which must not give a name twice."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        raise OptionError(f"a keyframe of {name} gives one of {', '.join(row)} twice.")
+    return row
+
+
+def _table(text: str, name: str) -> list[dict[str, str]]:
     """Return the rows of a CSV; where semicolons separate its columns, a comma is a decimal point."""
     lines = text.splitlines()
     with_semicolons = bool(lines) and ";" in lines[0]
     if with_semicolons:
         lines = [line.replace(",", ".") for line in lines]
     table = csv.DictReader(lines, delimiter=";" if with_semicolons else ",")
+    columns = table.fieldnames or ()
+    if len(set(columns)) < len(columns):
+        raise OptionError(f"the first line of {name} names one of {', '.join(columns)} twice.")
     return [{name: cell for name, cell in row.items() if cell not in (None, "")} for row in table]
 
 
@@ -83,20 +116,18 @@ def _keyframe(row: dict[Any, Any], where: str) -> Keyframe:
         name = aliases.get(name, name)
         if name != "time" and name not in known:
             raise OptionError(
-                f"{where} names {name!r}, which is no slider: there are time, {', '.join(sorted(known))}."
+                f"{where} names {shown(name)}, which is no slider: there are time, {', '.join(sorted(known))}."
             )
+        if name in values:
+            raise OptionError(f"{where} gives {name} twice.")
         try:
             values[name] = float(value)
-        except (TypeError, ValueError) as error:
-            raise OptionError(f"{where}: {name} {value!r} is not a number.") from error
-    seconds = values.pop("time", None)
-    if seconds is None or not 0 <= seconds <= _LONGEST_S:
-        raise OptionError(f"{where} needs a time, in seconds from 0 to {_LONGEST_S:g}.")
+        except (TypeError, ValueError, OverflowError) as error:
+            raise OptionError(f"{where}: {name} {shown(value)} is not a number.") from error
     try:
-        EditOptions(sample=Path(), **values)  # checks the ranges, including `sample_ratio`
+        return Keyframe(values.pop("time", None), values)
     except OptionError as error:
         raise OptionError(f"{where}: {error}") from error
-    return Keyframe(seconds, values)
 
 
 def frame_count(keyframes: Sequence[Keyframe], fps: float) -> int:

@@ -83,6 +83,11 @@ class Engines:
         self.weights: Weights = dict(weights or {})
         for name in self.weights:
             registry.holding(name)  # refuses a name that no network has
+        for what, engine, method in (("renderer", renderer, "prepare"), ("driver", driver, "drive")):
+            if engine is not None and not hasattr(engine, method):
+                raise TypeError(
+                    f"a {what} has the method {method}, {type(engine).__name__} has not: one by name is an option"
+                )
         self._given_renderer, self._given_driver = renderer, driver
         self._liveportrait: dict[tuple[str, str, str], LivePortrait] = {}
         self._sadtalker: dict[tuple[str, Path | None], SadTalker] = {}

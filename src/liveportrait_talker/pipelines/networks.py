@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import WeightsError
+from ..options.fields import shown
 from ..system.devices import require_torch
 from ..weights.registry import NETWORKS
 
@@ -27,8 +28,8 @@ def build_network(name: str) -> nn.Module:
     Raises:
         WeightsError: there is no such network, or torch is not installed.
     """
-    if name not in neural_networks():
-        raise WeightsError(f"there is no network {name!r}: the names are {', '.join(neural_networks())}.")
+    if not isinstance(name, str) or name not in neural_networks():
+        raise WeightsError(f"there is no network {shown(name)}: the names are {', '.join(neural_networks())}.")
     require_torch(f"the network {name!r}")
     from ..driving.sadtalker.networks import BUILDERS as SADTALKER_BUILDERS
     from ..render.neural.liveportrait import BUILDERS as LIVEPORTRAIT_BUILDERS

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from ..options.shared import EncoderOptions, ImageOptions
 from ..progress import OnProgress, ignore_progress, steps_of
 from ..render.paste import paste
 from ..render.protocol import FaceFrame
+
+Options = TypeVar("Options")
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Output:
             check_encoder(self.options.encoder)
         for out in (self.path, also):
             for path in inputs:
-                if out is not None and path is not None and out.exists() and path.exists() and out.samefile(path):
+                if out is not None and path is not None and _is_same_file(out, path):
                     raise MediaError(f"{out} is one of the inputs and would be lost; name another output")
 
     @property
@@ -137,6 +139,13 @@ class Output:
         return size[0] + size[0] % 2, size[1] + size[1] % 2
 
 
+def given_or_default(options: Options | None, kind: type[Options]) -> Options:
+    """Return the options that were given, by default those of `kind`. Raises TypeError for other objects."""
+    if options is not None and not isinstance(options, kind):
+        raise TypeError(f"the options must be {kind.__name__}, not {type(options).__name__}")
+    return kind() if options is None else options
+
+
 def open_source(path: Path, options: ImageOptions, max_seconds: float = 3600.0) -> Footage:
     """Open the source within the limits of its options. Raises MediaError."""
     return open_footage(
@@ -181,6 +190,13 @@ def composed(source: TrackedSource, faces: Iterable[FaceFrame]) -> Iterator[Imag
     """Yield the source frames (H, W, 3) with the drawn faces pasted in, on demand."""
     for face in faces:
         yield paste(source.footage[face.source_index] if face.picture is None else face.picture, face)
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):  # one is missing, or has an impossible name, which is reported when it is opened
+        return False
 
 
 def _plain(value: Any) -> Any:

@@ -25,7 +25,7 @@ from ..progress import OnProgress, ignore_progress
 from ..render.protocol import PreparedFace, Renderer
 from .engines import HEAD_POSE_NETWORKS, EngineChoice, Engines, Weights, missing_parts, note_choice
 from .motion import plan_motion
-from .run import Output, Report, composed, find_face, open_source
+from .run import Output, Report, composed, find_face, given_or_default, open_source
 
 DEFAULT_FPS = 25.0
 
@@ -98,7 +98,7 @@ class Talker:
         Raises:
             TalkerError: anything the user can fix, in one sentence.
         """
-        options, source, voice = options or TalkOptions(), Path(source), Path(voice)
+        options, source, voice = given_or_default(options, TalkOptions), Path(source), Path(voice)
         on_progress = on_progress or ignore_progress
         started = time.monotonic()
         output = Output(Path(out), overwrite, options, kind="video")
@@ -144,7 +144,7 @@ class Talker:
 
         Frames are not kept: memory does not grow with the voice. Raises TalkerError as `save` does.
         """
-        options = options or TalkOptions()
+        options = given_or_default(options, TalkOptions)
         with ExitStack() as opened:
             scene = self._prepare(opened, Path(source), Path(voice), options, on_progress or ignore_progress)
             yield from scene.images()

@@ -7,7 +7,7 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -38,12 +38,16 @@ class Journal:
     and its work counts as not done. The last line of a key is valid. The file is locked against other processes; the
     object is not thread-safe.
 
+    Args:
+        path: the file.
+        is_entry: returns whether a stored entry has the fields that the caller reads; others count as unreadable.
+
     Raises:
         MediaError: another run uses the journal, it cannot be written, or the disk is full.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, is_entry: Callable[[Entry], bool] = bool) -> None:
+        self.path, self._is_entry = path, is_entry
         self.entries: dict[str, Entry] = {}
         """Read-only; change it with `add`."""
         self._resources = contextlib.ExitStack()
@@ -85,7 +89,7 @@ class Journal:
         """Read all complete lines and truncate an incomplete one. Return the file's size."""
         self._file.seek(0)
         content = self._file.read()
-        self.entries, end = _parse(content, self.path)
+        self.entries, end = _parse(content, self.path, self._is_entry)
         if end < len(content):
             self._file.truncate(end)
         return end
@@ -94,17 +98,17 @@ class Journal:
         raise MediaError(f"another run is using {self.path.parent}: wait for it, or choose another folder.")
 
 
-def read_entries(path: Path) -> dict[str, Entry]:
-    """Return the entries of a journal without locking it; none where there is no journal."""
+def read_entries(path: Path, is_entry: Callable[[Entry], bool] = bool) -> dict[str, Entry]:
+    """Return the entries of a journal, see `Journal`, without locking it; none where there is no journal."""
     try:
-        return _parse(path.read_bytes(), path)[0]
+        return _parse(path.read_bytes(), path, is_entry)[0]
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise MediaError(f"{path} cannot be read ({error.strerror}).") from error
 
 
-def _parse(content: bytes, path: Path) -> tuple[dict[str, Entry], int]:
+def _parse(content: bytes, path: Path, is_entry: Callable[[Entry], bool]) -> tuple[dict[str, Entry], int]:
     """Return the entries and the number of bytes in complete lines."""
     end = content.rfind(b"\n") + 1
     entries: dict[str, Entry] = {}
@@ -113,10 +117,10 @@ def _parse(content: bytes, path: Path) -> tuple[dict[str, Entry], int]:
         try:
             item = json.loads(line)
             key, entry = item["key"], item["entry"]
-            if not isinstance(key, str) or not isinstance(entry["status"], str):
+            if not isinstance(key, str) or entry["status"] not in (DONE, FAILED, LATER) or not is_entry(entry):
                 raise ValueError("not an entry")
             entries[key] = entry
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             broken += 1
     if broken:
         log.warning("%s has %d unreadable lines; their work is done again", path, broken)

@@ -21,6 +21,7 @@ from numpy.lib.format import open_memmap
 from ..arrays import Flags, Floats32
 from ..errors import MediaError
 from ..progress import OnProgress, OnStep, ignore_progress, steps_of
+from ..system.links import refuse_links_out
 from ..system.locks import file_lock
 from ..system.partial_files import write_error
 from .metadata import split_of
@@ -78,6 +79,7 @@ def open_arrays(dataset: Path, split: Split, *, on_progress: OnProgress | None =
     files = [file for file in files if not file.name.startswith(".")]
     if not files:
         raise MediaError(f"{dataset} has no records: make them with liveportrait-talker dataset extract.")
+    refuse_links_out(files, dataset / "records")
     fingerprint = _fingerprint(files, split)
 
     def is_current() -> bool:
@@ -169,7 +171,7 @@ def _open_split(dataset: Path, side: str) -> FrameArrays:
 def _read_about(dataset: Path, side: str) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads((dataset / "arrays" / side / "about.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return about
 

@@ -152,5 +152,8 @@ def load_trained(model: Path | None) -> Trained:
     assert isinstance(loaded, MappingNet)
     metadata = importing.metadata("mappingnet") if model is None else file_metadata(store.path(model))
     source = model or store.converted_path("mappingnet")
-    split = Split(**json.loads(metadata["split"])) if "split" in metadata else None
+    try:
+        split = Split(**json.loads(metadata["split"])) if "split" in metadata else None
+    except (OptionError, TypeError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{source} states a split of the speakers that is none: export it again.") from error
     return Trained(loaded, LIP_KEYPOINTS, window_rows(metadata, source), str(source), split)

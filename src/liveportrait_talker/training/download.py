@@ -20,9 +20,10 @@ from itertools import islice
 from pathlib import Path
 
 from ..errors import EndedEarly, MediaError, OptionError
-from ..options.fields import check_ranges, option
+from ..options.fields import check_values, option
 from ..progress import OnProgress, ignore_progress, steps_of
 from ..system.journal import DONE, FAILED, LATER, Entry, Journal, read_entries, write_sorted
+from ..system.links import refuse_links_out
 from ..system.partial_files import write_error
 from ..weights.store import offline
 from .fetch import Cancelled, FetchError, FetchPolicy, fetch
@@ -33,6 +34,7 @@ from .video_jobs import (
     FATAL,
     DatasetReport,
     VideoOutcome,
+    is_entry,
     list_some,
     record_outcomes,
     summarise,
@@ -61,7 +63,7 @@ class DownloadOptions:
     val_share: float = val_share()
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_values(self)
 
 
 @dataclass(frozen=True)
@@ -161,23 +163,26 @@ def download(
             f"{metadata_root} has no <speaker>/<youtube id>/<utterance>.txt: give the folder of the speakers' folders."
         )
     if options.dry_run:
-        pending = _find_pending(folders, read_entries(dataset / "download.journal"), dataset, options)
+        pending = _find_pending(folders, read_entries(dataset / "download.journal", is_entry), dataset, options)
         estimate = _estimate(pending, options, on_progress, notes)
         return DownloadReport(dataset, 0, {}, {}, {}, (), {}, 0.0, tuple(notes), estimate)
     if variable := offline():
         raise MediaError(f"{variable} forbids downloads: unset it.")
     if importlib.util.find_spec("yt_dlp") is None:
         raise OptionError("yt-dlp is not installed: pip install yt-dlp (it needs Python 3.11 or newer).")
-    with Journal(dataset / "download.journal") as journal:
+    with Journal(dataset / "download.journal", is_entry) as journal:
         work = dataset / ".work"
         shutil.rmtree(work, ignore_errors=True)
         run_id, policy = secrets.token_hex(8), options.policy
         if policy.rate_limit is not None:
             policy = replace(policy, rate_limit=max(1.0, policy.rate_limit / options.parallel))
+        pending = _find_pending(folders, journal.entries, dataset, options)
+        clips = dataset / "clips"
+        refuse_links_out((clips / folder.key / f"{texts[0].stem}.mp4" for folder, texts in pending), clips)
         jobs = [
             # Absolute paths, as a worker may run in another folder.
             DownloadJob(folder.key, folder.video, tuple(map(Path.absolute, texts)), dataset.absolute(), policy, run_id)
-            for folder, texts in _find_pending(folders, journal.entries, dataset, options)
+            for folder, texts in pending
         ]
         try:
             fatal = record_outcomes(
@@ -191,12 +196,12 @@ def download(
         finally:
             shutil.rmtree(work, ignore_errors=True)
         rows = _utterance_rows(journal.entries, options)
-        clips = [row for row in rows.values() if row["status"] == DONE]
+        done = [row for row in rows.values() if row["status"] == DONE]
         report = DownloadReport(
             dataset=dataset,
             worked_on=len(jobs),
-            splits={split: sum(row["split"] == split for row in clips) for split in ("train", "val")},
-            seconds=sum(row["seconds"] for row in clips),
+            splits={split: sum(row["split"] == split for row in done) for split in ("train", "val")},
+            seconds=sum(row["seconds"] for row in done),
             notes=tuple(notes),
             **summarise(journal.entries, rows, fatal),
         )

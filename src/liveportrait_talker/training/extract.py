@@ -15,11 +15,12 @@ from pathlib import Path
 from ..errors import EndedEarly, MediaError
 from ..progress import OnProgress, ignore_progress, steps_of
 from ..system.journal import DONE, LATER, Entry, Journal, write_sorted
+from ..system.links import leads_out, refuse_links_out
 from .extractor import ExtractJob, Extractor
 from .faces import Clip
 from .options import ExtractOptions
 from .records import Stamp, find_stamp_difference
-from .video_jobs import DatasetReport, VideoOutcome, record_outcomes, summarise
+from .video_jobs import DatasetReport, VideoOutcome, is_entry, record_outcomes, summarise
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +66,11 @@ def extract(
     extractor = Extractor(options.device, options.batch_size, options.decoders, weights)
     stamp = extractor.stamp
     folders = _find_videos(dataset)[: options.limit]
-    with Journal(dataset / "extract.journal") as journal:
+    with Journal(dataset / "extract.journal", is_entry) as journal:
+        records = [_record_path(dataset, folder) for folder in folders]
+        refuse_links_out(records, dataset / "records")
         if not options.redo:
-            _refuse_other_stamps([_record_path(dataset, folder) for folder in folders], stamp)
+            _refuse_other_stamps(records, stamp)
         jobs = [
             ExtractJob(_key(folder), clips, _record_path(dataset, folder).absolute())
             for folder in folders
@@ -100,7 +103,9 @@ def _find_videos(dataset: Path) -> list[Path]:
     clips = dataset / "clips"
     if not clips.is_dir():
         raise MediaError(f"{dataset} has no folder clips: make it with liveportrait-talker dataset download.")
-    found = sorted({path.parent for path in clips.glob("*/*/*.mp4") if not path.name.startswith(".")})
+    files = [path for path in clips.glob("*/*/*.mp4") if not path.name.startswith(".")]
+    refuse_links_out(files, clips)
+    found = sorted({path.parent for path in files})
     if not found:
         raise MediaError(f"{clips} has no <speaker>/<video>/<utterance>.mp4: there is nothing to extract.")
     return found
@@ -154,5 +159,8 @@ def _text_path(metadata: Path | None, folder: Path, name: str) -> Path | None:
     text = (metadata / folder.parent.name / folder.name / f"{name}.txt").absolute()
     if not text.is_file():
         log.warning("%s does not exist: the largest face of its clip is used.", text)
+        return None
+    if leads_out(text, metadata):
+        log.warning("%s is behind a link that leaves %s: the largest face of its clip is used.", text, metadata)
         return None
     return text

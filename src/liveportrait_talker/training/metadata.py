@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import MediaError
+from ..system.links import leads_out
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +28,7 @@ FPS = 25
 PIXEL_HEIGHT = 360
 """Height in px of the frame that VoxCeleb1's boxes refer to."""
 _COLUMNS = ["FRAME", "X", "Y", "W", "H"]
+_MAX_FRAME = 10**9
 _MAX_FRACTION = 3.0  # boxes in fractions may exceed the frame; no box in pixels is this small
 _MIN_SIDE = 20  # px of a face crop
 
@@ -145,7 +147,7 @@ def _row(line: str, place: str) -> tuple[int, list[float]]:
         frame, box = int(fields[0]), [float(field) for field in fields[1:]]
     except ValueError:
         raise MediaError(f"{place}: `{line.strip()[:60]}` is not five numbers.") from None
-    if frame < 0 or not all(map(math.isfinite, box)):
+    if not 0 <= frame < _MAX_FRAME or not all(map(math.isfinite, box)):
         raise MediaError(f"{place}: `{line.strip()[:60]}` is not a frame number and a box.")
     if box[2] < 0 or box[3] < 0:
         raise MediaError(f"{place}: a box cannot be {box[2]:g} wide and {box[3]:g} high.")
@@ -172,10 +174,10 @@ def find_videos(root: Path, notes: list[str]) -> Iterator[VideoFolder]:
     """
     if not root.is_dir():
         raise MediaError(f"{root} is not a folder: give the one whose folders are speakers (unpack vox2_dev_txt.zip).")
-    for speaker in _folders(root, notes):
-        for video in _folders(speaker, notes):
+    for speaker in _folders(root, root, notes):
+        for video in _folders(speaker, root, notes):
             names = []
-            for path in _sorted(video, notes):
+            for path in _sorted(video, root, notes):
                 if path.suffix == ".txt" and not path.name.startswith(".") and path.is_file():
                     names.append(path.stem)
                 else:
@@ -186,20 +188,23 @@ def find_videos(root: Path, notes: list[str]) -> Iterator[VideoFolder]:
                 notes.append(f"{video} is skipped: it has no .txt file.")
 
 
-def _folders(parent: Path, notes: list[str]) -> Iterator[Path]:
-    for path in _sorted(parent, notes):
+def _folders(parent: Path, root: Path, notes: list[str]) -> Iterator[Path]:
+    for path in _sorted(parent, root, notes):
         if path.is_dir() and not path.name.startswith("."):
             yield path
         else:
             notes.append(f"{path} is skipped: a folder is expected.")
 
 
-def _sorted(folder: Path, notes: list[str]) -> list[Path]:
+def _sorted(folder: Path, root: Path, notes: list[str]) -> list[Path]:
     try:
-        return sorted(folder.iterdir(), key=lambda path: path.name)
+        entries = sorted(folder.iterdir(), key=lambda path: path.name)
     except OSError as error:
         notes.append(f"{folder} is skipped: it cannot be read ({error.strerror}).")
         return []
+    outside = [path for path in entries if path.is_symlink() and leads_out(path, root)]
+    notes += [f"{path} is skipped: it is a link that leaves {root}." for path in outside]
+    return [path for path in entries if path not in outside]
 
 
 def interpolate_boxes(boxes: Boxes, frames: int) -> Boxes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import OptionError
-from ..options.fields import check_ranges, option
+from ..options.fields import check_values, option
 from ..system.devices import DEVICES
 
 KEYPOINTS = 21
@@ -42,7 +42,7 @@ class ExtractOptions:
     decoders: int = option(2, "clips that are decoded ahead of the networks", "run", low=0, high=64)
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_values(self)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Split:
     val_share: float = val_share()
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_values(self)
         if self.val_share == 0:
             raise OptionError("--val-share 0 is out of range: validation needs speakers.")
 
@@ -73,9 +73,9 @@ class Problem:
     width: int = option(1024, "channels of the network; generate needs 1024", "learning problem", low=8, high=8192)
 
     def __post_init__(self) -> None:
+        check_values(self)
         if self.keypoints != "lips":
             _ = self.keypoint_numbers
-        check_ranges(self)
 
     @property
     def rows(self) -> int:
@@ -130,7 +130,7 @@ class TrainOptions:
     fast_dev_run: bool = option(False, "test with one training and one validation batch; write nothing", "run")
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_values(self)
         if self.problem.velocity_weight and self.run_frames < 2:
             raise OptionError("--velocity-weight needs runs of at least two frames: increase --run-frames.")
         if self.batch_size % (self.devices * self.nodes):

@@ -151,7 +151,7 @@ def read_header(path: Path) -> tuple[Stamp, tuple[UtteranceSpan, ...]]:
         if sum(span.frames for span in spans) != rows:
             raise ValueError("utterances and frames do not match")
         return Stamp(**stamp), spans
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise MediaError(
             f"{path} is not a record of this software ({error}): remove it and extract it again."
         ) from error
@@ -165,7 +165,10 @@ def read_record(path: Path) -> VideoRecord:
     arrays = load_file(path)
     if set(arrays) != set(_FIELDS):
         raise MediaError(f"{path} lacks some of {', '.join(_FIELDS)}: remove it and extract it again.")
-    return VideoRecord(path.parent.name, path.stem, spans, stamp, **arrays)
+    try:
+        return VideoRecord(path.parent.name, path.stem, spans, stamp, **arrays)
+    except ValueError as error:
+        raise MediaError(f"{path} is damaged ({error}): remove it and extract it again.") from error
 
 
 def find_stamp_difference(path: Path, stamp: Stamp) -> str:

@@ -74,6 +74,21 @@ def utterance_entry(reason: str | None, frames: int | None, status: str | None =
     return {"status": status or (DONE if reason is None else FAILED), "reason": reason, "frames": frames}
 
 
+def is_entry(entry: Entry) -> bool:
+    """Return whether the fields of a video's entry in a journal have the types that are read."""
+    utterances = entry.get("utterances")
+    return (
+        isinstance(utterances, dict)
+        and all(isinstance(each, dict) for each in utterances.values())
+        and all(each.get("status") in (DONE, FAILED, LATER) for each in utterances.values())
+        and all("reason" in each and _is_count(each.get("frames", "")) for each in utterances.values())
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return value is None or (isinstance(value, int) and 0 <= value < 10**9)
+
+
 def postpone(job: DownloadJob | ExtractJob, reason: str) -> VideoOutcome:
     """Return the outcome of a job that the next run retries, for instance because its worker died."""
     entries = {name: utterance_entry(reason, None, LATER) for name in job.utterances}

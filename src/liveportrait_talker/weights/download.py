@@ -148,7 +148,7 @@ def _sources(file: ReleasedFile, base: str | Path | None) -> list[Source]:
     """Return the files or addresses to try, in order."""
     places = [f"{file.folder}/{file.file_name}".lstrip("/"), file.file_name]
     if base is not None and "://" not in str(base):
-        folder = Path(base).expanduser()
+        folder = Path(os.path.expanduser(base))  # noqa: PTH111 (pathlib's raises for an unknown user)
         if not folder.is_dir():
             raise WeightsError(f"--from {base} is neither a folder nor an http(s) address.")
         found: list[Source] = [folder / place for place in places if (folder / place).is_file()]

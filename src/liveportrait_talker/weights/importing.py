@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ def import_folder(place: str | Path, *, on_progress: OnProgress | None = None) -
     Raises:
         WeightsError: `place` does not exist, or the store cannot be written.
     """
-    place = Path(place).expanduser()
+    place = Path(os.path.expanduser(place))  # noqa: PTH111 (pathlib's raises for an unknown user)
     on_progress = on_progress or ignore_progress
     if not place.exists():
         raise WeightsError(f"{place} does not exist: give the folder (or the file) that holds the weights.")

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import WeightsError
 from ..progress import OnStep
+from ..system.cache import cache_folder
 from . import registry
 from .integrity import FIRST_USE, OWN, PUBLISHED, Receipt, read_receipt, sha256_of, structure_error, write_receipt
 from .registry import ReleasedFile
@@ -59,16 +59,23 @@ class InstallStatus:
 
 def root() -> Path:
     """Return the folder of all weights: $LPT_MODELS, else models/ in $LPT_CACHE, else in the user's cache folder."""
-    if named := os.environ.get("LPT_MODELS"):
-        return Path(named).expanduser()
-    if cache := os.environ.get("LPT_CACHE"):
-        return Path(cache).expanduser() / "models"
-    # Unlike `cache.cache_folder`, a read-only folder will do.
     try:
+        if named := os.environ.get("LPT_MODELS"):
+            return Path(named).expanduser()
+        if cache := os.environ.get("LPT_CACHE"):
+            return Path(cache).expanduser() / "models"
+    except RuntimeError as error:
+        raise WeightsError(f"{named or cache} is in an unknown home folder: set LPT_MODELS to a folder.") from error
+    try:
+        # Unlike `cache_folder`, a read-only folder will do.
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return base / "liveportrait-talker" / "models"
     except RuntimeError:  # HOME is not set and the user is unknown
-        base = Path(tempfile.gettempdir())
-    return base / "liveportrait-talker" / "models"
+        pass
+    try:
+        return cache_folder("models")
+    except OSError as error:
+        raise WeightsError("there is no home folder for the weights: set LPT_MODELS to a folder.") from error
 
 
 def offline() -> str | None:

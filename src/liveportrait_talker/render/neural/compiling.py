@@ -7,11 +7,15 @@ whole. The results are kept in the cache folder for later runs.
 
 from __future__ import annotations
 
+import atexit
 import inspect
 import logging
 import os
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -54,9 +58,24 @@ class HasRegions(Protocol):
 
 def compile_regions(net: HasRegions) -> None:
     """Compile the regions of `net` on first use of each input shape; if that fails, warn and run them uncompiled."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
+    if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(_code_folder())
     for region in net.regions():
         region.forward = _Compiled(region.forward)
+
+
+def _code_folder() -> Path:
+    """Return a folder for machine code, of this process alone where there is no cache.
+
+    torch's own is in the temporary folder under a name that everybody can guess.
+    """
+    try:
+        return cache_folder("compiled")
+    except OSError as error:
+        log.warning("the compiled networks are not kept in %s (%s).", error.filename, error.strerror)
+    folder = tempfile.mkdtemp(prefix="lpt-compiled-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 class _Compiled:

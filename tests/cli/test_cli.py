@@ -146,7 +146,7 @@ def test_debug_prints_the_traceback(capsys, tmp_path, voice):
     assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_run_removes_its_files(tmp_path, how):
     voice = write_wav(tmp_path / "long.wav", syllables(60))
     command = [

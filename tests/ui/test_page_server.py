@@ -28,7 +28,7 @@ def started(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         running.kill()
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stopping_removes_files_and_processes(started: subprocess.Popen[str], tmp_path: Path, stop: signal.Signals):
     assert started.stderr is not None
     url = started.stderr.readline().split(" ")[0]

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def guarded(run: Callable[[], int], *, debug: bool, quiet: bool) -> int:
-    """Return the exit code of `run`; report what it raises in one sentence, and handle Ctrl-C and SIGTERM.
+    """Return the exit code of `run`; report what it raises in one sentence, and handle Ctrl-C, SIGTERM and SIGHUP.
 
     Args:
         run: does the work and returns an exit code.
@@ -48,7 +48,10 @@ def guarded(run: Callable[[], int], *, debug: bool, quiet: bool) -> int:
         quiet: show no notes, only errors.
     """
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as for Ctrl-C
+        for name in ("SIGTERM", "SIGHUP"):  # SIGHUP: the terminal was closed
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                signal.signal(number, signal.default_int_handler)  # clean up as for Ctrl-C
     _show_notes(quiet=quiet)
     try:
         return run()

@@ -14,6 +14,13 @@ from itertools import takewhile
 from pathlib import Path
 
 
+def cache_root() -> Path:
+    """Return $LPT_CACHE, else our folder in the user's cache folder, which may start with `~`."""
+    if configured := os.environ.get("LPT_CACHE"):
+        return Path(configured)
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "liveportrait-talker"
+
+
 def cache_folder(name: str) -> Path:
     """Return the folder called `name` in the cache, created where missing.
 
@@ -22,10 +29,8 @@ def cache_folder(name: str) -> Path:
     Raises:
         OSError: there is no place for it; `strerror` says why not in the first of them.
     """
-    places = [Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "liveportrait-talker" / name]
-    if configured := os.environ.get("LPT_CACHE"):
-        places = [Path(configured) / name]
-    else:
+    places = [cache_root() / name]
+    if not os.environ.get("LPT_CACHE"):
         user = "" if sys.platform == "win32" else f"-{os.geteuid()}"
         places.append(Path(tempfile.gettempdir()) / f"liveportrait-talker{user}-{name}")
     refusals = []

@@ -7,7 +7,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from ..system.cache import cache_folder
+from ..system.cache import cache_root
 from ..weights import store
 
 _POSIX = re.compile(r"(?<![\w.:/])/(?:[^/\s'\"]+/)+")  # of absolute paths, but not of URLs
@@ -25,8 +25,7 @@ def hide_folders(text: str) -> str:
 
 def _known() -> list[tuple[Path, str]]:
     """Return folders of ours and words for them, inner folders first."""
-    known = [(store.root(), "the models folder"), (cache_folder(), "the cache folder")]
-    known.append((Path(tempfile.gettempdir()), "the temporary folder"))
+    known = [(store.root(), "the models folder"), (Path(tempfile.gettempdir()), "the temporary folder")]
     with suppress(RuntimeError):  # HOME is not set and the user is unknown
-        known.append((Path.home(), "the home folder"))
+        known += [(Path.home(), "the home folder"), (cache_root().expanduser(), "the cache folder")]
     return sorted(known, key=lambda pair: -len(pair[0].parts))

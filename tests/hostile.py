@@ -22,13 +22,15 @@ def _ints(*numbers: int) -> bytes:
     return struct.pack(f">{len(numbers)}I", *numbers)
 
 
-def write_mp4(path: Path, *, edits: int = 0, samples: int = 100, sample_size: int = 4000) -> Path:
+def write_mp4(
+    path: Path, *, edits: int = 0, samples: int = 100, sample_size: int = 4000, exif: Image.Exif | None = None
+) -> Path:
     """Write a motion JPEG film of one picture; with `edits`, each plays the whole film again.
 
     Samples overlap: each is `sample_size` bytes and begins with the picture, or they follow each other if it is 1.
     """
     picture = io.BytesIO()
-    Image.new("RGB", (160, 160), (90, 120, 150)).save(picture, "JPEG")
+    Image.new("RGB", (160, 160), (90, 120, 150)).save(picture, "JPEG", exif=exif or Image.Exif())
     data = picture.getvalue().ljust(max(4000, samples if sample_size == 1 else 0), b"\0")
     start = 32
     matrix = _ints(0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import struct
 import threading
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from PIL import Image
 
 import hostile
 from liveportrait_talker.errors import MediaError
-from liveportrait_talker.media import VideoWriter, open_footage
+from liveportrait_talker.media import VideoWriter, open_footage, read_waveform
 from liveportrait_talker.media.timeline import read_timeline
 
 
@@ -88,6 +89,33 @@ def test_a_raw_stream_is_not_decoded_beyond_the_limit(tmp_path: Path):
     assert timeline is not None
     assert 2 < timeline.duration_seconds < 4
     assert "the limit is 2" in refusal(path, max_seconds=2)
+
+
+def test_frames_with_data_that_pyav_does_not_know(tmp_path: Path):
+    """Found by fuzzing: `frame.side_data` raises ValueError for the EXIF data that FFmpeg 8 gives frames."""
+    exif = Image.Exif()
+    exif[0x010E] = "a description"
+    with open_footage(hostile.write_mp4(tmp_path / "a.mp4", samples=50, exif=exif)) as footage:
+        assert footage[1].shape == (160, 160, 3)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(1_660_992_384, 1), (0, 1), (7, 1), (8000, 60_000)])
+def test_impossible_sample_rates(tmp_path: Path, rate: int, channels: int):
+    """Found by fuzzing: a second of silence at 1.6 GHz takes gigabytes."""
+    path = tmp_path / "a.au"
+    path.write_bytes(b".snd" + struct.pack(">5I", 24, 0xFFFFFFFF, 1, rate, channels) + bytes(60_000))
+    with pytest.raises(MediaError, match=r"unsupported format|not a picture, video or audio"):
+        read_waveform(path)
+
+
+def test_impossible_offsets(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    """Found by fuzzing: PyAV printed the traceback of a failed seek."""
+    description = struct.pack(">d4s5I", 16_000, b"lpcm", 0, 2, 1, 1, 16)
+    head = b"caff\0\1\0\0" + b"desc" + struct.pack(">q", len(description)) + description
+    (tmp_path / "a.caf").write_bytes(head + b"free" + struct.pack(">q", 2**62) + bytes(4000))
+    with pytest.raises(MediaError):
+        read_waveform(tmp_path / "a.caf")
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_containers_of_games_and_playlists_are_not_opened(tmp_path: Path):

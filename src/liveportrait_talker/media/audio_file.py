@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MIN_VOICE_SECONDS = 0.2
+_RATES = (1000, 768_000)  # Hz; a block of silence has up to one second of samples
+_MAX_CHANNELS = 64
 _CANCELLED = 0.01  # energy of the mono mix / that of the loudest channel: −20 dB
 
 _LAYOUTS = {1: "mono", 2: "stereo"}
@@ -46,9 +48,9 @@ class AudioFile:
             self.close()
             raise MediaError(f"{path.name} has no audio; give a voice recording or a video with audio")
         stream = self._file.audio_stream()
-        if stream is None or stream.codec_context.layout.nb_channels <= 0:
+        if stream is None or not _is_usable(stream.codec_context):
             self.close()
-            raise MediaError(f"{path.name} has audio of an unsupported format; convert it to WAV or MP3")
+            raise self._unsupported_error()
         self._stream, context = stream, stream.codec_context
         self.undecodable = [k + 1 for k, other in enumerate(streams) if other.codec_context is None]
         """Numbers, from 1, of audio streams that cannot be decoded."""
@@ -96,6 +98,8 @@ class AudioFile:
         clock = AudioClock(self._file.start_seconds())
         frame: AudioFrame
         for frame in self._file.decode(self._stream):
+            if not _is_usable(frame):  # it may change midway
+                raise self._unsupported_error()
             block = _as_float(frame)
             finite = np.isfinite(block)
             if not finite.all():  # before mixing and resampling, which would spread a NaN
@@ -122,12 +126,20 @@ class AudioFile:
         if resampler is not None:
             yield from resampler.flush()
 
+    def _unsupported_error(self) -> MediaError:
+        return MediaError(f"{self.name} has audio of an unsupported format; convert it to WAV or MP3")
+
     def _measure(self, stored: Floats32, mono: Floats32) -> None:
         energies = np.concatenate([stored, mono]).astype(np.float64)
         energies = (energies**2).sum(axis=1)
         if self.energies is None or len(self.energies) != len(energies):
             self.energies = np.zeros(len(energies))
         self.energies = self.energies + energies
+
+
+def _is_usable(sound: Any) -> bool:
+    """Return whether a codec context or a frame has a plausible sample rate and number of channels."""
+    return bool(_RATES[0] <= sound.sample_rate <= _RATES[1] and 1 <= sound.layout.nb_channels <= _MAX_CHANNELS)
 
 
 def _seconds(frame: AudioFrame) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 from fractions import Fraction
+from math import cos, radians, sin
 from typing import Any
 
 import numpy as np
@@ -106,8 +107,7 @@ class FrameConverter:
             frame.rotation != self._rotation
         ):  # in PyAV a frame whose `side_data` was used is only freed by the collector
             self._rotation = frame.rotation
-            data: Any = frame.side_data.get(SideData.DISPLAYMATRIX)  # type: ignore[call-overload]
-            self._matrix = None if data is None else bytes(data)[:36]
+            self._matrix = _display_matrix(frame)
         if self._matrix is None:
             return image
         # A pixel (x, y) is shown at (a·x + c·y, b·x + d·y), with x to the right and y down.
@@ -123,3 +123,14 @@ class FrameConverter:
         if message not in self._warned:
             self._warned.add(message)
             log.warning(message)
+
+
+def _display_matrix(frame: VideoFrame) -> bytes | None:
+    """Return the display matrix of a frame; None if it has none."""
+    try:
+        data: Any = frame.side_data.get(SideData.DISPLAYMATRIX)  # type: ignore[call-overload]
+    except ValueError:  # of side data that PyAV does not know; the rotation is read without it
+        angle = radians(frame.rotation)
+        cosine, sine = round(cos(angle) * 65536), round(sin(angle) * 65536)
+        return struct.pack("<9i", cosine, -sine, 0, sine, cosine, 0, 0, 0, 1 << 30)
+    return None if data is None else bytes(data)[:36]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,8 +67,16 @@ class _Content:
 
     def __init__(self, file: Any) -> None:
         self.read = file.read
-        self.seek = file.seek
         self.tell = file.tell
+        self._file = file
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Seek, or return a negative number for an impossible offset: PyAV prints the traceback of an exception."""
+        try:
+            position: int = self._file.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -errno.EINVAL
+        return position
 
 
 class MediaFile:

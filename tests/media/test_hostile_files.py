@@ -112,7 +112,7 @@ def test_impossible_offsets(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     """Found by fuzzing: PyAV printed the traceback of a failed seek."""
     description = struct.pack(">d4s5I", 16_000, b"lpcm", 0, 2, 1, 1, 16)
     head = b"caff\0\1\0\0" + b"desc" + struct.pack(">q", len(description)) + description
-    (tmp_path / "a.caf").write_bytes(head + b"free" + struct.pack(">q", 2**62) + bytes(4000))
+    (tmp_path / "a.caf").write_bytes(head + b"data" + struct.pack(">q", 2**62) + bytes(4000))
     with pytest.raises(MediaError):
         read_waveform(tmp_path / "a.caf")
     assert "Traceback" not in capfd.readouterr().err

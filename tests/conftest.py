@@ -22,6 +22,8 @@ from parity import GoldenFile, find, synthetic_weights
 # Processes inherit an ignored SIGINT (nohup, some CI); the tests interrupt processes.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# As `system.ray_cluster` sets it before it imports Ray; here a test may import it first.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 # A busy machine must not fail a property test.
 settings.register_profile("without deadlines", deadline=None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
+from functools import cache
 from typing import TYPE_CHECKING
 
 from ..errors import OptionError, WeightsError
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 COMPILE = ("auto", "on", "off")
+_forked: list[bool] = []  # not empty in a forked process
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
 
 
@@ -73,6 +76,25 @@ def torch_dtype(precision: str, device: torch.device) -> torch.dtype:
             f"precision {precision} is not supported by this CPU, which has no instructions for it: omit --precision."
         )
     return dtypes[precision]
+
+
+def refuse_forked_process() -> None:
+    """Raise OptionError in a process that was forked from one that has called this; to be called before networks run.
+
+    PyTorch's threads are missing in it, and it would wait for them for ever.
+    """
+    if _forked:
+        raise OptionError(
+            "this process was forked from one that has used the networks, which cannot run in it: start processes "
+            "with multiprocessing.get_context('spawn')."
+        )
+    _watch_forks()
+
+
+@cache
+def _watch_forks() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: _forked.append(True))
 
 
 def synchronize(device: torch.device) -> None:

@@ -7,9 +7,17 @@ journal, so a job may safely run twice.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.metadata
 import importlib.util
+import ipaddress
 import logging
+import os
+import re
+import secrets
 import socket
+import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -25,6 +33,7 @@ Outcome = TypeVar("Outcome")
 LOCAL = "local"
 _CLIENT = "ray://"
 _CONNECT_TIMEOUT_S = 5.0
+_FIRST_WITH_TOKENS = (2, 52)
 
 
 @dataclass(frozen=True)
@@ -64,15 +73,16 @@ class Cluster:
         Raises:
             OptionError: the cluster cannot be reached, or has not the resources for one worker.
         """
+        if self.address == LOCAL:
+            _protect_local_cluster()
         import ray
         from ray.exceptions import RayActorError, RayTaskError
 
-        connected_here = not ray.is_initialized()
-        if connected_here:
-            self._connect(ray)
-        try:
-            resources = {"num_cpus": self.cpus_per_worker, "num_gpus": self.gpus_per_worker}
-            remote: Any = cast("Any", ray.remote)(**resources)(_Worker)
+        with contextlib.ExitStack() as resources:
+            if not ray.is_initialized():
+                self._connect(ray, resources)
+            needs = {"num_cpus": self.cpus_per_worker, "num_gpus": self.gpus_per_worker}
+            remote: Any = cast("Any", ray.remote)(**needs)(_Worker)
             actors = [remote.remote(worker) for _ in range(self._worker_count(cast("Any", ray.cluster_resources)()))]
             remaining = iter(jobs)
             running: dict[Any, tuple[Job, int, int]] = {}  # call → job, actor, attempt
@@ -101,9 +111,6 @@ class Cluster:
                 yield outcome
                 for following in islice(remaining, 1):
                     submit(following, actor, 1)
-        finally:
-            if connected_here:
-                ray.shutdown()
 
     def _worker_count(self, resources: dict[str, float]) -> int:
         """Return how many workers fit on the cluster, at most `workers`; Ray would wait for ever to place more."""
@@ -120,17 +127,25 @@ class Cluster:
             log.warning("the cluster has resources for %d of the %d workers.", min(limits), self.workers)
         return int(min(limits))
 
-    def _connect(self, ray: Any) -> None:
+    def _connect(self, ray: Any, resources: contextlib.ExitStack) -> None:
         where: dict[str, Any] = {"address": self.address}
         if self.address == LOCAL:
-            # Workers on one machine may share its CPUs, whatever resources they declare.
-            where |= {"num_cpus": max(1, round(self.workers * self.cpus_per_worker + 0.5)), "include_dashboard": False}
+            where |= {
+                # Workers on one machine may share its CPUs, whatever resources they declare.
+                "num_cpus": max(1, round(self.workers * self.cpus_per_worker + 0.5)),
+                "include_dashboard": False,
+                # By default /tmp/ray, which any user can make first, with folders that all can write.
+                "_temp_dir": resources.enter_context(_short_private_folder()),
+            }
         elif self.address.startswith(_CLIENT):
             self._check_reachable()
+        resources.callback(ray.shutdown)
         try:
             ray.init(**where, log_to_driver=False, logging_level="ERROR", ignore_reinit_error=True)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             raise OptionError(f"the Ray cluster {self.address} cannot be reached ({error}).") from error
+        if self.address == LOCAL:
+            _check_loopback(ray)
 
     def _check_reachable(self) -> None:
         """Raise OptionError where the port does not answer: Ray's own attempt takes long and leaves it unusable."""
@@ -164,6 +179,43 @@ def cluster_from(arguments: argparse.Namespace) -> Cluster | None:
         cpus_per_worker=arguments.cpus_per_worker,
         gpus_per_worker=arguments.gpus_per_worker,
     )
+
+
+def _protect_local_cluster() -> None:
+    """Let a local cluster listen on the loopback address only, and accept only who knows a random token.
+
+    Ray reads these settings when it is first imported.
+
+    Raises:
+        OptionError: the installed Ray has no tokens: any program on this machine could run code in the cluster.
+    """
+    version = importlib.metadata.version("ray")
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) < _FIRST_WITH_TOKENS:
+        raise OptionError(
+            f"--cluster {LOCAL} needs Ray {'.'.join(map(str, _FIRST_WITH_TOKENS))} or newer, whose clusters other "
+            f"programs cannot enter, and {version} is installed: pip install --upgrade 'liveportrait-talker[cluster]'."
+        )
+    if "ray" not in sys.modules:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # on Linux, too, this means the loopback address
+        os.environ["RAY_AUTH_MODE"] = "token"
+        if not os.environ.get("RAY_AUTH_TOKEN_PATH"):
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
+def _short_private_folder() -> contextlib.AbstractContextManager[str]:
+    """Return a folder whose name is short enough for Ray's sockets, of which paths may have 103 characters."""
+    place = None if sys.platform == "win32" else "/tmp"  # noqa: S108
+    return tempfile.TemporaryDirectory(prefix="lpt-ray-", dir=place, ignore_cleanup_errors=True)
+
+
+def _check_loopback(ray: Any) -> None:
+    """Raise OptionError where other machines can reach the local cluster."""
+    addresses = sorted({node["NodeManagerAddress"] for node in ray.nodes()})
+    if not all(ipaddress.ip_address(address).is_loopback for address in addresses):
+        raise OptionError(
+            f"the local Ray cluster would be open to other machines, at {', '.join(addresses)}: use another version of "
+            "Ray, and do not import it before."
+        )
 
 
 def _last_line(error: Exception) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from ...system.devices import torch_device
+from ...system.devices import refuse_forked_process, torch_device
 from ...weights import importing, registry, store
 from ...weights.checkpoints import file_metadata
 from ...weights.conversion import window_rows
@@ -47,6 +47,7 @@ class SadTalker:
 
     def network(self, name: str) -> nn.Module:
         """Return one of the four networks, float32, on the device."""
+        refuse_forked_process()
         if name not in self._networks:
             file = self._weights.get(name)
             self._networks[name] = importing.load_network(name, BUILDERS[name], file=file, device=self.device)

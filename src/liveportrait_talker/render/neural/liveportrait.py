@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ...arrays import Floats, Image
 from ...errors import OptionError, WeightsError
-from ...system.devices import keep_freed_memory, torch_device, torch_dtype
+from ...system.devices import keep_freed_memory, refuse_forked_process, torch_device, torch_dtype
 from ...weights.importing import load_network
 from . import nets
 from .compiling import compile_regions, decide_compilation
@@ -79,6 +79,7 @@ class LivePortrait:
 
     def network(self, name: str) -> nn.Module:
         """Return one of the seven networks on the device, loading it if necessary."""
+        refuse_forked_process()
         if name not in self._networks:
             net = load_network(name, BUILDERS[name], file=self._weights.get(name))
             if isinstance(net, (nets.WarpingNetwork, nets.SpadeGenerator)):

@@ -3,6 +3,7 @@
 # test-all the same, and the tests that are slow by nature (training chains with kills, installs on other Pythons)
 # matrix   the tests on every Python from 3.10 on that is at hand
 # companions          whether pip installs us beside pipecat-ai, livekit-agents and ComfyUI
+# fuzz     ten minutes of damaged files for each reader
 # compare-mediapipe   our face models against MediaPipe's own runner, on the shared media
 # check    lint and types
 # setup    everything into .venv
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 # pyproject.toml says what is needed, the lock which version of it.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint requirements/lock.txt
 
-.PHONY: demo test test-all check pytest matrix companions compare-mediapipe setup base clean
+.PHONY: demo test test-all check pytest matrix companions fuzz compare-mediapipe setup base clean
 .DELETE_ON_ERROR:
 
 demo: base
@@ -44,6 +45,9 @@ matrix:
 # Needs the network; nothing is installed.
 companions:
 	$(PYTHON) scripts/check_companions.py
+
+fuzz: setup
+	$(BIN)/python scripts/fuzz.py
 
 # MediaPipe 0.10.21 has wheels for Python 3.10 to 3.12, and wants NumPy 1 and protobuf 4.
 compare-mediapipe: setup

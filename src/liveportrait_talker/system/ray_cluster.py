@@ -17,13 +17,14 @@ import re
 import secrets
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from ..errors import OptionError
+from .temporary_folders import TemporaryFolder
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ class Cluster:
                 "num_cpus": max(1, round(self.workers * self.cpus_per_worker + 0.5)),
                 "include_dashboard": False,
                 # By default /tmp/ray, which any user can make first, with folders that all can write.
-                "_temp_dir": resources.enter_context(_short_private_folder()),
+                "_temp_dir": str(resources.enter_context(_short_private_folder())),
             }
         elif self.address.startswith(_CLIENT):
             self._check_reachable()
@@ -202,10 +203,9 @@ def _protect_local_cluster() -> None:
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
-def _short_private_folder() -> contextlib.AbstractContextManager[str]:
+def _short_private_folder() -> TemporaryFolder:
     """Return a folder whose name is short enough for Ray's sockets, of which paths may have 103 characters."""
-    place = None if sys.platform == "win32" else "/tmp"  # noqa: S108
-    return tempfile.TemporaryDirectory(prefix="lpt-ray-", dir=place, ignore_cleanup_errors=True)
+    return TemporaryFolder("lpt-ray-", None if sys.platform == "win32" else Path("/tmp"))  # noqa: S108
 
 
 def _check_loopback(ray: Any) -> None:

@@ -24,11 +24,13 @@ class TemporaryFolder:
 
     Args:
         prefix: start of its name, which names its purpose.
+        parent: where it is made; by default the system's temporary folder.
     """
 
-    def __init__(self, prefix: str) -> None:
-        _remove_abandoned(prefix)
-        self.path = Path(tempfile.mkdtemp(prefix=prefix))
+    def __init__(self, prefix: str, parent: Path | None = None) -> None:
+        parent = parent or Path(tempfile.gettempdir())
+        _remove_abandoned(parent, prefix)
+        self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         self._lock = (self.path / _LOCK).open("ab")
         try_lock(self._lock)
 
@@ -44,8 +46,8 @@ class TemporaryFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def _remove_abandoned(prefix: str) -> None:
-    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+def _remove_abandoned(parent: Path, prefix: str) -> None:
+    for folder in parent.glob(f"{prefix}*"):
         with suppress(OSError):
             if _is_abandoned(folder):
                 shutil.rmtree(folder, ignore_errors=True)

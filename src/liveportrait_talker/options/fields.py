@@ -9,6 +9,7 @@ import dataclasses
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import field
+from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -95,10 +96,16 @@ def option(
 
 def fields_of(options: Any) -> list[dataclasses.Field[Any]]:
     """Return the fields of an options dataclass (or of an instance) that are options, sorted by group."""
+    return list(_fields_of(options if isinstance(options, type) else type(options)))
+
+
+@cache
+def _fields_of(options: Any) -> tuple[dataclasses.Field[Any], ...]:
     fields = [each for each in dataclasses.fields(options) if "group" in each.metadata]
-    return sorted(fields, key=lambda each: GROUPS.index(each.metadata["group"]))
+    return tuple(sorted(fields, key=lambda each: GROUPS.index(each.metadata["group"])))
 
 
+@cache
 def kind_of(option: dataclasses.Field[Any]) -> Kind:
     """Return the type of a field's value, read from its annotation."""
     annotation = str(option.type)
@@ -108,6 +115,7 @@ def kind_of(option: dataclasses.Field[Any]) -> Kind:
     return Kind(next(t for t in types if t.__name__ in name), "None" in annotation, many)
 
 
+@cache
 def flag_of(option: dataclasses.Field[Any]) -> str:
     """Return the command line's name of a field."""
     named = option.metadata.get("flag")

@@ -11,9 +11,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Keyframe:
         is_number = isinstance(self.seconds, Real) and not isinstance(self.seconds, bool)
         if not is_number or not 0 <= self.seconds <= _LONGEST_S:
             raise OptionError(f"a keyframe needs a time, in seconds from 0 to {_LONGEST_S:g}.")
-        known = {each.name for each in sliders(EditOptions)}
+        known, _ = _names()
         if not isinstance(self.values, dict) or not self.values.keys() <= known:
             raise OptionError(f"a keyframe holds numbers for {', '.join(sorted(known))}.")
         EditOptions(sample=Path(), **self.values)  # checks the ranges, including `sample_ratio`
@@ -107,9 +107,16 @@ def _table(text: str, name: str) -> list[dict[str, str]]:
     return [{name: cell for name, cell in row.items() if cell not in (None, "")} for row in table]
 
 
+@cache
+def _names() -> tuple[frozenset[str], Mapping[str, str]]:
+    """Return the names of the sliders, and second name → name."""
+    fields = sliders(EditOptions)
+    aliases = {str(alias).lstrip("-"): each.name for each in fields if (alias := each.metadata["alias"])}
+    return frozenset(each.name for each in fields), aliases
+
+
 def _keyframe(row: dict[Any, Any], where: str) -> Keyframe:
-    known = {each.name for each in sliders(EditOptions)}
-    aliases = {str(alias).lstrip("-"): f.name for f in sliders(EditOptions) if (alias := f.metadata["alias"])}
+    known, aliases = _names()
     values: dict[str, Any] = {}
     for key, value in row.items():
         name = str(key).strip().replace("-", "_")

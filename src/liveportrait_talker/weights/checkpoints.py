@@ -135,7 +135,7 @@ def _select(file: _Checkpoint, network: str, expected: Mapping[str, TensorSpec] 
         raise WeightsError(f"{file.path} does not hold the network {network}: its keys are {some}, ….")
     found = {bare: file.spec(key) for bare, key in keys.items()}
     if sum(spec.size for spec in found.values()) > file.path.stat().st_size:  # by tensors that share their numbers
-        raise WeightsError(f"{file.path} is refused: its tensors state more bytes than the file has.")
+        raise WeightsError(f"{file.path} is not a valid checkpoint: its tensors state more bytes than the file has.")
     if expected is not None and (detail := tensors.misfit(expected, found)):
         raise WeightsError(f"{file.path} does not fit the network {network}: {detail}.")
     return keys
@@ -184,7 +184,7 @@ def _open_safetensors(path: Path) -> _Checkpoint:
 
     def spec(key: str) -> TensorSpec:
         if specs[key].dtype not in tensors.ITEM_BYTES:
-            raise WeightsError(f"{path} is refused: its tensor {quoted(key)} {UNKNOWN_FORMAT}.")
+            raise WeightsError(f"{path} is not a valid checkpoint: its tensor {quoted(key)} {UNKNOWN_FORMAT}.")
         return specs[key]
 
     @cache
@@ -228,7 +228,7 @@ def _open_torch(path: Path) -> _Checkpoint:
         try:
             return file.describe(stored(key))
         except TorchFileError as error:
-            raise WeightsError(f"{path} is refused: its tensor {quoted(key)} {error}.") from error
+            raise WeightsError(f"{path} is not a valid checkpoint: its tensor {quoted(key)} {error}.") from error
 
     def tensor(key: str) -> Tensor:
         try:
@@ -251,7 +251,9 @@ def _flatten(
     for key, value in nested.items():
         budget[0] -= len(prefix) + len(key) + 1
         if budget[0] < 0:
-            raise WeightsError(f"{path} is refused: the keys that it describes are longer than the file.")
+            raise WeightsError(
+                f"{path} is not a valid checkpoint: the keys that it describes are longer than the file."
+            )
         if isinstance(value, dict):
             _flatten(value, f"{prefix}{key}.", flat, path, budget, depth + 1)
         else:

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from liveportrait_talker.weights import registry
+from liveportrait_talker.weights import registry, tensors
 from liveportrait_talker.weights.registry import ReleasedFile
+from liveportrait_talker.weights.tensors import TensorSpec
 from liveportrait_talker.weights.transfer import RetryPolicy
 
 
@@ -33,6 +35,26 @@ def store_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "store"
     monkeypatch.setenv("LPT_MODELS", str(folder))
     return folder
+
+
+Expect = Callable[[str, dict[str, Any]], None]
+
+
+@pytest.fixture(autouse=True)
+def expect(monkeypatch: pytest.MonkeyPatch) -> Expect:
+    """Makes every network as small as `released.tensors` does; the function given makes one of a state dict."""
+    real, given = tensors.expected_tensors, dict[str, dict[str, TensorSpec]]()
+
+    def small(network: str) -> dict[str, TensorSpec]:
+        if network in given:
+            return given[network]
+        return {k: TensorSpec(s.dtype, tuple(min(side, 3) for side in s.shape)) for k, s in real(network).items()}
+
+    def set_tensors(network: str, state: dict[str, Any]) -> None:
+        given[network] = {k: TensorSpec(str(t.dtype).removeprefix("torch."), tuple(t.shape)) for k, t in state.items()}
+
+    monkeypatch.setattr(tensors, "expected_tensors", small)
+    return set_tensors
 
 
 @dataclass

@@ -183,7 +183,7 @@ def test_another_network_is_named(tmp_path):
     path = tmp_path / "x.pth"
     torch.save(numbers(*FLAT["motion_extractor"]), path)
     with pytest.raises(
-        WeightsError, match=r"does not hold the network mappingnet: its keys are detector.fc_exp.weight"
+        WeightsError, match=r"does not hold the network mappingnet: its keys are 'detector.fc_exp.weight'"
     ):
         read_state_dict(path, "mappingnet")
     with pytest.raises(WeightsError, match=r"no network 'nonsense': the names are appearance_feature_extractor"):

@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import errno
+import io
 import subprocess
 import sys
 import threading
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from released import manifest, tensors
 
 from liveportrait_talker.errors import WeightsError
 from liveportrait_talker.system import partial_files
-from liveportrait_talker.weights import registry, store
-from liveportrait_talker.weights.download import download
-from liveportrait_talker.weights.integrity import read_receipt
+from liveportrait_talker.weights import importing, registry, store
+from liveportrait_talker.weights.download import download, download_and_convert
+from liveportrait_talker.weights.integrity import read_receipt, sha256_of, write_receipt
 from liveportrait_talker.weights.transfer import SourceError, _opener, _Redirects
 
 NAME = "liveportrait/motion_extractor"
 FILE = "/motion_extractor.pth"
+FIRST_USE = "talker/mappingnet"  # no checksum is published
+
+
+def saved(content: object) -> bytes:
+    torch = pytest.importorskip("torch")
+    target = io.BytesIO()
+    torch.save(content, target)
+    return target.getvalue()
+
+
+def in_safetensors(state: dict[str, Any], metadata: dict[str, str]) -> bytes:
+    return pytest.importorskip("safetensors.torch").save(state, metadata)
+
+
+def mappingnet(seed: int = 0) -> bytes:
+    """A file of the MappingNet with small tensors."""
+    return saved(tensors(manifest("mappingnet"), seed))
 
 
 def left(folder: Path) -> list[str]:
@@ -175,11 +195,12 @@ def test_a_wrong_range_is_dropped(server, pauses, release, payload, word):
     assert server.ranges() == [None, "bytes=300000-", None]
 
 
-def test_a_weak_etag_is_not_a_validator(server, pauses, release, payload):
-    server.files[FILE], server.tag = payload, 'W/"one"'
-    server.script = ["drop:300000"]
-    release(payload, server.address + FILE, summed=False)
-    assert download(NAME, retry_policy=pauses.retry_policy).read_bytes() == payload
+def test_a_weak_etag_is_not_a_validator(server, pauses, release):
+    content = mappingnet()
+    server.files[FILE], server.tag = content, 'W/"one"'
+    server.script = ["drop:1000"]
+    release(content, server.address + FILE, name=FIRST_USE, summed=False)
+    assert download(FIRST_USE, retry_policy=pauses.retry_policy).read_bytes() == content
     assert server.ranges() == [None, None]
 
 
@@ -226,17 +247,73 @@ def test_never_more_than_the_limit_where_no_size_is_known(server, pauses, releas
         download(NAME, retry_policy=pauses.retry_policy)
 
 
-def test_trust_on_first_use_requires_the_first_checksum(server, pauses, release, payload, caplog):
-    server.files[FILE] = payload
-    file = release(payload, server.address + FILE, summed=False)
-    path = download(NAME, retry_policy=pauses.retry_policy)
+def test_trust_on_first_use_requires_the_first_checksum(server, pauses, release, caplog):
+    server.files[FILE] = content = mappingnet()
+    file = release(content, server.address + FILE, name=FIRST_USE, summed=False)
+    path = download(FIRST_USE, retry_policy=pauses.retry_policy)
     assert "no checksum is published" in caplog.text
-    assert store.verify(NAME)[0].state == "unchanged"
+    assert store.verify(FIRST_USE)[0].state == "unchanged"
     path.unlink()
-    server.files[FILE] = payload[:-1] + b"?"
-    with pytest.raises(WeightsError, match="sent a wrong file"):
-        download(NAME, retry_policy=pauses.retry_policy)
+    server.files[FILE] = mappingnet(seed=1)
+    with pytest.raises(WeightsError, match=r"sent a wrong file.*, that of the first download \(.*onlylip\.pt\.receipt"):
+        download(FIRST_USE, retry_policy=pauses.retry_policy)
     assert not store.released_path(file).exists()
+
+
+def wrong_first_downloads() -> dict[str, bytes]:
+    good = tensors(manifest("mappingnet"))
+    less = {k: v for k, v in good.items() if k != "fc_exp.bias"}
+    return {
+        "lacks the tensor 'fc_exp.bias'": saved(less),
+        "which the network does not have": saved(good | {"first.0.more": good["fc_exp.bias"]}),
+        "the same numbers of the file more than once": saved(good | {"fc_exp.bias": good["fc_exp.bias"][:1].expand(3)}),
+        "does not hold the network mappingnet": saved({"x": good["fc_exp.bias"]}),
+        "contains pickled Python objects": saved(good | {"path": Path("x")}),
+        "not a state dict": saved([1, 2]),
+        "list of tensors cannot be read": b"\x80\x02" + bytes(1000),
+        "states windows of '999' rows": in_safetensors(good, {"rows": "999"}),
+    }
+
+
+@pytest.mark.parametrize("said", wrong_first_downloads() if find_spec("torch") else [])
+def test_a_wrong_first_download_leaves_nothing_and_is_not_required(server, mirror, pauses, release, said):
+    """Its checksum was required from then on, so that the right file was refused."""
+    server.files[FILE], mirror.files[FILE] = wrong_first_downloads()[said], mappingnet()
+    release(b"", server.address + FILE, name=FIRST_USE, summed=False)
+    for get in (download, lambda name, **more: list(download_and_convert([name]))):
+        with pytest.raises(WeightsError, match=said) as error:
+            get(FIRST_USE, retry_policy=pauses.retry_policy)
+        assert ".part" not in str(error.value) and "\n" not in str(error.value)
+        assert [path for path in store.root().rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+    release(b"", server.address + FILE, mirror.address + FILE, name=FIRST_USE, summed=False)
+    ((_, path),) = download_and_convert([FIRST_USE])
+    assert path.read_bytes() == mirror.files[FILE], "the next mirror is tried"
+    assert store.is_converted("mappingnet") and read_receipt(path) is not None
+
+
+def test_a_wrong_file_that_an_older_version_required_is_replaced(server, pauses, release):
+    server.files[FILE] = content = mappingnet()
+    file = release(b"", server.address + FILE, name=FIRST_USE, summed=False)
+    path = store.released_path(file)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(wrong_first_downloads()["not a state dict"])
+    write_receipt(path, sha256=sha256_of(path), origin="somewhere", trust="first use")
+    assert download(FIRST_USE, retry_policy=pauses.retry_policy).read_bytes() == content
+    receipt = read_receipt(path)
+    assert receipt is not None and receipt.sha256 == sha256_of(path)
+
+
+def test_a_wrong_file_that_was_put_into_the_store_is_not_required(release):
+    file = release(b"", name=FIRST_USE, summed=False)
+    path = store.released_path(file)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(wrong_first_downloads()["not a state dict"])
+    assert not any(item.ready for item in store.installed())
+    for use in (lambda: store.path(FIRST_USE), lambda: importing.load_state_dict("mappingnet")):
+        with pytest.raises(WeightsError, match=r"onlylip\.pt holds a list, not a state dict"):
+            use()
+    assert store.verify(FIRST_USE)[0].state == "bad"
+    assert read_receipt(path) is None and not store.is_converted("mappingnet")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Reading the state dict of one network from a checkpoint file. Tensors only, no other pickled objects.
 
+What a file states of its tensors is compared with its size, and where asked for with the network, before they are read.
+
 Layouts (docs/method/liveportrait.md, Weights; docs/method/sadtalker.md, Weights): a flat state dict; one under
 `state_dict` (Lightning; the MappingNet's keys then begin with `mappingnet.`); a dict of state dicts with `module.` in
 front of each key; the same flattened (`retarget_shoulder_module.mlp.0.weight`); SadTalker's file, with a prefix for
@@ -8,15 +10,20 @@ each network.
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import WeightsError
+from . import tensors
+from .conversion import window_rows
 from .integrity import structure_error
 from .registry import NETWORKS
+from .safetensors_files import HeaderError, read_header
+from .tensors import UNKNOWN_FORMAT, TensorSpec, quoted
+from .torch_files import OtherObject, StoredTensor, TorchFileError, read_torch_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,28 +63,39 @@ _LAYOUTS: dict[str, _Layout] = {
 _AMBIGUOUS = ("stitching", "retarget_eye", "retarget_lip")
 
 
-def read_state_dict(path: str | Path, network: str) -> dict[str, Tensor]:
+def read_state_dict(
+    path: str | Path, network: str, *, expected: Mapping[str, TensorSpec] | None = None
+) -> dict[str, Tensor]:
     """Return the state dict of `network` from a checkpoint file, on the CPU, memory-mapped where possible.
 
-    Of a safetensors file only the network's own tensors are read. Load the result with `strict=True`.
+    Of a file only the network's own tensors are read; with `expected`, only if these are its names and shapes.
 
     Raises:
-        WeightsError: the file cannot be read, is corrupt, needs pickle or does not hold the network.
+        WeightsError: the file cannot be read, is corrupt, holds pickled objects or does not hold the network.
     """
-    layout = _layout(network)
     file = _open(Path(path))
-    keys = _find_keys(file.keys, layout)
-    if keys is None:
-        some = ", ".join(sorted(file.keys)[:3]) or "none"
-        raise WeightsError(f"{path} does not hold the network {network}: its keys are {some}, ….")
-    return {bare: _check_tensor(file.tensor(key), key, path) for bare, key in keys.items()}
+    keys = _select(file, network, expected)
+    return {bare: file.tensor(key) for bare, key in keys.items()}
+
+
+def require_networks(path: str | Path, networks: Iterable[str]) -> None:
+    """Check that a file holds these networks, by names, shapes and number formats; read none of their numbers.
+
+    Raises:
+        WeightsError: as `read_state_dict` does, or it states a length of windows that the MappingNet cannot have.
+    """
+    file = _open(Path(path))
+    for network in networks:
+        _select(file, network, tensors.expected_tensors(network))
+        if network == "mappingnet":
+            window_rows(file.metadata, path)
 
 
 def networks_in(path: str | Path) -> tuple[str, ...]:
     """Return the networks in a checkpoint file, by its `network` metadata, else by its keys.
 
     Raises:
-        WeightsError: the file cannot be read, is corrupt or needs pickle.
+        WeightsError: the file cannot be read, is corrupt or holds pickled objects.
     """
     file = _open(Path(path))
     stated = file.metadata.get("network")
@@ -100,9 +118,27 @@ def file_metadata(path: str | Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Checkpoint:
+    """An opened file. `spec` and `tensor` raise WeightsError for what is not a tensor, or not in the file."""
+
+    path: Path
     keys: tuple[str, ...]
-    tensor: Callable[[str], Any]
+    spec: Callable[[str], TensorSpec]
+    tensor: Callable[[str], Tensor]
     metadata: Mapping[str, str]
+
+
+def _select(file: _Checkpoint, network: str, expected: Mapping[str, TensorSpec] | None) -> dict[str, str]:
+    """Return key without prefix → key in the file of a network's tensors, which can be read."""
+    keys = _find_keys(file.keys, _layout(network))
+    if keys is None:
+        some = ", ".join(map(quoted, sorted(file.keys)[:3])) or "none"
+        raise WeightsError(f"{file.path} does not hold the network {network}: its keys are {some}, ….")
+    found = {bare: file.spec(key) for bare, key in keys.items()}
+    if sum(spec.size for spec in found.values()) > file.path.stat().st_size:  # by tensors that share their numbers
+        raise WeightsError(f"{file.path} is not a valid checkpoint: its tensors state more bytes than the file has.")
+    if expected is not None and (detail := tensors.misfit(expected, found)):
+        raise WeightsError(f"{file.path} does not fit the network {network}: {detail}.")
+    return keys
 
 
 def _layout(network: str) -> _Layout:
@@ -127,9 +163,12 @@ def _find_keys(keys: tuple[str, ...], layout: _Layout) -> dict[str, str] | None:
 def _open(path: Path) -> _Checkpoint:
     if not path.is_file():
         raise WeightsError(f"{path} does not exist or is not a file.")
-    if error := structure_error(path):
-        raise WeightsError(f"{path} {error}: get it again.")
-    return _open_safetensors(path) if _is_safetensors(path) else _open_torch(path)
+    try:
+        if error := structure_error(path):
+            raise WeightsError(f"{path} {error}: get it again.")
+        return _open_safetensors(path) if _is_safetensors(path) else _open_torch(path)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror}).") from error
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -139,63 +178,93 @@ def _is_safetensors(path: Path) -> bool:
 
 def _open_safetensors(path: Path) -> _Checkpoint:
     try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise _missing_library("safetensors") from error
-    try:
-        file: Any = safe_open(path, framework="pt", device="cpu")
-        return _Checkpoint(tuple(file.keys()), file.get_tensor, file.metadata() or {})
-    except ImportError as error:
-        raise _missing_library("torch") from error
-    except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"{path} is corrupt, it cannot be read as safetensors: get it again.") from error
+        specs, metadata = read_header(path)
+    except HeaderError as error:
+        raise WeightsError(f"{path} {error}: get it again.") from error
+
+    def spec(key: str) -> TensorSpec:
+        if specs[key].dtype not in tensors.ITEM_BYTES:
+            raise WeightsError(f"{path} is not a valid checkpoint: its tensor {quoted(key)} {UNKNOWN_FORMAT}.")
+        return specs[key]
+
+    @cache
+    def opened() -> Any:
+        from safetensors import safe_open
+
+        return safe_open(path, framework="pt", device="cpu")
+
+    def tensor(key: str) -> Tensor:
+        try:
+            value: Tensor = opened().get_tensor(key)
+        except ImportError as error:
+            raise _missing_library(error.name or "torch") from error
+        except Exception as error:  # SafetensorError, which is not imported before the file is opened
+            raise WeightsError(f"{path} is corrupt, it cannot be read as safetensors: get it again.") from error
+        return value
+
+    return _Checkpoint(path, tuple(specs), spec, tensor, metadata)
 
 
 def _open_torch(path: Path) -> _Checkpoint:
     try:
-        import torch
-    except ImportError as error:
-        raise _missing_library("torch") from error
-    try:
-        # Files from before PyTorch 1.6 are not zip files and cannot be memory-mapped.
-        content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except MemoryError:
-        raise
-    except Exception as error:  # the exceptions of torch.load are not documented
-        damage = structure_error(path, deep=True)
-        if damage is None and ("weights_only" in str(error) or "Unpickling" in type(error).__name__):
-            raise WeightsError(
-                f"{path} contains pickled Python objects, which could run arbitrary code: it was refused and nothing "
-                "in it was run; save its tensors with safetensors and use that file."
-            ) from error
-        raise WeightsError(f"{path} {damage or 'is corrupt, PyTorch cannot read it'}: get it again.") from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        file = read_torch_file(path)
+    except TorchFileError as error:
+        raise WeightsError(f"{path} {structure_error(path, deep=True) or error}.") from error
+    content = file.content
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
-    if not isinstance(content, Mapping):
-        raise WeightsError(f"{path} holds a {type(content).__name__}, not a state dict: save `module.state_dict()`.")
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path} holds a {_kind(content)}, not a state dict: save `module.state_dict()`.")
     flat: dict[str, Any] = {}
-    _flatten(content, "", flat, path)
-    return _Checkpoint(tuple(flat), flat.__getitem__, {})
+    _flatten(content, "", flat, path, [path.stat().st_size])
+
+    def stored(key: str) -> StoredTensor:
+        value = flat[key]
+        if not isinstance(value, StoredTensor):
+            raise WeightsError(f"{path} holds a {_kind(value)} instead of a tensor under {quoted(key)}: it is refused.")
+        return value
+
+    def spec(key: str) -> TensorSpec:
+        try:
+            return file.describe(stored(key))
+        except TorchFileError as error:
+            raise WeightsError(f"{path} is not a valid checkpoint: its tensor {quoted(key)} {error}.") from error
+
+    def tensor(key: str) -> Tensor:
+        try:
+            return file.read(stored(key))
+        except ImportError as error:
+            raise _missing_library("torch") from error
+
+    return _Checkpoint(path, tuple(flat), spec, tensor, {})
 
 
-def _flatten(nested: Mapping[Any, Any], prefix: str, flat: dict[str, Any], path: Path, depth: int = 0) -> None:
+def _flatten(
+    nested: Mapping[str, Any], prefix: str, flat: dict[str, Any], path: Path, budget: list[int], depth: int = 0
+) -> None:
+    """Add the entries of nested dicts to `flat`. `budget` is a number of characters.
+
+    A pickle may hold the same dict in many places, so that a small file describes any number of keys.
+    """
     if depth > _MAX_DEPTH:
         raise WeightsError(f"{path} nests dicts more than {_MAX_DEPTH} levels deep: it is not a state dict.")
     for key, value in nested.items():
-        if isinstance(value, Mapping):
-            _flatten(value, f"{prefix}{key}.", flat, path, depth + 1)
+        budget[0] -= len(prefix) + len(key) + 1
+        if budget[0] < 0:
+            raise WeightsError(
+                f"{path} is not a valid checkpoint: the keys that it describes are longer than the file."
+            )
+        if isinstance(value, dict):
+            _flatten(value, f"{prefix}{key}.", flat, path, budget, depth + 1)
         else:
             flat[f"{prefix}{key}"] = value
 
 
-def _check_tensor(value: Any, key: str, path: str | Path) -> Tensor:
-    import torch
-
-    if not isinstance(value, torch.Tensor):
-        raise WeightsError(f"{path} holds a {type(value).__name__} instead of a tensor under {key!r}: it is refused.")
-    if value.layout is not torch.strided or value.is_quantized or value.device.type != "cpu":
-        raise WeightsError(f"{path} holds a sparse, quantised or meta tensor under {key!r}: it is refused.")
-    return value.detach()
+def _kind(value: Any) -> str:
+    """Return the kind of an object in a PyTorch file, for a message."""
+    if isinstance(value, OtherObject):
+        return quoted(value.name)
+    return "tensor" if isinstance(value, StoredTensor) else type(value).__name__
 
 
 def _missing_library(name: str) -> WeightsError:

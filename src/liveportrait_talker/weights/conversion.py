@@ -13,6 +13,7 @@ from ..system.locks import file_lock
 from ..system.partial_files import is_disk_full, require_space, weights_disk_full
 from .integrity import OWN, sha256_of, write_receipt
 from .registry import MAPPINGNET_ROWS
+from .tensors import quoted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +74,7 @@ def window_rows(metadata: Mapping[str, str], source: str | Path) -> int:
     text = metadata.get("rows", str(MAPPINGNET_ROWS))
     if text not in _ROWS_TEXTS:
         low, high = WINDOW_ROWS[0], WINDOW_ROWS[-1]
-        raise WeightsError(f"{source} states windows of {text!r} rows: {low} … {high} are possible.")
+        raise WeightsError(f"{source} states windows of {quoted(text)} rows: {low} … {high} are possible.")
     return int(text)
 
 

@@ -13,8 +13,9 @@ from ..progress import OnProgress, OnStep, ignore_progress, steps_of
 from ..system.locks import file_lock
 from ..system.partial_files import discard, require_space, write_chunk
 from . import registry, store
+from .checkpoints import require_networks
 from .importing import convert_released
-from .integrity import FIRST_USE, PUBLISHED, read_receipt, sha256_of, structure_error, write_receipt
+from .integrity import FIRST_USE, PUBLISHED, read_receipt, receipt_path, sha256_of, structure_error, write_receipt
 from .registry import ReleasedFile
 from .transfer import MAX_BYTES, RetryPolicy, SourceError, fetch
 
@@ -73,9 +74,17 @@ def _is_intact(file: ReleasedFile, target: Path) -> bool:
     if not target.is_file():
         return False
     try:
-        store.require(target, file)
+        receipt = store.require(target, file)
     except WeightsError as error:
         _log.warning("%s is downloaded again: %s", file.name, error)
+        return False
+    if receipt.trust == PUBLISHED:
+        return True
+    try:
+        require_networks(target, file.networks)
+    except WeightsError as error:
+        _log.warning("%s is downloaded again: %s", file.name, error)
+        receipt_path(target).unlink(missing_ok=True)  # its checksum is that of a wrong file
         return False
     return True
 
@@ -120,9 +129,16 @@ def _verify_part(part: Path, file: ReleasedFile, expected: str | None, on_progre
         raise SourceError(f"has a file of {size:,} bytes where {file.size:,} are published")
     actual = sha256_of(part, steps_of(f"check {file.name}", on_progress))
     if expected is not None and actual != expected:
-        raise SourceError(f"sent a wrong file: its sha256 is {actual}, expected {expected}")
-    if expected is None and (damage := structure_error(part, deep=True)):
-        raise SourceError(f"sent a file that {damage}")
+        first = "" if file.sha256 else f", that of the first download ({file.file_name}.receipt.json in the store)"
+        raise SourceError(f"sent a wrong file: its sha256 is {actual}, expected {expected}{first}")
+    if file.sha256 is None:
+        if damage := structure_error(part, deep=True):
+            raise SourceError(f"sent a file that {damage}")
+        try:
+            require_networks(part, file.networks)
+        except WeightsError as error:
+            detail = str(error).removeprefix(f"{part} ").rstrip(".")
+            raise SourceError(f"sent a file that {detail}") from error
     return actual
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from ..errors import WeightsError
 from ..progress import OnProgress, ignore_progress, steps_of
 from ..system.devices import require_torch
-from . import registry, store
-from .checkpoints import SUFFIXES, file_metadata, networks_in, read_state_dict
+from . import registry, store, tensors
+from .checkpoints import SUFFIXES, file_metadata, networks_in, read_state_dict, require_networks
 from .conversion import FORMAT, convert
 from .integrity import FIRST_USE, OWN, PUBLISHED, read_receipt, sha256_of, structure_error
 from .registry import ReleasedFile
+from .tensors import TensorSpec
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +45,7 @@ class SkippedFile:
 
 @dataclass(frozen=True)
 class ImportReport:
-    """Result of an import. `refused`: corrupt weights; `unknown`: files that are not known weights."""
+    """Result of an import. `refused`: corrupt or wrong weights; `unknown`: files that are not known weights."""
 
     imported: tuple[ImportedNetwork, ...]
     skipped: tuple[SkippedFile, ...]
@@ -73,14 +74,16 @@ def import_folder(place: str | Path, *, on_progress: OnProgress | None = None) -
     candidates = []
     for path in [place] if place.is_file() else _weight_files(place):
         file = registry.find_by_file_name(path.name)
+        found: tuple[str, ...] = ()
         try:
             found = networks_in(path)
             if not found:
                 unknown.append(SkippedFile(path, "holds no known network"))
                 continue
+            require_networks(path, found)
             sha256, trust = _checksum_and_trust(path, file, on_progress)
         except WeightsError as error:
-            expected = file is not None or place.is_file()
+            expected = found or file is not None or place.is_file()
             reason = str(error).removeprefix(f"{path} ").rstrip(".") + _size_shortfall(path, file)
             (refused if expected else unknown).append(SkippedFile(path, reason))
             continue
@@ -112,16 +115,26 @@ def convert_released(file: ReleasedFile, *, on_progress: OnProgress | None = Non
     )
 
 
-def load_state_dict(network: str, *, file: str | Path | None = None) -> dict[str, Tensor]:
+def load_state_dict(
+    network: str, *, file: str | Path | None = None, expected: Mapping[str, TensorSpec] | None = None
+) -> dict[str, Tensor]:
     """Return the state dict of `network`, memory-mapped from its converted file.
 
-    `file` is a checkpoint, or the name of a released file, to read instead.
+    `file` is a checkpoint, or the name of a released file, to read instead. `expected` is what it must hold, by
+    default the released network.
 
     Raises:
-        WeightsError: it is not installed (the message has the command), corrupt, or torch is missing.
+        WeightsError: it is not installed (the message has the command), corrupt, of another shape, or torch is missing.
     """
     released = registry.holding(network)
-    return read_state_dict(_converted(network, released) if file is None else store.path(file), network)
+    expected = tensors.expected_tensors(network) if expected is None else expected
+    if file is not None:
+        return read_state_dict(store.path(file), network, expected=expected)
+    path = _converted(network, released)
+    try:
+        return read_state_dict(path, network, expected=expected)
+    except WeightsError as error:
+        raise WeightsError(f"{str(error).rstrip('.')}; {store.how_to_install(released)}.") from error
 
 
 def load_network(
@@ -137,20 +150,19 @@ def load_network(
     float16 or float64 become float32.
 
     Raises:
-        WeightsError: as `load_state_dict` does, or the tensors do not fit the network.
+        WeightsError: as `load_state_dict` does.
     """
     require_torch(f"the network {network}")
     import torch
 
-    tensors = {k: t.float() if t.is_floating_point() else t for k, t in load_state_dict(network, file=file).items()}
     with torch.device("meta"):
         net = build()
-    try:
-        net.load_state_dict(tensors, strict=True, assign=True)
-    except RuntimeError as error:
-        raise WeightsError(
-            f"{file or store.converted_path(network)} does not fit the network {network}: {error}"
-        ) from error
+    expected = {
+        key: TensorSpec(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+        for key, tensor in net.state_dict().items()
+    }
+    state = load_state_dict(network, file=file, expected=expected)
+    net.load_state_dict({k: t.float() if t.is_floating_point() else t for k, t in state.items()}, assign=True)
     return net.eval().requires_grad_(False).to(device)
 
 
@@ -191,7 +203,8 @@ def _import_network(network: str, path: Path, sha256: str, trust: str, on_progre
         return ImportedNetwork(network, path, trust, fresh=False)
     on_progress(f"convert {network}", 0, 1)
     origin = {"source": path.name, "source_sha256": sha256, "trust": trust}
-    convert(network, read_state_dict(path, network), target, source_metadata=file_metadata(path), origin=origin)
+    state = read_state_dict(path, network, expected=tensors.expected_tensors(network))
+    convert(network, state, target, source_metadata=file_metadata(path), origin=origin)
     on_progress(f"convert {network}", 1, 1)
     return ImportedNetwork(network, path, trust, fresh=True)
 

@@ -6,15 +6,17 @@ import contextlib
 import hashlib
 import json
 import os
-import struct
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .safetensors_files import HeaderError, read_header
+from .tensors import quoted
+
 PUBLISHED, FIRST_USE, OWN = "published", "first use", "own"
+ZIP_START = b"PK\x03\x04"
 _CHUNK = 1 << 20
-_MAX_HEADER = 100_000_000  # bytes: the limit of the safetensors format
 
 
 @dataclass(frozen=True)
@@ -97,37 +99,27 @@ def structure_error(path: Path, *, deep: bool = False) -> str | None:
             return "is a Git LFS pointer, not the file itself (git lfs pull fetches it)"
         if start.lstrip()[:1] == b"<":
             return "is a web page, not weights"
-        if start.startswith(b"PK\x03\x04"):
+        if start.startswith(ZIP_START):
             return _zip_error(path, deep=deep)
         if path.suffix == ".safetensors" or start[8:9] == b"{":
-            length = struct.unpack("<Q", start[:8])[0] if size >= 8 else 0
-            if not 2 <= length <= _MAX_HEADER or start[8:9] != b"{":
-                return "is corrupt: it has no safetensors header"
-            if size < 8 + length:
-                return f"is cut short: {size:,} bytes, and the header alone takes {8 + length:,}"
-            file.seek(8)
-            return _safetensors_error(file.read(length), size - 8 - length)
+            try:
+                read_header(path)
+            except HeaderError as error:
+                return str(error)
+            return None
     return None if start.startswith(b"\x80") else "is not a weights file (neither PyTorch nor safetensors)"
-
-
-def _safetensors_error(header: bytes, data_size: int) -> str | None:
-    try:
-        entries = json.loads(header)
-        end = max((int(e["data_offsets"][1]) for k, e in entries.items() if k != "__metadata__"), default=0)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
-        return "is corrupt: its safetensors header cannot be read"
-    if data_size < end:
-        return f"is cut short: {data_size:,} of {end:,} bytes of tensors are there"
-    return "is corrupt: there are bytes after its last tensor" if data_size > end else None
 
 
 def _zip_error(path: Path, *, deep: bool) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
             # PyTorch never compresses; a compressed file could expand to any size.
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
                 return "holds compressed entries, which PyTorch never writes"
+            if sum(entry.file_size for entry in entries) > path.stat().st_size:
+                return "is corrupt: its entries overlap, or are larger than the file"
             bad = archive.testzip() if deep else None
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError, RuntimeError):
+    except Exception:  # zipfile raises half a dozen kinds for a damaged file
         return "is cut short or corrupt: its directory cannot be read"
-    return None if bad is None else f"is corrupt: its entry {bad!r} fails its own checksum"
+    return None if bad is None else f"is corrupt: its entry {quoted(bad)} fails its own checksum"

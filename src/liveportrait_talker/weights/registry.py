@@ -1,7 +1,7 @@
 """Registry of the released weight files: addresses, sizes, checksums, licences and networks.
 
 Sizes and checksums are those of the files' Git LFS pointers. Where none is published, the checksum of the first
-complete download is stored beside the file and required from then on (trust on first use).
+download that holds its networks is stored beside the file and required from then on (trust on first use).
 """
 
 from __future__ import annotations

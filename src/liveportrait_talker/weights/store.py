@@ -19,6 +19,7 @@ from ..errors import WeightsError
 from ..progress import OnStep
 from ..system.cache import cache_folder
 from . import registry
+from .checkpoints import require_networks
 from .integrity import FIRST_USE, OWN, PUBLISHED, Receipt, read_receipt, sha256_of, structure_error, write_receipt
 from .registry import ReleasedFile
 
@@ -183,6 +184,8 @@ def require(
     if receipt:
         return write_receipt(path, sha256=actual, origin=receipt.origin, trust=receipt.trust)
     if known is None:
+        if file:
+            require_networks(path, file.networks)
         _log.warning("no checksum is known for %s: it is trusted as it is now (sha256 %s).", path, actual)
     trust = PUBLISHED if published else FIRST_USE if file else OWN
     return write_receipt(path, sha256=actual, origin=str(path), trust=trust)
@@ -198,25 +201,34 @@ def verify(name: str | Path, on_bytes: OnStep | None = None) -> tuple[Verificati
     if file is None:
         return (_verify_external(Path(name), on_bytes),)
     released = released_path(file)
-    found = [_verify_stored(file.name, released, file, on_bytes)] if released.is_file() else []
+    found = [_verify_stored(file.name, file.networks, released, file, on_bytes)] if released.is_file() else []
     for network in file.networks:
         if is_converted(network):
-            found.append(_verify_stored(network, converted_path(network), None, on_bytes, how_to_install(file)))
+            path = converted_path(network)
+            found.append(_verify_stored(network, (network,), path, None, on_bytes, how_to_install(file)))
     if not found:
         return (VerificationResult(file.name, released, "missing", f"is not installed: {how_to_install(file)}"),)
     return tuple(found)
 
 
 def installed() -> tuple[InstallStatus, ...]:
-    """Return the status of every released file. Checks sizes only."""
+    """Return the status of every released file. Reads sizes and the lists of tensors only."""
     return tuple(
         InstallStatus(
             file,
-            released_path(file) if is_complete(file) else None,
-            tuple(filter(looks_complete, file.networks)),
+            released_path(file) if is_complete(file) and _holds(released_path(file), file.networks) else None,
+            tuple(n for n in file.networks if looks_complete(n) and _holds(converted_path(n), (n,))),
         )
         for file in registry.FILES
     )
+
+
+def _holds(path: Path, networks: tuple[str, ...]) -> bool:
+    try:
+        require_networks(path, networks)
+    except WeightsError:
+        return False
+    return True
 
 
 def how_to_install(file: ReleasedFile) -> str:
@@ -237,10 +249,17 @@ def _find(name: str | Path) -> ReleasedFile | None:
 
 
 def _verify_stored(
-    name: str, path: Path, file: ReleasedFile | None, on_bytes: OnStep | None, remedy: str = ""
+    name: str,
+    networks: tuple[str, ...],
+    path: Path,
+    file: ReleasedFile | None,
+    on_bytes: OnStep | None,
+    remedy: str = "",
 ) -> VerificationResult:
     try:
         receipt = require(path, file, remedy=remedy, full=True, on_bytes=on_bytes)
+        if receipt.trust != PUBLISHED:
+            require_networks(path, networks)
     except WeightsError as error:
         return VerificationResult(name, path, "bad", str(error))
     if receipt.trust == PUBLISHED and file is not None:

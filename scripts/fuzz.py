@@ -83,6 +83,7 @@ def fuzz(kind: str, seconds: float, seed: int, keep: Path) -> int:
 def read_cases(kind: str, seed: int, keep: Path) -> None:
     """Read `CASES` damaged files in this process, and print the name of each before, and "end" at the end."""
     from fuzzed import contents, damage, read, write_samples
+    from liveportrait_talker.system.limited_process import limit_memory
 
     logging.disable(logging.CRITICAL)
     rng = random.Random(seed)
@@ -95,6 +96,7 @@ def read_cases(kind: str, seed: int, keep: Path) -> None:
             (folder / path_name).write_bytes(content)
             read(kind, folder / path_name)
         base = peak_mb()
+        limit_memory()  # as in the child process that the command line and the page use
         for k in range(CASES):
             path_name, content = rng.choice(samples)
             path = folder / path_name
@@ -106,6 +108,8 @@ def read_cases(kind: str, seed: int, keep: Path) -> None:
             print(kept, flush=True)
             try:
                 read(kind, path)
+            except MemoryError:
+                pass
             except BaseException as error:
                 traceback.print_exc()
                 print(f"FAILED {kept} ({type(error).__name__}: {error})".replace("\n", " "), flush=True)

@@ -196,3 +196,20 @@ def test_unused_alpha_is_ignored(tmp_path, caplog, suffix, codec, format):
     with open_footage(path) as footage:
         assert np.abs(footage[1].astype(int) - (200, 60, 10)).max() < 4
     assert "its alpha channel is ignored" in caplog.text
+
+
+def test_colours_by_numbers_that_cannot_be_converted(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Found by fuzzing: swscale refuses some matrices of H.273."""
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        options = {"x264-params": "colormatrix=chroma-derived-nc"}
+        stream = container.add_stream("libx264", rate=25, options=options)
+        stream.width = stream.height = 96
+        stream.pix_fmt = "yuv420p"
+        for _ in range(5):
+            frame = av.VideoFrame.from_ndarray(np.full((96, 96, 3), (200, 90, 40), np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with open_footage(path) as footage:
+        assert np.abs(footage[3].mean(axis=(0, 1)) - (200, 90, 40)).max() < 12
+    assert [record.message for record in caplog.records if "unknown numbers" in record.message]

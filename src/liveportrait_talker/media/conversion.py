@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from av.error import FFmpegError
 from av.sidedata.sidedata import Type as SideData
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
@@ -77,9 +78,16 @@ class FrameConverter:
                 f"{self._name} is {describe_colours(transfer, primaries)} video; its colours are converted to BT.709"
             )
             planes, packed = "gbrp16le", "rgb48le"
-        converted = self._to_planes.reformat(
-            frame, width, height, format=planes, src_colorspace=matrix, interpolation=TO_RGB
-        )
+        try:
+            converted = self._to_planes.reformat(
+                frame, width, height, format=planes, src_colorspace=matrix, interpolation=TO_RGB
+            )
+        except FFmpegError:
+            if {frame.colorspace, transfer, primaries} == {UNSPECIFIED}:
+                raise
+            self._warn_once(f"{self._name} states its colours by unknown numbers; usual colours are assumed")
+            frame.colorspace = frame.color_trc = frame.color_primaries = UNSPECIFIED
+            return self._to_rgb(frame, width, height)
         values: npt.NDArray[Any] = self._to_packed.reformat(converted, format=packed).to_ndarray()
         if values.dtype == np.uint16:
             return to_bt709(values, transfer, primaries)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from av.error import BlockingIOError as AVBlockingIOError
@@ -15,14 +14,19 @@ from av.video.stream import VideoStream
 
 def deinterlace(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
     """Yield `frames`; frames flagged as interlaced are deinterlaced."""
-    for frame in frames:
+    frame = next(frames, None)
+    while frame is not None:
         if frame.interlaced_frame:
-            yield from _filter_from(frame, frames, stream)
+            frame = yield from _filter_from(frame, frames, stream)
         else:
             yield frame
+            frame = next(frames, None)
 
 
-def _filter_from(first: VideoFrame, others: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
+def _filter_from(
+    first: VideoFrame, others: Iterator[VideoFrame], stream: VideoStream
+) -> Generator[VideoFrame, None, VideoFrame | None]:
+    """Yield deinterlaced frames up to a change of the format; return the frame with the new one, or None."""
     graph = Graph()
     steps = [
         graph.add_buffer(
@@ -37,11 +41,11 @@ def _filter_from(first: VideoFrame, others: Iterator[VideoFrame], stream: VideoS
     for frame in others:
         if (frame.width, frame.height, frame.format.name) != size:  # the format changes midway: start again
             yield from _pull(graph, stream, end=True)
-            yield from deinterlace(chain([frame], others), stream)
-            return
+            return frame
         graph.push(frame)
         yield from _pull(graph, stream)
     yield from _pull(graph, stream, end=True)
+    return None
 
 
 def _pull(graph: Graph, stream: VideoStream, *, end: bool = False) -> Iterator[VideoFrame]:

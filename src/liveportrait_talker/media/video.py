@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
@@ -97,12 +98,14 @@ class VideoFrames:
         first = index if index >= self._position else max(0, index - self._capacity + 1)
         if first < self._position or self._keyframe_before(first) > self._position:
             self._seek(first)
-        for found, frame in self._decoder:
-            self._position = found + 1
-            if found >= first:
-                self._store(found, self._convert(frame))
-            if found >= index:
-                break
+        with suppress(av.error.FFmpegError):  # of the deinterlacer, which ends the decoder
+            for found, frame in self._decoder:
+                self._position = found + 1
+                if found >= first:
+                    with suppress(av.error.FFmpegError):  # colours that cannot be converted: the frame is damaged
+                        self._store(found, self._convert(frame))
+                if found >= index:
+                    break
         if index not in self._cache:  # this frame is damaged: use the nearest one
             if not self._cache:
                 raise self._unreadable_error()

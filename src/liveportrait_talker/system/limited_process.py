@@ -147,7 +147,7 @@ def serve() -> None:
         Path("/proc/self/oom_score_adj").write_text("900")
     calls = [json.loads(line) for line in sys.stdin.buffer]
     functions = [_resolve(function) for function, _, _ in calls]
-    _limit_memory(MEMORY_MB * MB)
+    limit_memory()
     for function, (_, arguments, cpu_seconds) in zip(functions, calls, strict=True):
         _limit_cpu_seconds(cpu_seconds)
         reply = _reply(function, arguments)
@@ -202,15 +202,15 @@ def _resolve(function: str) -> Callable[..., Any]:
     return resolved
 
 
-def _limit_memory(amount: int) -> None:
-    """Limit the memory that can be allocated from now on, in bytes; no effect except on Linux."""
+def limit_memory() -> None:
+    """Limit the memory that this process can allocate from now on to `MEMORY_MB`; no effect except on Linux."""
     if not sys.platform.startswith("linux"):
         return
     import resource
 
     status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    used = int(status.partition("VmData:")[2].split()[0]) * 1024
-    resource.setrlimit(resource.RLIMIT_DATA, (used + amount, used + amount))
+    limit = int(status.partition("VmData:")[2].split()[0]) * 1024 + MEMORY_MB * MB
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

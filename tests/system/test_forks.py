@@ -14,8 +14,9 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 
 SCRIPT = """
 import os, sys
-from liveportrait_talker import Talker, TalkerError, TalkOptions
+from liveportrait_talker import Editor, EditOptions, Talker, TalkerError, TalkOptions
 from liveportrait_talker.examples import PORTRAIT
+from liveportrait_talker.options.edit import EditSetup
 
 talker, options = Talker(), TalkOptions(renderer=sys.argv[1], max_size=256, device="cpu")
 
@@ -23,9 +24,13 @@ def save(name, talker):
     talker.save(PORTRAIT, "voice.wav", name, options)
 
 save("parent.mp4", talker)
+session = Editor().open(PORTRAIT, setup=EditSetup(renderer=sys.argv[1], max_size=256, device="cpu"))
+session.draw(EditOptions(smile=0.5))
 for number, one in enumerate((talker, Talker())):
     if not (child := os.fork()):
         try:
+            if number == 0:
+                session.draw(EditOptions(smile=1))
             save(f"child{number}.mp4", one)
             os._exit(0)
         except TalkerError as error:

@@ -1,1 +1,1 @@
-"""System services: cache folder, Numba, devices, file locks, partial files, journals, Ray clusters."""
+"""System services: cache folders, Numba, devices, file locks, links, partial files, journals, Ray clusters."""

@@ -30,6 +30,7 @@ from ...motion.track import LipKeypoints, MotionTrack, MouthControls
 from ...options.animate import AnimateOptions
 from ...options.sliders import ExpressionEdit
 from ...progress import OnStep
+from ...system.devices import refuse_forked_process
 from ..protocol import FaceFrame
 from .animated import AnimatedFace
 from .animation_inputs import PointNetworks
@@ -148,6 +149,7 @@ class NeuralFace:
         `points(at, seen)` returns the driving keypoints (n, 21, 3) of n of the T frames, `at`, whose source frames are
         measured in `seen`.
         """
+        refuse_forked_process()  # the networks' own checks come after the first operations on tensors
         starts = range(0, len(indices), self._batch_size)
         pieces = (np.arange(first, min(first + self._batch_size, len(indices))) for first in starts)
         work = (partial(self._draw_batch, points, piece, indices) for piece in pieces)

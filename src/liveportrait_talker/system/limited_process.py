@@ -119,10 +119,14 @@ class LimitedProcess:
             raise MediaError(f"{name} cannot be opened: its decoder crashed; export it again in another format")
         return results
 
-    def close(self) -> None:
-        """End the child; can be called twice."""
-        if self._process.poll() is None:
+    def stop(self) -> None:
+        """End the child while another thread waits for its results, which raises MediaError there."""
+        with contextlib.suppress(OSError):  # it has ended
             self._process.kill()
+
+    def close(self) -> None:
+        """End the child; can be called twice, but not while another thread waits for its results."""
+        self.stop()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,17 +52,17 @@ class Inspections:
         with self._change:
             process = self._running.get(owner)
         if process is not None:
-            process.close()
+            process.stop()
 
     def close(self) -> None:
         """End all processes."""
         with self._change:
-            self._closed = True
-            processes: Sequence[LimitedProcess | None] = (self._spare, *self._running.values())
-            self._spare = None
-        for process in processes:
-            if process is not None:
-                process.close()
+            self._closed, spare, self._spare = True, self._spare, None
+            running = [process for process in self._running.values() if process is not None]
+        if spare is not None:
+            spare.close()
+        for process in running:
+            process.stop()
 
     def _run(self, call: FileCall, owner: str) -> Any:
         with self._change:

@@ -156,6 +156,10 @@ def test_other_files_are_not_checkpoints(tmp_path):
         load_trained(path)
     with pytest.raises(WeightsError, match="has no checkpoints"):
         load_trained(tmp_path)
+    large = {"problem": {"width": 8192}, "state_dict": {"mappingnet.fc_exp.weight": torch.zeros(1).expand(10**9)}}
+    torch.save(large, path)
+    with pytest.raises(WeightsError, match=r"another network than it describes|more than once"):
+        load_trained(path)
     with pytest.raises(OptionError, match="does not exist"):
         load_trained(tmp_path / "no")
 

@@ -20,6 +20,8 @@ from ..system.partial_files import is_disk_full, weights_disk_full
 from ..weights import importing, store
 from ..weights.checkpoints import file_metadata
 from ..weights.conversion import window_rows
+from ..weights.integrity import structure_error
+from ..weights.torch_files import TorchFileError, read_torch_file
 from .options import Problem, Split
 
 PREFIX = "mappingnet."
@@ -74,12 +76,22 @@ def read_checkpoint(path: Path) -> tuple[Problem, dict[str, torch.Tensor], dict[
         WeightsError: it is not such a checkpoint.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        problem = Problem(**content["problem"])
-        tensors = {k.removeprefix(PREFIX): v for k, v in content["state_dict"].items() if k.startswith(PREFIX)}
-    except Exception as error:  # the exceptions of torch.load are not documented
+        if reason := structure_error(path):
+            raise TorchFileError(reason)
+        file = read_torch_file(path)
+        problem = Problem(**file.content["problem"])
+        stored = {k.removeprefix(PREFIX): v for k, v in file.content["state_dict"].items() if k.startswith(PREFIX)}
+        with torch.device("meta"):
+            net = MappingNet(width=problem.width, keypoints=len(problem.keypoint_numbers))
+        shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}
+        if shapes != {name: file.describe(tensor).shape for name, tensor in stored.items()}:
+            raise TorchFileError("holds another network than it describes")
+        tensors = {name: file.read(tensor) for name, tensor in stored.items()}
+    except TorchFileError as error:
+        raise WeightsError(f"{path} is not a checkpoint of `train`: it {error}.") from error
+    except (OptionError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise WeightsError(f"{path} is not a checkpoint of `train` ({type(error).__name__}).") from error
-    return problem, tensors, content
+    return problem, tensors, file.content
 
 
 def read_split(content: Mapping[str, Any]) -> Split:

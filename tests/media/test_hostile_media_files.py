@@ -153,3 +153,13 @@ def _threads() -> int:
     """Return the number of threads of this process, those of libraries included where the system tells."""
     tasks = Path("/proc/self/task")
     return len(list(tasks.iterdir())) if tasks.is_dir() else threading.active_count()
+
+
+def test_samples_without_a_numpy_type(tmp_path: Path):
+    """Found by fuzzing."""
+    head = struct.pack(
+        "<4sI8sIHHIIHH4sI", b"RIFF", 80_036, b"WAVEfmt ", 16, 1, 1, 16_000, 128_000, 8, 64, b"data", 80_000
+    )
+    (tmp_path / "a.wav").write_bytes(head + bytes(80_000))
+    with pytest.raises(MediaError, match="unsupported format"):
+        read_waveform(tmp_path / "a.wav")

@@ -100,7 +100,10 @@ class AudioFile:
         for frame in self._file.decode(self._stream):
             if not _is_usable(frame):  # it may change midway
                 raise self._unsupported_error()
-            block = _as_float(frame)
+            try:
+                block = _as_float(frame)
+            except ValueError as error:  # of a sample format without a NumPy type, such as 64-bit integers
+                raise self._unsupported_error() from error
             finite = np.isfinite(block)
             if not finite.all():  # before mixing and resampling, which would spread a NaN
                 self.bad_samples += int(finite.size - finite.sum())

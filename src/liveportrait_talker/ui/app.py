@@ -29,7 +29,7 @@ def build(backend: Backend, *, downloads: bool = True) -> gr.Blocks:
                 talk.build(backend)
             with gr.Tab("Animate", id="animate"):
                 animate.build(backend)
-            with gr.Tab("Edit", id="edit"):
+            with gr.Tab("Edit", id="edit") as edit_tab:
                 edit.build(backend)
             with gr.Tab("Models", id="models") as models_tab:
                 weights = models.build(backend, downloads=downloads)
@@ -37,6 +37,7 @@ def build(backend: Backend, *, downloads: bool = True) -> gr.Blocks:
                 versions = about.build(check=downloads)
         gr.HTML(_FOOT, elem_id="lpt-foot")
         api.build(backend)
+        edit_tab.select(backend.previews.prepare, None, None, queue=False, **PRIVATE)
         models_tab.select(models.installed_table, None, weights, queue=False, **PRIVATE)
         about_tab.select(about.versions_table, None, versions, queue=False, **PRIVATE)
         page.unload(backend.end_session)

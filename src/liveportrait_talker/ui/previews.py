@@ -7,6 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +44,8 @@ class Previews:
         self._uploads = uploads
         self._lock = threading.Lock()
         self._worker: Worker | None = None
-        self._admitted: OrderedDict[str, Path] = OrderedDict()
-        """Owner → its last portrait, which was inspected."""
+        self._owners: set[str] = set()
+        """Pages that have a session in the process."""
 
     def draw(self, owner: str, portrait: Path, edit: EditOptions, setup: EditSetup) -> tuple[Path, str]:
         """Return a JPEG file of the edited portrait, which the page may show, and the renderer's name.
@@ -54,32 +55,32 @@ class Previews:
         Raises:
             TalkerError: an error that the user can correct.
         """
-        self._start()
-        if self._admitted.get(owner) != portrait:
-            self._uploads.inspect_source(portrait, owner, "the portrait")
-            self._admitted[owner] = portrait
-            while len(self._admitted) > _MAX_SESSIONS:
-                self._admitted.popitem(last=False)
+        self.prepare()
+        self._uploads.require_inspected(portrait, owner, "the portrait")
         picture = self._uploads.new_served_path(_PICTURE, owner)
         arguments = {"owner": owner, "portrait": portrait, "edit": edit, "setup": preview_setup(setup)}
         with self._lock:
+            self._owners.add(owner)
             renderer = str(self._run(Task("preview", picture.parent, arguments))["renderer"])
         return picture, renderer
 
     def drop(self, owner: str) -> None:
-        """Forget a page that was closed; its session in the process makes room for the next one."""
-        self._admitted.pop(owner, None)
+        """Remove the session of a page that was closed."""
+        with self._lock, suppress(TalkerError):
+            if owner in self._owners:
+                self._owners.remove(owner)
+                self._run(Task("drop", Path(), {"owner": owner}))
+
+    def prepare(self) -> None:
+        """Start the process before the first preview needs it."""
+        with self._lock:
+            if self._worker is None or not self._worker.is_alive():
+                self._worker = Worker(run_preview)
 
     def close(self) -> None:
         """End the process."""
         if self._worker is not None:
             self._worker.kill()
-
-    def _start(self) -> Worker:
-        with self._lock:
-            if self._worker is None or not self._worker.is_alive():
-                self._worker = Worker(run_preview)
-            return self._worker
 
     def _run(self, task: Task) -> Mapping[str, Any]:
         """Run a task in the process. Raises TalkerError."""
@@ -115,6 +116,9 @@ def run_preview(task: Task, on_progress: OnProgress) -> dict[str, Any]:
         from ..render.embedded import renderer  # noqa: F401
 
         _editors.append(Editor())
+        return {}
+    if task.kind == "drop":
+        _sessions.pop(task.arguments["owner"], None)
         return {}
     from ..media.inspection import write_jpeg
 

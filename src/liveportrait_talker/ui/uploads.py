@@ -78,6 +78,9 @@ class Uploads:
             folder.mkdir(mode=0o700)
         self._owners: dict[Path, set[str]] = {}
         self._lock = threading.Lock()
+        self._inspected: set[Path] = set()
+        """Pictures and videos that can be opened."""
+        self._inspection_locks: dict[Path, threading.Lock] = {}
         self._closing = threading.Event()
         threading.Thread(target=self._sweep_regularly, name="lpt-uploads", daemon=True).start()
         atexit.register(self.close)
@@ -90,7 +93,7 @@ class Uploads:
         """
         self.admit(path, owner)
         poster = self.new_served_path("poster.jpg", owner)
-        with self._alias(path, name) as alias:
+        with self._inspection_lock(path), self._alias(path, name) as alias:
             seen = self._inspections.footage(
                 alias,
                 owner,
@@ -99,10 +102,18 @@ class Uploads:
                 poster=poster,
                 side=_POSTER_SIDE,
             )
+            self._inspected.add(path.resolve())
         size, fps = f"{seen['width']}×{seen['height']} px", seen["fps"]
         if fps is None:
             return SourceInfo(True, f"picture, {size}", poster)
         return SourceInfo(False, f"video, {size}, {seen['frames'] / fps:.1f} s at {fps:.3g} fps", poster)
+
+    def require_inspected(self, path: Path, owner: str, name: str) -> None:
+        """Check a picture or video unless that was done, or is being done. Raises as `inspect_source` does."""
+        with self._inspection_lock(path):
+            done = path.resolve() in self._inspected
+        if not done:
+            self.inspect_source(path, owner, name)
 
     def inspect_voice(self, path: Path, owner: str, name: str = "the voice") -> str:
         """Check a voice by its content; return a description. Raises as `inspect_source` does."""
@@ -215,6 +226,8 @@ class Uploads:
             for path in [path for path, owners in self._owners.items() if not owners]:
                 if _age(path) >= grace_s:
                     del self._owners[path]
+                    self._inspected.discard(path)
+                    self._inspection_locks.pop(path, None)
                     _remove(path)
 
     def sweep(self) -> None:
@@ -236,6 +249,10 @@ class Uploads:
         self._inspections.close()
         atexit.unregister(self.close)
         self._folder.close()
+
+    def _inspection_lock(self, path: Path) -> threading.Lock:
+        with self._lock:
+            return self._inspection_locks.setdefault(path.resolve(), threading.Lock())
 
     @contextmanager
     def _alias(self, path: Path, name: str) -> Iterator[Path]:

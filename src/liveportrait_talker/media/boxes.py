@@ -9,7 +9,8 @@ from typing import IO
 
 from ..errors import MediaError
 
-_FIRST = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"moof", b"sidx")
+_HOLDERS = (b"edts", b"mdia", b"minf", b"stbl", b"udta", b"dinf", b"trak")
+_MAX_DEPTH = 8
 _MAX_INDEX = 20_000_000  # entries, of 24 bytes each in FFmpeg
 _MAX_BOXES = 100_000  # of one level
 _EMPTY_EDIT = b"\xff\xff\xff\xff"
@@ -54,9 +55,6 @@ def check_index(file: IO[bytes], size: int, name: str) -> None:
         size: its size in bytes.
         name: its name, for the message.
     """
-    file.seek(4)
-    if file.read(4) not in _FIRST:
-        return
     entries = 0
     for movie in read_boxes(file, 0, size):
         for track in _children(file, movie, b"moov", size):
@@ -72,24 +70,34 @@ def too_much_claimed_error(name: str) -> MediaError:
 
 def _index_entries(file: IO[bytes], track: Box, size: int) -> int:
     """Return an upper bound of the number of index entries of a track."""
-    edits, samples, constant_size, is_sound = 0, 0, 0, False
-    for box in _children(file, track, b"trak", size):
-        for inner in _children(file, box, b"edts", size):
-            if inner.kind == b"elst":
-                edits += _count_edits(file, inner, size)
-        for inner in _children(file, box, b"mdia", size):
-            if inner.kind == b"hdlr":
-                is_sound = _read(file, inner.start + 8, 4) == b"soun"
-            for info in _children(file, inner, b"minf", size):
-                for table in _children(file, info, b"stbl", size):
-                    if table.kind == b"stsz":
-                        constant_size = int.from_bytes(_read(file, table.start + 4, 4), "big")
-                        samples = int.from_bytes(_read(file, table.start + 8, 4), "big")
-    if is_sound and constant_size:  # PCM: the entries are chunks of many samples
+    edits, samples, is_constant, is_sound, is_steady = 0, 0, False, False, False
+    for box in _descendants(file, track, size):
+        if box.kind == b"elst":
+            edits += _count_edits(file, box, size)
+        elif box.kind == b"hdlr":
+            is_sound = is_sound or _read(file, box.start + 8, 4) == b"soun"
+        elif box.kind in (b"stsz", b"stz2"):
+            is_constant = box.kind == b"stsz" and _number(file, box.start + 4) > 0
+            samples = max(samples, _number(file, box.start + 8))
+        elif box.kind == b"stts":
+            is_steady = _number(file, box.start + 4) == 1 and _number(file, box.start + 12) == 1
+    if is_sound and is_constant and is_steady:  # PCM: the entries are chunks of many samples
         return 0
-    if constant_size and samples > size // 4 + 1000:  # frames of constant size have many bytes, in a truncated film too
+    if is_constant and samples > size // 4 + 1000:  # frames of constant size have many bytes, in a truncated film too
         return _MAX_INDEX + 1
     return samples * max(1, edits)
+
+
+def _descendants(file: IO[bytes], box: Box, size: int, depth: int = 0) -> Iterator[Box]:
+    """Yield the boxes in a box, down to `_MAX_DEPTH`."""
+    for inner in _children(file, box, box.kind, size):
+        yield inner
+        if inner.kind in _HOLDERS and depth < _MAX_DEPTH:
+            yield from _descendants(file, inner, size, depth + 1)
+
+
+def _number(file: IO[bytes], at: int) -> int:
+    return int.from_bytes(_read(file, at, 4), "big")
 
 
 def _count_edits(file: IO[bytes], box: Box, size: int) -> int:

@@ -13,7 +13,14 @@ MIN_SIDE = 64
 """Smallest width and height in pixels; a face alone needs about as many."""
 MAX_VIDEO_PIXELS = 36_000_000
 """Largest width × height of a video frame, that of H.264 at its highest level: a decoder keeps many frames."""
+PIXELS_FOR_THREADS = 9_000_000
+"""Width × height of a 4K frame: larger ones are decoded by one thread, as each thread buffers frames."""
 _MAX_ASPECT = 20  # of a strip that would leave too few pixels when it is scaled down
+
+
+def largest_later_frame(width: int, height: int) -> int:
+    """Return the largest width × height that a frame of a video may have whose first frame has this size."""
+    return min(MAX_VIDEO_PIXELS, max(width * height, PIXELS_FOR_THREADS))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..arrays import Floats64
 from .audio_clock import JUMP_S, AudioClock
+from .limits import largest_later_frame
 from .media_file import MediaFile
 
 if TYPE_CHECKING:
@@ -161,6 +162,8 @@ def _count_frames(path: Path, max_seconds: float) -> Timeline | None:
         stream = file.video_stream()
         assert stream is not None, "checked by the caller"
         fps = _frame_rate(1, 0.0, stream.average_rate or stream.guessed_rate)
+        context = stream.codec_context
+        context.options = {"max_pixels": str(largest_later_frame(context.width, context.height))}
         count = 0
         for _ in file.decode(stream):
             count += 1

@@ -21,7 +21,7 @@ from ..arrays import Image
 from ..errors import MediaError
 from .conversion import FrameConverter
 from .deinterlacing import deinterlace
-from .limits import MAX_VIDEO_PIXELS, Limits
+from .limits import MAX_VIDEO_PIXELS, PIXELS_FOR_THREADS, Limits, largest_later_frame
 from .media_file import MediaFile
 from .timeline import read_timeline
 
@@ -31,7 +31,6 @@ CACHE_BYTES = 64 << 20
 """Size of the cache of decoded frames, for access in descending order."""
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _DECODER_THREADS = 4  # each buffers frames
-_PIXELS_FOR_THREADS = 9_000_000  # of a 4K frame; larger ones would take too much memory
 
 
 class VideoFrames:
@@ -47,7 +46,6 @@ class VideoFrames:
     def __init__(self, path: Path, limits: Limits) -> None:
         self.name = path.name
         self._path = path
-        self._max_pixels = min(limits.max_pixels, MAX_VIDEO_PIXELS)
         self._cache: dict[int, Image] = {}
         self._position = 0  # index of the next frame from the decoder
         self._decoder: Iterator[tuple[int, VideoFrame]] = iter(())
@@ -57,7 +55,8 @@ class VideoFrames:
             context = self._stream.codec_context
             if context is None or not context.width or not context.height:
                 raise MediaError(f"{self.name} has an unsupported video format; convert it to H.264 or PNG")
-            replace(limits, max_pixels=self._max_pixels).check_size(self.name, context.width, context.height)
+            most = min(limits.max_pixels, MAX_VIDEO_PIXELS)
+            replace(limits, max_pixels=most).check_size(self.name, context.width, context.height)
             if self._stream.duration is not None and self._stream.time_base is not None:  # before reading all of it
                 limits.check_seconds(self.name, float(self._stream.duration * self._stream.time_base))
             timeline = read_timeline(path, max_seconds=limits.max_seconds)
@@ -149,8 +148,8 @@ class VideoFrames:
         self._stream = self._find_stream()
         context = self._codec = _alpha_decoder(self._stream) or self._stream.codec_context
         context.thread_type = "AUTO"
-        context.thread_count = _DECODER_THREADS if context.width * context.height <= _PIXELS_FOR_THREADS else 1
-        context.options = {"max_pixels": str(self._max_pixels)}  # the size may change midway
+        context.thread_count = _DECODER_THREADS if context.width * context.height <= PIXELS_FOR_THREADS else 1
+        context.options = {"max_pixels": str(largest_later_frame(context.width, context.height))}
         self._position, self._decoder = 0, self._decode_indexed()
 
     def _decode_indexed(self) -> Iterator[tuple[int, VideoFrame]]:

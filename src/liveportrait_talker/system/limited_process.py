@@ -20,8 +20,9 @@ from typing import Any
 
 from ..errors import MediaError, NoFaceError, OptionError, TalkerError, WeightsError
 
-MEMORY_MB = 880
+MEMORY_MB = 950
 """Limit of the memory that the calls allocate, in MB."""
+_NEAR_LIMIT = 0.93  # of it: decoders take a failed allocation for a damaged frame, and go on
 MB = 1_000_000
 _BASE_SECONDS, _SECONDS_PER_MB = 8.0, 0.5
 _POLL_S = 0.5
@@ -152,9 +153,12 @@ def serve() -> None:
     calls = [json.loads(line) for line in sys.stdin.buffer]
     functions = [_resolve(function) for function, _, _ in calls]
     limit_memory()
+    before = _peak_mb()
     for function, (_, arguments, cpu_seconds) in zip(functions, calls, strict=True):
         _limit_cpu_seconds(cpu_seconds)
         reply = _reply(function, arguments)
+        if _peak_mb() - before > _NEAR_LIMIT * MEMORY_MB:
+            reply = _needs_too_much_memory(arguments[0])
         replies.write(_line(reply))
         if reply[0] != "result":
             break
@@ -173,14 +177,26 @@ def _reply(function: Callable[..., Any], arguments: Sequence[Any]) -> tuple[str,
         return "result", function(*arguments)
     except Exception as error:
         if _is_out_of_memory(error):
-            name = Path(arguments[0]).name
-            return "MediaError", (
-                f"{name} needs more than {MEMORY_MB} MB of memory to open: it is damaged or too large; export it again "
-                "at a smaller size"
-            )
+            return _needs_too_much_memory(arguments[0])
         if isinstance(error, TalkerError):
             return type(error).__name__, str(error)
         return "internal", f"{type(error).__name__}: {error}"
+
+
+def _needs_too_much_memory(path: str) -> tuple[str, str]:
+    return "MediaError", (
+        f"{Path(path).name} needs more than {_NEAR_LIMIT * MEMORY_MB:.0f} MB of memory to open: it is damaged or too "
+        "large; export it again at a smaller size"
+    )
+
+
+def _peak_mb() -> float:
+    """Return the most memory that this process has had, in MB; 0 where the limit of memory does not hold."""
+    if not sys.platform.startswith("linux"):
+        return 0.0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB
 
 
 def _error(kind: str, message: str) -> Exception:
@@ -214,6 +230,8 @@ def limit_memory() -> None:
 
     status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     limit = int(status.partition("VmData:")[2].split()[0]) * 1024 + MEMORY_MB * MB
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

@@ -23,11 +23,18 @@ def _ints(*numbers: int) -> bytes:
 
 
 def write_mp4(
-    path: Path, *, edits: int = 0, samples: int = 100, sample_size: int = 4000, exif: Image.Exif | None = None
+    path: Path,
+    *,
+    edits: int = 0,
+    samples: int = 100,
+    sample_size: int = 4000,
+    exif: Image.Exif | None = None,
+    disguise: str = "",
 ) -> Path:
     """Write a motion JPEG film of one picture; with `edits`, each plays the whole film again.
 
     Samples overlap: each is `sample_size` bytes and begins with the picture, or they follow each other if it is 1.
+    `disguise` is `first box`, `bare list` or `sound`.
     """
     picture = io.BytesIO()
     Image.new("RGB", (160, 160), (90, 120, 150)).save(picture, "JPEG", exif=exif or Image.Exif())
@@ -52,20 +59,27 @@ def write_mp4(
     media = _box(
         b"mdia",
         _box(b"mdhd", _ints(0, 0, 0, tick, duration, 0)),
-        _box(b"hdlr", _ints(0, 0), b"vide", bytes(13)),
+        _box(b"hdlr", _ints(0, 0), b"soun" if disguise == "sound" else b"vide", bytes(13)),
         _box(b"minf", _box(b"vmhd", _ints(1, 0, 0)), table),
     )
     listed = b"".join(_ints(duration, 0, 0x10000) for _ in range(edits))
+    edit_box = _box(b"elst", _ints(0, edits), listed)
+    edit_box = edit_box if disguise == "bare list" else _box(b"edts", edit_box) if edits else b""
     track = _box(
         b"trak",
         _box(b"tkhd", _ints(7, 0, 0, 1, 0, duration * max(1, edits)), bytes(16), matrix, _ints(160 << 16, 160 << 16)),
-        _box(b"edts", _box(b"elst", _ints(0, edits), listed)) if edits else b"",
+        edit_box,
         media,
     )
     head = _box(
         b"mvhd", _ints(0, 0, 0, tick, duration * max(1, edits), 0x10000), bytes(12), matrix, bytes(24), _ints(2)
     )
-    path.write_bytes(_box(b"ftyp", b"isom", _ints(512), b"isomiso2") + _box(b"mdat", data) + _box(b"moov", head, track))
+    path.write_bytes(
+        (_box(b"uuid", bytes(16)) if disguise == "first box" else b"")
+        + _box(b"ftyp", b"isom", _ints(512), b"isomiso2")
+        + _box(b"mdat", data)
+        + _box(b"moov", head, track)
+    )
     return path
 
 

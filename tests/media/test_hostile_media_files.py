@@ -16,6 +16,7 @@ from PIL import Image
 import hostile
 from liveportrait_talker.errors import MediaError
 from liveportrait_talker.media import VideoWriter, open_footage, read_waveform
+from liveportrait_talker.media.media_file import MediaFile
 from liveportrait_talker.media.timeline import read_timeline
 
 
@@ -29,6 +30,13 @@ def refusal(path: Path, **limits: float) -> str:
 def test_edit_lists_that_repeat_a_film(tmp_path: Path, edits: int):
     path = hostile.write_mp4(tmp_path / "edits.mp4", edits=edits, samples=1000)
     assert "claims to hold far more" in refusal(path, max_seconds=1e6)
+
+
+@pytest.mark.parametrize("disguise", ["first box", "bare list", "sound"])
+def test_disguised_edit_lists(tmp_path: Path, disguise: str):
+    path = hostile.write_mp4(tmp_path / "edits.mp4", edits=25_000, samples=1000, disguise=disguise)
+    with pytest.raises(MediaError, match="claims to hold far more"):
+        MediaFile(path)
 
 
 def test_a_few_edits_are_honest(tmp_path: Path):
@@ -81,6 +89,14 @@ def test_grey_pictures_of_more_than_8_bits_keep_their_values(tmp_path: Path):
 def test_frames_that_grow_in_mid_stream(tmp_path: Path):
     path = hostile.write_growing_h264(tmp_path / "a.h264", (160, 7680))
     assert "7680×7680, the limit is 36 million" in refusal(path)
+
+
+def test_frames_that_grow_later(tmp_path: Path):
+    """The first frames decide how many threads decode, and what is checked."""
+    path = hostile.write_growing_h264(tmp_path / "a.h264", (*[256] * 14, 5952))
+    with open_footage(path) as footage:
+        shapes = {footage[k].shape for k in range(len(footage))}
+    assert shapes == {(256, 256, 3)}
 
 
 def test_a_raw_stream_is_not_decoded_beyond_the_limit(tmp_path: Path):

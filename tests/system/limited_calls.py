@@ -49,3 +49,8 @@ def talk(path: str) -> str:
 def spin_with(path: str, seconds: float) -> None:
     """Compute for ever, whatever the argument."""
     spin(path)
+
+
+def measure_all(path: str, *arguments: object) -> int:
+    """Return the number of the arguments."""
+    return len(arguments)

@@ -27,6 +27,7 @@ from liveportrait_talker.options.talk import TalkOptions
 from liveportrait_talker.ui import uploads
 from liveportrait_talker.ui.backend import Backend
 from liveportrait_talker.ui.jobs import STOPPED, Jobs
+from liveportrait_talker.ui.previews import Previews
 from liveportrait_talker.ui.result import Plan, build_result, run_job
 from liveportrait_talker.ui.server import Server
 from liveportrait_talker.ui.worker import Task
@@ -94,7 +95,7 @@ def test_uploads_are_removed_with_the_page(fake: Server, visit: Any, tmp_path: P
 @pytest.fixture
 def backend() -> Iterator[Backend]:
     store = uploads.Uploads(uploads.UploadLimits(file_mb=10, session_mb=20, total_mb=50, seconds=10, pixels=10**7))
-    made = Backend(store, Jobs(store.jobs, fake_work))
+    made = Backend(store, Jobs(store.jobs, fake_work), Previews(store))
     yield made
     made.jobs.close()
     store.close()
@@ -180,7 +181,7 @@ def test_closing_the_watcher_stops_the_job(backend: Backend):
 
         async def watch() -> None:
             job = slow.submit(Task("talk", slow.new_folder(), {"options": TalkOptions()}), "me")
-            steps = Backend(backend.uploads, slow).watch(job)
+            steps = Backend(backend.uploads, slow, backend.previews).watch(job)
             await anext(steps)
             await steps.aclose()
             assert job.stop_requested

@@ -48,7 +48,7 @@ def make_old(path: Path, seconds: float = 3600) -> None:
     os.utime(path, (time.time() - seconds,) * 2)
 
 
-def test_files_are_opened_in_another_process(store: Uploads, monkeypatch: pytest.MonkeyPatch):
+def test_files_are_opened_in_another_process(store: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def decode(*given: Any, **more: Any) -> None:
         raise AssertionError("this process decodes media")
 
@@ -62,11 +62,15 @@ def test_files_are_opened_in_another_process(store: Uploads, monkeypatch: pytest
     assert store.inspect_voice(put(store, "b", "v.wav", VOICE.read_bytes()), "you").startswith("voice, 7.")
     previews = Previews(store)
     try:
-        picture, renderer = previews.draw("me", store.served / "a" / "p.png", EditOptions(smile=0.5), EditSetup())
+        portrait = store.served / "a" / "p.png"
+        drawn = [previews.draw("me", portrait, EditOptions(smile=k / 9), EditSetup())[0] for k in range(6)]
+        film = put(store, "c", "s.mp4", hostile.write_mp4(tmp_path / "s.mp4", edits=20_000, samples=1000).read_bytes())
+        with pytest.raises(MediaError, match="the sample is damaged: it claims to hold far more"):
+            previews.draw("me", portrait, EditOptions(sample=film, sample_ratio=1.0), EditSetup())
     finally:
         previews.close()
-    assert renderer == "embedded"
-    assert picture.stat().st_size > 1000
+    assert [path.exists() for path in drawn] == [False] * 3 + [True] * 3
+    assert drawn[-1].stat().st_size > 1000
 
 
 def test_hostile_files_get_a_sentence(store: Uploads, tmp_path: Path):
@@ -108,6 +112,34 @@ def test_a_slow_inspection_holds_up_nobody_else(store: Uploads, monkeypatch: pyt
     assert len(errors) == 2
 
 
+def test_a_long_inspection_gives_way_where_all_places_are_taken(monkeypatch: pytest.MonkeyPatch):
+    """A program can take on any number of sessions."""
+    monkeypatch.setattr(sys, "path", [*sys.path, SYSTEM_CALLS])
+    monkeypatch.setattr(inspections, "INSPECT_VOICE", "limited_calls:spin_with")
+    monkeypatch.setattr(inspections, "INSPECT_FOOTAGE", "limited_calls:measure_all")
+    monkeypatch.setattr(inspections, "_AT_ONCE", 2)
+    monkeypatch.setattr(inspections, "_LONG_S", 0.5)
+    monkeypatch.setattr(inspections, "_PREEMPT_AFTER_S", 0.2)
+    inspecting, errors = Inspections(), []
+
+    def spin(owner: str) -> None:
+        try:
+            inspecting.voice(VOICE, owner, max_seconds=10)
+        except MediaError as error:
+            errors.append(str(error))
+
+    strangers = [threading.Thread(target=spin, args=(f"stranger {k}",)) for k in range(2)]
+    for thread in strangers:
+        thread.start()
+    while len(inspecting._running) < 2:
+        time.sleep(0.02)
+    inspecting.footage(PORTRAIT, "me", max_pixels=1, max_seconds=1, poster=Path("p"), side=1)
+    assert errors == ["the server is busy reading other files: choose this one again in a while"]
+    inspecting.close()
+    for thread in strangers:
+        thread.join()
+
+
 def test_equal_files_of_two_sessions(store: Uploads):
     """Gradio stores them in one folder, named by their content."""
     example, mine, same = (put(store, "content", name) for name in ("portrait.png", "me.png", "me.png"))
@@ -145,6 +177,11 @@ def test_the_server_has_a_quota(store: Uploads, monkeypatch: pytest.MonkeyPatch)
     store.require_space(100_000)
     with pytest.raises(MediaError, match="no room for more uploads"):
         store.require_space(500_000)
+    store.reserve(200_000)  # an upload that is arriving
+    with pytest.raises(MediaError, match="no room for more uploads"):
+        store.reserve(200_000)
+    store.unreserve(200_000)
+    store.reserve(200_000)
     monkeypatch.setattr(uploads, "_FREE_MB", 1e12)
     with pytest.raises(MediaError, match="the disk of the server is full"):
         store.require_space(0)
@@ -180,7 +217,7 @@ def test_too_large_requests_are_refused_in_a_sentence(small: Server):
     assert upload(small, b"small").status_code == 200
     large = upload(small, bytes(4_000_000))
     assert large.status_code == 413
-    assert large.text == "The request is too large: the limit is 3 MB. Send a smaller file.\n"
+    assert large.text == "The request is larger than its limit of 3 MB. Send a smaller file.\n"
     body = b"".join(
         (
             b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.wav"\r\n\r\n',

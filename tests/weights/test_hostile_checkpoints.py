@@ -245,7 +245,23 @@ def slow_key() -> bytes:
     return b"\x80\x02}" + pickle.dumps(deep, 2)[2:-1] + b"K\x01s."
 
 
+def long_name() -> bytes:
+    """A list of a global whose long name is stored once; each use would make a new one."""
+    name = b"torch." + b"x" * 50_000
+    text = b"X" + struct.pack("<I", len(name)) + name + b"q\x00X\x01\x00\x00\x00yq\x01"
+    return b"\x80\x04](" + text + b"\x93" + b"h\x00h\x01\x93" * 10_000 + b"e."
+
+
+def many_arguments() -> bytes:
+    """A tuple of 20,000 arguments, with which a function is called 5,000 times."""
+    numbers = b"(" + b"K\x00" * 20_000 + b"tq\x00"
+    call = b"ctorch._utils\n_rebuild_tensor_v2\nh\x00R"
+    return b"\x80\x02](" + numbers + call * 5000 + b"e."
+
+
 PICKLES = {
+    "a long name": long_name(),
+    "many arguments": many_arguments(),
     "bytes from a number": call(b"c__builtin__\nbytearray\n", lambda w: w.number(10**9)),
     "tensor from a number": call(b"ctorch\nFloatTensor\n", lambda w: w.number(10**9)),
     "storage from a number": call(b"ctorch.storage\nUntypedStorage\n", lambda w: w.number(10**9)),

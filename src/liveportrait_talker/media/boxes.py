@@ -70,7 +70,7 @@ def too_much_claimed_error(name: str) -> MediaError:
 
 def _index_entries(file: IO[bytes], track: Box, size: int) -> int:
     """Return an upper bound of the number of index entries of a track."""
-    edits, samples, is_constant, is_sound, is_steady = 0, 0, False, False, False
+    edits, samples, chunks, is_constant, is_sound, is_steady = 0, 0, 0, False, False, False
     for box in _descendants(file, track, size):
         if box.kind == b"elst":
             edits += _count_edits(file, box, size)
@@ -79,10 +79,12 @@ def _index_entries(file: IO[bytes], track: Box, size: int) -> int:
         elif box.kind in (b"stsz", b"stz2"):
             is_constant = box.kind == b"stsz" and _number(file, box.start + 4) > 0
             samples = max(samples, _number(file, box.start + 8))
+        elif box.kind in (b"stco", b"co64"):
+            chunks = max(chunks, _number(file, box.start + 4))
         elif box.kind == b"stts":
             is_steady = _number(file, box.start + 4) == 1 and _number(file, box.start + 12) == 1
     if is_sound and is_constant and is_steady:  # PCM: the entries are chunks of many samples
-        return 0
+        return chunks * max(1, edits)
     if is_constant and samples > size // 4 + 1000:  # frames of constant size have many bytes, in a truncated film too
         return _MAX_INDEX + 1
     return samples * max(1, edits)

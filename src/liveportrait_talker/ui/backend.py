@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import gradio as gr
 
@@ -24,10 +24,7 @@ class Backend:
 
     uploads: Uploads
     jobs: Jobs
-    previews: Previews = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "previews", Previews(self.uploads))
+    previews: Previews
 
     def end_session(self, request: gr.Request) -> None:
         """Stop the jobs and remove the files of a page that was closed."""

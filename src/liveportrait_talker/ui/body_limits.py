@@ -35,17 +35,26 @@ class BodyLimits:
             return
         is_upload = str(scope["path"]).rstrip("/").endswith("/upload")
         limit = int(self._uploads.limits.file_mb * MB) + _OVERHEAD if is_upload else _MAX_BYTES
-        too_large = f"The request is too large: the limit is {limit // MB} MB. Send a smaller file."
         declared = _content_length(scope)
         if declared > limit:
-            await _answer(send, 413, too_large)
+            await _answer(send, 413, _too_large(limit))
             return
-        if is_upload:
-            try:
-                await asyncio.to_thread(self._uploads.require_space, declared)
-            except MediaError as error:
-                await _answer(send, 507, str(error))
-                return
+        if not is_upload:
+            await self._pass_on(scope, receive, send, limit)
+            return
+        limit = declared or limit
+        try:
+            await asyncio.to_thread(self._uploads.reserve, limit)
+        except MediaError as error:
+            await _answer(send, 507, str(error))
+            return
+        try:
+            await self._pass_on(scope, receive, send, limit)
+        finally:
+            self._uploads.unreserve(limit)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+        """Let the page answer a request whose body has at most `limit` bytes."""
         received, refused, failed, started = 0, False, False, False
 
         async def count() -> Message:
@@ -76,12 +85,16 @@ class BodyLimits:
             if failure is not None:
                 raise failure
         elif refused:
-            await _answer(send, 413, too_large)
+            await _answer(send, 413, _too_large(limit))
         elif failure is not None and is_disk_full(failure):
             await _answer(send, 507, _DISK_FULL)
         elif type(failure).__name__ != "ClientDisconnect":  # where nobody waits; `Uploads.sweep` removes what arrived
             _log.error("a request failed: %s", failure or "status 500")
             await _answer(send, 500, "The server could not answer this request: try again, or reload the page.")
+
+
+def _too_large(limit: int) -> str:
+    return f"The request is larger than its limit of {limit / MB:.3g} MB. Send a smaller file."
 
 
 async def _answer(send: Send, status: int, sentence: str) -> None:

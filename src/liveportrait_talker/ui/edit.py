@@ -14,7 +14,7 @@ from . import markup
 from .backend import Backend, owner_of
 from .fields import parse_values
 from .inputs import retain_uploads, source_input
-from .requests import EDIT, SETUP, EditRequest
+from .requests import EDIT, SETUP, EditRequest, limited
 from .result import PRIVATE, Plan, ResultColumn, build_result, run_job
 from .settings_panel import SettingsPanel, build_settings
 from .visibility import hidden_edit_setup, hidden_sliders, resolve_engines
@@ -59,7 +59,8 @@ def build(backend: Backend) -> None:
         try:
             checked = _check(sliders, setup, picture, None, values)
             # This file is removed with the session; one that Gradio writes would stay.
-            path, renderer = backend.previews.draw(owner_of(request), checked.portrait, checked.edit, checked.setup)
+            setup_here = limited(checked.setup, backend.uploads.limits)
+            path, renderer = backend.previews.draw(owner_of(request), checked.portrait, checked.edit, setup_here)
         except TalkerError as error:
             return [gr.skip(), markup.error(str(error))]
         message = f"{renderer} renderer, {1000 * (time.monotonic() - start):.0f} ms."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +13,34 @@ from ..pipelines.media_check import INSPECT_FOOTAGE, INSPECT_VOICE, INSPECTIONS
 from ..system.limited_process import FileCall, LimitedProcess
 
 _AT_ONCE = 6
+_MAX_WAITING = 16  # each takes a thread of the server
 _PATIENCE_S = 60.0
+_PREEMPT_AFTER_S, _LONG_S = 1.0, 3.0  # who waits for the former ends an inspection that has lasted the latter
+_POLL_S = 0.25
 _DESCRIBE_TEMPLATE = "liveportrait_talker.pipelines.driving_clip:describe_template"
+
+
+@dataclass(eq=False)
+class _Running:
+    """A running inspection."""
+
+    process: LimitedProcess
+    began: float = field(default_factory=time.monotonic)
+    gave_way: bool = False
+    """It was ended so that another could run."""
 
 
 class Inspections:
     """Child processes that open files, one for each file; at most one at a time for each session.
 
-    One child waits ready: starting it takes longer than opening most files.
+    Where all places are taken, an inspection that takes long gives way to one that waits: programs can take on any
+    number of sessions. One child waits ready: starting it takes longer than opening most files.
     """
 
     def __init__(self) -> None:
-        self._slots = threading.BoundedSemaphore(_AT_ONCE)
-        self._running: dict[str, LimitedProcess | None] = {}
-        """Owner → its inspection; None while it waits for its turn."""
+        self._running: dict[str, _Running] = {}
+        """Owner → its inspection."""
+        self._waiting = 0
         self._spare: LimitedProcess | None = None
         self._change = threading.Condition()
         self._closed = False
@@ -50,42 +66,62 @@ class Inspections:
     def stop(self, owner: str) -> None:
         """End the inspection of a session that was closed."""
         with self._change:
-            process = self._running.get(owner)
-        if process is not None:
-            process.stop()
+            if owner in self._running:
+                self._running[owner].process.stop()
 
     def close(self) -> None:
         """End all processes."""
         with self._change:
             self._closed, spare, self._spare = True, self._spare, None
-            running = [process for process in self._running.values() if process is not None]
+            for running in self._running.values():
+                running.process.stop()
+            self._change.notify_all()
         if spare is not None:
             spare.close()
-        for process in running:
-            process.stop()
 
     def _run(self, call: FileCall, owner: str) -> Any:
         with self._change:
-            if not self._change.wait_for(lambda: owner not in self._running, _PATIENCE_S):
-                raise MediaError("another file of this page is still being read: choose this one again in a while")
-            self._running[owner] = None
+            self._wait_for_turn(owner)
+            process, self._spare = self._spare or LimitedProcess(INSPECTIONS), None
+            mine = self._running[owner] = _Running(process)
         try:
-            if not self._slots.acquire(timeout=_PATIENCE_S):
-                raise MediaError("the server is busy reading other files: choose this one again in a while")
-            try:
-                with self._take(owner) as process:
-                    process.start([call])
-                    self.prepare()
-                    return process.results()[0]
-            finally:
-                self._slots.release()
+            with process:
+                process.start([call])
+                self.prepare()
+                return process.results()[0]
+        except MediaError as error:
+            if mine.gave_way:
+                raise _busy_error() from error
+            raise
         finally:
             with self._change:
                 del self._running[owner]
                 self._change.notify_all()
 
-    def _take(self, owner: str) -> LimitedProcess:
-        with self._change:
-            process, self._spare = self._spare or LimitedProcess(INSPECTIONS), None
-            self._running[owner] = process
-            return process
+    def _wait_for_turn(self, owner: str) -> None:
+        """Wait for a free place, with the lock held. Raises MediaError."""
+        began = time.monotonic()
+        if self._waiting >= _MAX_WAITING:
+            raise _busy_error()
+        self._waiting += 1
+        try:
+            while owner in self._running or len(self._running) >= _AT_ONCE:
+                waited = time.monotonic() - began
+                if waited > _PATIENCE_S or self._closed:
+                    raise _busy_error()
+                if waited > _PREEMPT_AFTER_S and owner not in self._running:
+                    self._end_longest()
+                self._change.wait(_POLL_S)
+        finally:
+            self._waiting -= 1
+
+    def _end_longest(self) -> None:
+        """End the inspection that has run for longest, if that was long enough for an honest file."""
+        longest = min(self._running.values(), key=lambda running: running.began)
+        if time.monotonic() - longest.began > _LONG_S and not any(each.gave_way for each in self._running.values()):
+            longest.gave_way = True
+            longest.process.stop()
+
+
+def _busy_error() -> MediaError:
+    return MediaError("the server is busy reading other files: choose this one again in a while")

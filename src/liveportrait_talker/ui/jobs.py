@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,7 @@ class Jobs:
     def _supervise(self, job: Job, worker: Worker) -> None:
         """Run a job to its end."""
         stop_time = 0.0
-        end = time.monotonic() + self._max_seconds
+        end = time.monotonic() + (inf if job.task.kind == "models" else self._max_seconds)  # downloads may be slow
         try:
             worker.start(job.task)
             while not job.ended:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _MAX_SESSIONS = 8
 _MAX_SECONDS = 120.0  # for an image; the networks may have to be loaded
 _POLL_S = 0.05
+_KEPT_PICTURES = 3  # of a page, which may still be loading the one before the last
 _PICTURE = "live.jpg"
 
 
@@ -44,8 +45,9 @@ class Previews:
         self._uploads = uploads
         self._lock = threading.Lock()
         self._worker: Worker | None = None
-        self._owners: set[str] = set()
-        """Pages that have a session in the process."""
+        self._closed = False
+        self._shown: dict[str, deque[Path]] = {}
+        """Owner → its last pictures."""
 
     def draw(self, owner: str, portrait: Path, edit: EditOptions, setup: EditSetup) -> tuple[Path, str]:
         """Return a JPEG file of the edited portrait, which the page may show, and the renderer's name.
@@ -56,36 +58,48 @@ class Previews:
             TalkerError: an error that the user can correct.
         """
         self.prepare()
+        self._uploads.require_space()
         self._uploads.require_inspected(portrait, owner, "the portrait")
+        if edit.sample is not None:
+            self._uploads.require_inspected(edit.sample, owner, "the sample")
         picture = self._uploads.new_served_path(_PICTURE, owner)
         arguments = {"owner": owner, "portrait": portrait, "edit": edit, "setup": preview_setup(setup)}
         with self._lock:
-            self._owners.add(owner)
+            shown = self._shown.setdefault(owner, deque())
             renderer = str(self._run(Task("preview", picture.parent, arguments))["renderer"])
+            shown.append(picture)
+            old = shown.popleft() if len(shown) > _KEPT_PICTURES else None
+        if old is not None:
+            self._uploads.discard(old, owner)
         return picture, renderer
 
     def drop(self, owner: str) -> None:
         """Remove the session of a page that was closed."""
         with self._lock, suppress(TalkerError):
-            if owner in self._owners:
-                self._owners.remove(owner)
+            if self._shown.pop(owner, None) is not None:
                 self._run(Task("drop", Path(), {"owner": owner}))
 
     def prepare(self) -> None:
         """Start the process before the first preview needs it."""
         with self._lock:
-            if self._worker is None or not self._worker.is_alive():
-                self._worker = Worker(run_preview)
+            self._live_worker()
+
+    def _live_worker(self) -> Worker:
+        if self._closed:
+            raise TalkerError("the page is being closed.")
+        if self._worker is None or not self._worker.is_alive():
+            self._worker = Worker(run_preview)
+        return self._worker
 
     def close(self) -> None:
         """End the process."""
+        self._closed = True
         if self._worker is not None:
             self._worker.kill()
 
     def _run(self, task: Task) -> Mapping[str, Any]:
         """Run a task in the process. Raises TalkerError."""
-        worker = self._worker
-        assert worker is not None
+        worker = self._live_worker()
         end = time.monotonic() + _MAX_SECONDS
         try:
             worker.start(task)

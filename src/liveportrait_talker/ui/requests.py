@@ -91,7 +91,7 @@ class TalkRequest:
                 "speech_voice": self.speech_voice,
                 "pace": self.pace,
                 "preview": self.preview,
-                "options": _limited(dataclasses.replace(self.options, **changes), backend.uploads.limits),
+                "options": limited(dataclasses.replace(self.options, **changes), backend.uploads.limits),
             }
             return Task("talk", folder, arguments)
 
@@ -138,7 +138,7 @@ class AnimateRequest:
             arguments = {
                 "source": link(self.source, "the portrait"),
                 "driving": link(self.driving, role),
-                "options": _limited(self.options, backend.uploads.limits),
+                "options": limited(self.options, backend.uploads.limits),
                 "keep_motion": self.keep_motion,
             }
             return Task("animate", folder, arguments)
@@ -183,7 +183,7 @@ class EditRequest:
             if keyframes is not None:
                 keyframes = link(keyframes, f"the keyframes{keyframes.suffix.lower()}")
             portrait = link(self.portrait, "the portrait")
-            setup = _limited(self.setup, backend.uploads.limits)
+            setup = limited(self.setup, backend.uploads.limits)
             arguments = {"portrait": portrait, "edit": edit, "setup": setup, "keyframes": keyframes}
             return Task("edit", folder, arguments)
 
@@ -204,7 +204,7 @@ def _check_names(options: Mapping[str, Any], fields: tuple[Field, ...]) -> None:
 _Limited = TypeVar("_Limited", TalkOptions, AnimateOptions, EditSetup)
 
 
-def _limited(options: _Limited, limits: UploadLimits) -> _Limited:
+def limited(options: _Limited, limits: UploadLimits) -> _Limited:
     """Return the options with the server's limits of durations and sizes."""
     lowered = {name: min(getattr(options, name), limit) for name, limit in limits.of_options.items()}
     return dataclasses.replace(options, **lowered)
@@ -213,7 +213,7 @@ def _limited(options: _Limited, limits: UploadLimits) -> _Limited:
 @contextmanager
 def _job_folder(backend: Backend) -> Iterator[tuple[Path, Callable[[Path, str], Path]]]:
     """Yield a new job folder, removed on an error, and a function that links an upload into it by role."""
-    backend.uploads.require_space(0)
+    backend.uploads.require_space()
     folder = backend.jobs.new_folder()
 
     def link(path: Path, role: str) -> Path:

@@ -13,6 +13,7 @@ from ..errors import OptionError
 from .access import Access, Hosts
 from .accounts import Accounts
 from .jobs import Jobs
+from .previews import Previews
 from .tasks import run_task
 from .uploads import MB, UploadLimits, Uploads
 from .worker import RunTask
@@ -108,7 +109,7 @@ class Server:
         from .backend import Backend
 
         jobs = Jobs(uploads.jobs, run_task, max_waiting=settings.max_queue, max_seconds=60 * settings.max_job_minutes)
-        self.backend = Backend(uploads, jobs)
+        self.backend = Backend(uploads, jobs, Previews(uploads))
         try:
             self.page = build(self.backend, downloads=settings.downloads)
             uploads.retain_all("server")

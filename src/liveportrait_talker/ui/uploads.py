@@ -78,6 +78,8 @@ class Uploads:
             folder.mkdir(mode=0o700)
         self._owners: dict[Path, set[str]] = {}
         self._lock = threading.Lock()
+        self._reserved = 0
+        """Bytes of uploads that are arriving."""
         self._inspected: set[Path] = set()
         """Pictures and videos that can be opened."""
         self._inspection_locks: dict[Path, threading.Lock] = {}
@@ -140,22 +142,36 @@ class Uploads:
                     "MB: remove some, or reload the page."
                 )
         except MediaError:
-            with self._lock:
-                self._owners[path.resolve()].discard(owner)
-            self._remove_unowned(grace_s=0)
+            self.discard(path, owner)
             raise
 
-    def require_space(self, needed: int) -> None:
+    def discard(self, path: Path, owner: str) -> None:
+        """Remove an owner from a file, and the file if it has no other."""
+        with self._lock:
+            owners = self._owners.get(path.resolve(), set())
+            owners.discard(owner)
+            if not owners:
+                self._forget(path.resolve())
+
+    def reserve(self, size: int) -> None:
+        """Reserve room for an upload of at most `size` bytes while it arrives. Raises MediaError if there is none."""
+        with self._lock:
+            self.require_space(size)
+            self._reserved += size
+
+    def unreserve(self, size: int) -> None:
+        """End a reservation."""
+        with self._lock:
+            self._reserved -= size
+
+    def require_space(self, needed: int = 0) -> None:
         """Raise MediaError if `needed` more bytes exceed the server's quota or the disk."""
+        needed += self._reserved
         used = sum(map(_size, _files(self.root)))
         if used + needed > self.limits.total_mb * MB:
             raise MediaError("the server has no room for more uploads at the moment: try again in a while.")
         if shutil.disk_usage(self.root).free < needed + _FREE_MB * MB:
             raise MediaError("the disk of the server is full: try again later, or tell its operator.")
-
-    def prepare(self) -> None:
-        """Start the process of the next inspection."""
-        self._inspections.prepare()
 
     def check_size(self, path: Path) -> None:
         """Raise MediaError for a file that is too large or missing."""
@@ -219,16 +235,19 @@ class Uploads:
                 owners.discard(owner)
         self._remove_unowned()
 
-    def _remove_unowned(self, grace_s: float | None = None) -> None:
+    def _remove_unowned(self) -> None:
         """Remove files without owners. New ones are kept for a while: their owner may not have been added yet."""
-        grace_s = _GRACE_S if grace_s is None else grace_s
         with self._lock:
             for path in [path for path, owners in self._owners.items() if not owners]:
-                if _age(path) >= grace_s:
-                    del self._owners[path]
-                    self._inspected.discard(path)
-                    self._inspection_locks.pop(path, None)
-                    _remove(path)
+                if _age(path) >= _GRACE_S:
+                    self._forget(path)
+
+    def _forget(self, path: Path) -> None:
+        """Remove a file and what is known of it, with the lock held."""
+        self._owners.pop(path, None)
+        self._inspected.discard(path)
+        self._inspection_locks.pop(path, None)
+        _remove(path)
 
     def sweep(self) -> None:
         """Remove files without owners, uploads that no session has used, and partial uploads."""

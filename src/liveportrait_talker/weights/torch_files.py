@@ -29,6 +29,7 @@ from .tensors import ITEM_BYTES, UNKNOWN_FORMAT, TensorSpec, is_shape
 if TYPE_CHECKING:
     from torch import Tensor
 
+_MAX_NAME, _MAX_ARGUMENTS = 200, 8  # characters of a name; arguments of a function
 _MAX_PROGRAM = 4_000_000  # bytes of pickle; the largest released network has 0.1 MB
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _STORAGES = {
@@ -273,6 +274,8 @@ def _pop(stack: list[Any], start: int) -> list[Any]:
 
 
 def _named(module: str, name: str) -> OtherObject:
+    if len(module) + len(name) > _MAX_NAME:  # each use of a name makes a new one
+        raise _python_objects(f"{module[:40]}…")
     full_name = f"{module.replace('__builtin__', 'builtins')}.{name}"
     if module.partition(".")[0] != "torch" and full_name not in _OTHER | {"collections.OrderedDict"}:
         raise _python_objects(full_name)
@@ -281,7 +284,7 @@ def _named(module: str, name: str) -> OtherObject:
 
 def _call(function: OtherObject, arguments: tuple[Any, ...]) -> Any:
     """Return the dictionary or the description of a tensor that a function makes; else the function's name."""
-    if type(function) is not OtherObject:
+    if type(function) is not OtherObject or len(arguments) > _MAX_ARGUMENTS:
         raise TypeError
     if function.name == "collections.OrderedDict" and not arguments:
         return {}

@@ -24,6 +24,8 @@ CASES = 400
 """Files for each child process."""
 MAX_SECONDS, MAX_MB = 15.0, 1000.0
 """For one file."""
+START_SECONDS = 120.0
+"""For imports and samples."""
 
 
 def main() -> int:
@@ -56,7 +58,7 @@ def fuzz(kind: str, seconds: float, seed: int, keep: Path) -> int:
         child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert child.stdout is not None
         last, alive = "no file", True
-        watch = threading.Timer(MAX_SECONDS + 10, child.kill)  # for the samples
+        watch = threading.Timer(START_SECONDS, child.kill)
         watch.start()
         for line in child.stdout:
             watch.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -67,6 +68,13 @@ def _plant_a_folder_of_another_user(folder: Path) -> None:
     os.chown(folder, 12345, 12345)
 
 
+def _give_the_folder_above_to_another_user(folder: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root can give a folder to another user")
+    folder.parent.chmod(0o1777)
+    os.chown(folder.parent, 12345, 12345)
+
+
 def _plant_a_file(folder: Path) -> None:
     folder.touch()
 
@@ -82,6 +90,7 @@ PLANTS = [
     (_plant_a_folder_of_another_user, "belongs to another user"),
     (_plant_a_file, "link or a file"),
     (_open_the_folder_above, "other users can write"),
+    (_give_the_folder_above_to_another_user, "other users can write"),
 ]
 
 
@@ -111,3 +120,30 @@ def test_an_unknown_home_folder_is_no_internal_error(no_home, monkeypatch):
     monkeypatch.setenv("LPT_CACHE", "~nosuchuser/cache")
     with pytest.raises(OSError, match="not known"):
         cache_folder("numba")
+
+
+def test_a_folder_that_others_can_write_is_named_once_with_the_remedy(no_home, monkeypatch, caplog):
+    """As folders are that were made under umask 002."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(no_home))
+    folder = no_home / "liveportrait-talker" / "poses"
+    folder.mkdir(parents=True)
+    folder.chmod(0o775)
+    with caplog.at_level(logging.WARNING):
+        assert cache_folder("poses") == cache_folder("poses") != folder
+    (warning,) = caplog.messages
+    assert f"chmod go-w {folder}" in warning
+    folder.chmod(0o755)
+    assert cache_folder("poses") == folder
+
+
+def test_the_remedy_names_the_folder_above_where_that_is_open(no_home, monkeypatch):
+    monkeypatch.setenv("LPT_CACHE", str(no_home / "cache"))
+    _open_the_folder_above(no_home / "cache")
+    with pytest.raises(OSError, match=f"chmod go-w {no_home}:"):
+        cache_folder("poses")
+
+
+def test_a_home_that_is_not_writable_is_no_warning(no_home, caplog):
+    with caplog.at_level(logging.WARNING):
+        cache_folder("poses")
+    assert not caplog.messages

@@ -148,3 +148,13 @@ def test_a_local_cluster_is_closed_to_others(tmp_path):
     assert ["stranger", "False", "True"] in rows, done.stdout
     assert ["sum", "2"] in rows
     assert set(Path("/tmp").glob("lpt-ray-*")) <= before, "its folder is left"
+
+
+def test_no_local_cluster_without_a_token(monkeypatch):
+    """Ray reads the setting when it is imported."""
+    ray = pytest.importorskip("ray")
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **given: pytest.fail("a cluster was started"))
+    with pytest.raises(OptionError, match="RAY_AUTH_MODE=token"):
+        list(Cluster().map(double, [1], on_lost=lost))

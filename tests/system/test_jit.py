@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import importlib.util
 import itertools
@@ -20,6 +21,7 @@ import pytest
 
 import liveportrait_talker
 from liveportrait_talker.examples import PORTRAIT
+from liveportrait_talker.system import jit
 from sounds import syllables, write_wav
 
 SOURCE = """
@@ -37,6 +39,7 @@ def total(values):
     return result
 """
 _numbers = itertools.count()
+PACKAGE = Path(liveportrait_talker.__file__).parent
 
 
 @pytest.fixture
@@ -50,6 +53,7 @@ def package(tmp_path: Path) -> Path:
 
 def run(file: Path) -> int:
     """Load the module as a new process would, call its kernel, and return how often the cache was used."""
+    jit._digest_of.cache_clear()
     spec = importlib.util.spec_from_file_location(f"sums{next(_numbers)}", file)
     assert spec is not None and spec.loader is not None
     module: Any = importlib.util.module_from_spec(spec)
@@ -75,6 +79,48 @@ def test_compiled_code_is_kept_beside_the_source(package):
     assert run(package) == 0, "the old code was used"
     assert len(kept(package.parent / "__pycache__")) == 2
     assert file.exists()
+
+
+def test_a_change_of_another_file_of_the_folder_means_a_new_compilation(package):
+    """Where an `inlined` function may be."""
+    other = package.with_name("shading.py")
+    other.write_text("SCALE = 1.0")
+    assert run(package) == 0
+    assert run(package) == 1
+    other.write_text("SCALE = 2.0")
+    assert run(package) == 0, "the old code was used"
+
+
+def test_another_version_of_the_package_means_a_new_compilation(package, monkeypatch):
+    run(package)
+    monkeypatch.setattr(jit, "__version__", "9.9")
+    assert run(package) == 0, "the old code was used"
+
+
+def _compiled(tree: ast.Module) -> list[ast.FunctionDef]:
+    """Return the functions of a module that Numba compiles: the decorated ones, and those given to `kernel`."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "kernel"]
+    given = {ast.unparse(call.args[0]) for call in calls}
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    return [f for f in functions if f.name in given or {"kernel", "inlined"} & set(map(ast.unparse, f.decorator_list))]
+
+
+def test_kernels_use_nothing_of_other_folders():
+    """Their compiled code would outlive a change there."""
+    used, wrong = set(), []
+    for file in PACKAGE.rglob("*.py"):
+        tree = ast.parse(file.read_text())
+        imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        imported = {alias.asname or alias.name: node for node in imports for alias in node.names}
+        for function in _compiled(tree):
+            names = {node.id for part in function.body for node in ast.walk(part) if isinstance(node, ast.Name)}
+            for name in names & set(imported):
+                used.add(name)
+                origin = imported[name]
+                if origin.level != 1 or origin.module is None or "." in origin.module:
+                    wrong.append((file.name, function.name, name))
+    assert {"ramp", "widen"} <= used, "the search finds nothing"
+    assert not wrong
 
 
 def test_a_read_only_package_is_cached_in_the_home_folder(package, tmp_path, monkeypatch):
@@ -157,8 +203,7 @@ def test_a_full_disk_is_noted_once(package, monkeypatch, caplog):
 
 @pytest.mark.slow
 def test_a_video_is_made_where_nothing_can_be_cached(tmp_path):
-    package = Path(liveportrait_talker.__file__).parent
-    copy = shutil.copytree(package, tmp_path / "lib" / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    copy = shutil.copytree(PACKAGE, tmp_path / "lib" / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
     for folder in {path.parent for path in copy.rglob("*.py")}:
         block(folder / "__pycache__")
     block(tmp_path / "cache")

@@ -55,3 +55,15 @@ def test_the_folder_of_a_killed_process_is_removed_and_no_other(temporary: Path)
         assert not old.exists()
         assert (elsewhere / "file").exists()
         assert (temporary / f"{PREFIX}new").exists()
+
+
+def test_a_folder_that_is_being_made_is_left_alone(temporary: Path):
+    """Another process has made its lock file, and has not locked it yet."""
+    young = temporary / f"{PREFIX}young"
+    young.mkdir()
+    (young / ".in-use").touch()
+    with TemporaryFolder(PREFIX):
+        assert young.exists()
+    os.utime(young, (time.time() - 3600,) * 2)
+    with TemporaryFolder(PREFIX):
+        assert not young.exists()

@@ -22,6 +22,7 @@ from fakes import fake_work
 from liveportrait_talker.cli.main import main
 from liveportrait_talker.errors import OptionError
 from liveportrait_talker.examples import FOLDER as EXAMPLES
+from liveportrait_talker.ui.accounts import Accounts
 from liveportrait_talker.ui.server import Server, Settings
 from liveportrait_talker.weights import store
 
@@ -204,6 +205,12 @@ class TestAccounts:
         assert [ask(server, Authorization=basic(USER, f"{k}"), **here)[0] for k in range(12)] == [401] * 9 + [429] * 3
         assert ask(server, Authorization=basic(), **here)[0] == 429
         assert ask(server, Authorization=basic(), X_Forwarded_For="192.0.2.2")[0] == 200
+
+    def test_no_password_is_kept(self):
+        accounts = Accounts([(USER, PASSWORD)])
+        assert accounts.check("192.0.2.1", basic()) is None
+        kept = repr(vars(accounts))
+        assert PASSWORD not in kept and basic().removeprefix("Basic ") not in kept
 
     def test_guesses_do_not_keep_a_client_out_that_was_admitted(self, serve: Callable[..., Server]):
         server = serve(fake_work, auth=[(USER, PASSWORD)])

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 from fakes import fake_work
 
+from liveportrait_talker.ui.connections import bind
 from liveportrait_talker.ui.server import ConnectionLimits, Server
 
 REQUEST = b"GET /robots.txt HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -40,6 +42,12 @@ def is_closed(connection: socket.socket) -> bool:
 def answers(server: Server | str) -> bool:
     url = server if isinstance(server, str) else server.url
     return bool(urllib.request.urlopen(url, timeout=30).status == 200)
+
+
+def upload_request(server: Server) -> urllib.request.Request:
+    body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.txt"\r\n\r\na\r\n--x--\r\n'
+    head = {"Content-Type": "multipart/form-data; boundary=x"}
+    return urllib.request.Request(f"{server.url}gradio_api/upload", data=body, headers=head)
 
 
 @pytest.fixture
@@ -110,16 +118,17 @@ def test_single_bytes_do_not_extend_the_time(serve: Callable[..., Server], start
         thread.join()
 
 
+@pytest.mark.slow
 def test_slow_uploads_arrive(serve: Callable[..., Server]):
     """One that takes several periods, at more than the least speed."""
-    server = serve(fake_work, connections=ConnectionLimits(seconds=0.5, bytes_per_second=1000))
+    server = serve(fake_work, connections=ConnectionLimits(seconds=2, bytes_per_second=250))
     end = b"\r\n--x--\r\n"
     body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.txt"\r\n\r\n' + b"a" * 40_000 + end
     head = b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
     with connect(server, head + b"Content-Length: %d\r\n\r\n" % len(body)) as connection:
         for k in range(0, len(body), 2000):
             connection.sendall(body[k : k + 2000])
-            threading.Event().wait(0.08)
+            threading.Event().wait(0.22)
         assert connection.recv(15) == b"HTTP/1.1 200 OK"
 
 
@@ -176,6 +185,32 @@ def test_messages_that_repeat_are_counted(serve: Callable[..., Server], caplog: 
             assert is_closed(connection)
     logger.removeHandler(caplog.handler)
     assert 1 <= sum("Invalid HTTP request" in line for line in caplog.messages) <= 5
+
+
+def test_failed_requests_are_counted(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    server = serve(fake_work)
+    monkeypatch.setattr("gradio.route_utils.GradioUploadFile.write", lambda *given: 1 / 0)
+    for _ in range(10):
+        with pytest.raises(urllib.error.HTTPError, match="500"):
+            urllib.request.urlopen(upload_request(server), timeout=30)
+    assert 1 <= sum("a request failed" in line for line in caplog.messages) <= 5
+
+
+def test_a_host_has_an_address_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch):
+    """`localhost` where ::1 is in the hosts file, and IPv6 is off."""
+    usable = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
+    no_such_address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))
+    no_such_family = (12345, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0))
+    found = [no_such_address, no_such_family, usable]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *given, **named: found)
+    (made,) = bind("localhost", 0)
+    assert made.getsockname()[0] == "127.0.0.1"
+    made.close()
+    found.remove(usable)
+    with pytest.raises(OSError):
+        bind("localhost", 0)
 
 
 @pytest.mark.slow

@@ -6,12 +6,16 @@ Part of what is cached is machine code. In a folder of others, or one that other
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
 import sys
 import tempfile
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 def cache_root() -> Path:
@@ -25,6 +29,7 @@ def cache_folder(name: str) -> Path:
     """Return the folder called `name` in the cache, created where missing.
 
     The cache is $LPT_CACHE, else in the user's cache folder, or in the temporary folder where that cannot be used.
+    Warns once where the user's cache folder is there, and others may have filled it.
 
     Raises:
         OSError: there is no place for it; `strerror` says why not in the first of them.
@@ -33,12 +38,17 @@ def cache_folder(name: str) -> Path:
     if not os.environ.get("LPT_CACHE"):
         user = "" if sys.platform == "win32" else f"-{os.geteuid()}"
         places.append(Path(tempfile.gettempdir()) / f"liveportrait-talker{user}-{name}")
-    refusals = []
+    refusals: list[OSError] = []
     for place in places:
         try:
-            return private_folder(place)
+            folder = private_folder(place)
         except OSError as error:
             refusals.append(error)
+            continue
+        for refusal in refusals:
+            if refusal.errno == errno.EPERM:
+                _warn(f"the cache is in {folder}, not in {refusal.filename}: {refusal.strerror}.")
+        return folder
     raise refusals[0]
 
 
@@ -46,7 +56,7 @@ def private_folder(folder: Path) -> Path:
     """Return `folder`, created where missing, after checking that this user can write it and no other user can.
 
     Raises:
-        OSError: it is not so; `strerror` says why.
+        OSError: it is not so; `strerror` says why. It is EPERM where others may have filled the folder.
     """
     try:
         folder = folder.expanduser().absolute()
@@ -61,14 +71,24 @@ def private_folder(folder: Path) -> Path:
     if sys.platform != "win32":  # whose temporary folder is the user's own
         if state.st_uid != os.geteuid():
             raise PermissionError(errno.EPERM, "it belongs to another user", str(folder))
-        if state.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or any(map(_all_can_rename_in, folder.resolve().parents)):
-            raise PermissionError(errno.EPERM, "other users can write it", str(folder))
+        above = (place for place in folder.resolve().parents if _others_can_rename_in(place))
+        shared = folder if state.st_mode & (stat.S_IWGRP | stat.S_IWOTH) else next(above, None)
+        if shared is not None:
+            raise PermissionError(errno.EPERM, f"other users can write it: chmod go-w {shared}", str(folder))
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, "it is not writable", str(folder))
     return folder
 
 
-def _all_can_rename_in(folder: Path) -> bool:
-    """Return whether every user can put another folder in the place of one in `folder`."""
-    mode = folder.stat().st_mode
-    return bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX
+def _others_can_rename_in(folder: Path) -> bool:
+    """Return whether all users can write `folder`, and other users can put another folder in the place of one in it."""
+    state = folder.stat()
+    if not state.st_mode & stat.S_IWOTH:
+        return False
+    return not state.st_mode & stat.S_ISVTX or state.st_uid not in (0, os.geteuid())
+
+
+@cache
+def _warn(text: str) -> None:
+    """Log a warning, once."""
+    log.warning(text)

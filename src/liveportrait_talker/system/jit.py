@@ -1,8 +1,8 @@
 """Numba decorators whose compiled code is cached between runs.
 
 `kernel` is for functions on whole arrays, `inlined` for functions that kernels call. Kernels do not check bounds: they
-clamp every index. A kernel is compiled again after a change of its own file only: after changing an `inlined` function
-in another file, delete all `__pycache__`.
+clamp every index. A kernel is compiled again after a change of any module of its folder, which thus holds all that it
+calls, and in another version of the package.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
+from .. import __version__
 from .cache import cache_folder, private_folder
 
 log = logging.getLogger(__name__)
@@ -80,9 +81,17 @@ class _KernelCache(NullCache):  # type: ignore[misc]  # Numba has no types
             _warn(f"compiled code cannot be kept in {folder} ({error.strerror}): it is compiled in every run.")
 
     def _file_name(self, sig: Any, codegen: Any) -> str:
-        versions = numba.__version__, sys.implementation.cache_tag
-        key = repr((versions, codegen.magic_tuple(), self._source.read_bytes(), self._name, sig))
+        versions = __version__, numba.__version__, sys.implementation.cache_tag
+        source = self._source.name, _digest_of(self._source.parent)
+        key = repr((versions, codegen.magic_tuple(), source, self._name, sig))
         return f"{self._source.stem}.{self._name}.{hashlib.sha256(key.encode()).hexdigest()[:32]}.kernel"
+
+
+@cache
+def _digest_of(folder: Path) -> str:
+    """Return a digest of the modules in a folder. Raises OSError."""
+    modules = [(path.name, path.read_bytes()) for path in sorted(folder.glob("*.py"))]
+    return hashlib.sha256(repr(modules).encode()).hexdigest()
 
 
 @cache

@@ -58,7 +58,8 @@ class LimitedProcess:
     """A child process for one list of calls. It starts at once, so that it can be started before it is needed.
 
     The memory limit holds on Linux, the limit of CPU time on Linux and macOS; three times the CPU time is the limit of
-    the elapsed time everywhere. The child ends when this object is closed or its parent dies.
+    the elapsed time everywhere. The child ends when this object is closed or its parent dies; on Windows, a child whose
+    parent dies makes its calls first.
 
     Args:
         module: the module of the functions, which the child imports ahead.

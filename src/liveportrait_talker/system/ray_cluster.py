@@ -188,7 +188,7 @@ def _protect_local_cluster() -> None:
     Ray reads these settings when it is first imported.
 
     Raises:
-        OptionError: the installed Ray has no tokens: any program on this machine could run code in the cluster.
+        OptionError: the cluster would have no token: any program on this machine could run code in it.
     """
     version = importlib.metadata.version("ray")
     if tuple(map(int, re.findall(r"\d+", version)[:2])) < _FIRST_WITH_TOKENS:
@@ -196,7 +196,13 @@ def _protect_local_cluster() -> None:
             f"--cluster {LOCAL} needs Ray {'.'.join(map(str, _FIRST_WITH_TOKENS))} or newer, whose clusters other "
             f"programs cannot enter, and {version} is installed: pip install --upgrade 'liveportrait-talker[cluster]'."
         )
-    if "ray" not in sys.modules:
+    if "ray" in sys.modules:
+        if os.environ.get("RAY_AUTH_MODE") != "token" and not sys.modules["ray"].is_initialized():
+            raise OptionError(
+                f"--cluster {LOCAL} cannot protect its cluster, since this program has imported Ray already: set "
+                "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to a secret before."
+            )
+    else:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # on Linux, too, this means the loopback address
         os.environ["RAY_AUTH_MODE"] = "token"
         if not os.environ.get("RAY_AUTH_TOKEN_PATH"):

@@ -13,7 +13,7 @@ from types import TracebackType
 from .locks import try_lock
 
 _LOCK = ".in-use"
-_UNLOCKED_S = 60.0  # age of a folder without a lock file: a younger one may be just being made
+_UNLOCKED_S = 60.0  # age of a folder without a lock: a younger one may be just being made
 
 
 class TemporaryFolder:
@@ -31,8 +31,9 @@ class TemporaryFolder:
         parent = parent or Path(tempfile.gettempdir())
         _remove_abandoned(parent, prefix)
         self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        self._lock = (self.path / _LOCK).open("ab")
+        self._lock = (self.path / _LOCK).open("xb", buffering=0)
         try_lock(self._lock)
+        self._lock.write(b"locked\n")  # an empty file is not locked yet
 
     def __enter__(self) -> Path:
         return self.path
@@ -59,8 +60,10 @@ def _is_abandoned(folder: Path) -> bool:
     if folder.is_symlink() or not folder.is_dir() or (hasattr(os, "getuid") and status.st_uid != os.getuid()):
         return False
     lock = folder / _LOCK
-    if not lock.exists():
-        return time.time() - status.st_mtime > _UNLOCKED_S
-    with lock.open("ab") as file:
-        try_lock(file)
+    size = lock.stat().st_size if lock.exists() else 0
+    if not size and time.time() - status.st_mtime <= _UNLOCKED_S:
+        return False
+    if lock.exists():
+        with lock.open("r+b") as file:
+            try_lock(file)
     return True

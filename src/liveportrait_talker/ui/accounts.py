@@ -42,7 +42,7 @@ class Accounts:
         self._digests = [_digest(f"{user}:{password}".encode()) for user, password in accounts]
         self._clock = clock
         self._wrong: dict[str, list[float]] = {}
-        self._admitted: set[tuple[str, str]] = set()
+        self._admitted: set[tuple[str, bytes]] = set()
 
     def check(self, address: str, authorization: str) -> Refusal | None:
         """Check an `Authorization` header; return None if it holds a right password.
@@ -52,7 +52,8 @@ class Accounts:
         if not authorization:
             return Refusal(401, "A user and a password are needed.", [_CHALLENGE])
         client = client_of(address)
-        if (client, authorization) in self._admitted:
+        admission = client, _digest(authorization.encode())
+        if admission in self._admitted:
             return None
         now = self._clock()
         wrong = [at for at in self._wrong.pop(client, []) if now - at < WINDOW_S]
@@ -66,7 +67,7 @@ class Accounts:
         given = _digest(_decode(authorization))
         if sum(hmac.compare_digest(given, known) for known in self._digests):  # compares all of them
             if len(self._admitted) < _CLIENTS:
-                self._admitted.add((client, authorization))
+                self._admitted.add(admission)
             return None
         if client not in self._wrong and len(self._wrong) >= _CLIENTS:
             del self._wrong[next(iter(self._wrong))]  # the one whose last attempt is oldest

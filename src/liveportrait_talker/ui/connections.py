@@ -8,6 +8,7 @@ nobody out.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -38,8 +39,11 @@ _BACKLOG = 128
 """Connections that wait to be accepted; asyncio accepts that many at once, before any of them is counted."""
 _FILES = 8192
 _LOOPBACK = ("127.0.0.1", "::1")
+_LOGGERS = ("asyncio", "uvicorn.error", f"{__package__}.body_limits", f"{__package__}.api")
+"""Those with a message for a request that fails."""
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
 _FULL_SENTENCE = b"There are too many connections: try again in a while.\n"
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _CLOSE_S = 5  # for answers that are under way, when the page is closed
 
 
@@ -59,7 +63,7 @@ class PageServer(uvicorn.Server):
         )
         super().__init__(config)
         self._sockets = sockets
-        self._filters = {name: _Repetitions() for name in ("asyncio", "uvicorn.error")}
+        self._filters = {name: _Repetitions() for name in _LOGGERS}
         self._thread = threading.Thread(target=self.run, args=(sockets,), name="lpt-http", daemon=True)
 
     def start(self) -> None:
@@ -85,24 +89,41 @@ class PageServer(uvicorn.Server):
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
-    """Return sockets bound to all addresses of a host. Raises OSError."""
+    """Return sockets bound to all addresses of a host, of those that this computer has. Raises OSError."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     sockets: list[socket.socket] = []
+    missing: list[OSError] = []
     try:
         for family, kind, protocol, _, address in dict.fromkeys(found):
-            made = socket.socket(family, kind, protocol)
-            sockets.append(made)
-            if os.name == "posix":  # where this is only about connections that linger
-                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            made.bind(address)
-            made.listen(_BACKLOG)
+            try:
+                sockets.append(_listen(family, kind, protocol, address))
+            except OSError as error:
+                if error.errno not in _NO_SUCH_ADDRESS:
+                    raise
+                missing.append(error)
+        if not sockets:
+            raise missing[0]
     except OSError:
         for made in sockets:
             made.close()
         raise
     return sockets
+
+
+def _listen(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
+    """Return a socket that is bound to an address. Raises OSError."""
+    made = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "posix":  # where this is only about connections that linger
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(address)
+        made.listen(_BACKLOG)
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 def raise_file_limit() -> None:

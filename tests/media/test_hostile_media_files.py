@@ -61,7 +61,7 @@ def test_pictures_with_too_many_pixels(tmp_path: Path):
 
 
 def test_animations_that_would_fill_the_memory(tmp_path: Path):
-    assert "too long for an animated" in refusal(hostile.write_png(tmp_path / "a.png", 1000, 1000, frames=210))
+    assert "too long for an animated" in refusal(hostile.write_png(tmp_path / "a.png", 1000, 1000, frames=160))
 
 
 def test_grey_pictures_of_more_than_8_bits_keep_their_values(tmp_path: Path):
@@ -179,3 +179,14 @@ def test_samples_without_a_numpy_type(tmp_path: Path):
     (tmp_path / "a.wav").write_bytes(head + bytes(80_000))
     with pytest.raises(MediaError, match="unsupported format"):
         read_waveform(tmp_path / "a.wav")
+
+
+def test_large_jpeg_2000_files_are_decoded_at_a_smaller_size(tmp_path: Path):
+    ramp = np.linspace(0, 255, 5200, dtype=np.uint8)
+    picture = Image.fromarray(np.broadcast_to(ramp, (5200, 5200)).copy())
+    picture.save(tmp_path / "a.jp2")
+    with open_footage(tmp_path / "a.jp2") as footage:
+        assert footage.size == (2560, 2560)
+        assert np.abs(footage[0][7, :, 0] - np.linspace(0, 255, 2560)).max() < 4
+    picture.save(tmp_path / "b.jp2", num_resolutions=1)  # it has no smaller size
+    assert "5200×5200, the limit is 16 million" in refusal(tmp_path / "b.jp2")

@@ -203,6 +203,21 @@ def test_unused_and_partial_uploads_are_removed(store: Uploads):
     assert not partial.exists()
 
 
+def test_files_of_idle_sessions_are_removed(store: Uploads, monkeypatch: pytest.MonkeyPatch):
+    """A program need not say that it leaves."""
+    example, upload = put(store, "example", "file"), put(store, "upload", "file")
+    store.retain(example, uploads.SERVER)
+    store.retain(upload, "ghost")
+    for path in (example, upload):
+        make_old(path)
+    store.sweep()
+    assert upload.exists()
+    monkeypatch.setattr(uploads, "_IDLE_S", 0.0)
+    store.sweep()
+    assert not upload.exists()
+    assert example.exists()
+
+
 @pytest.fixture(scope="module")
 def small(serve: Any) -> Server:
     server: Server = serve(fake_work, max_upload_mb=2, max_total_mb=6)
@@ -231,7 +246,7 @@ def test_too_large_requests_are_refused_in_a_sentence(small: Server):
     assert streamed.status_code == 413
     field = httpx.post(f"{small.url}gradio_api/upload", data={"a": "x" * 100_000}, files={"files": ("a.wav", b"a")})
     assert field.status_code == 413
-    settings = httpx.post(f"{small.url}gradio_api/queue/join", content=bytes(9_000_000))
+    settings = httpx.post(f"{small.url}gradio_api/queue/join", content=bytes(400_000))
     assert settings.status_code == 413
 
 

@@ -46,7 +46,7 @@ def add_animate_parser(commands: Any, common: argparse.ArgumentParser) -> None:
 def _animate(arguments: argparse.Namespace) -> int:
     options = options_from(AnimateOptions, arguments)
     inputs = (arguments.source, arguments.driving)
-    with checking(options, inputs) as check, Bars(quiet=arguments.quiet) as bars:
+    with checking(options, [arguments.source], driving=arguments.driving) as check, Bars(quiet=arguments.quiet) as bars:
         from ..media.image_output import is_image_name
         from ..pipelines.animate import Animator
 

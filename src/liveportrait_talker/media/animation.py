@@ -16,8 +16,8 @@ from .still import flatten_alpha, open_image
 log = logging.getLogger(__name__)
 
 _FORMATS = ("GIF", "PNG", "WEBP")
-# Of all frames together, which take about 10 ns a pixel to decode and 3 bytes a pixel to keep.
-_MAX_DECODED_PIXELS, _MAX_KEPT_PIXELS = 400_000_000, 200_000_000
+# Of all frames together, which take about 20 ns a pixel to decode and 3 bytes a pixel to keep.
+_MAX_DECODED_PIXELS, _MAX_KEPT_PIXELS = 150_000_000, 150_000_000
 _MIN_MS, _DEFAULT_MS = 10.0, 100.0  # browsers replace durations of up to the first value by the second
 
 

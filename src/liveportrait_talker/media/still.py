@@ -16,6 +16,7 @@ from av.error import FFmpegError
 from av.packet import Packet
 from pi_heif import register_heif_opener
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from ..arrays import Image as ImageArray
@@ -37,6 +38,8 @@ _STRIP_PIXELS = 1 << 20
 # Memory that decoding and scaling take at their peak, measured. JPEG is decoded at a smaller size.
 _MAX_MEMORY = 840_000_000
 _BYTES_PER_PIXEL = {"WEBP": 18, "AVIF": 14, "HEIF": 14, "JPEG2000": 24}
+_MAX_JPEG2000 = 16_000_000  # pixels that are decoded
+_JPEG2000_HEAD, _CODESTREAM, _CODING_STYLE = 1 << 16, b"\xff\x4f\xff\x51", b"\xff\x52"
 _BYTES_WITHOUT_ALPHA, _BYTES_WITH_ALPHA = 7, 11
 PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20  # bytes of a colour profile or text; Pillow's 1 MB is too small
 # Assembles tiles and applies rotation and mirroring.
@@ -144,11 +147,30 @@ def _to_array(name: str, image: Image.Image, limits: Limits) -> ImageArray:
     limits.check_size(name, *image.size)
     size = limits.fit(name, *image.size)
     image.draft(None, size)  # never below `size`
+    if isinstance(image, Jpeg2KImageFile):
+        _draft_jpeg2000(image, name, size)
     profile = image.info.get("icc_profile")
     converted = _to_8_bit_mode(image)
     if converted.size != size:
         converted = converted.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)  # premultiplies alpha
     return np.array(_to_srgb(ImageOps.exif_transpose(flatten_alpha(converted)), profile))
+
+
+def _draft_jpeg2000(image: Jpeg2KImageFile, name: str, size: tuple[int, int]) -> None:
+    """Let a JPEG 2000 image be decoded at a half, quarter, … of its size, not below `size`.
+
+    Raises MediaError if that still has too many pixels: 16 million take a second, in which Ctrl-C has to wait.
+    """
+    assert image.fp is not None, "it was just opened"
+    image.fp.seek(0)
+    head = image.fp.read(_JPEG2000_HEAD)
+    at = head.find(_CODING_STYLE, max(0, head.find(_CODESTREAM)))
+    levels = head[at + 9] if 0 <= at < len(head) - 9 else 0
+    ratio = min(image.width // size[0], image.height // size[1])
+    halvings = min(levels, ratio.bit_length() - 1)
+    image.reduce = halvings
+    if image.width * image.height > _MAX_JPEG2000 * 4**halvings:
+        raise too_many_pixels_error(name, f"{image.width}×{image.height}", _MAX_JPEG2000)
 
 
 def _reduced_size(size: tuple[int, int], pixels: int) -> tuple[int, int]:

@@ -18,8 +18,9 @@ from ..system.limited_process import FileCall, LimitedProcess
 INSPECTIONS = "liveportrait_talker.media.inspection"
 """Module of the functions that a child process calls."""
 INSPECT_FOOTAGE, INSPECT_VOICE = f"{INSPECTIONS}:inspect_footage", f"{INSPECTIONS}:inspect_voice"
+DESCRIBE_TEMPLATE = "liveportrait_talker.pipelines.driving_clip:describe_template"
 SMALL_MB = 32.0
-"""Files of one's own above this size need no check: what they cost is in proportion to their size."""
+"""Size above which the command line does not check files: that would take as long as using them."""
 _MAX_SECONDS = 3600.0
 
 
@@ -44,21 +45,26 @@ class MediaCheck:
         *,
         sources: Iterable[Path | None] = (),
         voices: Iterable[Path | None] = (),
+        driving: Path | None = None,
         max_mb: float = inf,
     ) -> None:
         """Begin to check files.
 
         Args:
             options: limits of size and duration.
-            sources: images and videos; None and motion templates are ignored.
+            sources: images and videos; None is ignored.
             voices: files with sound; None is ignored.
-            max_mb: files above this size are not checked: what they cost is in proportion to their size.
+            driving: an image, a video or a motion template, by its suffix.
+            max_mb: files above this size are not checked.
         """
         seconds = getattr(options, "max_seconds", _MAX_SECONDS)
-        calls = [
-            FileCall(INSPECT_FOOTAGE, path, (options.max_pixels, seconds))
-            for path in sources
-            if path is not None and path.suffix.lower() not in TEMPLATE_SUFFIXES
+        calls: list[FileCall] = []
+        if driving is not None and driving.suffix.lower() in TEMPLATE_SUFFIXES:
+            calls.append(FileCall(DESCRIBE_TEMPLATE, driving, (seconds,)))
+        else:
+            sources = (*sources, driving)
+        calls += [
+            FileCall(INSPECT_FOOTAGE, path, (options.max_pixels, seconds)) for path in sources if path is not None
         ]
         calls += [FileCall(INSPECT_VOICE, path, (seconds,)) for path in voices if path is not None]
         self._process.start([call for call in calls if call.megabytes <= max_mb])
@@ -84,20 +90,18 @@ class MediaChecks:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._next.close()
 
-    def check(
-        self, options: ImageOptions, *, sources: Iterable[Any], voices: Iterable[Any], max_mb: float = inf
-    ) -> None:
-        """Check the inputs of a job; entries that are None are ignored. Raises MediaError as `MediaCheck.wait` does."""
+    def check(self, options: ImageOptions, **files: Any) -> None:
+        """Check the inputs of a job, given as to `MediaCheck.start`. Raises MediaError as `MediaCheck.wait` does."""
         current, self._next = self._next, MediaCheck()
         with current:
-            current.start(options, sources=sources, voices=voices, max_mb=max_mb)
+            current.start(options, **files)
             current.wait()
 
 
 def check_media(
     *,
-    sources: Iterable[Path | str] = (),
-    voices: Iterable[Path | str] = (),
+    sources: Path | str | Iterable[Path | str] = (),
+    voices: Path | str | Iterable[Path | str] = (),
     options: ImageOptions | None = None,
 ) -> None:
     """Open files of strangers in a child process with limits of memory and time, before they are used.
@@ -114,5 +118,9 @@ def check_media(
         MediaError: a file cannot be read, exceeds a limit, or takes too much memory or time to open.
     """
     with MediaCheck() as check:
-        check.start(options or ImageOptions(), sources=map(Path, sources), voices=map(Path, voices))
+        check.start(options or ImageOptions(), sources=_paths(sources), voices=_paths(voices))
         check.wait()
+
+
+def _paths(given: Path | str | Iterable[Path | str]) -> list[Path]:
+    return [Path(given)] if isinstance(given, (str, Path)) else [Path(path) for path in given]

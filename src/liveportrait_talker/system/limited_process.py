@@ -24,7 +24,7 @@ MEMORY_MB = 950
 """Limit of the memory that the calls allocate, in MB."""
 _NEAR_LIMIT = 0.93  # of it: decoders take a failed allocation for a damaged frame, and go on
 MB = 1_000_000
-_BASE_SECONDS, _SECONDS_PER_MB = 8.0, 0.5
+_BASE_SECONDS, _SECONDS_PER_MB = 6.0, 0.5
 _POLL_S = 0.5
 _WALL_FACTOR = 3.0  # a child that waits, or shares its CPU with many others, is given more time than CPU seconds
 

@@ -160,6 +160,8 @@ async def _run(
 
 def _with_files(options: dict[str, Any] | None, files: dict[str, str | None]) -> dict[str, Any]:
     """Add uploaded files to options. Raises OptionError for a path in the options, which could be any of the server."""
+    if not isinstance(options, (dict, type(None))):
+        raise OptionError("options are given by name, as a JSON object.")
     given = dict(options or {})
     for name in files:
         if name in given:

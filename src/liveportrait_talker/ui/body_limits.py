@@ -15,7 +15,7 @@ from .access import ASGIApp, Message, Receive, Scope, Send
 from .uploads import MB, Uploads
 
 _log = logging.getLogger(__name__)
-_MAX_BYTES = 8 * MB  # of a request other than an upload: settings, and texts to speak
+_MAX_BYTES = 300_000  # of a request other than an upload: settings, and texts to speak; as JSON it takes 50 times that
 _MAX_FIELD = 64 * 1024  # bytes of an upload's form that are no file, which Gradio keeps in memory
 _OVERHEAD = MB  # of an upload's form around its files
 _DISK_FULL = "The disk of the server is full: try again later, or tell its operator."

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MediaError
-from ..pipelines.media_check import INSPECT_FOOTAGE, INSPECT_VOICE, INSPECTIONS
+from ..pipelines.media_check import DESCRIBE_TEMPLATE, INSPECT_FOOTAGE, INSPECT_VOICE, INSPECTIONS
 from ..system.limited_process import FileCall, LimitedProcess
 
 _AT_ONCE = 6
@@ -17,7 +17,6 @@ _MAX_WAITING = 16  # each takes a thread of the server
 _PATIENCE_S = 60.0
 _PREEMPT_AFTER_S, _LONG_S = 1.0, 3.0  # who waits for the former ends an inspection that has lasted the latter
 _POLL_S = 0.25
-_DESCRIBE_TEMPLATE = "liveportrait_talker.pipelines.driving_clip:describe_template"
 
 
 @dataclass(eq=False)
@@ -55,7 +54,7 @@ class Inspections:
 
     def template(self, path: Path, owner: str, *, max_seconds: float) -> str:
         """Return a description of a motion template. Raises MediaError."""
-        return str(self._run(FileCall(_DESCRIBE_TEMPLATE, path, (max_seconds,)), owner))
+        return str(self._run(FileCall(DESCRIBE_TEMPLATE, path, (max_seconds,)), owner))
 
     def prepare(self) -> None:
         """Start the process that waits ready."""

@@ -196,6 +196,8 @@ class EditRequest:
 
 
 def _check_names(options: Mapping[str, Any], fields: tuple[Field, ...]) -> None:
+    if not isinstance(options, Mapping):
+        raise OptionError("options are given by name, as a JSON object.")
     names = {field.name for field in fields}
     if unknown := sorted(set(options) - names):
         raise OptionError(f"there is no option {unknown[0]!r}: the names are {', '.join(sorted(names))}.")

@@ -15,7 +15,7 @@ from .accounts import Accounts
 from .jobs import Jobs
 from .previews import Previews
 from .tasks import run_task
-from .uploads import MB, UploadLimits, Uploads
+from .uploads import MB, SERVER, UploadLimits, Uploads
 from .worker import RunTask
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Server:
         self.backend = Backend(uploads, jobs, Previews(uploads))
         try:
             self.page = build(self.backend, downloads=settings.downloads)
-            uploads.retain_all("server")
+            uploads.retain_all(SERVER)
             self.url = _serve(self.page, settings, uploads)
             if settings.open_browser:
                 webbrowser.open(self.url)

@@ -38,10 +38,10 @@ def run_task(task: Task, on_progress: OnProgress) -> dict[str, Any]:
 def _check_inputs(given: Mapping[str, Any]) -> None:
     """Open the inputs in a child process, as nobody may have looked at those of the API. Raises MediaError."""
     limits = given["setup"] if "setup" in given else given["options"]
-    sources = [given.get(name) for name in ("source", "driving", "portrait")]
+    sources = [given.get(name) for name in ("source", "portrait")]
     for name in ("ref_head_pose", "ref_blink", "sample"):
         sources += [getattr(options, name, None) for options in given.values()]
-    _checks().check(limits, sources=sources, voices=[given.get("voice") or None])
+    _checks().check(limits, sources=sources, voices=[given.get("voice") or None], driving=given.get("driving"))
 
 
 @cache

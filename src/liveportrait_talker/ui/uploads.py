@@ -22,9 +22,12 @@ from ..system.temporary_folders import TemporaryFolder
 from .inspections import Inspections
 
 MB = 1_000_000
+SERVER = "server"
+"""Owner of the page's own files."""
 _GRACE_S = 20.0
 _SWEEP_S = 30.0
 _UNUSED_S = 600.0  # uploads that no session has used are removed after this time
+_IDLE_S = 6 * 3600.0  # so are the files of sessions that have used none for this time: programs need not say goodbye
 _ABORTED_S = 60.0  # so are partial uploads that have not grown for this time
 _FREE_MB = 200.0  # of the disk, never used for uploads
 _POSTER_SIDE = 800  # longest side of a poster, px
@@ -78,6 +81,8 @@ class Uploads:
             folder.mkdir(mode=0o700)
         self._owners: dict[Path, set[str]] = {}
         self._lock = threading.Lock()
+        self._last_use: dict[str, float] = {}
+        """Owner → when it last used a file."""
         self._reserved = 0
         """Bytes of uploads that are arriving."""
         self._inspected: set[Path] = set()
@@ -220,6 +225,7 @@ class Uploads:
     def retain(self, path: Path, owner: str) -> None:
         """Add an owner to a file."""
         with self._lock:
+            self._last_use[owner] = time.monotonic()
             self._owners.setdefault(path.resolve(), set()).add(owner)
 
     def retain_all(self, owner: str) -> None:
@@ -231,6 +237,7 @@ class Uploads:
         """Remove an owner from all files, and the files that have no owner left; end its inspection."""
         self._inspections.stop(owner)
         with self._lock:
+            self._last_use.pop(owner, None)
             for owners in self._owners.values():
                 owners.discard(owner)
         self._remove_unowned()
@@ -250,7 +257,12 @@ class Uploads:
         _remove(path)
 
     def sweep(self) -> None:
-        """Remove files without owners, uploads that no session has used, and partial uploads."""
+        """Remove files without owners, of idle sessions, and that no session has used, and partial uploads."""
+        since = time.monotonic() - _IDLE_S
+        with self._lock:
+            idle = [owner for owner, last in self._last_use.items() if last < since and owner != SERVER]
+        for owner in idle:
+            self.release(owner)
         self._remove_unowned()
         with self._lock:
             for path in _files(self.served):

@@ -192,6 +192,7 @@ def _assign_outputs(rows: Sequence[Row], folder: Path) -> dict[int, Output | Opt
     """Return line → output path. Requested names have precedence over generated ones."""
     outputs: dict[int, Output | OptionError] = {}
     owners: dict[str, int] = {}
+    numbers: dict[str, int] = {}  # generated name, in lower case → the first number that may be free
 
     def claim(line: int, out: Path) -> int:
         """Return the line that owns this name: `line` itself if it was free."""
@@ -200,8 +201,12 @@ def _assign_outputs(rows: Sequence[Row], folder: Path) -> dict[int, Output | Opt
 
     def generate_path(values: Values, line: int) -> Path:
         name = "_".join(_check_path(part, values.get(part), folder).stem for part in ("source", "voice"))
-        names = (f"{name}.mp4" if number == 1 else f"{name}_{number}.mp4" for number in count(1))
-        return next(folder / one for one in names if claim(line, folder / one) == line)
+        for number in count(numbers.get(name.casefold(), 1)):
+            out = folder / (f"{name}.mp4" if number == 1 else f"{name}_{number}.mp4")
+            if claim(line, out) == line:
+                break
+        numbers[name.casefold()] = number + 1
+        return out
 
     jobs = [(line, values) for line, values in rows if not isinstance(values, OptionError)]
     for line, values in sorted(jobs, key=lambda job: "out" not in job[1]):

@@ -10,7 +10,7 @@ import pytest
 import hostile
 from liveportrait_talker import MediaError, TalkOptions, check_media
 from liveportrait_talker.examples import PORTRAIT, VOICE
-from liveportrait_talker.pipelines.media_check import MediaCheck
+from liveportrait_talker.pipelines.media_check import MediaChecks
 
 
 def test_good_files_pass():
@@ -38,7 +38,5 @@ def test_a_suffix_does_not_keep_a_source_from_being_checked(tmp_path: Path):
 )
 def test_what_is_followed_may_be_a_motion_template(tmp_path: Path, name: str, sentence: str):
     (tmp_path / name).write_bytes(b"PK nothing")
-    with MediaCheck() as check:
-        check.start(TalkOptions(), driving=tmp_path / name)
-        with pytest.raises(MediaError, match=sentence):
-            check.wait()
+    with MediaChecks() as checks, pytest.raises(MediaError, match=sentence):
+        checks.check(TalkOptions(), driving=tmp_path / name)

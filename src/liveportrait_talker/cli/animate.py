@@ -46,13 +46,16 @@ def add_animate_parser(commands: Any, common: argparse.ArgumentParser) -> None:
 def _animate(arguments: argparse.Namespace) -> int:
     options = options_from(AnimateOptions, arguments)
     inputs = (arguments.source, arguments.driving)
-    with checking(options, [arguments.source], driving=arguments.driving) as check, Bars(quiet=arguments.quiet) as bars:
+    with (
+        checking(options, sources=[arguments.source], driving=arguments.driving) as check,
+        Bars(quiet=arguments.quiet) as bars,
+    ):
         from ..media.image_output import is_image_name
         from ..pipelines.animate import Animator
 
         suffix = ".png" if all(map(is_image_name, inputs)) else ".mp4"
         out = arguments.out or Path(f"{arguments.source.stem}_{arguments.driving.stem}{suffix}")
-        check.wait()
+        check.results()
         report = Animator().save(
             arguments.source,
             arguments.driving,

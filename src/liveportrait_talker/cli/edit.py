@@ -44,10 +44,10 @@ def _edit(arguments: argparse.Namespace) -> int:
     edit, setup = options_from(EditOptions, arguments), options_from(EditSetup, arguments)
     suffix = ".png" if arguments.keyframes is None else ".mp4"
     out = arguments.out or Path(f"{arguments.portrait.stem}_edited{suffix}")
-    with checking(setup, (arguments.portrait, edit.sample)) as check, Bars(quiet=arguments.quiet) as bars:
+    with checking(setup, sources=(arguments.portrait, edit.sample)) as check, Bars(quiet=arguments.quiet) as bars:
         from ..pipelines.edit import Editor
 
-        check.wait()
+        check.results()
         report = Editor().save(
             arguments.portrait,
             out,

@@ -55,13 +55,13 @@ def _generate(arguments: argparse.Namespace) -> int:
     out = arguments.out or Path(f"{arguments.source.stem}_{voice_name}.mp4")
     sources = (arguments.source, options.ref_head_pose, options.ref_blink)
     with (
-        checking(options, sources, [arguments.voice]) as check,
+        checking(options, sources=sources, voices=[arguments.voice]) as check,
         voice_of(arguments) as voice,
         Bars(quiet=arguments.quiet) as bars,
     ):
         from ..pipelines.talk import Talker
 
-        check.wait()
+        check.results()
         report = Talker().save(arguments.source, voice, out, options, overwrite=arguments.overwrite, on_progress=bars)
     print_report(report, describe(report), arguments)
     return 0

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Any
 
-from ..options.shared import ImageOptions
-from ..pipelines.media_check import SMALL_MB, MediaCheck
+from ..options.animate import AnimateOptions
+from ..options.edit import EditSetup
+from ..options.talk import TalkOptions
+from ..pipelines.media_check import INSPECTIONS, SMALL_MB, file_calls
+from ..system.limited_process import LimitedProcess
 
 
 @contextmanager
-def checking(
-    options: ImageOptions,
-    sources: Iterable[Path | None],
-    voices: Iterable[Path | None] = (),
-    driving: Path | None = None,
-) -> Iterator[MediaCheck]:
-    """Begin to check small input files (see `MediaCheck.start`); the block calls `wait` before it uses them.
+def checking(options: TalkOptions | AnimateOptions | EditSetup, **files: Any) -> Iterator[LimitedProcess]:
+    """Begin to check small input files, given as to `file_calls`; the block calls `results` before it uses them.
 
     A small file may be made to take minutes and gigabytes when it is opened, and Ctrl-C would have to wait for that.
     """
-    with MediaCheck() as check:
-        check.start(options, sources=sources, voices=voices, driving=driving, max_mb=SMALL_MB)
+    with LimitedProcess(INSPECTIONS) as check:
+        check.start(file_calls(options, **files, max_mb=SMALL_MB))
         yield check

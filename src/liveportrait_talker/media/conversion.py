@@ -111,9 +111,8 @@ class FrameConverter:
 
     def _apply_display_matrix(self, frame: VideoFrame, image: Image) -> Image:
         """Mirror and rotate in steps of 90°, according to the frame's display matrix."""
-        if (
-            frame.rotation != self._rotation
-        ):  # in PyAV a frame whose `side_data` was used is only freed by the collector
+        # Not for every frame: in PyAV one whose `side_data` was used is only freed by the collector.
+        if frame.rotation != self._rotation:
             self._rotation = frame.rotation
             self._matrix = _display_matrix(frame)
         if self._matrix is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,12 @@ from .footage import open_footage
 _FIRST_FRAMES = 20  # that are decoded: by then a decoder holds as many as it ever will
 
 
-@dataclass(frozen=True)
-class FootageSummary:
-    """Content of an image or a video."""
-
-    width: int
-    height: int
-    frames: int
-    fps: float | None
-    """None for a still image."""
-
-
 def inspect_footage(
     path: str, max_pixels: int, max_seconds: float, poster: str | None = None, poster_side: int = 0
 ) -> dict[str, Any]:
-    """Open an image or video and decode its first frames; return the values of a `FootageSummary`.
+    """Open an image or video and decode its first frames; return its width, height, frames and fps.
+
+    `fps` is None for a still image.
 
     Args:
         path: the file.
@@ -46,7 +36,8 @@ def inspect_footage(
             footage[k]
         if poster is not None:
             write_jpeg(footage[0], Path(poster), poster_side)
-        return asdict(FootageSummary(*footage.size, len(footage), footage.fps))
+        width, height = footage.size
+        return {"width": width, "height": height, "frames": len(footage), "fps": footage.fps}
 
 
 def inspect_voice(path: str, max_seconds: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..errors import OptionError
 from .applicability import check_engines
@@ -12,8 +13,12 @@ from .shared import EncoderOptions, ImageOptions, RendererOptions, batch_size, f
 REGIONS = ("all", "exp", "pose", "lip", "eyes")
 DRIVING_OPTIONS = ("expression-friendly", "pose-friendly")
 
-TEMPLATE_SUFFIXES = (".npz", ".pkl", ".pickle")
-"""Suffixes of motion templates, which are driving clips too, in lower case."""
+_TEMPLATE_SUFFIXES = (".npz", ".pkl", ".pickle")
+
+
+def is_template_name(path: Path) -> bool:
+    """Return whether the suffix of `path` is that of a motion template, which is a driving clip, too."""
+    return path.suffix.lower() in _TEMPLATE_SUFFIXES
 
 
 @dataclass(frozen=True)

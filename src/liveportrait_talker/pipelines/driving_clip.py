@@ -12,7 +12,7 @@ from ..media import Footage, open_footage
 from ..media.audio_file import has_audio
 from ..motion.released_template import read_released_template
 from ..motion.template import Template, load_template
-from ..options.animate import TEMPLATE_SUFFIXES
+from ..options.animate import is_template_name
 from ..progress import OnProgress, steps_of
 from ..render.protocol import DrivenRenderer, Renderer
 
@@ -97,7 +97,7 @@ def open_driving(path: Path, *, max_pixels: int, max_seconds: float) -> DrivingC
     Raises:
         MediaError: it cannot be read, or is too long.
     """
-    if path.suffix.lower() not in TEMPLATE_SUFFIXES:
+    if not is_template_name(path):
         footage = open_footage(path, max_pixels=max_pixels, max_seconds=max_seconds)
         return DrivingClip(path, footage, None)
     if path.suffix.lower() == ".npz":

@@ -11,8 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..options.animate import TEMPLATE_SUFFIXES
-from ..options.shared import ImageOptions
+from ..options.animate import AnimateOptions, is_template_name
+from ..options.edit import EditSetup
+from ..options.talk import TalkOptions
 from ..system.limited_process import FileCall, LimitedProcess
 
 INSPECTIONS = "liveportrait_talker.media.inspection"
@@ -21,68 +22,41 @@ INSPECT_FOOTAGE, INSPECT_VOICE = f"{INSPECTIONS}:inspect_footage", f"{INSPECTION
 DESCRIBE_TEMPLATE = "liveportrait_talker.pipelines.driving_clip:describe_template"
 SMALL_MB = 32.0
 """Size above which the command line does not check files: that would take as long as using them."""
-_MAX_SECONDS = 3600.0
 
 
-class MediaCheck:
-    """A check of files in a child process with limits of memory and time. A context manager; to be used once.
+def file_calls(
+    options: TalkOptions | AnimateOptions | EditSetup,
+    *,
+    sources: Iterable[Path | None] = (),
+    voices: Iterable[Path | None] = (),
+    driving: Path | None = None,
+    max_mb: float = inf,
+) -> list[FileCall]:
+    """Return the calls that check files, for a `LimitedProcess(INSPECTIONS)`.
 
-    The child starts at once, so that a check can be prepared before it is needed.
+    Args:
+        options: limits of size and duration.
+        sources: images and videos; None is ignored.
+        voices: files with sound; None is ignored.
+        driving: an image, a video or a motion template, by its suffix.
+        max_mb: files above this size are not checked.
     """
-
-    def __init__(self) -> None:
-        self._process = LimitedProcess(INSPECTIONS)
-
-    def __enter__(self) -> MediaCheck:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def start(
-        self,
-        options: ImageOptions,
-        *,
-        sources: Iterable[Path | None] = (),
-        voices: Iterable[Path | None] = (),
-        driving: Path | None = None,
-        max_mb: float = inf,
-    ) -> None:
-        """Begin to check files.
-
-        Args:
-            options: limits of size and duration.
-            sources: images and videos; None is ignored.
-            voices: files with sound; None is ignored.
-            driving: an image, a video or a motion template, by its suffix.
-            max_mb: files above this size are not checked.
-        """
-        seconds = getattr(options, "max_seconds", _MAX_SECONDS)
-        calls: list[FileCall] = []
-        if driving is not None and driving.suffix.lower() in TEMPLATE_SUFFIXES:
-            calls.append(FileCall(DESCRIBE_TEMPLATE, driving, (seconds,)))
-        else:
-            sources = (*sources, driving)
-        calls += [
-            FileCall(INSPECT_FOOTAGE, path, (options.max_pixels, seconds)) for path in sources if path is not None
-        ]
-        calls += [FileCall(INSPECT_VOICE, path, (seconds,)) for path in voices if path is not None]
-        self._process.start([call for call in calls if call.megabytes <= max_mb])
-
-    def wait(self) -> None:
-        """Wait for the end. Raises MediaError for the first file that cannot be read or exceeds a limit."""
-        self._process.results()
-
-    def close(self) -> None:
-        """End the child; can be called twice."""
-        self._process.close()
+    calls: list[FileCall] = []
+    if driving is not None and is_template_name(driving):
+        calls.append(FileCall(DESCRIBE_TEMPLATE, driving, (options.max_seconds,)))
+    else:
+        sources = (*sources, driving)
+    limits = (options.max_pixels, options.max_seconds)
+    calls += [FileCall(INSPECT_FOOTAGE, path, limits) for path in sources if path is not None]
+    calls += [FileCall(INSPECT_VOICE, path, (options.max_seconds,)) for path in voices if path is not None]
+    return [call for call in calls if call.megabytes <= max_mb]
 
 
 class MediaChecks:
     """Checks, one after the other, each in a child process that was started ahead. A context manager."""
 
     def __init__(self) -> None:
-        self._next = MediaCheck()
+        self._next = LimitedProcess(INSPECTIONS)
 
     def __enter__(self) -> MediaChecks:
         return self
@@ -90,19 +64,23 @@ class MediaChecks:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._next.close()
 
-    def check(self, options: ImageOptions, **files: Any) -> None:
-        """Check the inputs of a job, given as to `MediaCheck.start`. Raises MediaError as `MediaCheck.wait` does."""
-        current, self._next = self._next, MediaCheck()
+    def check(self, options: TalkOptions | AnimateOptions | EditSetup, **files: Any) -> None:
+        """Check the inputs of a job, given as to `file_calls`.
+
+        Raises:
+            MediaError: a file cannot be read, exceeds a limit, or takes too much memory or time to open.
+        """
+        current, self._next = self._next, LimitedProcess(INSPECTIONS)
         with current:
-            current.start(options, **files)
-            current.wait()
+            current.start(file_calls(options, **files))
+            current.results()
 
 
 def check_media(
     *,
     sources: Path | str | Iterable[Path | str] = (),
     voices: Path | str | Iterable[Path | str] = (),
-    options: ImageOptions | None = None,
+    options: TalkOptions | AnimateOptions | EditSetup | None = None,
 ) -> None:
     """Open files of strangers in a child process with limits of memory and time, before they are used.
 
@@ -111,15 +89,14 @@ def check_media(
     Args:
         sources: images and videos.
         voices: files with sound.
-        options: limits of size and duration: `max_megapixels` and `max_seconds` of `TalkOptions`, `AnimateOptions` or
-            `EditSetup`.
+        options: limits of size and duration: their `max_megapixels` and `max_seconds`.
 
     Raises:
         MediaError: a file cannot be read, exceeds a limit, or takes too much memory or time to open.
     """
-    with MediaCheck() as check:
-        check.start(options or ImageOptions(), sources=_paths(sources), voices=_paths(voices))
-        check.wait()
+    with LimitedProcess(INSPECTIONS) as process:
+        process.start(file_calls(options or TalkOptions(), sources=_paths(sources), voices=_paths(voices)))
+        process.results()
 
 
 def _paths(given: Path | str | Iterable[Path | str]) -> list[Path]:

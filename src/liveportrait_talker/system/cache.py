@@ -47,7 +47,7 @@ def cache_folder(name: str) -> Path:
             continue
         for refusal in refusals:
             if refusal.errno == errno.EPERM:
-                _warn(f"the cache is in {folder}, not in {refusal.filename}: {refusal.strerror}.")
+                warn_once(f"the cache is in {folder}, not in {refusal.filename}: {refusal.strerror}.")
         return folder
     raise refusals[0]
 
@@ -89,6 +89,6 @@ def _others_can_rename_in(folder: Path) -> bool:
 
 
 @cache
-def _warn(text: str) -> None:
-    """Log a warning, once."""
+def warn_once(text: str) -> None:
+    """Log a warning, if it is the first of this text."""
     log.warning(text)

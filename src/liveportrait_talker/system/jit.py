@@ -24,7 +24,7 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
 from .. import __version__
-from .cache import cache_folder, private_folder
+from .cache import cache_folder, private_folder, warn_once
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class _KernelCache(NullCache):  # type: ignore[misc]  # Numba has no types
             finally:
                 part.unlink(missing_ok=True)
         except OSError as error:
-            _warn(f"compiled code cannot be kept in {folder} ({error.strerror}): it is compiled in every run.")
+            warn_once(f"compiled code cannot be kept in {folder} ({error.strerror}): it is compiled in every run.")
 
     def _file_name(self, sig: Any, codegen: Any) -> str:
         versions = __version__, numba.__version__, sys.implementation.cache_tag
@@ -105,11 +105,5 @@ def _folder_for(package: Path) -> Path | None:
             beside.mkdir(exist_ok=True)
         return beside if os.access(beside, os.W_OK | os.X_OK) else cache_folder("numba")
     except OSError as error:
-        _warn(f"compiled code is not kept in {error.filename} ({error.strerror}): it is compiled in every run.")
+        warn_once(f"compiled code is not kept in {error.filename} ({error.strerror}): it is compiled in every run.")
         return None
-
-
-@cache
-def _warn(text: str) -> None:
-    """Log a warning, once."""
-    log.warning(text)

@@ -149,7 +149,7 @@ def serve() -> None:
     os.dup2(2, 1)  # what libraries print must not be taken for a reply
     logging.disable(logging.CRITICAL)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    with contextlib.suppress(OSError):  # Linux: when memory is short, this process goes first
+    with contextlib.suppress(OSError):  # Linux: when memory is short, the kernel ends this process first
         Path("/proc/self/oom_score_adj").write_text("900")
     calls = [json.loads(line) for line in sys.stdin.buffer]
     functions = [_resolve(function) for function, _, _ in calls]
@@ -231,8 +231,7 @@ def limit_memory() -> None:
 
     status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     limit = int(status.partition("VmData:")[2].split()[0]) * 1024 + MEMORY_MB * MB
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    limit = _at_most_hard(resource.RLIMIT_DATA, limit)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -244,9 +243,17 @@ def _limit_cpu_seconds(seconds: float) -> None:
     import resource
 
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    limit = int(usage.ru_utime + usage.ru_stime + seconds) + 1
+    limit = _at_most_hard(resource.RLIMIT_CPU, int(usage.ru_utime + usage.ru_stime + seconds) + 1)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
+
+
+def _at_most_hard(kind: int, limit: int) -> int:
+    """Return a limit of `resource`, lowered to the hard one."""
+    import resource
+
+    _, hard = resource.getrlimit(kind)
+    return limit if hard == resource.RLIM_INFINITY else min(limit, hard)
 
 
 def _line(content: Any) -> bytes:

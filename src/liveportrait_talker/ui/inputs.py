@@ -11,7 +11,7 @@ import gradio as gr
 
 from ..audio import speech
 from ..errors import TalkerError
-from ..options.animate import TEMPLATE_SUFFIXES
+from ..options.animate import is_template_name
 from . import markup
 from .backend import Backend, owner_of
 from .result import PRIVATE
@@ -76,7 +76,7 @@ def source_input(
             return [gr.update(visible=False), no_poster, True]
         backend.jobs.start_worker()
         try:
-            if templates and Path(path).suffix.lower() in TEMPLATE_SUFFIXES:
+            if templates and is_template_name(Path(path)):
                 return [_seen_as(uploads.inspect_template(Path(path), owner_of(request))), no_poster, False]
             info = uploads.inspect_source(Path(path), owner_of(request), role)
         except TalkerError as error:

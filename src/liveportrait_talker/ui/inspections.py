@@ -14,7 +14,7 @@ from ..system.limited_process import FileCall, LimitedProcess
 
 _AT_ONCE = 6
 _MAX_WAITING = 16  # each takes a thread of the server
-_PATIENCE_S = 60.0
+_MAX_WAIT_S = 60.0
 _PREEMPT_AFTER_S, _LONG_S = 1.0, 3.0  # who waits for the former ends an inspection that has lasted the latter
 _POLL_S = 0.25
 
@@ -25,15 +25,15 @@ class _Running:
 
     process: LimitedProcess
     began: float = field(default_factory=time.monotonic)
-    gave_way: bool = False
-    """It was ended so that another could run."""
+    was_preempted: bool = False
+    """It was ended so that a waiting one could run."""
 
 
 class Inspections:
     """Child processes that open files, one for each file; at most one at a time for each session.
 
-    Where all places are taken, an inspection that takes long gives way to one that waits: programs can take on any
-    number of sessions. One child waits ready: starting it takes longer than opening most files.
+    Where all places are taken, an inspection that takes long is ended for one that waits: a program can have any number
+    of sessions. One child waits ready: starting it takes longer than opening most files.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Inspections:
         self._closed = False
 
     def footage(self, path: Path, owner: str, *, max_pixels: int, max_seconds: float, poster: Path, side: int) -> Any:
-        """Return the values of a `media.inspection.FootageSummary`, and write the poster. Raises MediaError."""
+        """Return what `media.inspection.inspect_footage` does, and write the poster. Raises MediaError."""
         return self._run(FileCall(INSPECT_FOOTAGE, path, (max_pixels, max_seconds, str(poster), side)), owner)
 
     def voice(self, path: Path, owner: str, *, max_seconds: float) -> float:
@@ -89,7 +89,7 @@ class Inspections:
                 self.prepare()
                 return process.results()[0]
         except MediaError as error:
-            if mine.gave_way:
+            if mine.was_preempted:
                 raise _busy_error() from error
             raise
         finally:
@@ -106,19 +106,21 @@ class Inspections:
         try:
             while owner in self._running or len(self._running) >= _AT_ONCE:
                 waited = time.monotonic() - began
-                if waited > _PATIENCE_S or self._closed:
+                if waited > _MAX_WAIT_S or self._closed:
                     raise _busy_error()
                 if waited > _PREEMPT_AFTER_S and owner not in self._running:
-                    self._end_longest()
+                    self._preempt_longest()
                 self._change.wait(_POLL_S)
         finally:
             self._waiting -= 1
 
-    def _end_longest(self) -> None:
+    def _preempt_longest(self) -> None:
         """End the inspection that has run for longest, if that was long enough for an honest file."""
         longest = min(self._running.values(), key=lambda running: running.began)
-        if time.monotonic() - longest.began > _LONG_S and not any(each.gave_way for each in self._running.values()):
-            longest.gave_way = True
+        if time.monotonic() - longest.began > _LONG_S and not any(
+            each.was_preempted for each in self._running.values()
+        ):
+            longest.was_preempted = True
             longest.process.stop()
 
 

@@ -15,11 +15,12 @@ from ..errors import TalkerError
 from ..options.edit import EditOptions, EditSetup
 from ..options.shared import ImageOptions, RendererOptions
 from ..progress import OnProgress
+from .tasks import editor
 from .uploads import Uploads
 from .worker import Task, Worker
 
 if TYPE_CHECKING:
-    from ..pipelines.edit import Editor, EditSession
+    from ..pipelines.edit import EditSession
 
 _MAX_SESSIONS = 8
 _MAX_SECONDS = 120.0  # for an image; the networks may have to be loaded
@@ -120,16 +121,14 @@ class Previews:
 
 
 _sessions: OrderedDict[str, tuple[tuple[Path, EditSetup], EditSession]] = OrderedDict()
-_editors: list[Editor] = []
 
 
 def run_preview(task: Task, on_progress: OnProgress) -> dict[str, Any]:
     """Draw a preview; runs in the process. Raises TalkerError."""
     if task.kind == "warm up":
-        from ..pipelines.edit import Editor
         from ..render.embedded import renderer  # noqa: F401
 
-        _editors.append(Editor())
+        editor()
         return {}
     if task.kind == "drop":
         _sessions.pop(task.arguments["owner"], None)
@@ -139,7 +138,7 @@ def run_preview(task: Task, on_progress: OnProgress) -> dict[str, Any]:
     given = task.arguments
     key, owner = (given["portrait"], given["setup"]), given["owner"]
     cached = _sessions.pop(owner, None)
-    session = cached[1] if cached is not None and cached[0] == key else _editors[0].open(key[0], setup=key[1])
+    session = cached[1] if cached is not None and cached[0] == key else editor().open(key[0], setup=key[1])
     _sessions[owner] = (key, session)
     while len(_sessions) > _MAX_SESSIONS:
         _sessions.popitem(last=False)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from ..audio.speech import DEFAULT_PACE, DEFAULT_VOICE, check_text
 from ..errors import OptionError
-from ..options.animate import TEMPLATE_SUFFIXES, AnimateOptions
+from ..options.animate import AnimateOptions, is_template_name
 from ..options.edit import EditOptions, EditSetup
 from ..options.talk import OLD_NAMES, TalkOptions
 from .backend import Backend
@@ -134,7 +134,7 @@ class AnimateRequest:
         """Create a task with links to the uploads. Raises MediaError for a file that is too large or missing."""
         suffix = self.driving.suffix.lower()  # a motion template is recognised by its suffix
         with _job_folder(backend) as (folder, link):
-            role = f"the motion{suffix}" if suffix in TEMPLATE_SUFFIXES else "the driving video"
+            role = f"the motion{suffix}" if is_template_name(self.driving) else "the driving video"
             arguments = {
                 "source": link(self.source, "the portrait"),
                 "driving": link(self.driving, role),

@@ -102,7 +102,7 @@ def _edit(task: Task, on_progress: OnProgress) -> dict[str, Any]:
     """Edit a portrait, or make a clip of keyframes. Arguments: portrait, edit, setup, keyframes."""
     given = task.arguments
     output = PICTURE if given["keyframes"] is None else VIDEO
-    report = _editor().save(
+    report = editor().save(
         given["portrait"],
         task.folder / output,
         given["edit"],
@@ -150,7 +150,8 @@ def _animator() -> Animator:
 
 
 @cache
-def _editor() -> Editor:
+def editor() -> Editor:
+    """Return the editor of this process."""
     from ..pipelines.edit import Editor
 
     return Editor()

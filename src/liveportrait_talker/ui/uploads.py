@@ -9,6 +9,7 @@ import atexit
 import os
 import secrets
 import shutil
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ SERVER = "server"
 _GRACE_S = 20.0
 _SWEEP_S = 30.0
 _UNUSED_S = 600.0  # uploads that no session has used are removed after this time
-_IDLE_S = 6 * 3600.0  # so are the files of sessions that have used none for this time: programs need not say goodbye
+_IDLE_S = 6 * 3600.0  # so are those of sessions that have used none for this time, as programs may not end theirs
 _ABORTED_S = 60.0  # so are partial uploads that have not grown for this time
 _FREE_MB = 200.0  # of the disk, never used for uploads
 _POSTER_SIDE = 800  # longest side of a poster, px
@@ -306,9 +307,10 @@ def _files(folder: Path) -> Iterator[Path]:
 def _size(path: Path) -> int:
     """Return the size of a file in bytes; 0 for a folder, a link and a file that is gone."""
     try:
-        return path.lstat().st_size if path.is_file() and not path.is_symlink() else 0
+        state = path.lstat()
     except OSError:
         return 0
+    return state.st_size if stat.S_ISREG(state.st_mode) else 0
 
 
 def _age(path: Path) -> float:

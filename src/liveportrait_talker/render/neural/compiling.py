@@ -11,8 +11,6 @@ import atexit
 import inspect
 import logging
 import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +21,7 @@ from torch import nn
 
 from ...errors import OptionError
 from ...system.cache import cache_folder
+from ...system.temporary_folders import TemporaryFolder
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +72,9 @@ def _code_folder() -> Path:
         return cache_folder("compiled")
     except OSError as error:
         log.warning("the compiled networks are not kept in %s (%s).", error.filename, error.strerror)
-    folder = tempfile.mkdtemp(prefix="lpt-compiled-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
+    folder = TemporaryFolder("lpt-compiled-")
+    atexit.register(folder.close)
+    return folder.path
 
 
 class _Compiled:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import secrets
 import signal
 from collections.abc import Iterator
 from functools import cache
@@ -22,8 +23,12 @@ from parity import GoldenFile, find, synthetic_weights
 # Processes inherit an ignored SIGINT (nohup, some CI); the tests interrupt processes.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# As `system.ray_cluster` sets it before it imports Ray; here a test may import it first.
-os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+# As `system.ray_cluster` sets them before it imports Ray; here a test may import it first.
+os.environ |= {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+}
 
 # A busy machine must not fail a property test.
 settings.register_profile("without deadlines", deadline=None)

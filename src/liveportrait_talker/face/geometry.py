@@ -69,6 +69,13 @@ def rotation_matrix(rotation_deg: Floats) -> Floats:
     return np.swapaxes(matrix_from_degrees(np.asarray(rotation_deg, np.float64) * (-1.0, 1.0, 1.0)), -1, -2)
 
 
+def rotation_degrees(rotation: Floats) -> Floats:
+    """Return pitch, yaw, roll (3,) in degrees of a rotation (3, 3); the inverse of `rotation_matrix`."""
+    pitch = -np.arctan2(rotation[2, 1], rotation[2, 2])
+    yaw = np.arcsin(np.clip(-rotation[2, 0], -1.0, 1.0))
+    return np.degrees([pitch, yaw, np.arctan2(rotation[1, 0], rotation[0, 0])])
+
+
 def _to_y_up(landmarks: Floats) -> Floats:
     """Convert (x right, y down, z away) to (x right, y up, z to the viewer), float64."""
     return np.asarray(landmarks, np.float64) * (1.0, -1.0, -1.0)
@@ -84,16 +91,11 @@ def head_pose(landmarks: Floats) -> HeadPose:
     flip = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
     rotation = u @ np.diag(flip) @ vt
     scale = float((d * flip).sum() / (a**2).sum())
-    degrees = (
-        -np.degrees(np.arctan2(rotation[2, 1], rotation[2, 2])),
-        np.degrees(np.arcsin(np.clip(-rotation[2, 0], -1.0, 1.0))),
-        np.degrees(np.arctan2(rotation[1, 0], rotation[0, 0])),
-    )
     return HeadPose(
         rotation=rotation,
         origin=target_mean - scale * rotation @ source_mean,
         iod=interocular_distance(landmarks),
-        rotation_deg=np.array(degrees),
+        rotation_deg=rotation_degrees(rotation),
     )
 
 

@@ -7,12 +7,12 @@ docs/method/embedded_renderer.md, Turning.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
 
-from ...arrays import Floats, Image
+from ...arrays import Floats, Floats32, Image, Indices
 from ...face.crop import FaceCrop
 from ...face.mouth_offsets import subtract_source_mouth
 from ...face.tracked import TrackedFace, TrackedSource
@@ -25,16 +25,20 @@ from .limits import Limits
 from .mesh import PortraitMesh
 from .model import face_model
 from .mouth import MouthInterior, remove_spilled_teeth
+from .mouth_colours import measure_skin
+from .mouth_examples import MouthExample, MouthExamples, choose_frames
 from .raster import moving_window, rasterise, sharpen
 from .texture import Texture, blur
-from .tones import MouthTones, skin_light
+from .tones import MouthTones, luminance
 
 Window = tuple[int, int, int, int]
 
 _AT_REST: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # eyes: blink left, right, gaze x, y
 _EARLY_FRAMES = 100
 _TRIED_FRAMES = 5  # of a video, for its tones
-_STEADY_LIGHT = 0.25  # relative change of the light that is ignored
+_STEADY_LIGHT = 0.25  # relative change of the light that is followed slowly, against noise
+_FOLLOW_LIGHT = 0.2  # share of such a change that is followed from frame to frame
+_VIDEO_EXAMPLES = 32  # frames of a video whose mouths are kept
 _DARK = 0.02  # of the usual light: the frame counts as black
 _BORDER_FADE = 0.15  # IOD: the motion fades out towards the image's border
 
@@ -44,50 +48,85 @@ class EmbeddedRenderer:
 
     name = "embedded"
 
+    def __init__(self, *, mouths: Sequence[MouthExample] = (), teeth_brightness: float = 0.0) -> None:
+        """Take what is known about the person besides the source.
+
+        Args:
+            mouths: from other pictures of the person, see `mouth_examples`.
+            teeth_brightness: −1…1, darker or brighter teeth than the source suggests.
+        """
+        self._mouths = list(mouths)
+        self._teeth_brightness = teeth_brightness
+
     def prepare(self, source: TrackedSource) -> EmbeddedFace:
         """Fit the mesh to an image's face; for a video this happens frame by frame."""
         face = source.faces[0]
         if source.is_still:
             Limits.of(face).warn_about_source(source.footage.name, face)
-        return EmbeddedFace(source)
+        return EmbeddedFace(source, MouthExamples(self._mouths), self._teeth_brightness)
 
 
 class EmbeddedFace:
     """A source prepared for the embedded renderer."""
 
-    def __init__(self, source: TrackedSource) -> None:
+    def __init__(self, source: TrackedSource, mouths: MouthExamples, teeth_brightness: float) -> None:
         self._source = source
+        self._mouths = mouths
+        self._teeth_brightness = teeth_brightness
         self._portrait: tuple[int, Portrait] | None = None
+        self._skin: Floats32 | None = None
         self._warned_of_turn = self._warned_of_mouth = False
 
     def _at(self, index: int) -> Portrait:
         if self._portrait is None or self._portrait[0] != index:
             image, face = self._source.footage[index], self._source.faces[index]
-            tones = MouthTones(image, face) if self._source.is_still else self._tones_in(skin_light(image, face))
-            self._portrait = (index, Portrait(image, face, tones, drawn_once=not self._source.is_still))
+            portrait = Portrait(
+                image,
+                face,
+                self._tones,
+                self._skin_in(image, face),
+                self._mouths,
+                teeth_brightness=self._teeth_brightness,
+                drawn_once=not self._source.is_still,
+            )
+            self._portrait = (index, portrait)
         return self._portrait[1]
 
-    def _tones_in(self, light: float) -> MouthTones:
-        """Return a video's tones: one set, so that teeth change with the light, but not from frame to frame."""
-        change = light / max(self._reference.light, 1e-4)
-        steady = np.clip(change, 1 - _STEADY_LIGHT, 1 + _STEADY_LIGHT)  # ignore noise
-        return self._reference if change == steady else self._reference.relight(1 + change - float(steady))
+    def _skin_in(self, image: Image, face: TrackedFace) -> Floats32:
+        """Return the colour of the skin, CIELAB, smoothed over the frames that were drawn unless the light changes."""
+        measured, before = measure_skin(image, face), self._skin
+        if before is not None and not self._source.is_still:
+            change = luminance(measured) / max(luminance(before), 1e-4)
+            if 1 / (1 + _STEADY_LIGHT) < change < 1 + _STEADY_LIGHT:
+                measured = before + np.float32(_FOLLOW_LIGHT) * (measured - before)
+        self._skin = measured
+        return measured
 
     @cached_property
-    def _reference(self) -> MouthTones:
-        """Tones of the brightest of a few early frames with a face: seeking further costs time."""
-        seen = [k for k in range(len(self._source.faces)) if self._source.shows_face(k)][:_EARLY_FRAMES] or [0]
+    def _tones(self) -> MouthTones:
+        """Tones of a still; of a video, those of the brightest of a few early frames: seeking further costs time."""
+        faces, footage = self._source.faces, self._source.footage
+        if self._source.is_still:
+            return MouthTones(footage[0], faces[0])
+        seen = [k for k in range(len(faces)) if self._source.shows_face(k)][:_EARLY_FRAMES] or [0]
         tried = [seen[k] for k in np.linspace(0, len(seen) - 1, min(_TRIED_FRAMES, len(seen))).astype(int)]
-        lights = [skin_light(self._source.footage[k], self._source.faces[k]) for k in tried]
+        lights = [luminance(measure_skin(footage[k], faces[k])) for k in tried]
         best = tried[int(np.argmax(lights))]
-        return MouthTones(self._source.footage[best], self._source.faces[best])
+        return MouthTones(footage[best], faces[best])
 
     def _is_dark(self, index: int) -> bool:
         """Return whether a video's frame is black where the face would be, as in a fade."""
         if self._source.is_still:
             return False
-        light = skin_light(self._source.footage[index], self._source.faces[index])
-        return light < _DARK * self._reference.light
+        light = luminance(measure_skin(self._source.footage[index], self._source.faces[index]))
+        return light < _DARK * luminance(self._tones.skin)
+
+    def _read_mouths(self, indices: Indices) -> None:
+        """Keep the mouths of a video's own frames, of those that will be drawn."""
+        shown = np.array([k for k in np.unique(indices) if self._source.shows_face(int(k))], np.intp)
+        for k in choose_frames(self._source.faces, shown, _VIDEO_EXAMPLES):
+            if not self._is_dark(k):
+                self._mouths.add(self._source.footage[k], self._source.faces[k])
 
     def warn_of_limits(self, rotation_deg: Floats, track: MotionTrack) -> None:
         """Log, once for each limit, where the turn asked for or the track's mouth goes beyond it. See `LimitedFace`."""
@@ -105,7 +144,10 @@ class EmbeddedFace:
         if not self._warned_of_turn:
             self._warned_of_turn = Limits.of(self._source.faces[0]).warn_about_rotation(track.head.rotation_deg)
         crop_width = self._source.faces[0].crop.scale * self._source.faces[0].crop.size[0]
-        for k, index in enumerate(self._source.frame_indices(len(track), track.fps)):
+        indices = self._source.frame_indices(len(track), track.fps)
+        if not self._source.is_still and np.any(mouth.values):
+            self._read_mouths(indices)
+        for k, index in enumerate(indices):
             if not self._source.shows_face(int(index)) or self._is_dark(int(index)):
                 yield FaceFrame(self._source.footage[index][:1, :1], None, FaceCrop.window(0, 0, 1, 1), int(index))
                 continue
@@ -125,11 +167,24 @@ class EmbeddedFace:
 class Portrait:
     """One image and its face: mesh, eyes, mouth, and the texture that they are drawn from."""
 
-    def __init__(self, image: Image, face: TrackedFace, tones: MouthTones, *, drawn_once: bool) -> None:
+    def __init__(
+        self,
+        image: Image,
+        face: TrackedFace,
+        tones: MouthTones,
+        skin: Floats32,
+        mouths: MouthExamples,
+        *,
+        teeth_brightness: float,
+        drawn_once: bool,
+    ) -> None:
         """`drawn_once`: a video's frame, of which only the moving part is prepared."""
         self._image = image
         self._face = face
         self._tones = tones
+        self._skin = skin
+        self._mouths = mouths
+        self._teeth_brightness = teeth_brightness
         self._drawn_once = drawn_once
         self._mesh = PortraitMesh(face, face_model())
         self._limits = Limits.of(face)
@@ -151,7 +206,16 @@ class Portrait:
 
     @cached_property
     def _interior(self) -> MouthInterior:
-        return MouthInterior(self._image, self._face, self._mesh, self._tones, all_painted=self._drawn_once)
+        return MouthInterior(
+            self._image,
+            self._face,
+            self._mesh,
+            self._tones,
+            self._skin,
+            self._mouths,
+            teeth_brightness=self._teeth_brightness,
+            in_video=self._drawn_once,
+        )
 
     def draw(
         self,
@@ -232,7 +296,7 @@ class Portrait:
             self._drawn_eyes = _AT_REST
             image = self._image
             if self._drawn_once:
-                image = remove_spilled_teeth(image, self._face, self._mesh, self._tones)
+                image = remove_spilled_teeth(image, self._face, self._mesh, self._tones.lip_under(self._skin))
             box = (box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach)
             self._texture = Texture(image, box, many_frames=not self._drawn_once)
             if not self._drawn_once:

@@ -24,3 +24,11 @@ def sample_bilinear(values: Floats, y: float, x: float, c: int) -> float:
     top = float(values[i, j, c]) * (1 - u) + float(values[i, j + 1, c]) * u
     bottom = float(values[i + 1, j, c]) * (1 - u) + float(values[i + 1, j + 1, c]) * u
     return top * (1 - v) + bottom * v
+
+
+@inlined
+def sample_grid(grid: Floats, down: float, across: float, c: int) -> float:
+    """Return channel `c` of cell values (rows, columns, channels) at `down`, `across`, 0…1, interpolated."""
+    rows, columns = grid.shape[:2]
+    value: float = sample_bilinear(grid, down * rows - 0.5, across * columns - 0.5, c)
+    return value

@@ -1,0 +1,258 @@
+"""Photographed mouths of the person: textures between the lips, played back at other openings.
+
+An example keeps the difference between its pixels and the fitted colours of its own opening, pose and light
+(`mouth_colours`). At another opening that difference is added to the fitted colours asked for, so what an example does
+not show, such as the light in a smaller opening, comes from the model, and what is the person's own from the example.
+It is the idea of Video Rewrite (Bregler et al. 1997), with the difference instead of the pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...arrays import Floats32, Image, Indices
+from ...face.tracked import TrackedFace
+from ...motion.smoothing import smoothstep
+from ...system.jit import kernel
+from .mesh import PortraitMesh
+from .model import face_model
+from .mouth_colours import measure_lip, measure_skin, mouth_colours, to_rgb
+from .mouth_plane import MouthPlane, Opening
+from .shading import ramp, sample_bilinear, sample_grid
+
+_SHOWN_AT = (0.012, 0.05)  # IOD of opening over which an example begins to count
+_GAP, _HALF_WIDTH, _YAW, _PITCH = 0.04, 0.04, 10.0, 10.0  # unit of distance between openings: IOD, IOD, degrees
+_NEAREST = 2  # examples that are mixed: more of them blur the teeth
+_FOLLOW = 0.5  # share by which weights follow from frame to frame
+_LEAST_SHARE = 0.02
+_OWN = -1  # number of the mouth in the frame that is drawn on
+_WIDER = 1.25  # ratio of the gaps up to which an example shows all of a wider opening
+
+
+@dataclass(frozen=True, eq=False)
+class MouthExample:
+    """The mouth in one image."""
+
+    difference: Floats32
+    """(h, w, 3) pixels less the fitted colours, sRGB."""
+    to_pixels: Floats32
+    """(2, 3) affine from (U, V, 1) to x, y in `difference`."""
+    opening: Opening
+    lightness: float
+    """L* of the skin, plus 16."""
+    weight: float
+    """0…1, how far it shows a mouth that is open."""
+
+    @classmethod
+    def of(cls, image: Image, face: TrackedFace, *, mesh: PortraitMesh | None = None) -> MouthExample | None:
+        """Return the example in an image (H, W, 3), None where its lips are shut or outside of the image."""
+        if face.aperture <= _SHOWN_AT[0]:
+            return None
+        mesh = mesh or PortraitMesh(face, face_model())
+        plane, still = MouthPlane(face, mesh), np.zeros(2)
+        opening = plane.opening(mesh.position, mesh.rotation, still, 1.0)
+        lips = mesh.position[np.concatenate([mesh.model.upper_lip, mesh.model.lower_lip])]
+        left, top = np.maximum(np.floor(lips.min(axis=0)).astype(int) - 2, 0)
+        right, bottom = np.minimum(np.ceil(lips.max(axis=0)).astype(int) + 3, image.shape[1::-1])
+        if right - left < 4 or bottom - top < 3:
+            return None
+        skin, lip = measure_skin(image, face), measure_lip(image, face)
+        affine = np.eye(3)
+        affine[:2] = plane.from_pixels(np.array([left, top]), mesh.rotation, still, 1.0)
+        difference = image[top:bottom, left:right].astype(np.float32)
+        grid = to_rgb(mouth_colours().predict(opening, skin, lip))
+        _subtract_grid(
+            difference, affine[:2].astype(np.float32), opening.left, opening.right, opening.upper, opening.lower, grid
+        )
+        weight = float(smoothstep(*_SHOWN_AT, np.array(face.aperture)))
+        to_pixels = np.linalg.inv(affine)[:2].astype(np.float32)
+        return cls(difference, to_pixels, opening, float(skin[0]) + 16, weight)
+
+    def distance(self, other: Opening) -> float:
+        """Return how different another opening is, 1 = just like another moment of the same sound."""
+        one = self.opening
+        steps = (
+            (one.gap - other.gap) / _GAP,
+            (one.half_width - other.half_width) / _HALF_WIDTH,
+            (one.yaw - other.yaw) / _YAW,
+            (one.pitch - other.pitch) / _PITCH,
+        )
+        return float(np.sqrt(sum(step * step for step in steps)))
+
+    def authority(self, other: Opening) -> float:
+        """Return 0…1, how much this mouth tells about another opening: parted lips show no teeth of a wide one."""
+        return min(1.0, _WIDER * self.opening.gap / max(other.gap, 1e-6)) ** 3
+
+
+class MouthExamples:
+    """The examples of one person, from which each frame takes the nearest."""
+
+    def __init__(self, examples: Sequence[MouthExample] = ()) -> None:
+        self._examples = list(examples)
+        self._shares: dict[int, float] = {}  # number of an example → its share in the last frame
+
+    def add(self, image: Image, face: TrackedFace) -> None:
+        """Add the mouth in an image (H, W, 3), where it is open."""
+        if (example := MouthExample.of(image, face)) is not None:
+            self._examples.append(example)
+
+    def layer(
+        self,
+        size: tuple[int, int],
+        affine: Floats32,
+        opening: Opening,
+        lightness: float,
+        own: MouthExample | None = None,
+    ) -> Floats32:
+        """Return (h, w, 4): the differences to be added, sRGB, and their opacity 0…1.
+
+        Args:
+            size: (width, height).
+            affine: (2, 3) px → U, V.
+            opening: the opening to be filled.
+            lightness: L* + 16 of the skin in this frame: a brighter picture has larger differences.
+            own: the mouth in the frame that is drawn on, where there is one.
+        """
+        layer = np.zeros((size[1], size[0], 4), np.float32)
+        for example, weight in self._mix(opening, own):
+            weight *= example.authority(opening) * example.weight
+            source = example.opening
+            _add_example(
+                layer,
+                affine,
+                (opening.left, opening.right, opening.upper, opening.lower),
+                example.difference,
+                example.to_pixels,
+                (source.left, source.right, source.upper, source.lower),
+                weight,
+                lightness / example.lightness,
+            )
+        return layer
+
+    def _mix(self, opening: Opening, own: MouthExample | None) -> list[tuple[MouthExample, float]]:
+        """Return the examples of this frame and their shares, which sum to 1 and change gradually."""
+        candidates = dict(enumerate(self._examples)) | ({} if own is None else {_OWN: own})
+        if not candidates:
+            return []
+        distances = {number: example.distance(opening) for number, example in candidates.items()}
+        nearest = sorted(distances, key=lambda number: distances[number])[:_NEAREST]
+        asked = {number: 1 / (0.05 + distances[number]) ** 3 for number in nearest}
+        before = self._shares or asked
+        shares = {
+            number: (1 - _FOLLOW) * before.get(number, 0.0) / sum(before.values())
+            + _FOLLOW * asked.get(number, 0.0) / sum(asked.values())
+            for number in {*before, *asked} & set(candidates)
+        }
+        kept = {number: share for number, share in shares.items() if share > _LEAST_SHARE}
+        self._shares = {number: share / sum(kept.values()) for number, share in sorted(kept.items())}
+        return [(candidates[number], share) for number, share in self._shares.items()]
+
+
+def choose_frames(faces: tuple[TrackedFace, ...], frames: Indices, most: int) -> list[int]:
+    """Return which of some `frames` of a video show its openings best: far apart in shape and pose, in order.
+
+    Args:
+        faces: of all frames of the video.
+        frames: (N,) numbers of the frames to choose from.
+        most: number to be chosen.
+    """
+    numbers = np.unique(frames)
+    described = np.array(
+        [
+            [
+                faces[k].aperture / _GAP,
+                faces[k].width / 2 / _HALF_WIDTH,
+                faces[k].rotation_deg[1] / _YAW,
+                faces[k].rotation_deg[0] / _PITCH,
+            ]
+            for k in numbers
+        ]
+    )
+    opened = described[:, 0] * _GAP > _SHOWN_AT[1]
+    numbers, described = numbers[opened], described[opened]
+    if not len(numbers):
+        return []
+    chosen = [int(np.argmax(described[:, 0]))]
+    distance = np.linalg.norm(described - described[chosen[0]], axis=1)
+    while len(chosen) < min(most, len(numbers)) and distance.max() > 0.3:
+        chosen.append(int(np.argmax(distance)))
+        distance = np.minimum(distance, np.linalg.norm(described - described[chosen[-1]], axis=1))
+    return sorted(int(numbers[k]) for k in chosen)
+
+
+@kernel
+def _subtract_grid(
+    pixels: Floats32, affine: Floats32, left: float, right: float, upper: Floats32, lower: Floats32, grid: Floats32
+) -> None:
+    height, width = pixels.shape[:2]
+    columns = upper.shape[0]
+    for y in range(height):
+        for x in range(width):
+            u = affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]
+            v = affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]
+            at = min(max((u - left) / max(right - left, 1e-6), 0.0), 1.0) * (columns - 1)
+            i = min(int(at), columns - 2)
+            w = at - i
+            top = upper[i] * (1 - w) + upper[i + 1] * w
+            bottom = lower[i] * (1 - w) + lower[i + 1] * w
+            down = min(max((top - v) / max(top - bottom, 1e-4), 0.0), 1.0)
+            for c in range(3):
+                pixels[y, x, c] -= sample_grid(grid, down, at / (columns - 1), c)
+
+
+@kernel
+def _add_example(
+    layer: Floats32,
+    affine: Floats32,
+    opening: tuple[float, float, Floats32, Floats32],
+    difference: Floats32,
+    to_pixels: Floats32,
+    source: tuple[float, float, Floats32, Floats32],
+    weight: float,
+    gain: float,
+) -> None:
+    left, right, upper, lower = opening
+    from_left, from_right, from_upper, from_lower = source
+    height, width = layer.shape[:2]
+    columns = upper.shape[0]
+    for y in range(height):
+        for x in range(width):
+            u = affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]
+            v = affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]
+            across = (u - left) / max(right - left, 1e-6)
+            if across <= 0 or across >= 1:
+                continue
+            at = across * (columns - 1)
+            i = min(int(at), columns - 2)
+            w = at - i
+            top = upper[i] * (1 - w) + upper[i + 1] * w
+            bottom = lower[i] * (1 - w) + lower[i + 1] * w
+            gap = max(top - bottom, 1e-4)
+            depth = min(max(top - v, 0.0), gap)
+            # Sideways teeth keep their size in the middle and follow the corners at the ends.
+            stretched = from_left + across * (from_right - from_left)
+            middle = 0.5 * (left + right)
+            from_middle = 0.5 * (from_left + from_right)
+            rigid = from_middle + (u - middle)
+            side = abs(2 * across - 1)
+            blend = ramp(0.3, 0.9, side)
+            from_u = rigid + (stretched - rigid) * blend
+            j_at = min(max((from_u - from_left) / max(from_right - from_left, 1e-6), 0.0), 1.0) * (columns - 1)
+            j = min(int(j_at), columns - 2)
+            q = j_at - j
+            from_top = from_upper[j] * (1 - q) + from_upper[j + 1] * q
+            from_bottom = from_lower[j] * (1 - q) + from_lower[j + 1] * q
+            from_gap = max(from_top - from_bottom, 1e-4)
+            # Upper teeth hang from the skull, lower ones on the jaw: both keep their size, what is between is bent.
+            by_upper = min(depth, from_gap)
+            by_lower = max(from_gap - (gap - depth), 0.0)
+            share = ramp(0.25, 0.75, depth / gap)
+            from_v = from_top - (by_upper + (by_lower - by_upper) * share)
+            px = to_pixels[0, 0] * from_u + to_pixels[0, 1] * from_v + to_pixels[0, 2]
+            py = to_pixels[1, 0] * from_u + to_pixels[1, 1] * from_v + to_pixels[1, 2]
+            for c in range(3):
+                layer[y, x, c] += weight * gain * sample_bilinear(difference, py, px, c)
+            layer[y, x, 3] += weight

@@ -19,15 +19,19 @@ from .mesh import PortraitMesh
 from .mouth_colours import mouth_colours, to_rgb
 from .mouth_examples import MouthExample, MouthExamples
 from .mouth_plane import MouthPlane
-from .shading import sample_grid
+from .shading import ramp, sample_grid
 from .teeth import TeethShape, draw_teeth
 from .tones import GAMMA, LUMA, MouthTones, linear_light
 
 _SPILL = 0.045  # IOD around FaceMesh's lip line in which teeth are searched
 _PARTED = 0.015  # IOD; from this aperture on teeth may show
 _COARSE = 0.08  # IOD; the detail of painted teeth is finer than this
-_CONTRAST = 1.2  # of that detail, in shares of the skin's brightness
-_WHITER = 0.35  # of the skin's brightness that the whole range of --teeth-brightness adds
+_CONTRAST = 1.5  # of that detail, in shares of the skin's brightness
+_DEEPEST, _RISE = 0.2, 1.05  # shares of the skin's brightness: most that a cavity has, and a tooth more
+_WHITEST = 232.0  # sRGB
+_CAPPED = 0.85  # of what is above
+_WHITER = 0.35  # share of the skin's brightness that a teeth brightness of 1 adds
+_WHITE = 0.06  # the same for all painted teeth, as the fitted colours are means
 
 
 class MouthInterior:
@@ -136,7 +140,7 @@ class MouthInterior:
             coarse,
             tones.grain,
             tones.single_hue,
-            (fade, _CONTRAST * brightness, self._teeth_brightness * _WHITER * brightness, 0.9 * brightness, 1.0 / iod),
+            (fade, brightness, self._teeth_brightness, 1.0 / iod),
         )
 
 
@@ -181,10 +185,10 @@ def _compose(
     coarse: Floats32,
     grain: Floats32,
     single_hue: Floats32,
-    strengths: tuple[float, float, float, float, float],
+    strengths: tuple[float, float, float, float],
 ) -> None:
     left, right, upper, lower = opening
-    fade, contrast, whiter, bright, pixel = strengths
+    fade, bright, whiter, pixel = strengths
     height, width = image.shape[:2]
     columns = upper.shape[0]
     value = np.empty(3, np.float32)
@@ -205,20 +209,26 @@ def _compose(
             # Grain is fixed to the skull, so that it moves with the teeth.
             gy, gx = int(v / pixel) % grain.shape[0], int(u / pixel) % grain.shape[1]
             painted = 1.0 - min(layer[y, x, 3], 1.0)
-            fine = painted * (contrast * (teeth[y, x, 0] - coarse[y, x]) + grain[gy, gx])
-            fine += whiter * teeth[y, x, 0]
+            fine = painted * (_CONTRAST * bright * (teeth[y, x, 0] - coarse[y, x]) + grain[gy, gx])
+            fine += bright * (_WHITER * whiter + _WHITE * painted) * teeth[y, x, 0]
             for c in range(3):
-                # What is darker than its surroundings there is flesh, which is redder.
-                share = 0.8 if fine < 0 and c == 0 else 1.0
-                value[c] = sample_grid(grid, down, across, c) + layer[y, x, c] + share * fine
+                value[c] = sample_grid(grid, down, across, c) + layer[y, x, c] + fine
+            # Few of the fitted faces were pale: nothing there is brighter than what is painted in its place.
             brightest = max(value[0], value[1], value[2])
-            if brightest > bright:
-                excess = brightest - bright
-                ratio = 1.0 - painted * excess * excess / (excess + 40.0) / brightest
+            most = min(bright * (_DEEPEST + _RISE * teeth[y, x, 0]), _WHITEST)
+            if brightest > most:
+                ratio = 1.0 - painted * _CAPPED * (brightest - most) / brightest
                 for c in range(3):
                     value[c] *= ratio
+            # What is no tooth is flesh, which is red in the palest face too.
+            luma = 0.2126 * value[0] + 0.7152 * value[1] + 0.0722 * value[2]
+            flesh = painted * (1.0 - ramp(0.5, 0.85, teeth[y, x, 0]))
+            lacking = 0.4 * max(luma, 0.0) - (value[0] - 0.5 * (value[1] + value[2]))
+            if lacking > 0:
+                value[0] += 0.5 * flesh * lacking
+                value[1] -= 0.4 * flesh * lacking
+                value[2] -= 0.6 * flesh * lacking
             if single_hue.shape[0] > 0:
-                luma = 0.2126 * value[0] + 0.7152 * value[1] + 0.0722 * value[2]
                 entry = single_hue[int(min(max(luma, 0.0), 255.0))]
                 for c in range(3):
                     value[c] = entry[c]

@@ -25,8 +25,7 @@ _SIDE = (np.arange(ACROSS) + 0.5) / ACROSS * 2 - 1  # −1 at the left corner of
 _SKIN_POINTS = (50, 280, 101, 330, 205, 425)
 _LIP_POINTS = ((14, 17), (87, 84), (317, 314))
 _PATCH_IOD, _LIP_PATCH_IOD = 0.05, 0.02
-_MOST = 1.6  # standard deviations of the fitted faces; a stranger face counts as this far
-_LEAST_RED = 12.0  # a* of the darkest parts
+_MOST = 1.3  # standard deviations of the fitted faces; a stranger face counts as this far
 _REFERENCE = 76.0  # L* + 16 to which differences are scaled: they are proportional to L* + 16 as the light changes
 
 
@@ -87,9 +86,6 @@ class MouthColours:
         weight, bias = self._layers[-1]
         lab: Floats32 = skin + (x @ weight + bias) * ((skin[0] + 16) / _REFERENCE)
         lab[..., 0] = np.maximum(lab[..., 0], 0)
-        # Flesh in the dark is red on the palest skin too, which the fitted faces do not have.
-        darkness = np.clip((skin[0] - lab[..., 0]) / 30, 0, 1) * min(1.0, float(np.hypot(skin[1], skin[2])) / 15)
-        lab[..., 1] = np.maximum(lab[..., 1], _LEAST_RED * darkness)
         return lab.astype(np.float32)
 
 

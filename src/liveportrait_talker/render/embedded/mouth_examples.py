@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from ...arrays import Floats32, Image, Indices
@@ -27,9 +28,11 @@ _SHOWN_AT = (0.012, 0.05)  # IOD of opening over which an example begins to coun
 _GAP, _HALF_WIDTH, _YAW, _PITCH = 0.04, 0.04, 10.0, 10.0  # unit of distance between openings: IOD, IOD, degrees
 _NEAREST = 2  # examples that are mixed: more of them blur the teeth
 _FOLLOW = 0.5  # share by which weights follow from frame to frame
+_WIDER = 1.6  # ratio of the gaps up to which an example shows all that is next to the lips
+_KNOWN = 0.6  # share of its brightness that a mouth also has where the example does not show it
+_LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _LEAST_SHARE = 0.02
 _OWN = -1  # number of the mouth in the frame that is drawn on
-_WIDER = 1.25  # ratio of the gaps up to which an example shows all of a wider opening
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,8 @@ class MouthExample:
 
     difference: Floats32
     """(h, w, 3) pixels less the fitted colours, sRGB."""
+    brightness: float
+    """Median of the difference's luma between the lips, reduced: how bright this person's mouth is."""
     to_pixels: Floats32
     """(2, 3) affine from (U, V, 1) to x, y in `difference`."""
     opening: Opening
@@ -67,9 +72,13 @@ class MouthExample:
         _subtract_grid(
             difference, affine[:2].astype(np.float32), opening.left, opening.right, opening.upper, opening.lower, grid
         )
+        inside = np.zeros(difference.shape[:2], np.uint8)
+        outline = np.concatenate([mesh.model.upper_lip, mesh.model.lower_lip[::-1]])
+        cv2.fillPoly(inside, [np.rint(mesh.position[outline] - (left, top)).astype(np.int32)], 1)
+        brightness = _KNOWN * float(np.median(difference[inside > 0] @ _LUMA)) if inside.any() else 0.0
         weight = float(smoothstep(*_SHOWN_AT, np.array(face.aperture)))
         to_pixels = np.linalg.inv(affine)[:2].astype(np.float32)
-        return cls(difference, to_pixels, opening, float(skin[0]) + 16, weight)
+        return cls(difference, brightness, to_pixels, opening, float(skin[0]) + 16, weight)
 
     def distance(self, other: Opening) -> float:
         """Return how different another opening is, 1 = just like another moment of the same sound."""
@@ -83,8 +92,8 @@ class MouthExample:
         return float(np.sqrt(sum(step * step for step in steps)))
 
     def authority(self, other: Opening) -> float:
-        """Return 0…1, how much this mouth tells about another opening: parted lips show no teeth of a wide one."""
-        return min(1.0, _WIDER * self.opening.gap / max(other.gap, 1e-6)) ** 3
+        """Return 0…1, how far this mouth shows another opening: parted lips do not show the teeth of a wide one."""
+        return min(1.0, _WIDER * self.opening.gap / max(other.gap, 1e-6))
 
 
 class MouthExamples:
@@ -118,7 +127,7 @@ class MouthExamples:
         """
         layer = np.zeros((size[1], size[0], 4), np.float32)
         for example, weight in self._mix(opening, own):
-            weight *= example.authority(opening) * example.weight
+            weight *= example.weight
             source = example.opening
             _add_example(
                 layer,
@@ -127,7 +136,9 @@ class MouthExamples:
                 example.difference,
                 example.to_pixels,
                 (source.left, source.right, source.upper, source.lower),
+                example.brightness,
                 weight,
+                example.authority(opening),
                 lightness / example.lightness,
             )
         return layer
@@ -211,7 +222,9 @@ def _add_example(
     difference: Floats32,
     to_pixels: Floats32,
     source: tuple[float, float, Floats32, Floats32],
+    brightness: float,
     weight: float,
+    authority: float,
     gain: float,
 ) -> None:
     left, right, upper, lower = opening
@@ -250,9 +263,15 @@ def _add_example(
             by_upper = min(depth, from_gap)
             by_lower = max(from_gap - (gap - depth), 0.0)
             share = ramp(0.25, 0.75, depth / gap)
+            # A narrower mouth shows what is next to the lips, not what lies between in a wider one.
+            near_upper = 1.0 - ramp(0.6 * from_gap, 0.95 * from_gap, depth)
+            near_lower = 1.0 - ramp(0.1 * from_gap, 0.4 * from_gap, gap - depth)
+            shown = weight * (1.0 - ramp(1.0, 1.4, gap / from_gap) * (1.0 - max(near_upper, near_lower)))
+            shown *= authority
             from_v = from_top - (by_upper + (by_lower - by_upper) * share)
             px = to_pixels[0, 0] * from_u + to_pixels[0, 1] * from_v + to_pixels[0, 2]
             py = to_pixels[1, 0] * from_u + to_pixels[1, 1] * from_v + to_pixels[1, 2]
             for c in range(3):
-                layer[y, x, c] += weight * gain * sample_bilinear(difference, py, px, c)
-            layer[y, x, 3] += weight
+                detailed = sample_bilinear(difference, py, px, c)
+                layer[y, x, c] += gain * (shown * detailed + (weight - shown) * brightness)
+            layer[y, x, 3] += shown

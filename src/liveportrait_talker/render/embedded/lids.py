@@ -1,0 +1,215 @@
+"""Lids of one eye, closed by a warp of the source's own skin.
+
+The skin between lash line and brow is stretched down over the eye, the skin below the eye follows a little. Lashes and
+crease are separated from the skin first: lashes keep their size and turn down with the edge, the crease flattens.
+The line along which lids shut and how it looks were measured on talking clips
+(docs/method/embedded_renderer.md, Lids).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from ...arrays import Flags, Floats, Floats32, Image
+from ...system.jit import inlined, kernel
+from .fill import fill_harmonic
+from .shading import ramp, sample_bilinear
+
+_OVERLAP = 0.010  # IOD by which shut lids overlap
+_LASHES = (0.022, 0.055)  # IOD above the edge: all is lashes below the first, nothing above the second
+_FINE = 0.045  # IOD: dark lines up to this thickness are lashes or crease
+_LOWER_REACH = 0.13  # IOD of the skin below the eye that follows
+_FLATTENED = 0.65  # share of the crease that vanishes
+_HIDDEN = (0.05, 0.11)  # IOD above the edge: up to the first all dark vanishes
+# The light on the bulge of a shut eye: middle and width along the corners, middle and height above the edge in IOD, gain.
+_BULGE = (0.42, 0.28, 0.10, 0.055, 0.10)
+
+
+class Fields(NamedTuple):
+    """Geometry of an eye at each pixel (h, w) of its patch, px; Y up from the line of the corners."""
+
+    y: Floats32
+    upper: Floats32
+    """Y of the edge of the upper lid."""
+    lower: Floats32
+    shut: Floats32
+    """Y of the line along which the lids shut."""
+    strip: Floats32
+    """Height of the skin above the edge that is stretched."""
+    along: Floats32
+    """0 at the outer corner, 1 at the inner one."""
+    lid: Floats32
+    """1 between the corners, fading to 0 beside them."""
+    iod: np.float32
+
+
+class Layers(NamedTuple):
+    """Images of a patch (h, w, …); skin · crease · lashes is the source."""
+
+    skin: Floats32
+    """(h, w, 3) without lashes and crease."""
+    grown: Floats32
+    """(h, w, 3) skin grown over eye, lashes and shadows from the clean skin around: what a shut lid shows."""
+    crease: Floats32
+    """(h, w, 3) brightness of crease and texture relative to `skin`."""
+    lashes: Floats32
+    """(h, w, 3) brightness of the lashes relative to `skin`."""
+    grain: Floats32
+    """(h, w) fine detail for stretched skin."""
+    line: Floats32
+    """(h, w) darkness of the line of shut lids, 0…1."""
+
+
+def separate(image: Image, fields: Fields, beside: Floats) -> Layers:
+    """Return the layers of a patch; `beside` (h, w) is the distance beyond the corners, px."""
+    source, iod = image.astype(np.float32), float(fields.iod)
+    above = fields.y - fields.upper
+    taper = np.sqrt(np.maximum(1 - (beside / (0.08 * iod)) ** 2, 0))
+    opening = (above < 0.045 * iod * taper) & (fields.y > fields.lower - 0.05 * iod * taper) & (taper > 0)
+    around = (above < 0.30 * iod) & (fields.y > fields.lower - 0.10 * iod) & (beside < 0.12 * iod) & ~opening
+    clean = _close(source, 0.08 * iod)
+    grown = fill_harmonic(clean, opening | (around & _dark(clean, around)))
+    bright = np.maximum(_close(source, _FINE * iod), source)
+    near = (1 - _ramps(_LASHES[0] * iod, _LASHES[1] * iod, above))[..., None]
+    far = _ramps(0.14 * iod, 0.22 * iod, above)[..., None]  # brows stay as they are
+    skin = bright + near * (grown - bright) + far * (source - bright)
+    ratio = np.minimum((source + 4) / (skin + 4), 1.5)
+    lashes = 1 - (1 - np.minimum(ratio, 1)) * near
+    return Layers(
+        skin.astype(np.float32),
+        grown,
+        (ratio / lashes).astype(np.float32),
+        lashes.astype(np.float32),
+        _grain(source, opening, iod),
+        _line_darkness(lashes, fields),
+    )
+
+
+def _close(source: Floats, thickness: float) -> Floats:
+    """Return (h, w, 3) without dark lines up to a thickness."""
+    size = max(3, round(thickness)) | 1
+    closed = cv2.morphologyEx(source, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    return np.asarray(cv2.GaussianBlur(closed, (0, 0), 0.25 * size))
+
+
+def _dark(source: Floats, around: Flags) -> Flags:
+    """Return the mask (h, w) of lashes, make-up, brow and shadow in the part `around` an eye."""
+    if not around.any():
+        return around
+    luma = source.mean(axis=-1)
+    return np.asarray(luma < 0.60 * np.percentile(luma[around], 65), np.bool_)
+
+
+def _ramps(low: float, high: float, x: Floats) -> Floats:
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return np.asarray(t * t * (3 - 2 * t))
+
+
+def _grain(source: Floats, inside: Flags, iod: float) -> Floats32:
+    """Return (h, w) fine detail of the skin below the eye."""
+    grey = source.mean(axis=-1)
+    fine = grey - cv2.GaussianBlur(grey, (0, 0), max(1.2, 0.02 * iod))
+    skin = ~inside
+    spread = float(np.median(np.abs(fine[skin]))) / 0.6745 if skin.any() else 0.0
+    clean = np.where(skin, np.clip(fine, -2.2 * spread, 2.2 * spread), 0)
+    last = len(clean) - 1  # rows from the cheek, mirrored at the bottom of the patch
+    rows = np.arange(len(clean)) + round(0.38 * len(clean))
+    rows = np.where(rows > last, 2 * last - rows, rows)
+    return np.asarray(clean[rows], np.float32)
+
+
+def _line_darkness(lashes: Floats, fields: Fields) -> Floats32:
+    """Return the darkness of the line of shut lids: uneven as the open eye's lashes are, fading at the corners."""
+    along = fields.along
+    own = 1 - lashes.mean(axis=-1)
+    at_edge = np.abs(fields.y - fields.upper) < 0.03 * float(fields.iod)
+    middle = at_edge & (along > 0.15) & (along < 0.85)
+    usual = float(np.percentile(own[middle], 75)) if middle.any() else 0.3
+    ends = _ramps(-0.12, 0.22, along) * (1 - _ramps(0.80, 1.02, along))
+    return np.asarray(np.clip(0.30 + 0.5 * usual, 0.3, 0.75) * ends, np.float32)
+
+
+@inlined
+def _stretch(v: float, a: float) -> float:
+    """Return the q with v = q − a (1 − q)²: a strip of height 1 whose lower end is moved down by `a` < 1."""
+    if abs(a) < 1e-4:
+        return v
+    b = 1 + 2 * a
+    return (b - np.sqrt(max(b * b - 4 * a * (v + a), 0.0))) / (2 * a)
+
+
+@kernel
+def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure: float) -> None:
+    """Draw the lids over `out` (h, w, 3), which shows the eyeball."""
+    skin, grown, crease, lashes, grain, line = layers
+    grid_y, upper, lower, shut, strip, along, lid, iod = fields
+    height, width = grid_y.shape
+    # Unit steps of X and Y in patch px.
+    step_yx, step_yy = grid_y[0, 1] - grid_y[0, 0], grid_y[1, 0] - grid_y[0, 0]
+    turn = ramp(0.45, 0.95, closure)
+    shown = ramp(0.25, 1.0, closure)
+    above_sigma, below_sigma = np.sqrt((0.010 * iod) ** 2 + 1.0), np.sqrt((0.020 * iod) ** 2 + 1.0)
+    appear = ramp(0.0, 0.6, closure)
+    for py in range(height):
+        for px in range(width):
+            y, u0, l0 = grid_y[py, px], upper[py, px], lower[py, px]
+            gap = u0 - l0
+            meet = shut[py, px]
+            lapped = _OVERLAP * iod * min(gap / (0.04 * iod), 1.0)
+            u = u0 + (meet - u0) * closure
+            low = l0 + (meet + lapped - l0) * closure
+            v = (y - u0) / strip[py, px]
+            if v >= 1.0:
+                continue
+            reach = _LOWER_REACH * iod
+            if y < low + 1.0 or u - low < 1.0:
+                # The lower lid, under it the skin down to `reach`.
+                under = max(min(max(low - y + 0.5, 0.0), 1.0), 1.0 - min(max(u - low, 0.0), 1.0))
+                w = (l0 - y) / reach
+                if w < 1.0 and under > 0:
+                    q = _stretch(w, (low - l0) / reach)
+                    shift = l0 - max(q * reach, 0.6) - y
+                    bx, by = px + shift * step_yx, py + shift * step_yy
+                    for c in range(3):
+                        value = sample_bilinear(source, by, bx, c)
+                        old = float(out[py, px, c])
+                        out[py, px, c] = np.uint8(min(max(old + (value - old) * under + 0.5, 0.0), 255.0))
+            above = y - u
+            cover = min(max(above + 0.5, 0.0), 1.0)
+            if cover > 0:
+                a = (u0 - u) / strip[py, px]
+                q = _stretch(v, a)
+                stretched = 1.0 + 2.0 * a * (1.0 - q)
+                source_above = max(q * strip[py, px], 0.75)
+                shift = u0 + source_above - y
+                bx, by = px + shift * step_yx, py + shift * step_yy
+                fine = grain[py, px] * min(max(1.0 - 1.0 / stretched, 0.0), 1.0)
+                hidden = appear * lid[py, px] * (1.0 - ramp(_HIDDEN[0] * iod, _HIDDEN[1] * iod, source_above))
+                flat = closure * lid[py, px] * _FLATTENED
+                flat += (1.0 - flat) * hidden
+                revealed = max(ramp(0.0, 0.8, stretched - 1.0) * lid[py, px], hidden)
+                bulge = ((along[py, px] - _BULGE[0]) / _BULGE[1]) ** 2 + ((above / iod - _BULGE[2]) / _BULGE[3]) ** 2
+                light = 1.0 + _BULGE[4] * closure * np.exp(-bulge)
+                for c in range(3):
+                    folds = sample_bilinear(crease, by, bx, c)
+                    tone = sample_bilinear(skin, by, bx, c)
+                    tone += (grown[py, px, c] - tone) * revealed
+                    value = tone * light * (1.0 - (1.0 - folds) * (1.0 - flat)) + fine
+                    old = float(out[py, px, c])
+                    out[py, px, c] = np.uint8(min(max(old + (value - old) * cover + 0.5, 0.0), 255.0))
+            if above > 0.2 * iod or above < -0.2 * iod:
+                continue
+            # Lashes stand on the edge, and below it as they turn down.
+            shift = u0 + max(above if above >= 0 else -above / 0.6, 0.75) - y
+            bx, by = px + shift * step_yx, py + shift * step_yy
+            weight = 1.0 - 0.9 * turn if above >= 0 else 0.8 * turn * min(max(gap / (0.03 * iod), 0.0), 1.0)
+            sigma = above_sigma if above > 0 else below_sigma
+            dark = shown * line[py, px] * np.exp(-0.5 * (above / sigma) ** 2)
+            for c in range(3):
+                own = 1.0 - (1.0 - sample_bilinear(lashes, by, bx, c)) * weight
+                tint = dark * (0.80 if c == 0 else 1.0)
+                value = float(out[py, px, c]) * min(own, 1.0 - tint)
+                out[py, px, c] = np.uint8(value + 0.5)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...arrays import Floats, Floats32, Image
 from ...face.tracked import TrackedFace
+from ...motion.smoothing import smoothstep
 from .curves import smooth_curve
 from .irises import draw_eyeball, find_iris
 from .lids import Fields, draw_lids, separate
@@ -23,7 +24,8 @@ _IRIS = ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))
 _TRAVEL_X, _TRAVEL_UP, _TRAVEL_DOWN = 0.14, 0.07, 0.08  # of the iris at full gaze, in eye widths
 _SAMPLES = 128  # of a lid curve
 _MARGIN = 0.5  # eye widths around the lids
-_BEYOND_CORNERS = 0.10  # IOD over which the lids' motion fades out beside the corners
+_BEYOND_CORNERS = 0.30  # eye widths beside the corners over which the motion fades out
+_LID_BEYOND, _LID_WITHIN = 0.27, 0.03  # eye widths beside the corners where the lid ends, and within them where it begins
 # The line of shut lids: above the lower lid by a share of the gap; tilted, because the outer corner sinks.
 _SHUT_SHARE = 0.2
 _TILT = (-0.021, 0.019)  # IOD at the outer and the inner corner
@@ -70,7 +72,8 @@ class Eye:
         l0 = np.minimum(l0, u0)
         outer = x / self._width if side == 0 else 1 - x / self._width  # from the outer corner
         beside = np.maximum(np.maximum(-x, x - self._width), 0)
-        fade = np.cos(0.5 * np.pi * np.minimum(beside / (_BEYOND_CORNERS * iod), 1)) ** 2
+        fade = np.cos(0.5 * np.pi * np.minimum(beside / (_BEYOND_CORNERS * self._width), 1)) ** 2
+        lid = smoothstep(-_LID_BEYOND, _LID_WITHIN, np.minimum(x, self._width - x) / self._width)
         shut = l0 + _SHUT_SHARE * (u0 - l0) + iod * np.interp(outer, (0, 1), _TILT)
         brow_x, brow_y = to_eye(points[list(_BROW[side])])
         brow = np.interp(x, np.maximum.accumulate(brow_x + 1e-3 * np.arange(len(brow_x))), brow_y)
@@ -83,7 +86,7 @@ class Eye:
             (shut * fade).astype(np.float32),
             strip.astype(np.float32),
             outer.astype(np.float32),
-            fade.astype(np.float32),
+            lid.astype(np.float32),
             np.float32(iod),
         )
         inside = np.clip(0.5 + np.minimum(x, self._width - x), 0, 1).astype(np.float32)

@@ -23,7 +23,7 @@ _LASHES = (0.022, 0.055)  # IOD above the edge: all is lashes below the first, n
 _FINE = 0.045  # IOD: dark lines up to this thickness are lashes or crease
 _LOWER_REACH = 0.13  # IOD of the skin below the eye that follows
 _FLATTENED = 0.65  # share of the crease that vanishes
-_HIDDEN = (0.05, 0.11)  # IOD above the edge: up to the first all dark vanishes
+_HIDDEN = (0.25, 0.7)  # of the strip above the edge: up to the first all that is dark vanishes
 # The light on the bulge of a shut eye: middle and width along the corners, middle and height above the edge in IOD, gain.
 _BULGE = (0.42, 0.28, 0.10, 0.055, 0.10)
 
@@ -61,6 +61,8 @@ class Layers(NamedTuple):
     """(h, w) fine detail for stretched skin."""
     line: Floats32
     """(h, w) darkness of the line of shut lids, 0…1."""
+    spilled: Floats32
+    """(h, w) 0…1: eyeball below and beside the lids' curves, which the shut lids hide."""
 
 
 def separate(image: Image, fields: Fields, beside: Floats) -> Layers:
@@ -73,10 +75,11 @@ def separate(image: Image, fields: Fields, beside: Floats) -> Layers:
     clean = _close(source, 0.08 * iod)
     grown = fill_harmonic(clean, opening | (around & _dark(clean, around)))
     bright = np.maximum(_close(source, _FINE * iod), source)
-    near = (1 - _ramps(_LASHES[0] * iod, _LASHES[1] * iod, above))[..., None]
-    far = _ramps(0.14 * iod, 0.22 * iod, above)[..., None]  # brows stay as they are
-    skin = bright + near * (grown - bright) + far * (source - bright)
-    ratio = np.minimum((source + 4) / (skin + 4), 1.5)
+    near = ((1 - _ramps(_LASHES[0] * iod, _LASHES[1] * iod, above)) * fields.lid)[..., None]
+    on_lid = ((1 - _ramps(0.14 * iod, 0.22 * iod, above)) * fields.lid)[..., None]  # brows stay as they are
+    skin = source + on_lid * (bright - source)
+    skin += near * (grown - skin)
+    ratio = np.minimum((source + 4) / (skin + 4), 1.5 - 0.5 * near)
     lashes = 1 - (1 - np.minimum(ratio, 1)) * near
     return Layers(
         skin.astype(np.float32),
@@ -85,6 +88,7 @@ def separate(image: Image, fields: Fields, beside: Floats) -> Layers:
         lashes.astype(np.float32),
         _grain(source, opening, iod),
         _line_darkness(lashes, fields),
+        _spilled(source, grown, fields),
     )
 
 
@@ -132,6 +136,19 @@ def _line_darkness(lashes: Floats, fields: Fields) -> Floats32:
     return np.asarray(np.clip(0.30 + 0.5 * usual, 0.3, 0.75) * ends, np.float32)
 
 
+def _spilled(source: Floats, grown: Floats, fields: Fields) -> Floats32:
+    """Return (h, w) 0…1 what is coloured unlike skin, and not dark, around the opening and connected with it."""
+    iod = float(fields.iod)
+    one, other = (cv2.cvtColor((v / 255).astype(np.float32), cv2.COLOR_RGB2LAB) for v in (source, grown))
+    unlike = _ramps(9.0, 15.0, np.linalg.norm((one - other)[..., 1:], axis=-1))
+    unlike *= _ramps(0.45, 0.6, one[..., 0] / np.maximum(other[..., 0], 1))
+    opening = (fields.y < fields.upper) & (fields.y > fields.lower) & (fields.lid > 0.5)
+    unlike *= (fields.y < fields.upper + 0.01 * iod) & (fields.y > fields.lower - 0.07 * iod) & (fields.lid > 0.05)
+    _, parts = cv2.connectedComponents(((unlike > 0.3) | opening).astype(np.uint8))
+    connected = np.isin(parts, np.unique(parts[opening])) & (parts > 0)
+    return np.asarray(cv2.GaussianBlur(unlike * connected, (0, 0), max(0.006 * iod, 0.6)), np.float32)
+
+
 @inlined
 def _stretch(v: float, a: float) -> float:
     """Return the q with v = q − a (1 − q)²: a strip of height 1 whose lower end is moved down by `a` < 1."""
@@ -144,7 +161,7 @@ def _stretch(v: float, a: float) -> float:
 @kernel
 def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure: float) -> None:
     """Draw the lids over `out` (h, w, 3), which shows the eyeball."""
-    skin, grown, crease, lashes, grain, line = layers
+    skin, grown, crease, lashes, grain, line, spilled = layers
     grid_y, upper, lower, shut, strip, along, lid, iod = fields
     height, width = grid_y.shape
     # Unit steps of X and Y in patch px.
@@ -152,7 +169,8 @@ def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure
     turn = ramp(0.45, 0.95, closure)
     shown = ramp(0.25, 1.0, closure)
     above_sigma, below_sigma = np.sqrt((0.010 * iod) ** 2 + 1.0), np.sqrt((0.020 * iod) ** 2 + 1.0)
-    appear = ramp(0.0, 0.6, closure)
+    appear, begun = ramp(0.0, 0.6, closure), ramp(0.0, 0.08, closure)
+    dry = ramp(0.6, 1.0, closure)
     for py in range(height):
         for px in range(width):
             y, u0, l0 = grid_y[py, px], upper[py, px], lower[py, px]
@@ -173,12 +191,18 @@ def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure
                     q = _stretch(w, (low - l0) / reach)
                     shift = l0 - max(q * reach, 0.6) - y
                     bx, by = px + shift * step_yx, py + shift * step_yy
+                    # The wet rim and the white beside it are hidden by the upper lid.
+                    wet = dry * lid[py, px] * (1.0 - ramp(0.02 * iod, 0.05 * iod, q * reach))
+                    row, column = min(max(int(by + 0.5), 0), height - 1), min(max(int(bx + 0.5), 0), width - 1)
+                    hide = min(dry * 1.5, 1.0) * spilled[row, column]
                     for c in range(3):
                         value = sample_bilinear(source, by, bx, c)
+                        value -= wet * max(value - grown[py, px, c], 0.0)
+                        value += (grown[py, px, c] - value) * hide
                         old = float(out[py, px, c])
                         out[py, px, c] = np.uint8(min(max(old + (value - old) * under + 0.5, 0.0), 255.0))
             above = y - u
-            cover = min(max(above + 0.5, 0.0), 1.0)
+            cover = min(max(above + 0.5, 0.0), 1.0) * begun
             if cover > 0:
                 a = (u0 - u) / strip[py, px]
                 q = _stretch(v, a)
@@ -187,7 +211,7 @@ def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure
                 shift = u0 + source_above - y
                 bx, by = px + shift * step_yx, py + shift * step_yy
                 fine = grain[py, px] * min(max(1.0 - 1.0 / stretched, 0.0), 1.0)
-                hidden = appear * lid[py, px] * (1.0 - ramp(_HIDDEN[0] * iod, _HIDDEN[1] * iod, source_above))
+                hidden = appear * lid[py, px] * (1.0 - ramp(_HIDDEN[0], _HIDDEN[1], q / max(lid[py, px], 0.3)))
                 flat = closure * lid[py, px] * _FLATTENED
                 flat += (1.0 - flat) * hidden
                 revealed = max(ramp(0.0, 0.8, stretched - 1.0) * lid[py, px], hidden)
@@ -205,7 +229,9 @@ def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure
             # Lashes stand on the edge, and below it as they turn down.
             shift = u0 + max(above if above >= 0 else -above / 0.6, 0.75) - y
             bx, by = px + shift * step_yx, py + shift * step_yy
-            weight = 1.0 - 0.9 * turn if above >= 0 else 0.8 * turn * min(max(gap / (0.03 * iod), 0.0), 1.0)
+            side = min(max(above + 0.5, 0.0), 1.0)
+            down = 0.8 * turn * min(max(gap / (0.03 * iod), 0.0), 1.0)
+            weight = (down + (1.0 - 0.9 * turn - down) * side) * lid[py, px]
             sigma = above_sigma if above > 0 else below_sigma
             dark = shown * line[py, px] * np.exp(-0.5 * (above / sigma) ** 2)
             for c in range(3):

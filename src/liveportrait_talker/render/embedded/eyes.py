@@ -7,14 +7,13 @@ in the image), Y up, image px (docs/method/embedded_renderer.md, Lids and irises
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
-from ...arrays import Floats, Floats32, Image
+from ...arrays import Floats, Image
 from ...face.tracked import TrackedFace
 from ...motion.smoothing import smoothstep
 from .curves import smooth_curve
-from .irises import draw_eyeball, find_iris
+from .irises import draw_eyeball, separate_eyeball
 from .lids import Fields, draw_lids, separate
 from .model import UPPER_LID
 
@@ -24,8 +23,12 @@ _IRIS = ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))
 _TRAVEL_X, _TRAVEL_UP, _TRAVEL_DOWN = 0.14, 0.07, 0.08  # of the iris at full gaze, in eye widths
 _SAMPLES = 128  # of a lid curve
 _MARGIN = 0.5  # eye widths around the lids
+_SEEN_MARGIN = 0.6  # iris radii around the opening over which the eyeball is grown
 _BEYOND_CORNERS = 0.30  # eye widths beside the corners over which the motion fades out
-_LID_BEYOND, _LID_WITHIN = 0.27, 0.03  # eye widths beside the corners where the lid ends, and within them where it begins
+_LID_BEYOND, _LID_WITHIN = (
+    0.27,
+    0.03,
+)  # eye widths beside the corners where the lid ends, and within them where it begins
 # The line of shut lids: above the lower lid by a share of the gap; tilted, because the outer corner sinks.
 _SHUT_SHARE = 0.2
 _TILT = (-0.021, 0.019)  # IOD at the outer and the inner corner
@@ -89,11 +92,14 @@ class Eye:
             lid.astype(np.float32),
             np.float32(iod),
         )
-        inside = np.clip(0.5 + np.minimum(x, self._width - x), 0, 1).astype(np.float32)
         self._layers = separate(self.source, self._fields, beside)
         iris = points[list(_IRIS[side])]
         centre = np.array([*to_eye(iris[0]), np.linalg.norm(iris[1:] - iris[0], axis=1).mean()])
-        self._iris = find_iris(self.source, x, y, u0, l0, inside, centre)
+        near = _SEEN_MARGIN * centre[2] + 2
+        part = np.argwhere((y < u0 + near) & (y > l0 - near) & (beside < near))
+        self._part = np.s_[part[:, 0].min() : part[:, 0].max() + 1, part[:, 1].min() : part[:, 1].max() + 1]
+        fields = (v[self._part] for v in (self.source, x, y, u0, l0, self._layers.spilled))
+        self._eyeball = separate_eyeball(*(np.ascontiguousarray(v) for v in fields), centre)
 
     def draw(self, blink: float, gaze: Floats) -> Image:
         """Return the patch (bottom − top, right − left, 3).
@@ -108,7 +114,9 @@ class Eye:
         if np.any(gaze):
             shift_x = float(gaze[0]) * _TRAVEL_X * self._width
             shift_y = float(gaze[1]) * (_TRAVEL_UP if gaze[1] > 0 else _TRAVEL_DOWN) * self._width
-            draw_eyeball(out, tuple(self._iris), np.float32(shift_x), np.float32(shift_y))
+            part = np.empty_like(self._eyeball.source)
+            draw_eyeball(part, tuple(self._eyeball), (np.float32(shift_x), np.float32(shift_y)))
+            out[self._part] = part
         if blink > 0:
             draw_lids(out, self.source, tuple(self._layers), tuple(self._fields), np.float32(min(blink, 1.0)))
         return out

@@ -8,12 +8,14 @@ The line along which lids shut and how it looks were measured on talking clips
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from ...arrays import Flags, Floats, Floats32, Image
+from ...arrays import Flags, Floats, Floats32, Image, Integers
+from ...motion.smoothing import smoothstep
 from ...system.jit import inlined, kernel
 from .fill import fill_harmonic
 from .shading import ramp, sample_bilinear
@@ -24,7 +26,7 @@ _FINE = 0.045  # IOD: dark lines up to this thickness are lashes or crease
 _LOWER_REACH = 0.13  # IOD of the skin below the eye that follows
 _FLATTENED = 0.65  # share of the crease that vanishes
 _HIDDEN = (0.25, 0.7)  # of the strip above the edge: up to the first all that is dark vanishes
-# The light on the bulge of a shut eye: middle and width along the corners, middle and height above the edge in IOD, gain.
+# Light on the bulge of a shut eye: middle and width along the corners, middle and height above the edge in IOD, gain.
 _BULGE = (0.42, 0.28, 0.10, 0.055, 0.10)
 
 
@@ -75,8 +77,8 @@ def separate(image: Image, fields: Fields, beside: Floats) -> Layers:
     clean = _close(source, 0.08 * iod)
     grown = fill_harmonic(clean, opening | (around & _dark(clean, around)))
     bright = np.maximum(_close(source, _FINE * iod), source)
-    near = ((1 - _ramps(_LASHES[0] * iod, _LASHES[1] * iod, above)) * fields.lid)[..., None]
-    on_lid = ((1 - _ramps(0.14 * iod, 0.22 * iod, above)) * fields.lid)[..., None]  # brows stay as they are
+    near = ((1 - smoothstep(_LASHES[0] * iod, _LASHES[1] * iod, above)) * fields.lid)[..., None]
+    on_lid = ((1 - smoothstep(0.14 * iod, 0.22 * iod, above)) * fields.lid)[..., None]  # brows stay as they are
     skin = source + on_lid * (bright - source)
     skin += near * (grown - skin)
     ratio = np.minimum((source + 4) / (skin + 4), 1.5 - 0.5 * near)
@@ -107,11 +109,6 @@ def _dark(source: Floats, around: Flags) -> Flags:
     return np.asarray(luma < 0.60 * np.percentile(luma[around], 65), np.bool_)
 
 
-def _ramps(low: float, high: float, x: Floats) -> Floats:
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return np.asarray(t * t * (3 - 2 * t))
-
-
 def _grain(source: Floats, inside: Flags, iod: float) -> Floats32:
     """Return (h, w) fine detail of the skin below the eye."""
     grey = source.mean(axis=-1)
@@ -120,7 +117,7 @@ def _grain(source: Floats, inside: Flags, iod: float) -> Floats32:
     spread = float(np.median(np.abs(fine[skin]))) / 0.6745 if skin.any() else 0.0
     clean = np.where(skin, np.clip(fine, -2.2 * spread, 2.2 * spread), 0)
     last = len(clean) - 1  # rows from the cheek, mirrored at the bottom of the patch
-    rows = np.arange(len(clean)) + round(0.38 * len(clean))
+    rows: Integers = np.arange(len(clean)) + round(0.38 * len(clean))
     rows = np.where(rows > last, 2 * last - rows, rows)
     return np.asarray(clean[rows], np.float32)
 
@@ -132,7 +129,7 @@ def _line_darkness(lashes: Floats, fields: Fields) -> Floats32:
     at_edge = np.abs(fields.y - fields.upper) < 0.03 * float(fields.iod)
     middle = at_edge & (along > 0.15) & (along < 0.85)
     usual = float(np.percentile(own[middle], 75)) if middle.any() else 0.3
-    ends = _ramps(-0.12, 0.22, along) * (1 - _ramps(0.80, 1.02, along))
+    ends = smoothstep(-0.12, 0.22, along) * (1 - smoothstep(0.80, 1.02, along))
     return np.asarray(np.clip(0.30 + 0.5 * usual, 0.3, 0.75) * ends, np.float32)
 
 
@@ -140,12 +137,12 @@ def _spilled(source: Floats, grown: Floats, fields: Fields) -> Floats32:
     """Return (h, w) 0…1 what is coloured unlike skin, and not dark, around the opening and connected with it."""
     iod = float(fields.iod)
     one, other = (cv2.cvtColor((v / 255).astype(np.float32), cv2.COLOR_RGB2LAB) for v in (source, grown))
-    unlike = _ramps(9.0, 15.0, np.linalg.norm((one - other)[..., 1:], axis=-1))
-    unlike *= _ramps(0.45, 0.6, one[..., 0] / np.maximum(other[..., 0], 1))
+    unlike = smoothstep(9.0, 15.0, np.linalg.norm((one - other)[..., 1:], axis=-1))
+    unlike *= smoothstep(0.45, 0.6, one[..., 0] / np.maximum(other[..., 0], 1))
     opening = (fields.y < fields.upper) & (fields.y > fields.lower) & (fields.lid > 0.5)
     unlike *= (fields.y < fields.upper + 0.01 * iod) & (fields.y > fields.lower - 0.07 * iod) & (fields.lid > 0.05)
     _, parts = cv2.connectedComponents(((unlike > 0.3) | opening).astype(np.uint8))
-    connected = np.isin(parts, np.unique(parts[opening])) & (parts > 0)
+    connected = np.bincount(parts[opening], minlength=int(parts.max()) + 1)[parts] > 0
     return np.asarray(cv2.GaussianBlur(unlike * connected, (0, 0), max(0.006 * iod, 0.6)), np.float32)
 
 
@@ -155,7 +152,7 @@ def _stretch(v: float, a: float) -> float:
     if abs(a) < 1e-4:
         return v
     b = 1 + 2 * a
-    return (b - np.sqrt(max(b * b - 4 * a * (v + a), 0.0))) / (2 * a)
+    return (b - math.sqrt(max(b * b - 4 * a * (v + a), 0.0))) / (2 * a)
 
 
 @kernel
@@ -216,7 +213,7 @@ def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure
                 flat += (1.0 - flat) * hidden
                 revealed = max(ramp(0.0, 0.8, stretched - 1.0) * lid[py, px], hidden)
                 bulge = ((along[py, px] - _BULGE[0]) / _BULGE[1]) ** 2 + ((above / iod - _BULGE[2]) / _BULGE[3]) ** 2
-                light = 1.0 + _BULGE[4] * closure * np.exp(-bulge)
+                light = 1.0 + _BULGE[4] * closure * math.exp(-bulge)
                 for c in range(3):
                     folds = sample_bilinear(crease, by, bx, c)
                     tone = sample_bilinear(skin, by, bx, c)
@@ -224,7 +221,7 @@ def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure
                     value = tone * light * (1.0 - (1.0 - folds) * (1.0 - flat)) + fine
                     old = float(out[py, px, c])
                     out[py, px, c] = np.uint8(min(max(old + (value - old) * cover + 0.5, 0.0), 255.0))
-            if above > 0.2 * iod or above < -0.2 * iod:
+            if abs(above) > 0.1 * iod or lid[py, px] <= 0:
                 continue
             # Lashes stand on the edge, and below it as they turn down.
             shift = u0 + max(above if above >= 0 else -above / 0.6, 0.75) - y
@@ -233,7 +230,7 @@ def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure
             down = 0.8 * turn * min(max(gap / (0.03 * iod), 0.0), 1.0)
             weight = (down + (1.0 - 0.9 * turn - down) * side) * lid[py, px]
             sigma = above_sigma if above > 0 else below_sigma
-            dark = shown * line[py, px] * np.exp(-0.5 * (above / sigma) ** 2)
+            dark = shown * line[py, px] * math.exp(-0.5 * (above / sigma) ** 2)
             for c in range(3):
                 own = 1.0 - (1.0 - sample_bilinear(lashes, by, bx, c)) * weight
                 tint = dark * (0.80 if c == 0 else 1.0)

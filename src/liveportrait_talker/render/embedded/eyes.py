@@ -2,7 +2,7 @@
 
 Moving lid vertices of the mesh would stretch lashes and crease into streaks. Instead a patch around each eye is
 redrawn: the eyeball with its iris moved, over it the lids. Coordinates: X along the corners of the eye (left to right
-in the image), Y up, image px (docs/method/embedded_renderer.md, Lids and irises).
+in the image), Y up, image px (docs/method/embedded_renderer.md, Lids).
 """
 
 from __future__ import annotations
@@ -98,8 +98,9 @@ class Eye:
         near = _SEEN_MARGIN * centre[2] + 2
         part = np.argwhere((y < u0 + near) & (y > l0 - near) & (beside < near))
         self._part = np.s_[part[:, 0].min() : part[:, 0].max() + 1, part[:, 1].min() : part[:, 1].max() + 1]
-        fields = (v[self._part] for v in (self.source, x, y, u0, l0, self._layers.spilled))
-        self._eyeball = separate_eyeball(*(np.ascontiguousarray(v) for v in fields), centre)
+        fields = (np.ascontiguousarray(v[self._part]) for v in (x, y, u0, l0, self._layers.spilled))
+        seen = np.ascontiguousarray(self.source[self._part])
+        self._eyeball = separate_eyeball(seen, *fields, iris=centre)
 
     def draw(self, blink: float, gaze: Floats) -> Image:
         """Return the patch (bottom − top, right − left, 3).

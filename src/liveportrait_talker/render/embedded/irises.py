@@ -21,7 +21,7 @@ _EDGE = (1.12, 1.35)  # iris radii within which the iris moves as a whole, and b
 _SOFT = 0.15  # iris radii over which the eyeball gives way to the lids
 _RIM_CONTRAST = 40.0  # levels by which the white is brighter, per iris radius
 _LIGHT_SIZE = 0.7  # iris radii: what is bright and smaller is a catch light
-_LIGHT = (20.0, 50.0)  # levels of grey above the iris: no catch light below the first, all of it above the second
+_LIGHT = (20.0, 50.0)  # levels above the iris: no catch light below the first, all of it above the second
 _LIGHT_WITHIN = (0.6, 0.85)  # iris radii: farther out the white of the eye looks like one
 _LIGHT_SHARE = 0.25  # of the iris's motion
 
@@ -44,7 +44,7 @@ class Eyeball(NamedTuple):
 
 
 def separate_eyeball(
-    image: Image, x: Floats, y: Floats, upper: Floats, lower: Floats, beyond: Floats, iris: Floats
+    image: Image, x: Floats, y: Floats, upper: Floats, lower: Floats, beyond: Floats, *, iris: Floats
 ) -> Eyeball:
     """Return the layers of a patch.
 
@@ -117,7 +117,7 @@ def _find_light(source: Floats32, disc: Flags, size: int) -> Floats32:
     dark = np.where(disc[..., None], source, np.percentile(source[disc], 40, axis=0)).astype(np.float32)
     calm = cv2.morphologyEx(dark, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
     calm = np.minimum(cv2.GaussianBlur(calm, (0, 0), 0.2 * size), dark)
-    excess = (dark - calm).mean(axis=-1, keepdims=True)
+    excess = (dark.min(axis=-1) - calm.min(axis=-1))[..., None]  # of the weakest channel: they are white
     return np.asarray((dark - calm) * smoothstep(*_LIGHT, excess), np.float32)
 
 

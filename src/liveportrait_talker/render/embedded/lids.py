@@ -149,10 +149,8 @@ def _spilled(source: Floats, grown: Floats, fields: Fields) -> Floats32:
 @inlined
 def _stretch(v: float, a: float) -> float:
     """Return the q with v = q − a (1 − q)²: a strip of height 1 whose lower end is moved down by `a` < 1."""
-    if abs(a) < 1e-4:
-        return v
-    b = 1 + 2 * a
-    return (b - math.sqrt(max(b * b - 4 * a * (v + a), 0.0))) / (2 * a)
+    b = 1.0 + 2.0 * a
+    return float(2.0 * (v + a) / (b + math.sqrt(max(b * b - 4.0 * a * (v + a), 0.0))))
 
 
 @kernel
@@ -180,11 +178,12 @@ def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure
             if v >= 1.0:
                 continue
             reach = _LOWER_REACH * iod
-            if y < low + 1.0 or u - low < 1.0:
+            slit = max(u - low, 0.0)
+            under = min(max(low + slit * (1.0 - min(slit, 1.0)) - y + 0.5, 0.0), 1.0)
+            if under > 0:
                 # The lower lid, under it the skin down to `reach`.
-                under = max(min(max(low - y + 0.5, 0.0), 1.0), 1.0 - min(max(u - low, 0.0), 1.0))
                 w = (l0 - y) / reach
-                if w < 1.0 and under > 0:
+                if w < 1.0:
                     q = _stretch(w, (low - l0) / reach)
                     shift = l0 - max(q * reach, 0.6) - y
                     bx, by = px + shift * step_yx, py + shift * step_yy
@@ -199,40 +198,39 @@ def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure
                         old = float(out[py, px, c])
                         out[py, px, c] = np.uint8(min(max(old + (value - old) * under + 0.5, 0.0), 255.0))
             above = y - u
-            cover = min(max(above + 0.5, 0.0), 1.0) * begun
-            if cover > 0:
-                a = (u0 - u) / strip[py, px]
-                q = _stretch(v, a)
-                stretched = 1.0 + 2.0 * a * (1.0 - q)
-                source_above = max(q * strip[py, px], 0.75)
-                shift = u0 + source_above - y
-                bx, by = px + shift * step_yx, py + shift * step_yy
-                fine = grain[py, px] * min(max(1.0 - 1.0 / stretched, 0.0), 1.0)
-                hidden = appear * lid[py, px] * (1.0 - ramp(_HIDDEN[0], _HIDDEN[1], q / max(lid[py, px], 0.3)))
-                flat = closure * lid[py, px] * _FLATTENED
-                flat += (1.0 - flat) * hidden
-                revealed = max(ramp(0.0, 0.8, stretched - 1.0) * lid[py, px], hidden)
-                bulge = ((along[py, px] - _BULGE[0]) / _BULGE[1]) ** 2 + ((above / iod - _BULGE[2]) / _BULGE[3]) ** 2
-                light = 1.0 + _BULGE[4] * closure * math.exp(-bulge)
-                for c in range(3):
-                    folds = sample_bilinear(crease, by, bx, c)
-                    tone = sample_bilinear(skin, by, bx, c)
-                    tone += (grown[py, px, c] - tone) * revealed
-                    value = tone * light * (1.0 - (1.0 - folds) * (1.0 - flat)) + fine
-                    old = float(out[py, px, c])
-                    out[py, px, c] = np.uint8(min(max(old + (value - old) * cover + 0.5, 0.0), 255.0))
-            if abs(above) > 0.1 * iod or lid[py, px] <= 0:
-                continue
             # Lashes stand on the edge, and below it as they turn down.
-            shift = u0 + max(above if above >= 0 else -above / 0.6, 0.75) - y
-            bx, by = px + shift * step_yx, py + shift * step_yy
             side = min(max(above + 0.5, 0.0), 1.0)
+            beside = abs(above) > 0.1 * iod or lid[py, px] <= 0
+            if beside and side <= 0:
+                continue
+            shift = u0 + max(above if above >= 0 else -above / 0.6, 0.75) - y
+            lash_x, lash_y = px + shift * step_yx, py + shift * step_yy
             down = 0.8 * turn * min(max(gap / (0.03 * iod), 0.0), 1.0)
             weight = (down + (1.0 - 0.9 * turn - down) * side) * lid[py, px]
             sigma = above_sigma if above > 0 else below_sigma
-            dark = shown * line[py, px] * math.exp(-0.5 * (above / sigma) ** 2)
+            dark = 0.0 if beside else shown * line[py, px] * math.exp(-0.5 * (above / sigma) ** 2)
+            a = (u0 - u) / strip[py, px]
+            q = _stretch(v, a)
+            stretched = 1.0 + 2.0 * a * (1.0 - q)
+            source_above = max(q * strip[py, px], 0.75)
+            shift = u0 + source_above - y
+            bx, by = px + shift * step_yx, py + shift * step_yy
+            fine = grain[py, px] * min(max(1.0 - 1.0 / stretched, 0.0), 1.0)
+            hidden = appear * lid[py, px] * (1.0 - ramp(_HIDDEN[0], _HIDDEN[1], q / max(lid[py, px], 0.3)))
+            flat = closure * lid[py, px] * _FLATTENED
+            flat += (1.0 - flat) * hidden
+            revealed = max(ramp(0.0, 0.8, stretched - 1.0) * lid[py, px], hidden)
+            bulge = ((along[py, px] - _BULGE[0]) / _BULGE[1]) ** 2 + ((above / iod - _BULGE[2]) / _BULGE[3]) ** 2
+            light = 1.0 + _BULGE[4] * closure * math.exp(-bulge)
             for c in range(3):
-                own = 1.0 - (1.0 - sample_bilinear(lashes, by, bx, c)) * weight
-                tint = dark * (0.80 if c == 0 else 1.0)
-                value = float(out[py, px, c]) * min(own, 1.0 - tint)
-                out[py, px, c] = np.uint8(value + 0.5)
+                ratio = 1.0
+                if not beside:
+                    ratio = 1.0 - (1.0 - sample_bilinear(lashes, lash_y, lash_x, c)) * weight
+                    ratio = min(ratio, 1.0 - dark * (0.8 if c == 0 else 1.0))
+                old = float(out[py, px, c]) * (1.0 - (1.0 - ratio) * (1.0 - side))
+                if side > 0:
+                    folds = 1.0 - (1.0 - sample_bilinear(crease, by, bx, c)) * (1.0 - flat)
+                    tone = sample_bilinear(skin, by, bx, c)
+                    tone += (grown[py, px, c] - tone) * revealed
+                    old += ((tone * light * folds + fine) * ratio - old) * side * begun
+                out[py, px, c] = np.uint8(min(max(old + 0.5, 0.0), 255.0))

@@ -15,14 +15,14 @@ from ...arrays import Flags, Floats, Floats32, Image
 from ...motion.smoothing import smoothstep
 from ...system.jit import kernel
 from .fill import fill_harmonic
-from .shading import sample_bilinear
+from .shading import ramp, sample_bilinear
 
-_EDGE = (1.12, 1.35)  # iris radii within which the iris moves as a whole, and beyond which nothing moves
+_EDGE = (1.06, 1.2)  # iris radii within which the iris moves as a whole, and beyond which nothing moves
 _SOFT = 0.15  # iris radii over which the eyeball gives way to the lids
 _RIM_CONTRAST = 40.0  # levels by which the white is brighter, per iris radius
 _LIGHT_SIZE = 0.7  # iris radii: what is bright and smaller is a catch light
 _LIGHT = (20.0, 50.0)  # levels above the iris: no catch light below the first, all of it above the second
-_LIGHT_WITHIN = (0.6, 0.85)  # iris radii: farther out the white of the eye looks like one
+_LIGHT_WITHIN = (0.5, 0.8)  # iris radii: farther out the white of the eye looks like one
 _LIGHT_SHARE = 0.25  # of the iris's motion
 
 
@@ -134,8 +134,13 @@ def draw_eyeball(out: Image, eyeball: Eyeball, shift: tuple[float, float]) -> No
                 for c in range(3):
                     out[py, px, c] = source[py, px, c]
                 continue
+            light_y, light_x = py - _LIGHT_SHARE * back_y, px - _LIGHT_SHARE * back_x
+            darkest = 1.0
+            for c in range(3):
+                darkest = min(darkest, sample_bilinear(iris, py - back_y, px - back_x, c))
+            shown = 1.0 - ramp(0.7, 1.0, darkest)  # none on the white
             for c in range(3):
                 value = (white[py, px, c] + 4.0) * sample_bilinear(iris, py - back_y, px - back_x, c) - 4.0
-                value += sample_bilinear(light, py - _LIGHT_SHARE * back_y, px - _LIGHT_SHARE * back_x, c)
+                value += shown * sample_bilinear(light, light_y, light_x, c)
                 old = float(source[py, px, c])
                 out[py, px, c] = np.uint8(min(max(old + (value - old) * seen[py, px] + 0.5, 0.0), 255.0))

@@ -227,7 +227,7 @@ def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure
                 if not beside:
                     ratio = 1.0 - (1.0 - sample_bilinear(lashes, lash_y, lash_x, c)) * weight
                     ratio = min(ratio, 1.0 - dark * (0.8 if c == 0 else 1.0))
-                old = float(out[py, px, c]) * (1.0 - (1.0 - ratio) * (1.0 - side))
+                old = float(out[py, px, c]) * (1.0 - (1.0 - ratio) * (1.0 - side * (1.0 - begun)))
                 if side > 0:
                     folds = 1.0 - (1.0 - sample_bilinear(crease, by, bx, c)) * (1.0 - flat)
                     tone = sample_bilinear(skin, by, bx, c)

@@ -114,9 +114,10 @@ def _find_light(source: Floats32, disc: Flags, size: int) -> Floats32:
     """Return (h, w, 3) what bright spots smaller than `size` px add to the iris."""
     if disc.sum() < 12:
         return np.zeros_like(source)
-    dark = np.where(disc[..., None], source, np.percentile(source[disc], 40, axis=0)).astype(np.float32)
+    dark = np.where(disc[..., None], source, np.percentile(source[disc], 40, axis=0)).astype(np.uint8)
     calm = cv2.morphologyEx(dark, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-    calm = np.minimum(cv2.GaussianBlur(calm, (0, 0), 0.2 * size), dark)
+    dark = dark.astype(np.float32)
+    calm = np.minimum(cv2.GaussianBlur(calm.astype(np.float32), (0, 0), 0.2 * size), dark)
     excess = (dark.min(axis=-1) - calm.min(axis=-1))[..., None]  # of the weakest channel: they are white
     return np.asarray((dark - calm) * smoothstep(*_LIGHT, excess), np.float32)
 

@@ -74,9 +74,9 @@ def separate(image: Image, fields: Fields, beside: Floats) -> Layers:
     taper = np.sqrt(np.maximum(1 - (beside / (0.08 * iod)) ** 2, 0))
     opening = (above < 0.045 * iod * taper) & (fields.y > fields.lower - 0.05 * iod * taper) & (taper > 0)
     around = (above < 0.30 * iod) & (fields.y > fields.lower - 0.10 * iod) & (beside < 0.12 * iod) & ~opening
-    clean = _close(source, 0.08 * iod)
+    clean = _close(image, 0.08 * iod)
     grown = fill_harmonic(clean, opening | (around & _dark(clean, around)))
-    bright = np.maximum(_close(source, _FINE * iod), source)
+    bright = np.maximum(_close(image, _FINE * iod), source)
     near = ((1 - smoothstep(_LASHES[0] * iod, _LASHES[1] * iod, above)) * fields.lid)[..., None]
     on_lid = ((1 - smoothstep(0.14 * iod, 0.22 * iod, above)) * fields.lid)[..., None]  # brows stay as they are
     skin = source + on_lid * (bright - source)
@@ -94,11 +94,11 @@ def separate(image: Image, fields: Fields, beside: Floats) -> Layers:
     )
 
 
-def _close(source: Floats, thickness: float) -> Floats:
+def _close(image: Image, thickness: float) -> Floats:
     """Return (h, w, 3) without dark lines up to a thickness."""
     size = max(3, round(thickness)) | 1
-    closed = cv2.morphologyEx(source, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-    return np.asarray(cv2.GaussianBlur(closed, (0, 0), 0.25 * size))
+    closed = cv2.morphologyEx(image, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    return np.asarray(cv2.GaussianBlur(closed.astype(np.float32), (0, 0), 0.25 * size))
 
 
 def _dark(source: Floats, around: Flags) -> Flags:
@@ -171,6 +171,8 @@ def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure
             y, u0, l0 = grid_y[py, px], upper[py, px], lower[py, px]
             gap = u0 - l0
             meet = shut[py, px]
+            if lid[py, px] <= 0 and abs(meet) < 0.02:
+                continue
             lapped = _OVERLAP * iod * min(gap / (0.04 * iod), 1.0)
             u = u0 + (meet - u0) * closure
             low = l0 + (meet + lapped - l0) * closure

@@ -63,6 +63,8 @@ class Layers(NamedTuple):
     """(h, w) fine detail for stretched skin."""
     line: Floats32
     """(h, w) darkness of the line of shut lids, 0…1."""
+    fall: np.float32
+    """Depth to which the lashes of shut lids hang down, px: a standard deviation."""
     spilled: Floats32
     """(h, w) 0…1: eyeball below and beside the lids' curves, which the shut lids hide."""
 
@@ -89,7 +91,7 @@ def separate(image: Image, fields: Fields, beside: Floats) -> Layers:
         (ratio / lashes).astype(np.float32),
         lashes.astype(np.float32),
         _grain(source, opening, iod),
-        _line_darkness(lashes, fields),
+        *_lash_line(lashes, fields),
         _spilled(source, grown, fields),
     )
 
@@ -122,15 +124,18 @@ def _grain(source: Floats, inside: Flags, iod: float) -> Floats32:
     return np.asarray(clean[rows], np.float32)
 
 
-def _line_darkness(lashes: Floats, fields: Fields) -> Floats32:
-    """Return the darkness of the line of shut lids: uneven as the open eye's lashes are, fading at the corners."""
-    along = fields.along
-    own = 1 - lashes.mean(axis=-1)
-    at_edge = np.abs(fields.y - fields.upper) < 0.03 * float(fields.iod)
-    middle = at_edge & (along > 0.15) & (along < 0.85)
-    usual = float(np.percentile(own[middle], 75)) if middle.any() else 0.3
+def _lash_line(lashes: Floats, fields: Fields) -> tuple[Floats32, np.float32]:
+    """Return `Layers.line` and `fall`: uneven as the open eye's lashes are, darker and deeper where these are dark."""
+    along, iod = fields.along, float(fields.iod)
+    own, above = 1 - lashes.mean(axis=-1), (fields.y - fields.upper) / iod
+    middle = (along > 0.15) & (along < 0.85)
+    edge, on_lid = middle & (np.abs(above) < 0.03), middle & (above > 0) & (above < 0.025)
+    dark = float(np.percentile(own[edge], 75)) if edge.any() else 0.5
+    thick = float(np.median(own[on_lid])) if on_lid.any() else 0.3
     ends = smoothstep(-0.12, 0.22, along) * (1 - smoothstep(0.80, 1.02, along))
-    return np.asarray(np.clip(0.30 + 0.5 * usual, 0.3, 0.75) * ends, np.float32)
+    line = np.clip(0.16 + 0.75 * dark, 0.3, 0.9) * ends
+    fall = math.hypot((0.012 + 0.028 * thick) * iod, 1.0)
+    return line.astype(np.float32), np.float32(fall)
 
 
 def _spilled(source: Floats, grown: Floats, fields: Fields) -> Floats32:
@@ -156,14 +161,14 @@ def _stretch(v: float, a: float) -> float:
 @kernel
 def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure: float) -> None:
     """Draw the lids over `out` (h, w, 3), which shows the eyeball."""
-    skin, grown, crease, lashes, grain, line, spilled = layers
+    skin, grown, crease, lashes, grain, line, fall, spilled = layers
     grid_y, upper, lower, shut, strip, along, lid, iod = fields
     height, width = grid_y.shape
     # Unit steps of X and Y in patch px.
     step_yx, step_yy = grid_y[0, 1] - grid_y[0, 0], grid_y[1, 0] - grid_y[0, 0]
     turn = ramp(0.45, 0.95, closure)
     shown = ramp(0.25, 1.0, closure)
-    above_sigma, below_sigma = np.sqrt((0.010 * iod) ** 2 + 1.0), np.sqrt((0.020 * iod) ** 2 + 1.0)
+    rise = math.sqrt((0.012 * iod) ** 2 + 1.0)
     appear, begun = ramp(0.0, 0.6, closure), ramp(0.0, 0.08, closure)
     dry = ramp(0.6, 1.0, closure)
     for py in range(height):
@@ -209,7 +214,7 @@ def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure
             lash_x, lash_y = px + shift * step_yx, py + shift * step_yy
             down = 0.8 * turn * min(max(gap / (0.03 * iod), 0.0), 1.0)
             weight = (down + (1.0 - 0.9 * turn - down) * side) * lid[py, px]
-            sigma = above_sigma if above > 0 else below_sigma
+            sigma = rise if above > 0 else fall
             dark = 0.0 if beside else shown * line[py, px] * math.exp(-0.5 * (above / sigma) ** 2)
             a = (u0 - u) / strip[py, px]
             q = _stretch(v, a)

@@ -133,7 +133,17 @@ def _lash_line(lashes: Floats, fields: Fields) -> tuple[Floats32, np.float32]:
     dark = float(np.percentile(own[edge], 75)) if edge.any() else 0.5
     thick = float(np.median(own[on_lid])) if on_lid.any() else 0.3
     ends = smoothstep(-0.12, 0.22, along) * (1 - smoothstep(0.80, 1.02, along))
-    line = np.clip(0.16 + 0.75 * dark, 0.3, 0.9) * ends
+    # Uneven: darker where the open eye's lashes are denser than around.
+    columns = max(8, int(np.count_nonzero(middle.any(axis=0)) / 1.4))  # a little wider than a pixel
+    bins = np.clip(along * columns, 0, columns - 1).astype(np.intp)
+    counts, sums = (np.bincount(bins[on_lid], w, columns).astype(np.float32) for w in (None, own[on_lid]))
+    near, around = (
+        cv2.GaussianBlur(sums[None], (0, 0), s)[0] / np.maximum(cv2.GaussianBlur(counts[None], (0, 0), s)[0], 1e-3)
+        for s in (0.6, 0.06 * columns)
+    )
+    dense = np.clip((near + 0.05) / (around + 0.05), 0.75, 1.3)
+    strands = np.interp(along * columns - 0.5, np.arange(columns), dense)
+    line = np.clip(np.clip(0.16 + 0.75 * dark, 0.3, 0.9) * strands, 0, 0.93) * ends
     fall = math.hypot((0.012 + 0.028 * thick) * iod, 1.0)
     return line.astype(np.float32), np.float32(fall)
 

@@ -117,6 +117,13 @@ def test_lids_read_as_three_quarters_open_are_nearly_half_shut():
     np.testing.assert_allclose(closure, [0, 0.35, 0.5, 0.6, 0.75, 1], atol=0.05)
 
 
+def test_both_lids_close_together_unless_one_winks():
+    shares = np.array([[0.3, 0.6], [0.3, 0.95]])
+    blink, wink = blink_from_eye_ratios(0.35 * shares, np.full(2, 0.35))
+    np.testing.assert_allclose(blink, [1, 0.8], atol=1e-6)
+    np.testing.assert_allclose(wink, [1, 0], atol=1e-6)
+
+
 def test_a_still_is_relative_to_the_average_face(source):
     smile = measurements(mouth=np.tile([0.1, 0.68, 0.19, -0.2], (FRAMES, 1))).resample(25, 1)
     assert len(smile) == 1 and Rest.of_clip(smile) is not None

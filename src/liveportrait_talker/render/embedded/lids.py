@@ -139,9 +139,9 @@ def _lash_line(lashes: Floats, fields: Fields) -> tuple[Floats32, np.float32]:
     counts, sums = (np.bincount(bins[on_lid], w, columns).astype(np.float32) for w in (None, own[on_lid]))
     near, around = (
         cv2.GaussianBlur(sums[None], (0, 0), s)[0] / np.maximum(cv2.GaussianBlur(counts[None], (0, 0), s)[0], 1e-3)
-        for s in (0.6, 0.06 * columns)
+        for s in (1.0, 0.06 * columns)
     )
-    dense = np.clip((near + 0.05) / (around + 0.05), 0.75, 1.3)
+    dense = np.clip((near + 0.05) / (around + 0.05), 0.85, 1.2)
     strands = np.interp(along * columns - 0.5, np.arange(columns), dense)
     line = np.clip(np.clip(0.16 + 0.75 * dark, 0.3, 0.9) * strands, 0, 0.93) * ends
     fall = math.hypot((0.012 + 0.028 * thick) * iod, 1.0)

@@ -109,6 +109,21 @@ def test_lids_vary_blink_and_widen():
     )
 
 
+def test_lids_read_as_three_quarters_open_are_nearly_half_shut():
+    """Landmarks hold on to the open eye: closures of 0.4, 0.6 and 0.7 are read as 0.80, 0.60 and 0.42 of its ratio."""
+    shares = np.array([0.82, 0.74, 0.66, 0.6, 0.42, 0.3])
+    closure = blink_from_eye_ratios(0.35 * np.stack([shares, shares], axis=1), np.full(2, 0.35))[:, 0]
+    assert (np.diff(closure) > 0).all()
+    np.testing.assert_allclose(closure, [0, 0.35, 0.5, 0.6, 0.75, 1], atol=0.05)
+
+
+def test_both_lids_close_together_unless_one_winks():
+    shares = np.array([[0.3, 0.6], [0.3, 0.95]])
+    blink, wink = blink_from_eye_ratios(0.35 * shares, np.full(2, 0.35))
+    np.testing.assert_allclose(blink, [1, 0.8], atol=1e-6)
+    np.testing.assert_allclose(wink, [1, 0], atol=1e-6)
+
+
 def test_a_still_is_relative_to_the_average_face(source):
     smile = measurements(mouth=np.tile([0.1, 0.68, 0.19, -0.2], (FRAMES, 1))).resample(25, 1)
     assert len(smile) == 1 and Rest.of_clip(smile) is not None

@@ -28,6 +28,8 @@ _LIPS_PARTED = 0.03  # IOD, as LivePortrait's `lip_normalize_threshold`
 _REST_SHARE = 0.3  # share of the frames, the least open ones, that define the mouth at rest
 _WIDE = 1.12  # share of the open eye's ratio above which it is opened wide
 _MAX_WIDENING = 0.3
+_TOGETHER = 0.5  # share of the difference of both lids that is taken as an error
+_WINK = 0.3  # closure of the eye that stays open in a wink, at most
 _MAX_BROWS = 0.12  # IOD
 # Mean of ten faces at rest, for driving images, which show no other state.
 _AVERAGE_MOUTH = np.array([0.0, 0.563, 0.193, -0.284])
@@ -158,7 +160,11 @@ def controls_from_measurements(change: Floats) -> Floats:
 def blink_from_eye_ratios(eye_ratios: Floats, opened: Floats) -> Floats:
     """Convert eye ratios (T, 2) to `MotionTrack.blink` (T, 2), given the ratios (2,) of open eyes."""
     share = eye_ratios / np.maximum(opened, 1e-6)
-    lids: Floats = lid_closure(share) - np.clip(share - _WIDE, 0.0, _MAX_WIDENING)
+    closure = lid_closure(share)
+    # The lids of both eyes are innervated together: an eye that shuts less is read wrong, unless the other one winks.
+    lead = np.maximum(closure[..., ::-1] - closure, 0.0)
+    closure = closure + _TOGETHER * lead * np.minimum(closure / _WINK, 1.0)
+    lids: Floats = closure - np.clip(share - _WIDE, 0.0, _MAX_WIDENING)
     return lids
 
 

@@ -25,7 +25,7 @@ _SIDE = (np.arange(ACROSS) + 0.5) / ACROSS * 2 - 1  # −1 at the left corner of
 _SKIN_POINTS = (50, 280, 101, 330, 205, 425)
 _LIP_POINTS = ((14, 17), (87, 84), (317, 314))
 _PATCH_IOD, _LIP_PATCH_IOD = 0.05, 0.02
-_MOST = 1.3  # standard deviations of the fitted faces; a stranger face counts as this far
+MOST = 1.3  # standard deviations of the fitted faces; a face beyond counts as this far
 _REFERENCE = 76.0  # L* + 16 to which differences are scaled: they are proportional to L* + 16 as the light changes
 
 
@@ -68,7 +68,7 @@ class MouthColours:
         """Return the network's description (6,) of a face by its colours (3,), CIELAB."""
         scale = (skin[0] + 16) / _REFERENCE
         described = (np.concatenate([skin, (lip - skin) / scale]) - self._mean) / self._spread
-        return np.asarray(np.clip(described, -_MOST, _MOST), np.float32)
+        return np.asarray(np.clip(described, -MOST, MOST), np.float32)
 
     def predict(self, opening: Opening, skin: Floats, lip: Floats) -> Floats32:
         """Return the colours (ROWS, ACROSS, 3) between the lips, CIELAB.
@@ -78,9 +78,13 @@ class MouthColours:
             skin: (3,) of `measure_skin`, in the light of this frame.
             lip: (3,) of `measure_lip`, in the same light.
         """
-        x = describe_opening(opening.gap, opening.half_width, opening.yaw, opening.pitch)
+        points = describe_opening(opening.gap, opening.half_width, opening.yaw, opening.pitch)
+        return self.predict_at(points, skin, lip)
+
+    def predict_at(self, points: Floats, skin: Floats, lip: Floats) -> Floats32:
+        """Return the same for points (ROWS, ACROSS, 13) of `describe_opening`."""
         face = self.describe_face(skin, lip)
-        x = np.concatenate([x, np.broadcast_to(face, (*x.shape[:2], len(face)))], axis=2).astype(np.float32)
+        x = np.concatenate([points, np.broadcast_to(face, (*points.shape[:2], len(face)))], axis=2).astype(np.float32)
         for weight, bias in self._layers[:-1]:
             x = np.tanh(x @ weight + bias)
         weight, bias = self._layers[-1]

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 COMPILE = ("auto", "on", "off")
+# Values of oneDNN's ONEDNN_MAX_CPU_ISA.
+_ISAS_WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
+_ISAS_WITHOUT_AMX = (*_ISAS_WITHOUT_BF16, "AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX10_1_512")
 _forked: list[bool] = []  # not empty in a forked process
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
 
@@ -108,13 +111,18 @@ def synchronize(device: torch.device) -> None:
 
 
 def has_bf16() -> bool:
-    """Return whether this CPU has bfloat16 instructions (AVX-512 BF16 or AMX)."""
-    return _cpu_supports("_is_avx512_bf16_supported") or has_amx()
+    """Return whether this CPU has bfloat16 instructions (AVX-512 BF16 or AMX), and oneDNN may use them."""
+    return (_cpu_supports("_is_avx512_bf16_supported") and _onednn_limit() not in _ISAS_WITHOUT_BF16) or has_amx()
 
 
 def has_amx() -> bool:
-    """Return whether this CPU has AMX tiles, which multiply bfloat16 matrices several times as fast."""
-    return _cpu_supports("_is_amx_tile_supported")
+    """Return whether this CPU has AMX tiles, which multiply bfloat16 matrices fastest, and oneDNN may use them."""
+    return _cpu_supports("_is_amx_tile_supported") and _onednn_limit() not in _ISAS_WITHOUT_AMX
+
+
+def _onednn_limit() -> str:
+    """Return the newest instructions that the user lets oneDNN use, empty for all."""
+    return os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
 
 
 def _cpu_supports(check: str) -> bool:

@@ -28,11 +28,13 @@ from liveportrait_talker.render.neural.fast.modulation import FusedSpadeModulati
 from liveportrait_talker.render.neural.fast.packed import PackedConv, packing_available  # noqa: E402
 from liveportrait_talker.render.neural.fast.sampling import sample_volume, sample_volume_numba  # noqa: E402
 from liveportrait_talker.render.neural.fast.winograd import WinogradConv, WinogradDepthConv, winograd_pays  # noqa: E402
+from liveportrait_talker.render.neural.fast.winograd_spade import WinogradSpade  # noqa: E402
 from liveportrait_talker.render.neural.nets.warping import coordinate_grid  # noqa: E402
 from liveportrait_talker.system.devices import has_bf16  # noqa: E402
 
 THREADS = torch.get_num_threads()
-WINOGRADS = 65  # convolutions of G that have enough channels
+WINOGRADS = 31  # convolutions of G that have enough channels, without those for γ and β
+WINOGRAD_SPADES = 16
 EXACT = 2e-5  # rounding of float32, for sums of numbers near 1
 
 
@@ -101,15 +103,18 @@ def test_generator_equals_the_definition(network, case, variant):
     with torch.inference_mode():
         fast = FastGenerator(network("spade_generator", ""), VARIANTS[variant])
         actual = fast(warped["out"][:1])
-    assert sum(isinstance(part, WinogradConv) for part in fast.modules()) == (WINOGRADS if variant == "CPU" else 0)
+    kinds = [type(part) for part in fast.modules()]
+    assert kinds.count(WinogradConv) == (WINOGRADS if variant == "CPU" else 0)
+    assert kinds.count(WinogradSpade) == (WINOGRAD_SPADES if variant == "CPU" else 0)
     assert (actual - expected).abs().max() <= 2e-5
 
 
 @pytest.mark.skipif(not has_bf16(), reason="this CPU has no bf16, and emulating it takes a minute")
-def test_half_precision_is_close_to_float32(network, case):
+@pytest.mark.parametrize("winograd", [False, True])  # with AMX and without
+def test_half_precision_is_close_to_float32(network, case, winograd):
     (feature, source, driving), _, expected = case
     with torch.inference_mode():
-        conv = ConvFactory.for_device(torch.device("cpu"), torch.bfloat16)
+        conv = ConvFactory(torch.bfloat16, winograd=winograd, native_3d=True, packed=packing_available(), cpu=True)
         warped = FastWarping(network("warping_module", ""), conv)(
             feature[:1], kp_source=source[:1], kp_driving=driving[:1]
         )
@@ -240,6 +245,53 @@ def test_winograd_equals_the_direct_sum(count, height, width, inputs, outputs, h
     actual = WinogradConv(weight, bias)(x)
     assert actual.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(actual, expected, atol=5e-5 * inputs**0.5, rtol=0)
+
+
+def test_winograd_in_bfloat16_rounds_only_input_and_output():
+    x, weight, bias, plus = random(1, 70, 9, 6), random(70, 70, 3, 3), random(70), random(1, 70, 9, 6)
+    x, plus = (last(part.to(torch.bfloat16)) for part in (x, plus))
+    expected = F.relu(F.conv2d(x.float(), weight, bias, padding=1) + plus.float())
+    actual = WinogradConv(weight, bias, relu=True)(x, plus)
+    assert actual.dtype == torch.bfloat16 and actual.data_ptr() == plus.data_ptr()
+    torch.testing.assert_close(actual.float(), expected, atol=1e-3, rtol=2**-8)
+
+
+@given(
+    st.integers(1, 2),
+    st.integers(1, 5),
+    st.integers(2, 5),
+    st.sampled_from([1, 33, 64, 70, 142]),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
+@settings(max_examples=30, deadline=None)
+def test_winograd_spade_equals_the_definition(batch, height, width, channels, upsample, has_shortcut, half):
+    dtype, times = torch.bfloat16 if half else torch.float32, 2 if upsample else 1
+    x = last(5 + 3 * random(batch, channels, height, width)).to(dtype)
+    shared, of_shortcut = (last(random(batch, 20, times * height, times * width).to(dtype)) for _ in range(2))
+    layers = [(random(channels, 20 + k, 3, 3)[:, :20] / 10, random(channels + k)[:channels]) for k in range(3)]
+    layers[2:] = layers[2:] if has_shortcut else [None]
+    given = (x.float(), shared.float(), of_shortcut.float() if has_shortcut else None)
+    expected = ConvFactory(torch.float32).spade(*layers, upsample=upsample)(*given)
+    spade = WinogradSpade(*layers, upsample=upsample, products=dtype)
+    actual = spade(x, shared, of_shortcut if has_shortcut else None)
+    assert (actual[1] is None) == (not has_shortcut)
+    for a, b in zip(actual, expected, strict=True):
+        if a is not None:
+            assert a.dtype == dtype and a.is_contiguous(memory_format=torch.channels_last)
+            if half:
+                assert (a.float() - b).square().mean() <= 0.04**2 * b.square().mean()
+            else:
+                torch.testing.assert_close(a, b, atol=2e-4, rtol=1e-4)
+
+
+def test_winograd_spade_keeps_nan():
+    """NaN must reach the image, which is then drawn again."""
+    x, shared = last(random(1, 64, 4, 4)), last(random(1, 64, 4, 4))
+    x[0, 5, 2, 2] = torch.nan
+    layer = random(64, 64, 3, 3), random(64)
+    assert WinogradSpade(layer, layer, None, upsample=False, products=x.dtype)(x, shared)[0][0, 5].isnan().any()
 
 
 @given(st.integers(1, 2), st.integers(1, 4), st.integers(1, 9), st.sampled_from([3, 64, 70]), st.sampled_from([2, 64]))

@@ -28,23 +28,35 @@ FORMATS = {torch.float32: BitFormat(0, 0, 0), torch.bfloat16: BitFormat(16, 0x7F
 
 def integer_view(x: Tensor) -> npt.NDArray[Any]:
     """Return the values of a channels-last tensor (B, C, H, W) as a view (B, H, W, C) of uint16 or uint32."""
-    planes = x.permute(0, 2, 3, 1)
-    assert planes.is_contiguous()
+    return bits(x.permute(0, 2, 3, 1))
+
+
+def bits(x: Tensor) -> npt.NDArray[Any]:
+    """Return the values of a contiguous tensor as a view of uint16 or uint32."""
+    assert x.is_contiguous()
     dtype = torch.int16 if x.dtype == torch.bfloat16 else torch.int32
-    view: npt.NDArray[Any] = planes.view(dtype).numpy()
+    view: npt.NDArray[Any] = x.view(dtype).numpy()
     return view.view(np.uint16 if dtype == torch.int16 else np.uint32)
 
 
 @inlined
 def widen(values, wide, shift):  # type: ignore[no-untyped-def]
     """Convert `values` in a `BitFormat` to the bits of float32, `wide`."""
-    for c in range(len(values)):
-        wide[c] = np.uint32(values[c]) << np.uint32(shift)
+    if shift == 0:
+        for c in range(len(values)):
+            wide[c] = values[c]
+    else:
+        for c in range(len(values)):
+            wide[c] = np.uint32(values[c]) << np.uint32(shift)
 
 
 @inlined
 def narrow(wide, values, shift, half, odd):  # type: ignore[no-untyped-def]
     """Round the bits of float32, `wide`, to `values` in a `BitFormat`; the NaNs that CPUs produce stay NaN."""
-    for c in range(len(values)):
-        b = wide[c]
-        values[c] = (b + np.uint32(half) + ((b >> np.uint32(shift)) & np.uint32(odd))) >> np.uint32(shift)
+    if shift == 0:
+        for c in range(len(values)):
+            values[c] = wide[c]
+    else:
+        for c in range(len(values)):
+            b = wide[c]
+            values[c] = (b + np.uint32(half) + ((b >> np.uint32(shift)) & np.uint32(odd))) >> np.uint32(shift)

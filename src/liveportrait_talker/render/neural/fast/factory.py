@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from ....errors import WeightsError
 from ....system.devices import has_amx
 from .convolution import Conv, DepthConv3d, StackedDepthConv2d, UpsampledConv, make_phase_kernels, stack_depth_taps
+from .modulation import FusedSpadeModulation, Spade, SpadeModulation
 from .packed import PackedConv, packing_available
 from .winograd import WinogradConv, WinogradDepthConv, winograd_pays
+from .winograd_spade import Parameters, WinogradSpade
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class ConvFactory:
 
     dtype: torch.dtype
     winograd: bool = False
-    """Use Winograd convolution for 3×3 kernels with enough channels."""
+    """Use Winograd convolution for 3×3 kernels with enough channels; for 3-D ones only in float32."""
     native_3d: bool = False
     """Compute 3-D convolutions as such, not by 2-D ones."""
     packed: bool = False
@@ -30,11 +32,11 @@ class ConvFactory:
 
     @classmethod
     def for_device(cls, device: torch.device, dtype: torch.dtype) -> ConvFactory:
-        """Return the fastest settings. Winograd is for float32 on CPUs only, because GPU libraries include it."""
+        """Return the fastest settings. Winograd is for CPUs without AMX only, because GPU libraries include it."""
         cpu = device.type == "cpu"
         return cls(
             dtype,
-            winograd=cpu and dtype == torch.float32,
+            winograd=cpu and not (dtype == torch.bfloat16 and has_amx()),
             native_3d=device.type == "cuda" or (cpu and dtype == torch.bfloat16 and has_amx()),
             packed=cpu and packing_available(),
             cpu=cpu,
@@ -66,7 +68,7 @@ class ConvFactory:
         """Build a 3-D convolution with ReLU (B·D, I, H, W) → (B·D, O, H, W), or (B·D, O, 2H, 2W) if `upsample`."""
         if upsample:
             return UpsampledConv(self._direct_volume(*make_phase_kernels(weight, bias, 2), depth), 2)
-        if self._uses_winograd(weight):
+        if self.dtype == torch.float32 and self._uses_winograd(weight):
             _check_finite(weight, bias)
             return WinogradDepthConv(weight, bias, depth, relu=True)
         return self._direct_volume(weight, bias, depth)
@@ -75,6 +77,19 @@ class ConvFactory:
         if self.native_3d:
             return DepthConv3d(self.direct(weight, bias, relu=True), depth)
         return StackedDepthConv2d(self.direct(stack_depth_taps(weight), bias, relu=True), depth)
+
+    def spade(
+        self, gamma: Parameters, beta: Parameters, shortcut_gamma: Parameters | None = None, *, upsample: bool = False
+    ) -> nn.Module:
+        """Build a SPADE normalisation (x, shared features, those of the shortcut) → `SpadeModulation`'s result."""
+        if self._uses_winograd(torch.cat([gamma[0], beta[0]])):
+            for part in (gamma, beta, shortcut_gamma):
+                if part is not None:
+                    _check_finite(*part)
+            return WinogradSpade(gamma, beta, shortcut_gamma, upsample=upsample, products=self.dtype)
+        modulation = FusedSpadeModulation if self.cpu else SpadeModulation
+        shortcut = None if shortcut_gamma is None else self(*shortcut_gamma)
+        return Spade(modulation(upsample=upsample), self(*gamma), self(*beta), shortcut)
 
     def in_float32(self) -> ConvFactory:
         """Return a factory for layers that need full precision."""

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from ..nets.generator import Spade, SpadeBlock, SpadeGenerator
 from .convolution import CHANNELS_LAST, weight_and_bias
 from .factory import ConvFactory
-from .modulation import FusedSpadeModulation, SpadeModulation
 
 
 class FastGenerator(nn.Module):
@@ -49,40 +48,36 @@ class _Block(nn.Module):
         super().__init__()
         self.conv_0 = conv(block.conv_0.weight, None)  # the normalisation that follows removes any bias
         self.conv_1 = conv(block.conv_1.weight, block.conv_1.bias)
-        self.norm_0 = _SpadeParameters(block.norm_0, times, conv)
-        self.norm_1 = _SpadeParameters(block.norm_1, times, conv)
-        modulation = FusedSpadeModulation if conv.cpu else SpadeModulation
-        self.modulate_0, self.modulate_1 = modulation(upsample=times > 1), modulation()
+        self.shared_0, self.shared_1 = (_shared(norm, times, conv) for norm in (block.norm_0, block.norm_1))
         self.changes_width = block.changes_width
+        shortcut_gamma = None
         if self.changes_width:
             self.conv_s = conv(block.conv_s.weight, None)
-            self.norm_s = _SpadeParameters(block.norm_s, times, conv, after_beta=block.conv_s.weight[:, :, 0, 0])
+            self.shared_s = _shared(block.norm_s, times, conv)
+            shortcut_gamma = _gamma(block.norm_s)
+            weight, bias = weight_and_bias(block.norm_s.mlp_beta)
+            after = block.conv_s.weight[:, :, 0, 0]
+            self.beta_s = conv(torch.einsum("oc,cihw->oihw", after, weight), after @ bias)
+        self.norm_0 = conv.spade(
+            _gamma(block.norm_0), weight_and_bias(block.norm_0.mlp_beta), shortcut_gamma, upsample=times > 1
+        )
+        self.norm_1 = conv.spade(_gamma(block.norm_1), weight_and_bias(block.norm_1.mlp_beta))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Return features (B, out, H, W), possibly in the memory of `x`."""
-        gamma, beta = self.norm_s(condition) if self.changes_width else (None, None)
-        y, shortcut = self.modulate_0(x, *self.norm_0(condition), gamma)
-        y, _ = self.modulate_1(self.conv_0(y), *self.norm_1(condition))
-        out: Tensor = self.conv_1(y, self.conv_s(shortcut, beta) if self.changes_width else x)
+        shared = self.shared_s(condition) if self.changes_width else None
+        y, shortcut = self.norm_0(x, self.shared_0(condition), shared)
+        y, _ = self.norm_1(self.conv_0(y), self.shared_1(condition))
+        out: Tensor = self.conv_1(y, x if shortcut is None else self.conv_s(shortcut, self.beta_s(shared)))
         return out
 
 
-class _SpadeParameters(nn.Module):
-    """The condition (B, 256, h, w) → 1 + γ (B, C, H, W) and β (B, C, H, W) of one SPADE normalisation.
+def _shared(spade: Spade, times: int, conv: ConvFactory) -> nn.Module:
+    """Build the convolution from the condition (B, 256, h, w) that γ and β are computed from."""
+    return conv.upsampled(*weight_and_bias(spade.mlp_shared[0]), times, relu=True)
 
-    `after_beta` (out, C): a 1×1 convolution that is applied to β.
-    """
 
-    def __init__(self, spade: Spade, times: int, conv: ConvFactory, *, after_beta: Tensor | None = None) -> None:
-        super().__init__()
-        gamma_weight, gamma_bias = weight_and_bias(spade.mlp_gamma)
-        beta_weight, beta_bias = weight_and_bias(spade.mlp_beta)
-        if after_beta is not None:
-            beta_weight = torch.einsum("oc,cihw->oihw", after_beta, beta_weight)
-            beta_bias = after_beta @ beta_bias
-        self.shared = conv.upsampled(*weight_and_bias(spade.mlp_shared[0]), times, relu=True)
-        self.gamma, self.beta = conv(gamma_weight, gamma_bias + 1), conv(beta_weight, beta_bias)
-
-    def forward(self, condition: Tensor) -> tuple[Tensor, Tensor]:
-        shared = self.shared(condition)
-        return self.gamma(shared), self.beta(shared)
+def _gamma(spade: Spade) -> tuple[Tensor, Tensor]:
+    """Return the weight and bias of 1 + γ."""
+    weight, bias = weight_and_bias(spade.mlp_gamma)
+    return weight, bias + 1

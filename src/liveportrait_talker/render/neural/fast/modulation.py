@@ -1,15 +1,13 @@
 """SPADE between two convolutions: instance normalisation, times γ plus β, leaky ReLU.
 
 `SpadeModulation` is the definition; it is used on GPUs, where `torch.compile` fuses it. `FusedSpadeModulation` is for
-CPUs, where torch would make a pass over memory for each step, some of them in an unfavourable memory order.
+CPUs, where torch would make a pass over memory for each step, some of them in an unfavourable memory order. `Spade`
+adds the convolutions for γ and β; `winograd_spade` does both at once.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,7 +17,7 @@ from ....system.jit import kernel
 from .bf16_views import FORMATS, integer_view, narrow, widen
 from .threads import run_in_threads
 
-_SLOPE = 0.2
+SLOPE = 0.2
 _EPS = 1e-5
 
 
@@ -38,7 +36,7 @@ class SpadeModulation(nn.Module):
         normal = ((x.float() - mean) * torch.rsqrt(variance + _EPS)).to(x.dtype)
         if self.upsample:
             normal = F.interpolate(normal, scale_factor=2, mode="nearest")
-        active = F.leaky_relu_(torch.addcmul(beta, normal, gamma), _SLOPE)
+        active = F.leaky_relu_(torch.addcmul(beta, normal, gamma), SLOPE)
         return active, None if shortcut_gamma is None else normal * shortcut_gamma
 
 
@@ -54,7 +52,7 @@ class FusedSpadeModulation(SpadeModulation):
         assert gamma.shape == beta.shape == (count, channels, times * height, times * width)
         assert shortcut_gamma is None or shortcut_gamma.shape == gamma.shape
         view, active = integer_view(x), torch.empty_like(gamma)
-        statistics = _compute_statistics(view, bit_format.shift)
+        statistics = compute_statistics(x)
         # The kernel's arrays cannot be None: without a shortcut, arrays that it does not touch are passed.
         has_shortcut = shortcut_gamma is not None
         by, shortcut = (gamma, active) if shortcut_gamma is None else (shortcut_gamma, torch.empty_like(shortcut_gamma))
@@ -68,8 +66,25 @@ class FusedSpadeModulation(SpadeModulation):
         return active, shortcut if has_shortcut else None
 
 
-def _compute_statistics(view: npt.NDArray[Any], shift: int) -> tuple[Floats32, Floats32]:
-    """Return mean and 1 / standard deviation (B, C) of each channel."""
+class Spade(nn.Module):
+    """SPADE of `x` with γ and β from convolutions of shared features; the shortcut's γ from those of another one."""
+
+    def __init__(
+        self, modulate: SpadeModulation, gamma: nn.Module, beta: nn.Module, shortcut_gamma: nn.Module | None
+    ) -> None:
+        super().__init__()
+        self.modulate, self.gamma, self.beta, self.shortcut_gamma = modulate, gamma, beta, shortcut_gamma
+
+    def forward(self, x: Tensor, shared: Tensor, shortcut_shared: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return the same as `SpadeModulation`."""
+        by = None if self.shortcut_gamma is None else self.shortcut_gamma(shortcut_shared)
+        result: tuple[Tensor, Tensor | None] = self.modulate(x, self.gamma(shared), self.beta(shared), by)
+        return result
+
+
+def compute_statistics(x: Tensor) -> tuple[Floats32, Floats32]:
+    """Return mean and 1 / standard deviation (B, C) of each channel of a channels-last tensor (B, C, H, W)."""
+    view, shift = integer_view(x), FORMATS[x.dtype].shift
     count, height, width, channels = view.shape
     row = (view[:, height // 2].astype(np.uint32) << np.uint32(shift)).view(np.float32)
     near = row.mean(axis=1)  # (B, C): sums are taken relative to an approximate mean, to avoid cancellation
@@ -126,7 +141,7 @@ def _modulate(  # type: ignore[no-untyped-def]
             widen(beta[k, y, column], wide[2], shift)
             for c in range(channels):
                 v = normal[c] * g[c] + b[c]
-                b[c] = v if v > 0 else np.float32(_SLOPE) * v
+                b[c] = v if v > 0 else np.float32(SLOPE) * v
             narrow(wide[2], active[k, y, column], shift, half, odd)
             if has_shortcut:
                 widen(shortcut_gamma[k, y, column], wide[1], shift)

@@ -3,7 +3,7 @@
 Lavin and Gray, arXiv 1509.09308: each tile of 6×6 pixels is transformed to 36 values, which are multiplied by 36 values
 of the transformed kernel; the products are transformed to 4×4 pixels. Over tiles and channels the products are 36
 matrix products. The transforms evaluate polynomials at 0, ±√2, ±1/√2 and ∞, for which float32 rounds about as well as
-in the direct sum; half precision would lose too many digits.
+in the direct sum. Matrix products in bfloat16 lose some digits, which is allowed for γ and β (docs/performance.md).
 
 The transforms are Numba kernels, run in threads on a few rows of tiles at a time, so that intermediate values stay in
 the CPU's cache.
@@ -12,6 +12,8 @@ the CPU's cache.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from functools import partial
 from itertools import accumulate
 
 import numpy as np
@@ -21,13 +23,15 @@ from torch import Tensor, nn
 
 from ....arrays import Floats32, Floats64
 from ....system.jit import inlined, kernel
+from .bf16_views import FORMATS, bits, narrow, widen
+from .modulation import SLOPE
 from .threads import run_in_threads
 
 _POINTS = (0.0, 2**0.5, -(2**0.5), 0.5**0.5, -(0.5**0.5))
 _TILE_SIZE, _TILE_STEP = 6, 4  # px; tiles overlap
 _VALUES = _TILE_SIZE**2
 _CHANNELS = 64  # transformed at once, so that 36 times as many values fit into the L1 cache
-_SCRATCH_BYTES = 16 * 2**20  # of values between the two transforms, to fit into the last-level cache
+_SCRATCH_BYTES = 48 * 2**20  # of values between the two transforms: larger matrix products, still mostly in the cache
 _CHANNEL_MULTIPLE = 16  # alignment of matrix rows; unaligned ones are a third slower
 _MIN_CHANNELS = 30  # I·O/(I + O) below which the transforms cost more than they save (docs/performance.md)
 
@@ -61,7 +65,10 @@ _A: Floats32 = _PIXELS.astype(np.float32)
 
 
 class WinogradConv(nn.Module):
-    """`Conv` for a 3×3 kernel in float32: (N, I, H, W) → (N, O, H, W), channels last, zero padding."""
+    """`Conv` for a 3×3 kernel: (N, I, H, W) → (N, O, H, W), channels last, zero padding.
+
+    Input and output are float32 or bfloat16; what is between them is float32.
+    """
 
     values: Tensor
     bias: Tensor
@@ -73,24 +80,46 @@ class WinogradConv(nn.Module):
         self.register_buffer("bias", weight.new_zeros(len(weight)) if bias is None else bias.float())
 
     def forward(self, x: Tensor, addend: Tensor | None = None) -> Tensor:
-        """Return conv(x) + addend, after ReLU if set."""
-        planes, out = _planes(x), _empty_like(x, len(self.bias))
-        inputs, outputs = self.values.shape[1:]
-        area = len(x) * _tile_count(x.shape[3])
-        for rows in _row_blocks(_tile_count(x.shape[2]), area * (inputs + outputs)):
-            tiles = len(rows) * area
-            values, products = _allocate_scratch((tiles, inputs), (tiles, outputs))
-            _transform_input(planes, values, rows)
-            torch.bmm(values, self.values, out=products)
-            _transform_output(products, out, self.bias, rows)
-        sums = out.permute(0, 3, 1, 2)
-        if addend is not None:
-            sums += addend
-        return F.relu_(sums) if self.relu else sums
+        """Return conv(x) + addend, after ReLU if set; the result is in the memory of `addend`."""
+        out = _empty_like(x, len(self.bias)) if addend is None else addend.permute(0, 2, 3, 1)
+        _convolve(x, self.values, partial(_write_pixels, out, self.bias, self.relu, addend is not None))
+        return out.permute(0, 3, 1, 2)
+
+
+class WinogradModulation(nn.Module):
+    """The convolutions for γ and β of one SPADE normalisation, and the normalisation itself in their last transform.
+
+    γ and β are not stored: what is written is leaky(normal · γ + β), or normal · γ where `beta` is None. `products` is
+    the format of the matrix products.
+    """
+
+    values: Tensor
+    bias: Tensor
+
+    def __init__(
+        self,
+        gamma: tuple[Tensor, Tensor],
+        beta: tuple[Tensor, Tensor] | None,
+        *,
+        products: torch.dtype,
+        upsample: bool = False,
+    ) -> None:
+        super().__init__()
+        self.has_beta, self.upsample = beta is not None, upsample
+        pairs = [gamma] if beta is None else [gamma, beta]
+        weight, bias = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+        self.register_buffer("values", transform_kernel(weight).to(products))
+        self.register_buffer("bias", bias.float())
+
+    def forward(self, shared: Tensor, x: Tensor, statistics: tuple[Floats32, Floats32]) -> Tensor:
+        """Return the modulated `x` (B, C, h, w), which has the mean and 1 / deviation of `statistics`."""
+        out, times = _empty_like(shared, x.shape[1]), 2 if self.upsample else 1
+        _convolve(shared, self.values, partial(_write_modulated, out, self.bias, x, statistics, self.has_beta, times))
+        return out.permute(0, 3, 1, 2)
 
 
 class WinogradDepthConv(nn.Module):
-    """3×3×3 convolution of float32 volumes (B·D, I, H, W) → (B·D, O, H, W): the sum of three `WinogradConv`."""
+    """3×3×3 convolution of volumes (B·D, I, H, W) → (B·D, O, H, W): the sum of three `WinogradConv`."""
 
     values: Tensor
     bias: Tensor
@@ -106,11 +135,12 @@ class WinogradDepthConv(nn.Module):
         assert len(x) % self.depth == 0
         planes, out = _planes(x), _empty_like(x, len(self.bias))
         inputs, outputs = self.values.shape[2:]
-        wide = _tile_count(x.shape[3])
-        for rows in _row_blocks(_tile_count(x.shape[2]), wide * ((self.depth + 2) * inputs + self.depth * outputs)):
+        wide, dtype = _tile_count(x.shape[3]), self.values.dtype
+        numbers = wide * ((self.depth + 2) * inputs + self.depth * outputs)
+        for rows in _row_blocks(_tile_count(x.shape[2]), numbers, dtype):
             area = len(rows) * wide
             tiles = self.depth * area
-            values, sums = _allocate_scratch((tiles + 2 * area, inputs), (tiles, outputs))
+            values, sums = _allocate_scratch(dtype, (tiles + 2 * area, inputs), (tiles, outputs))
             values[:, :area] = values[:, -area:] = 0  # zero padding along depth
             for start in range(0, len(x), self.depth):
                 volume = slice(start, start + self.depth)
@@ -118,8 +148,8 @@ class WinogradDepthConv(nn.Module):
                 torch.bmm(values[:, :tiles], self.values[0], out=sums)
                 for k in (1, 2):
                     sums.baddbmm_(values[:, k * area : k * area + tiles], self.values[k])
-                _transform_output(sums, out[volume], self.bias, rows)
-        return F.relu_(out.permute(0, 3, 1, 2)) if self.relu else out.permute(0, 3, 1, 2)
+                _write_pixels(out[volume], self.bias, self.relu, False, sums, rows)
+        return out.permute(0, 3, 1, 2)
 
 
 def transform_kernel(weight: Tensor) -> Tensor:
@@ -132,10 +162,9 @@ def transform_kernel(weight: Tensor) -> Tensor:
     )
 
 
-def _planes(x: Tensor) -> Floats32:
+def _planes(x: Tensor) -> Tensor:
     """Return (N, C, H, W) as (N, H, W, C); a view if `x` is channels last."""
-    planes: Floats32 = x.permute(0, 2, 3, 1).contiguous().numpy()
-    return planes
+    return x.permute(0, 2, 3, 1).contiguous()
 
 
 def _empty_like(x: Tensor, outputs: int) -> Tensor:
@@ -147,9 +176,9 @@ def _tile_count(length: int) -> int:
     return -(-length // _TILE_STEP)
 
 
-def _row_blocks(rows: int, numbers: int) -> list[range]:
-    """Divide the rows of tiles into blocks that fit into scratch memory; a row needs 36 · `numbers` floats."""
-    most = max(1, _SCRATCH_BYTES // (4 * _VALUES * max(1, numbers)))
+def _row_blocks(rows: int, numbers: int, dtype: torch.dtype) -> list[range]:
+    """Divide the rows of tiles into blocks that fit into scratch memory; a row needs 36 · `numbers` values."""
+    most = max(1, _SCRATCH_BYTES // (dtype.itemsize * _VALUES * max(1, numbers)))
     count = -(-rows // most)
     return [range(rows * k // count, rows * (k + 1) // count) for k in range(count)]
 
@@ -157,39 +186,87 @@ def _row_blocks(rows: int, numbers: int) -> list[range]:
 _local = threading.local()
 
 
-def _allocate_scratch(*shapes: tuple[int, int]) -> list[Tensor]:
+def _allocate_scratch(dtype: torch.dtype, *shapes: tuple[int, int]) -> list[Tensor]:
     """Return 36 uninitialised matrices of each shape, in memory that the thread keeps, because new pages are slow."""
     sizes = [_VALUES * rows * columns for rows, columns in shapes]
-    kept: Floats32 | None = getattr(_local, "memory", None)
-    if kept is None or len(kept) < sum(sizes):
-        kept = _local.memory = np.empty(sum(sizes), np.float32)
     ends = list(accumulate(sizes, initial=0))
-    return [
-        torch.from_numpy(kept[start:end]).view(_VALUES, *shape)
-        for start, end, shape in zip(ends, ends[1:], shapes, strict=False)
-    ]
+    kept: Floats32 | None = getattr(_local, "memory", None)
+    needed = ends[-1] * dtype.itemsize // 4  # of which there is an even number
+    if kept is None or len(kept) < needed:
+        kept = _local.memory = np.empty(needed, np.float32)
+    memory = torch.from_numpy(kept).view(dtype)
+    return [memory[start:end].view(_VALUES, *shape) for start, end, shape in zip(ends, ends[1:], shapes, strict=False)]
 
 
-def _transform_input(planes: Floats32, values: Tensor, rows: range, skipped: int = 0) -> None:
+def _convolve(x: Tensor, kernels: Tensor, write: Callable[[Tensor, range], None]) -> None:
+    """Pass the products of `x` (N, I, H, W) and `kernels` (36, I, O) to `write`, with the rows of tiles they are of."""
+    planes, (inputs, outputs), dtype = _planes(x), kernels.shape[1:], kernels.dtype
+    area = len(x) * _tile_count(x.shape[3])
+    for rows in _row_blocks(_tile_count(x.shape[2]), area * (inputs + outputs), dtype):
+        tiles = len(rows) * area
+        values, products = _allocate_scratch(dtype, (tiles, inputs), (tiles, outputs))
+        _transform_input(planes, values, rows)
+        torch.bmm(values, kernels, out=products)
+        write(products, rows)
+
+
+def _transform_input(planes: Tensor, values: Tensor, rows: range, skipped: int = 0) -> None:
     """Transform rows of tiles of all planes (N, H, W, I) to values (36, T, I), beginning at tile `skipped`."""
     values[..., planes.shape[-1] :] = 0  # the padded weights are 0, but 0 · NaN is NaN
-    flat, shape = values.view(-1).numpy(), (values.stride(0), values.stride(1))
+    shape, shift, bit_format = values.stride()[:2], FORMATS[planes.dtype].shift, tuple(FORMATS[values.dtype])
+    pixels, flat = bits(planes), bits(values.view(-1))
 
     def work(low: int, high: int) -> None:
-        _transform_tile_rows(planes, flat, shape, skipped, rows.start, rows.stop, low, high, _B)
+        part = rows.start, rows.stop, low, high
+        _transform_tile_rows(pixels, flat, shape, skipped, part, _B, shift, bit_format)
 
     run_in_threads(work, len(planes) * len(rows))
 
 
-def _transform_output(products: Tensor, out: Tensor, bias: Tensor, rows: range) -> None:
-    """Transform products, in the order of `_transform_input`, to rows of all planes (N, H, W, O), plus `bias`."""
-    flat, shape = products.view(-1).numpy(), (products.stride(0), products.stride(1))
-    pixels, offset = out.numpy(), bias.numpy()
+def _write_pixels(out: Tensor, bias: Tensor, relu: bool, adds: bool, products: Tensor, rows: range) -> None:
+    """Transform products, in the order of `_transform_input`, to rows of all planes `out` (N, H, W, O).
+
+    Added are `bias`, and what is in `out` if `adds`.
+    """
+    shape, shift, bit_format = products.stride()[:2], FORMATS[products.dtype].shift, tuple(FORMATS[out.dtype])
+    flat, pixels, offset = bits(products.view(-1)), bits(out), bias.numpy()
 
     def work(low: int, high: int) -> None:
-        _transform_product_rows(flat, shape, pixels, offset, rows.start, rows.stop, low, high, _A)
+        part = rows.start, rows.stop, low, high
+        _transform_product_rows(flat, shape, pixels, offset, relu, adds, part, _A, shift, bit_format)
 
     run_in_threads(work, len(out) * len(rows))
+
+
+def _write_modulated(
+    out: Tensor,
+    bias: Tensor,
+    x: Tensor,
+    statistics: tuple[Floats32, Floats32],
+    has_beta: bool,
+    times: int,
+    products: Tensor,
+    rows: range,
+) -> None:
+    """Transform products to γ and β, and write the modulated `x`, enlarged `times`, to `out` (N, H, W, C)."""
+    assert out.shape[1:3] == (times * x.shape[2], times * x.shape[3])
+    shape, shift, bit_format = products.stride()[:2], FORMATS[products.dtype].shift, tuple(FORMATS[out.dtype])
+    flat, pixels, view = bits(products.view(-1)), bits(out), bits(_planes(x))
+    given = _by_channel_block(*statistics, *np.split(bias.numpy(), 2 if has_beta else 1))
+
+    def work(low: int, high: int) -> None:
+        part = rows.start, rows.stop, low, high
+        _modulate_rows(flat, shape, pixels, view, given, has_beta, times, part, _A, shift, bit_format)
+
+    run_in_threads(work, len(out) * len(rows))
+
+
+def _by_channel_block(*rows: Floats32) -> Floats32:
+    """Return rows (C) or (B, C) as (B, C / 64, rows, 64), zero-padded."""
+    table = np.stack(np.broadcast_arrays(*rows), axis=1)
+    table = np.pad(table, ((0, 0), (0, 0), (0, -table.shape[2] % _CHANNELS)))
+    blocks = table.reshape(*table.shape[:2], -1, _CHANNELS).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(blocks)
 
 
 # LLVM vectorises a loop only if it can prove that input and output do not overlap. Sums are therefore computed between
@@ -231,12 +308,42 @@ def _output_transform_1d(A, x, y, step, count):  # type: ignore[no-untyped-def]
         y[c + 3 * step] = large3 * odd + small3 * more_odd + x[c + 5 * step]
 
 
+@inlined
+def _transform_products(A, products, shape, place, n, shift, wide, half, done):  # type: ignore[no-untyped-def]
+    """Transform the products of one tile, `n` channels from `place`, to pixels `done`; `wide`, `half` are scratch."""
+    for v in range(36):
+        begin = place + v * shape[0]
+        widen(products[begin : begin + n], wide[v * _CHANNELS : v * _CHANNELS + n], shift)
+    _output_transform_1d(A, wide.view(np.float32), half, _ROW, _ROW)
+    for i in range(4):
+        _output_transform_1d(A, half[i * _ROW : (i + 1) * _ROW], done[i * _ROW : (i + 1) * _ROW], _CHANNELS, _CHANNELS)
+
+
+@inlined
+def _scale(normal, given, gammas, place):  # type: ignore[no-untyped-def]
+    """Normalise and multiply by γ."""
+    for k in range(_CHANNELS):
+        normal[k] = (normal[k] - given[0, k]) * given[1, k] * (gammas[place + k] + given[2, k])
+
+
+@inlined
+def _add_and_activate(normal, given, betas, place):  # type: ignore[no-untyped-def]
+    """Add β, then leaky ReLU."""
+    for k in range(_CHANNELS):
+        v = normal[k] + (betas[place + k] + given[3, k])
+        normal[k] = v if v > 0 else np.float32(SLOPE) * v
+
+
 @kernel
-def _transform_tile_rows(x, values, shape, skipped, top_row, end_row, first, last, B):  # type: ignore[no-untyped-def]
-    """Transform tiles to `values`: of rows `top_row` … `end_row` of all planes, numbered on, `first` … `last`."""
+def _transform_tile_rows(  # type: ignore[no-untyped-def]
+    x, values, shape, skipped, part, B, x_shift, bit_format
+):
+    """Transform tiles to `values`: `part` is top and end row, in all planes, and the range of these, numbered on."""
+    (top_row, end_row, first, last), (shift, half_bit, odd) = part, bit_format
     _, height, width, channels = x.shape
     wide, n = (width + 3) // 4, min(channels, _CHANNELS)
-    tile, half, done = np.zeros(6 * _ROW, np.float32), np.zeros(6 * _ROW, np.float32), np.zeros(6 * _ROW, np.float32)
+    bits_of_tile, bits_done = np.zeros(6 * _ROW, np.uint32), np.zeros(6 * _ROW, np.uint32)
+    tile, half, done = bits_of_tile.view(np.float32), np.zeros(6 * _ROW, np.float32), bits_done.view(np.float32)
     for row in range(first, last):
         plane, top = x[row // (end_row - top_row)], 4 * (top_row + row % (end_row - top_row)) - 1
         for column in range(wide):
@@ -245,11 +352,9 @@ def _transform_tile_rows(x, values, shape, skipped, top_row, end_row, first, las
                 c = min(begin, channels - n)  # the last block may overlap: all blocks have n channels
                 for i in range(6):
                     for j in range(6):
-                        target = tile[i * _ROW + j * _CHANNELS : i * _ROW + j * _CHANNELS + n]
+                        target = bits_of_tile[i * _ROW + j * _CHANNELS : i * _ROW + j * _CHANNELS + n]
                         if 0 <= top + i < height and 0 <= left + j < width:
-                            pixel = plane[top + i, left + j, c : c + n]
-                            for k in range(n):
-                                target[k] = pixel[k]
+                            widen(plane[top + i, left + j, c : c + n], target, x_shift)
                         else:
                             target[:] = 0
                 _input_transform_1d(B, tile, half, _ROW, _ROW)
@@ -259,36 +364,73 @@ def _transform_tile_rows(x, values, shape, skipped, top_row, end_row, first, las
                     )
                 for v in range(36):
                     place = start + c + v * shape[0]
-                    target, source = values[place : place + n], done[v * _CHANNELS : v * _CHANNELS + n]
-                    for k in range(n):
-                        target[k] = source[k]
+                    source = bits_done[v * _CHANNELS : v * _CHANNELS + n]
+                    narrow(source, values[place : place + n], shift, half_bit, odd)
 
 
 @kernel
-def _transform_product_rows(products, shape, out, bias, top_row, end_row, first, last, A):  # type: ignore[no-untyped-def]
-    """Transform products to pixels and add `bias`; rows as in `_transform_tile_rows`."""
+def _transform_product_rows(  # type: ignore[no-untyped-def]
+    products, shape, out, bias, relu, adds, part, A, product_shift, bit_format
+):
+    """Transform products to pixels, plus `bias` and, if `adds`, `out`; `part` as in `_transform_tile_rows`."""
+    (top_row, end_row, first, last), (shift, half_bit, odd) = part, bit_format
     _, height, width, channels = out.shape
     wide, n = (width + 3) // 4, min(channels, _CHANNELS)
-    tile, half, done = np.zeros(6 * _ROW, np.float32), np.zeros(4 * _ROW, np.float32), np.zeros(4 * _ROW, np.float32)
+    tile, half = np.zeros(6 * _ROW, np.uint32), np.zeros(4 * _ROW, np.float32)
+    bits_done, bits_added = np.zeros(4 * _ROW, np.uint32), np.zeros(_CHANNELS, np.uint32)
+    done, added = bits_done.view(np.float32), bits_added.view(np.float32)
     for row in range(first, last):
         plane, top = out[row // (end_row - top_row)], 4 * (top_row + row % (end_row - top_row))
         for column in range(wide):
             left, start = 4 * column, (row * wide + column) * shape[1]
-            for begin in range(0, channels, _CHANNELS):
-                c = min(begin, channels - n)
-                for v in range(36):
-                    place = start + c + v * shape[0]
-                    target, source = tile[v * _CHANNELS : v * _CHANNELS + n], products[place : place + n]
-                    for k in range(n):
-                        target[k] = source[k]
-                _output_transform_1d(A, tile, half, _ROW, _ROW)
-                added = bias[c : c + n]
+            for c in range(0, channels, _CHANNELS):
+                m = min(n, channels - c)  # not overlapping, as `out` may be added
+                _transform_products(A, products, shape, start + c, m, product_shift, tile, half, done)
+                offset = bias[c : c + m]
                 for i in range(min(4, height - top)):
-                    _output_transform_1d(
-                        A, half[i * _ROW : (i + 1) * _ROW], done[i * _ROW : (i + 1) * _ROW], _CHANNELS, _CHANNELS
-                    )
                     for j in range(min(4, width - left)):
-                        target = plane[top + i, left + j, c : c + n]
-                        source = done[i * _ROW + j * _CHANNELS : i * _ROW + j * _CHANNELS + n]
-                        for k in range(n):
-                            target[k] = source[k] + added[k]
+                        target = plane[top + i, left + j, c : c + m]
+                        place = i * _ROW + j * _CHANNELS
+                        source = done[place : place + m]
+                        for k in range(m):
+                            source[k] += offset[k]
+                        if adds:
+                            widen(target, bits_added, shift)
+                            for k in range(m):
+                                source[k] += added[k]
+                        if relu:
+                            for k in range(m):
+                                source[k] = max(source[k], np.float32(0))
+                        narrow(bits_done[place : place + m], target, shift, half_bit, odd)
+
+
+@kernel
+def _modulate_rows(  # type: ignore[no-untyped-def]
+    products, shape, out, x, given, has_beta, times, part, A, product_shift, bit_format
+):
+    """Transform products to γ and β, and modulate `x` with them; `part` as in `_transform_tile_rows`."""
+    (top_row, end_row, first, last), (shift, half_bit, odd) = part, bit_format
+    _, height, width, channels = out.shape
+    wide = (width + 3) // 4
+    tile, half = np.zeros(6 * _ROW, np.uint32), np.zeros(4 * _ROW, np.float32)
+    gammas, betas = np.zeros(4 * _ROW, np.float32), np.zeros(4 * _ROW, np.float32)
+    bits_normal = np.zeros(_CHANNELS, np.uint32)
+    normal = bits_normal.view(np.float32)
+    for row in range(first, last):
+        image = row // (end_row - top_row)
+        top = 4 * (top_row + row % (end_row - top_row))
+        for column in range(wide):
+            left, start = 4 * column, (row * wide + column) * shape[1]
+            for c in range(0, channels, _CHANNELS):
+                n = min(_CHANNELS, channels - c)
+                _transform_products(A, products, shape, start + c, n, product_shift, tile, half, gammas)
+                if has_beta:
+                    _transform_products(A, products, shape, start + channels + c, n, product_shift, tile, half, betas)
+                own = given[image, c // _CHANNELS]
+                for i in range(min(4, height - top)):
+                    for j in range(min(4, width - left)):
+                        widen(x[image, (top + i) // times, (left + j) // times, c : c + n], bits_normal, shift)
+                        _scale(normal, own, gammas, i * _ROW + j * _CHANNELS)
+                        if has_beta:
+                            _add_and_activate(normal, own, betas, i * _ROW + j * _CHANNELS)
+                        narrow(bits_normal[:n], out[image, top + i, left + j, c : c + n], shift, half_bit, odd)

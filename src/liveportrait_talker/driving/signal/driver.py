@@ -29,7 +29,6 @@ SILENT_DBFS = -80.0  # recordings with a lower level have no voice
 REACH_DB = 46.0  # lower than this below the level is silence; breaths are louder
 STEADY_DB = 2.0  # a quiet tenth of the recording that varies less is noise; laughter and music vary by 3 dB
 ABOVE_NOISE_DB = 5.0
-NOISE_MARGIN_DB = 12.0  # below the level: what is louder is voice, because weak syllables are not louder either
 HOLD_SECONDS = 0.25  # shorter gaps are stop consonants and breaths between words
 CLICK_SECONDS = 0.05  # shorter bursts are not voice
 CLOSED_AFTER_SECONDS = 0.3  # from the end of the voice to shut lips; Rhubarb relaxes over 120–350 ms
@@ -126,7 +125,7 @@ def voice_activity(loudness: Floats) -> Flags:
     low, quiet = np.percentile(smooth, (3, 12))
     threshold = level - REACH_DB
     if quiet - low < STEADY_DB:
-        threshold = max(threshold, min(quiet + ABOVE_NOISE_DB, level - NOISE_MARGIN_DB))
+        threshold = max(threshold, min(quiet + ABOVE_NOISE_DB, level - 6.0))
     loud = _without_short_runs(smooth > threshold, CLICK_SECONDS)
     return ~_without_short_runs(~loud, HOLD_SECONDS, keep_ends=True)
 

@@ -5,8 +5,8 @@
 
 The first run also writes the score that the second run, which makes the shipped file, stores in it. Speakers are left
 out in FOLDS groups: each file of the first run is made without the clips of one group, and tested on that group only.
-Needs the extra `fit`, SciPy and the requirements of `synthetic_speech`; stage 1 and the table also MediaPipe. About 25 minutes of processor
-time. Stages, each kept in --work:
+Needs the extra `fit`, SciPy and the requirements of `synthetic_speech`; stage 1 and the table also MediaPipe. About 25
+minutes of processor time. Stages, each kept in --work:
 
 1. clips: mel power and mouth of the 26 talking clips (talking, talking2). Aperture and width come from the tracks,
    press and corner height from landmarks (docs/method/conventions.md, Mouth controls).

@@ -55,8 +55,8 @@ class RendererOptions:
     )
     mouth_from: tuple[Path, ...] = option(
         (),
-        "embedded renderer: other pictures or videos of the same person whose mouth is open: teeth and tongue are "
-        "taken from them",
+        "other pictures or videos of the person, the mouth open: the embedded renderer takes teeth and tongue from "
+        "them",
         "mouth",
         unit="FILE",
         needs=("embedded",),

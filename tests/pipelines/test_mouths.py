@@ -84,11 +84,17 @@ def test_teeth_brightness():
         ("none.png", "none.png does not exist"),
     ],
 )
-def test_a_file_of_no_use_is_refused(folder: Path, tmp_path: Path, capsys, name: str, sentence: str):
-    words = ["edit", PORTRAIT, "-o", tmp_path / "out.png", "--aaa", 60, "--renderer", "embedded"]
-    assert main([str(w) for w in [*words, "--mouth-from", folder / "blue.png", folder / name]]) == 2
+def test_a_file_of_no_use_is_refused(folder: Path, name: str, sentence: str):
+    with pytest.raises((MediaError, NoFaceError)) as refused:
+        draw(mouth_from=(folder / "blue.png", folder / name))
+    assert sentence in str(refused.value)
+
+
+def test_a_refusal_on_the_command_line(folder: Path, tmp_path: Path, capsys):
+    words = ["edit", PORTRAIT, "-o", tmp_path / "out.png", "--aaa", 60, "--mouth-from", folder / "shut.png"]
+    assert main([str(word) for word in words]) == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
-    assert len(errors) == 1 and sentence in errors[0]
+    assert len(errors) == 1 and "the mouth in shut.png is shut" in errors[0]
     assert not list(tmp_path.iterdir())
 
 

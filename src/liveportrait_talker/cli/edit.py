@@ -35,8 +35,7 @@ def add_edit_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help='make a clip: JSON, a list of {"time": seconds, "smile": 1, …}, or CSV with such a header',
     )
-    add_options(parser, EditOptions, path_is="PICTURE")
-    add_options(parser, EditSetup)
+    add_options(parser, EditOptions, EditSetup, path_is="PICTURE")
     parser.set_defaults(run=_edit)
 
 

@@ -9,6 +9,12 @@ from typing import Any
 from ..errors import OptionError
 from .fields import changed_fields, flag_of
 
+_OTHERS = (
+    ("renderer", "embedded", "neural"),
+    ("renderer", "neural", "embedded"),
+    ("driver", "signal", "learned"),
+)  # an engine asked for by name, and one whose options it does not have
+
 
 def has_effect(option: dataclasses.Field[Any], conditions: set[str]) -> bool:
     """Return whether an option has an effect where `conditions` hold; see `option(needs=…)`."""
@@ -41,13 +47,13 @@ def flags_without_effect(options: Any, renderer: str, driver: str | None = None)
 
 def check_engines(options: Any) -> None:
     """Raise OptionError for an option that only another renderer or driver has than the one asked for by name."""
-    renderer, driver = options.renderer, getattr(options, "driver", None)
     for each in changed_fields(options):
         alternatives = _alternatives(each)
-        if renderer == "embedded" and alternatives and all("neural" in part for part in alternatives):
-            raise OptionError(f"{flag_of(each)} is about the neural renderer: leave it out with --renderer embedded.")
-        if driver == "signal" and alternatives and all("learned" in part for part in alternatives):
-            raise OptionError(f"{flag_of(each)} is about the learned driver: leave it out with --driver signal.")
+        for kind, asked, other in _OTHERS:
+            is_asked = getattr(options, kind, None) == asked
+            if is_asked and alternatives and all(other in part for part in alternatives):
+                flag = flag_of(each)
+                raise OptionError(f"{flag} is about the {other} {kind}: leave it out with --{kind} {asked}.")
 
 
 def _alternatives(option: dataclasses.Field[Any]) -> list[set[str]]:

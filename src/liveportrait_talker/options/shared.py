@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..system.devices import COMPILE, DEVICES, PRECISIONS
@@ -51,6 +52,22 @@ class RendererOptions:
         "networks",
         choices=COMPILE,
         needs=("neural",),
+    )
+    mouth_from: tuple[Path, ...] = option(
+        (),
+        "other pictures or videos of the person, the mouth open: the embedded renderer takes teeth and tongue from "
+        "them",
+        "mouth",
+        unit="FILE",
+        needs=("embedded",),
+    )
+    teeth_brightness: float = option(
+        0.0,
+        "embedded renderer: darker or brighter teeth than the picture suggests",
+        "mouth",
+        low=-1,
+        high=1,
+        needs=("embedded",),
     )
 
 

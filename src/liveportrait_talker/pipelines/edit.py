@@ -125,13 +125,21 @@ class Editor:
     def __init__(self, weights: Weights | None = None, *, renderer: Renderer | None = None) -> None:
         self._engines = Engines(weights, renderer=renderer)
 
-    def open(self, portrait: Path | str, renderer: str = "auto", setup: EditSetup | None = None) -> EditSession:
+    def open(
+        self,
+        portrait: Path | str,
+        renderer: str = "auto",
+        setup: EditSetup | None = None,
+        *,
+        on_progress: OnProgress | None = None,
+    ) -> EditSession:
         """Find the face and prepare it, which takes a second or a few.
 
         Args:
             portrait: an image with a face.
             renderer: auto, neural or embedded; `setup.renderer` where it is auto.
             setup: see EditSetup.
+            on_progress: called as the work goes on.
 
         Raises:
             TalkerError: anything the user can fix, in one sentence.
@@ -142,7 +150,7 @@ class Editor:
         source = _find_face(Path(portrait), setup)
         chosen = self._engines.choose_renderer(setup)
         note_choice(setup, chosen)
-        engine = self._engines.renderer(chosen, setup)
+        engine = self._engines.renderer(chosen, setup, on_progress=on_progress or ignore_progress)
         face = engine.prepare(source)
         editor = _NetworkEditor(face, engine) if isinstance(face, DrivenFace) else _TrackEditor(face, source)
         sample_setup = dataclasses.replace(setup, face=None, crop=False)
@@ -185,12 +193,12 @@ class Editor:
                 "shorten it, or raise the limit with --max-seconds."
             )
         output = Output(Path(out), overwrite, setup, kind="image" if frames is None else "video")
-        output.check((portrait, edit.sample))
+        output.check((portrait, edit.sample, *setup.mouth_from))
         if edit.sample is not None:
             check_input(edit.sample)
         if frames is None and edit.at_rest:
             log.warning("no slider is set: the face stays as it is.")
-        session = self.open(portrait, setup=setup)
+        session = self.open(portrait, setup=setup, on_progress=on_progress)
         count = 1 if frames is None else frame_count(frames, setup.fps)
         size = output.write(
             (session.draw(each) for each in ([edit] if frames is None else edits(frames, edit, setup.fps))),

@@ -15,15 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 from ..driving.protocol import MouthDriver
 from ..errors import OptionError, WeightsError
+from ..options.animate import AnimateOptions
 from ..options.applicability import flags_without_effect
+from ..options.edit import EditSetup
 from ..options.shared import RendererOptions
 from ..options.talk import TalkOptions
+from ..progress import OnProgress, ignore_progress
 from ..render.protocol import DrivenRenderer, Renderer
 from ..weights import registry, store
 from ..weights.importing import missing as missing_networks
 
 if TYPE_CHECKING:
     from ..driving.sadtalker.networks import SadTalker
+    from ..render.embedded.mouth_examples import MouthExample
     from ..render.neural.liveportrait import LivePortrait
 
 log = logging.getLogger(__name__)
@@ -91,6 +95,7 @@ class Engines:
         self._given_renderer, self._given_driver = renderer, driver
         self._liveportrait: dict[tuple[str, str, str], LivePortrait] = {}
         self._sadtalker: dict[tuple[str, Path | None], SadTalker] = {}
+        self._mouths: dict[tuple[Any, ...], list[MouthExample]] = {}
 
     @property
     def is_renderer_given(self) -> bool:
@@ -150,17 +155,24 @@ class Engines:
         return choice.name == "neural"
 
     def renderer(
-        self, choice: EngineChoice, options: RendererOptions, settings: Mapping[str, Any] | None = None
+        self,
+        choice: EngineChoice,
+        options: TalkOptions | AnimateOptions | EditSetup,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        on_progress: OnProgress = ignore_progress,
     ) -> Renderer:
-        """Return the renderer of a choice, its networks loaded: a bad file is found before any work.
+        """Return the renderer of a choice, its networks and files loaded: a bad file is found before any work.
 
         Args:
             choice: see `choose_renderer`.
-            options: device and number format of the networks.
+            options: device and number format of the networks; mouths and teeth of the embedded renderer.
             settings: of the neural renderer, besides stitching; see `NeuralSettings`.
+            on_progress: called as files are read.
 
         Raises:
             OptionError: the device is not here.
+            MediaError, NoFaceError: a file of `mouth_from` is of no use.
             WeightsError: a network's file is missing or damaged.
         """
         if self._given_renderer is not None:
@@ -168,7 +180,8 @@ class Engines:
         if choice.name == "embedded":
             from ..render.embedded.renderer import EmbeddedRenderer
 
-            return EmbeddedRenderer()
+            mouths = self._read_mouths(options, on_progress) if options.mouth_from else []
+            return EmbeddedRenderer(mouths=mouths, teeth_brightness=options.teeth_brightness)
         from ..render.neural.liveportrait import LivePortrait
         from ..render.neural.renderer import NeuralRenderer, NeuralSettings
 
@@ -187,6 +200,17 @@ class Engines:
         return NeuralRenderer(
             self._liveportrait[key].load(), NeuralSettings(stitching=options.stitching, **(settings or {}))
         )
+
+    def _read_mouths(
+        self, options: TalkOptions | AnimateOptions | EditSetup, on_progress: OnProgress
+    ) -> list[MouthExample]:
+        """Return the mouths in the files of `mouth_from`; the last ones are kept while their files stay the same."""
+        from .mouths import identify, read_mouths
+
+        key = (*identify(options.mouth_from), options.max_pixels, options.max_seconds)
+        if key not in self._mouths:
+            self._mouths = {key: read_mouths(options.mouth_from, options, on_progress)}
+        return self._mouths[key]
 
     def driver(self, choice: EngineChoice, options: TalkOptions) -> MouthDriver:
         """Return the driver of a choice, its networks loaded. Raises as `renderer` does."""

@@ -102,7 +102,7 @@ class Talker:
         on_progress = on_progress or ignore_progress
         started = time.monotonic()
         output = Output(Path(out), overwrite, options, kind="video")
-        output.check((source, voice, options.ref_head_pose, options.ref_blink))
+        output.check((source, voice, options.ref_head_pose, options.ref_blink, *options.mouth_from))
         with ExitStack() as opened:
             scene = self._prepare(opened, source, voice, options, on_progress)
             footage, frames, fps = scene.source.footage, len(scene.track), scene.track.fps
@@ -160,7 +160,8 @@ class Talker:
         waveform = read_waveform(voice, max_seconds=options.max_seconds)
         engines = self._engines
         chosen = engines.choose_renderer(options)
-        renderer = engines.renderer(chosen, options, _neural_settings(options))  # loads networks: before any long work
+        # Loads networks: before any long work.
+        renderer = engines.renderer(chosen, options, _neural_settings(options), on_progress=on_progress)
         speaking = engines.choose_driver(options, chosen.name)
         driver = engines.driver(speaking, options)
         if options.head_pose == "audio":

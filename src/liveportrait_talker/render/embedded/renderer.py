@@ -63,7 +63,8 @@ class EmbeddedRenderer:
         face = source.faces[0]
         if source.is_still:
             Limits.of(face).warn_about_source(source.footage.name, face)
-        return EmbeddedFace(source, MouthExamples(self._mouths), self._teeth_brightness)
+        mouths = [mouth.reduced(face.pose.iod) for mouth in self._mouths]
+        return EmbeddedFace(source, MouthExamples(mouths), self._teeth_brightness)
 
 
 class EmbeddedFace:

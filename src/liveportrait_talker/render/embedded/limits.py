@@ -14,6 +14,7 @@ from ...motion.smoothing import smoothstep
 log = logging.getLogger(__name__)
 
 MAX_ROTATION_DEG = np.array([10.5, 10.5, 9.0])  # pitch, yaw, roll relative to the source's pose
+MAX_ROTATION_OF_LAYERS_DEG = np.array([15.0, 21.5, 16.0])  # where the background does not move along
 ROTATION_GAIN = np.array([1.2, 1.0, 1.0])  # FaceMesh measures a drawn pitch at four fifths of its size
 MAX_APERTURE = 0.225  # IOD; beyond, the lower lip folds over the chin
 MAX_CLOSABLE_APERTURE = 0.25  # IOD; a mouth that is open further in the source cannot be closed
@@ -44,13 +45,15 @@ class Limits:
     """0.25…1: the share of a yaw or pitch that is drawn."""
     aperture: float
     """Opening of the inner lips in the source, IOD."""
+    layered: bool = False
+    """Whether the person is drawn over a background that stands still."""
 
     @classmethod
-    def of(cls, face: TrackedFace) -> Limits:
+    def of(cls, face: TrackedFace, *, layered: bool = False) -> Limits:
         """Return the limits of a face from its pose and mouth."""
         yaw = abs(float(face.rotation_deg[1]))
         share = float(np.clip(1 - (yaw - _FREE_YAW_DEG) / 29.0, 0.25, 1.0))
-        return cls(turn_share=share, aperture=max(face.aperture, 0.0))
+        return cls(turn_share=share, aperture=max(face.aperture, 0.0), layered=layered)
 
     def warn_about_source(self, name: str, face: TrackedFace) -> None:
         """Log a warning for a strongly turned face and one for an open mouth."""
@@ -103,7 +106,8 @@ class Limits:
     def limit_rotation(self, rotation_deg: Floats) -> Floats:
         """Return the drawn (3,) pitch, yaw, roll for the requested ones."""
         share = np.array([self.turn_share, self.turn_share, 1.0])
-        return soft_limit(rotation_deg * ROTATION_GAIN * share, MAX_ROTATION_DEG * share)
+        most = MAX_ROTATION_OF_LAYERS_DEG if self.layered else MAX_ROTATION_DEG
+        return soft_limit(rotation_deg * ROTATION_GAIN * share, most * share)
 
     def limit_mouth(self, controls: Floats) -> Floats:
         """Return the drawn (5,) mouth controls for the requested ones; the lips never cross."""

@@ -7,6 +7,7 @@ import numpy as np
 from ...arrays import Floats, Floats32, Image, Integers
 from ...system.jit import kernel
 
+_FAR = 3.0  # image px between the origins of two neighbouring pixels
 _BACK_FACE_DEPTH = np.float32(1e4)  # subtracted, so that back faces show only where there is nothing else
 
 
@@ -26,6 +27,7 @@ def rasterise(
     map_x: Floats32,
     map_y: Floats32,
     nearest: Floats32,
+    each_axis: bool = False,
 ) -> None:
     """Compute the backward map of a window: the texture position that each pixel is sampled from.
 
@@ -43,7 +45,9 @@ def rasterise(
         border_y: (H,) weight of the motion at each image row.
         map_x: (h, w) output, x in the enlarged texture.
         map_y: (h, w) output, y in the enlarged texture.
-        nearest: (h, w) output, amount of motion: 0 at rest, 1 from half a pixel on. Used as depth buffer before.
+        nearest: (h, w) output, amount of motion: 0 at rest, 1 from half a pixel on, 2 where the next pixel comes from
+            far away, as at the rim of a cheek. Used as depth buffer before.
+        each_axis: `border_x` holds for motion in x only, and `border_y` for motion in y; else both for both.
     """
     height, width = map_x.shape
     map_x[:] = 0
@@ -86,10 +90,23 @@ def rasterise(
                 wc += step_c
     for y in range(height):
         for x in range(width):
-            weight = border_x[corner_x + x] * border_y[corner_y + y]
-            nearest[y, x] = min(2.0 * weight * (abs(map_x[y, x]) + abs(map_y[y, x])), 1.0)
-            map_x[y, x] = factor * (corner_x - texture_x + x - weight * map_x[y, x])
-            map_y[y, x] = factor * (corner_y - texture_y + y - weight * map_y[y, x])
+            weight_x, weight_y = border_x[corner_x + x], border_y[corner_y + y]
+            if not each_axis:
+                weight_x = weight_y = weight_x * weight_y
+            dx, dy = weight_x * map_x[y, x], weight_y * map_y[y, x]
+            nearest[y, x] = min(2.0 * (abs(dx) + abs(dy)), 1.0)
+            map_x[y, x] = factor * (corner_x - texture_x + x - dx)
+            map_y[y, x] = factor * (corner_y - texture_y + y - dy)
+    far = np.float32(_FAR * factor)
+    for y in range(height - 1):
+        for x in range(width - 1):
+            if nearest[y, x] > 0:
+                right = abs(map_x[y, x + 1] - map_x[y, x]) + abs(map_y[y, x + 1] - map_y[y, x])
+                below = abs(map_x[y + 1, x] - map_x[y, x]) + abs(map_y[y + 1, x] - map_y[y, x])
+                if right > far:
+                    nearest[y, x] = nearest[y, x + 1] = 2
+                if below > far:
+                    nearest[y, x] = nearest[y + 1, x] = 2
 
 
 @kernel
@@ -104,14 +121,14 @@ def sharpen(
     Args:
         pixels: changed in place.
         blurred: (h, w, 3) of `texture.blur`.
-        moved: (h, w) weight, 0…1.
+        moved: (h, w) weight, 0…1; 2 to blur instead.
         amount: of the difference to `blurred` that is added.
     """
     height, width = moved.shape
     for y in range(height):
         for x in range(width):
-            strength = amount * moved[y, x]
-            if strength > 0:
+            strength = -1.0 if moved[y, x] > 1 else amount * moved[y, x]
+            if strength != 0:
                 for c in range(3):
                     value = float(pixels[y, x, c])
                     value += strength * (value - float(blurred[y, x, c])) + 0.5

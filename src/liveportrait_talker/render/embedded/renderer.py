@@ -7,12 +7,13 @@ docs/method/embedded_renderer.md, Turning.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
 
-from ...arrays import Floats, Image
+from ...arrays import Floats, Floats32, Image
 from ...face.crop import FaceCrop
 from ...face.mouth_offsets import subtract_source_mouth
 from ...face.tracked import TrackedFace, TrackedSource
@@ -21,6 +22,7 @@ from ...motion.smoothing import smoothstep
 from ...motion.track import LipKeypoints, MotionTrack, MouthControls
 from ..protocol import FaceFrame
 from .eyes import Eye
+from .layers import Layers, compose, separate
 from .limits import Limits
 from .mesh import PortraitMesh
 from .model import face_model
@@ -28,6 +30,8 @@ from .mouth import MouthInterior, remove_spilled_teeth
 from .raster import moving_window, rasterise, sharpen
 from .texture import Texture, blur
 from .tones import MouthTones, skin_light
+
+log = logging.getLogger(__name__)
 
 Window = tuple[int, int, int, int]
 
@@ -37,6 +41,7 @@ _TRIED_FRAMES = 5  # of a video, for its tones
 _STEADY_LIGHT = 0.25  # relative change of the light that is ignored
 _DARK = 0.02  # of the usual light: the frame counts as black
 _BORDER_FADE = 0.15  # IOD: the motion fades out towards the image's border
+_BORDER_FADE_OF_LAYERS = 0.5  # IOD: larger turns need more; only where the person touches the border
 
 
 class EmbeddedRenderer:
@@ -49,14 +54,20 @@ class EmbeddedRenderer:
         face = source.faces[0]
         if source.is_still:
             Limits.of(face).warn_about_source(source.footage.name, face)
+            layers = separate(source.footage[0], face)
+            if isinstance(layers, str):
+                log.warning("%s: the background moves along with the head, because %s.", source.footage.name, layers)
+            else:
+                return EmbeddedFace(source, layers)
         return EmbeddedFace(source)
 
 
 class EmbeddedFace:
     """A source prepared for the embedded renderer."""
 
-    def __init__(self, source: TrackedSource) -> None:
-        self._source = source
+    def __init__(self, source: TrackedSource, layers: Layers | None = None) -> None:
+        self._source, self._layers = source, layers
+        self._limits = Limits.of(source.faces[0], layered=layers is not None)
         self._portrait: tuple[int, Portrait] | None = None
         self._warned_of_turn = self._warned_of_mouth = False
 
@@ -64,7 +75,7 @@ class EmbeddedFace:
         if self._portrait is None or self._portrait[0] != index:
             image, face = self._source.footage[index], self._source.faces[index]
             tones = MouthTones(image, face) if self._source.is_still else self._tones_in(skin_light(image, face))
-            self._portrait = (index, Portrait(image, face, tones, drawn_once=not self._source.is_still))
+            self._portrait = (index, Portrait(image, face, tones, self._layers, drawn_once=not self._source.is_still))
         return self._portrait[1]
 
     def _tones_in(self, light: float) -> MouthTones:
@@ -91,7 +102,7 @@ class EmbeddedFace:
 
     def warn_of_limits(self, rotation_deg: Floats, track: MotionTrack) -> None:
         """Log, once for each limit, where the turn asked for or the track's mouth goes beyond it. See `LimitedFace`."""
-        limits, mouth = Limits.of(self._source.faces[0]), track.mouth
+        limits, mouth = self._limits, track.mouth
         drawn = limits.limit_rotation(track.head.rotation_deg[0])
         self._warned_of_turn = self._warned_of_turn or limits.warn_about_rotation(rotation_deg[None], drawn)
         if isinstance(mouth, MouthControls):
@@ -103,7 +114,7 @@ class EmbeddedFace:
         if isinstance(mouth, LipKeypoints):  # relative to shut lips
             mouth = subtract_source_mouth(controls_from_keypoints(mouth).values, self._source, track.fps)
         if not self._warned_of_turn:
-            self._warned_of_turn = Limits.of(self._source.faces[0]).warn_about_rotation(track.head.rotation_deg)
+            self._warned_of_turn = self._limits.warn_about_rotation(track.head.rotation_deg)
         crop_width = self._source.faces[0].crop.scale * self._source.faces[0].crop.size[0]
         for k, index in enumerate(self._source.frame_indices(len(track), track.fps)):
             if not self._source.shows_face(int(index)) or self._is_dark(int(index)):
@@ -125,24 +136,27 @@ class EmbeddedFace:
 class Portrait:
     """One image and its face: mesh, eyes, mouth, and the texture that they are drawn from."""
 
-    def __init__(self, image: Image, face: TrackedFace, tones: MouthTones, *, drawn_once: bool) -> None:
+    def __init__(
+        self, image: Image, face: TrackedFace, tones: MouthTones, layers: Layers | None = None, *, drawn_once: bool
+    ) -> None:
         """`drawn_once`: a video's frame, of which only the moving part is prepared."""
         self._image = image
         self._face = face
         self._tones = tones
         self._drawn_once = drawn_once
-        self._mesh = PortraitMesh(face, face_model())
-        self._limits = Limits.of(face)
+        self._layers = layers
+        self._mesh = PortraitMesh(face, face_model(), None if layers is None else layers.extent)
+        self._limits = Limits.of(face, layered=layers is not None)
         self._position = self._mesh.position.astype(np.float32)
         self._texture: Texture | None = None
         self._sharpening = 0.0
         self._drawn_eyes = _AT_REST
         height, width = image.shape[:2]
-        fade = max(_BORDER_FADE * self._mesh.iod, 1.0)
-        self._border_x, self._border_y = (
-            smoothstep(0, fade, np.minimum(np.arange(n), np.arange(n)[::-1])).astype(np.float32)
-            for n in (width, height)
-        )
+        opacity = np.full((height, width), 255, np.uint8) if layers is None else layers.person[..., 3]
+        fade = _BORDER_FADE if layers is None else _BORDER_FADE_OF_LAYERS
+        fade = max(fade * self._mesh.iod, 1.0)
+        self._border_x = _border_weight(opacity[:, 0], opacity[:, -1], width, fade)
+        self._border_y = _border_weight(opacity[0], opacity[-1], height, fade)
 
     @cached_property
     def _eyes(self) -> tuple[Eye, ...]:
@@ -213,9 +227,24 @@ class Portrait:
             maps[0],
             maps[1],
             maps[2],
+            self._layers is not None,
         )
         pixels = texture.sample(maps[0], maps[1])
-        if self._sharpening > 0:
+        if self._layers is not None:
+            window = np.s_[top:bottom, left:right]
+            drawn = np.empty((bottom - top, right - left, 3), np.uint8)
+            blurred = blur(pixels) if self._sharpening > 0 else pixels
+            compose(
+                pixels,
+                blurred,
+                maps[2],
+                self._sharpening,
+                self._layers.background[window],
+                self._image[window],
+                drawn,
+            )
+            pixels = drawn
+        elif self._sharpening > 0:
             sharpen(pixels, blur(pixels), maps[2], self._sharpening)
         if np.any(controls):
             self._interior.paint(
@@ -230,7 +259,7 @@ class Portrait:
             low, high = self._mesh.position.min(axis=0), self._mesh.position.max(axis=0)
             box = window if self._drawn_once else (int(low[0]) - 4, int(low[1]) - 4, int(high[0]) + 5, int(high[1]) + 5)
             self._drawn_eyes = _AT_REST
-            image = self._image
+            image = self._image if self._layers is None else self._layers.person
             if self._drawn_once:
                 image = remove_spilled_teeth(image, self._face, self._mesh, self._tones)
             box = (box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach)
@@ -239,3 +268,13 @@ class Portrait:
                 low, high = (f(self._face.landmarks[:, :2], axis=0) for f in (np.min, np.max))
                 self._sharpening = self._texture.find_sharpening((int(low[0]), int(low[1]), int(high[0]), int(high[1])))
         return self._texture
+
+
+def _border_weight(first: Image, last: Image, length: int, fade: float) -> Floats32:
+    """Return the weight of the motion along an axis: 0 at a border where one of its opacities is not 0."""
+    at = np.arange(length)
+    weight = np.ones(length)
+    for opacity, distance in ((first, at), (last, at[::-1])):
+        if opacity.any():
+            weight = weight * smoothstep(0, fade, distance)
+    return weight.astype(np.float32)

@@ -1,0 +1,174 @@
+"""Person and background of one image as two layers, so that the background stands still while the head moves."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from ...arrays import Flags, Floats, Floats32, Image
+from ...face.segmentation import PersonSegmenter
+from ...face.tracked import TrackedFace
+from ...motion.smoothing import smoothstep
+from ...system.jit import kernel
+from .matting import Matte, estimate_matte
+from .model import face_model
+
+log = logging.getLogger(__name__)
+
+FARTHEST = 3.0  # oval radii; hair is followed no further
+_FILLED = 0.9  # IOD inside the outline over which the background is continued with its texture
+_SMOOTHED = 0.08  # IOD, of the direction in which it is mirrored
+_TEXTURE, _USUAL = 0.12, 0.5  # IOD: what is finer is texture; where its usual strength is measured
+_UNSURE = 0.03  # weight of a pixel that may show remains of the person
+_OPAQUE, _CLEAR = 250.0, 6.0  # of 255; overshoots of the enlarged opacity
+_LEAST_COVERED = 0.9  # of the face, by the mask
+_MOST_UNCERTAIN = 0.5  # of the solved zone
+_MOST_CROWDED = 0.3  # of the directions above the ears in which the person does not end
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """The two layers of an image."""
+
+    person: Image
+    """(H, W, 4) RGB colours of the person, continued beyond its outline, and opacity 0…255."""
+    background: Image
+    """(H, W, 3) the image where the opacity is 0, continued behind the person."""
+    extent: Floats
+    """(36,) where the person ends in the direction of each landmark of the face oval, in oval radii."""
+
+
+def separate(image: Image, face: TrackedFace) -> Layers | str:
+    """Return the layers of an (H, W, 3) image, or why they cannot be told apart, as part of a sentence."""
+    oval = face.landmarks[face_model().face_oval, :2].astype(np.float64)
+    inside = np.zeros(image.shape[:2], np.uint8)
+    cv2.fillPoly(inside, [np.rint(oval).astype(np.int32)], 1)
+    mask = _segmenter().segment(image)
+    if not inside.any() or mask[inside > 0].mean() < _LEAST_COVERED:
+        return "no person is recognised around the face"
+    matte = estimate_matte(image, mask.astype(np.float32), inside > 0, face.pose.iod)
+    if matte.uncertain > _MOST_UNCERTAIN:
+        return "the outline of the person is not clear"
+    extent = _measure_extent(matte.alpha, oval)
+    return _build(image, matte, extent, face.pose.iod)
+
+
+@lru_cache(maxsize=1)
+def _segmenter() -> PersonSegmenter:
+    return PersonSegmenter()
+
+
+def _build(image: Image, matte: Matte, extent: Floats, iod: float) -> Layers:
+    opacity = np.rint(255 * matte.alpha).astype(np.uint8)
+    background = fill_background(image, opacity > 0, matte.surely_background, iod)
+    return Layers(np.dstack([matte.foreground, opacity]), background, extent)
+
+
+def _measure_extent(alpha: Floats32, oval: Floats) -> Floats:
+    """Return, for each landmark of the oval, where the person ends on the ray from the centre, in oval radii."""
+    centre = oval.mean(axis=0)
+    steps = np.linspace(1, FARTHEST, 101)
+    at = centre + steps[:, None, None] * (oval - centre)
+    height, width = alpha.shape
+    x, y = np.rint(at[..., 0]).astype(int), np.rint(at[..., 1]).astype(int)
+    is_person = alpha[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)] > 0.05
+    is_person &= (x >= 0) & (y >= 0) & (x < width) & (y < height)
+    ends = np.where(is_person.all(axis=0), len(steps) - 1, np.argmin(is_person, axis=0))
+    extent: Floats = steps[ends]
+    return extent
+
+
+def fill_background(image: Image, hole: Flags, sure: Flags, iod: float) -> Image:
+    """Return the image with the hole filled: smoothly, with the texture of the mirrored surroundings near its edge.
+
+    Beside the hole there may be remains of the person; where `sure`, there are none, which counts more.
+    """
+    height, width = hole.shape
+    if not hole.any() or hole.all():
+        return image.copy()
+
+    def mean(values: Floats32, radius: float) -> Floats32:
+        averaged: Floats32 = cv2.blur(values, (2 * max(1, round(radius * iod)) + 1,) * 2)
+        return averaged
+
+    known = (~hole).astype(np.float32)
+    smooth = _push_pull(image.astype(np.float32), np.where(sure, known, _UNSURE * known).astype(np.float32))
+    texture = np.where(hole[..., None], 0, image - mean(smooth, _TEXTURE))
+    # Grain, leaves and grass go on; a logo or a stray lock of hair should not.
+    usual = mean(np.abs(texture), _USUAL) / np.maximum(mean(known, _USUAL), 1e-3)[..., None]
+    texture = np.clip(texture, -2 * usual, 2 * usual)
+    distance, labels = cv2.distanceTransformWithLabels(
+        hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    y, x = np.nonzero(~hole)
+    edge = np.zeros((labels.max() + 1, 2), np.float32)
+    edge[labels[y, x]] = np.stack([x, y], axis=1)
+    grid = np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
+    offset = mean(edge[labels] - grid, _SMOOTHED)
+    place = grid + 2 * offset
+    reach = 1 - smoothstep(0.6 * _FILLED * iod, _FILLED * iod, distance)
+    mirrored = cv2.remap(texture, place[..., 0], place[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    filled = smooth + mirrored * reach[..., None]
+    return np.where(hole[..., None], np.rint(np.clip(filled, 0, 255)).astype(np.uint8), image)
+
+
+def _push_pull(colours: Floats32, weight: Floats32) -> Floats32:
+    """Return the colours (h, w, 3) with those of weight 0 interpolated from coarser levels."""
+    if min(weight.shape) <= 2 or weight.min() > 0:
+        mean = (colours * weight[..., None]).sum(axis=(0, 1)) / max(float(weight.sum()), 1e-6)
+        return np.where(weight[..., None] > 0, colours, mean).astype(np.float32)
+    small_weight = cv2.pyrDown(weight)
+    small = cv2.pyrDown(colours * weight[..., None]) / np.maximum(small_weight, 1e-6)[..., None]
+    coarse = _push_pull(small, np.where(small_weight > 1e-6, small_weight, 0))
+    size = weight.shape[1], weight.shape[0]
+    return np.where(weight[..., None] > 0, colours, cv2.pyrUp(coarse, dstsize=size)).astype(np.float32)
+
+
+@kernel
+def compose(
+    person: Image,
+    blurred: Image,
+    moved: Floats32,
+    sharpening: float,
+    background: Image,
+    still: Image,
+    out: Image,
+) -> None:
+    """Lay the sampled person over the background, within a window.
+
+    Args:
+        person: (h, w, 4) sampled colours and opacity.
+        blurred: (h, w, 4) of `texture.blur`, for sharpening.
+        moved: (h, w) amount of motion, of `raster.rasterise`.
+        sharpening: amount, see `raster.sharpen`.
+        background: (h, w, 3).
+        still: (h, w, 3) what is shown where nothing moves.
+        out: (h, w, 3), output.
+    """
+    height, width = moved.shape
+    for y in range(height):
+        for x in range(width):
+            share = min(moved[y, x], 1.0)
+            if share == 0 and person[y, x, 3] < 255:  # else the eyes may have been redrawn
+                for c in range(3):
+                    out[y, x, c] = still[y, x, c]
+                continue
+            opacity = min(max((np.float32(person[y, x, 3]) - _CLEAR) / (_OPAQUE - _CLEAR), 0.0), 1.0)
+            if opacity == 0 and share == 1:
+                for c in range(3):
+                    out[y, x, c] = background[y, x, c]
+                continue
+            strength = -1.0 if moved[y, x] > 1 else sharpening * share
+            for c in range(3):
+                value = np.float32(person[y, x, c])
+                value += strength * (value - np.float32(blurred[y, x, c]))
+                under = np.float32(background[y, x, c])
+                value = under + opacity * (value - under)
+                rest = np.float32(still[y, x, c])
+                if opacity < 1:
+                    value = rest + share * (value - rest)
+                out[y, x, c] = np.uint8(min(max(value + np.float32(0.5), 0.0), 255.0))

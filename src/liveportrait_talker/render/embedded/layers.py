@@ -24,7 +24,9 @@ _FILLED = 0.9  # IOD inside the outline over which the background is continued w
 _SMOOTHED = 0.08  # IOD, of the direction in which it is mirrored
 _TEXTURE, _USUAL = 0.12, 0.5  # IOD: what is finer is texture; where its usual strength is measured
 _UNSURE = 0.03  # weight of a pixel that may show remains of the person
-_OPAQUE, _CLEAR = 250.0, 6.0  # of 255; overshoots of the enlarged opacity
+_CLEAR = np.float32(6)  # of 255; overshoots of the enlarged opacity
+_SCALE = np.float32(1 / 244)  # opacities from 250 on are 1
+_NONE, _ALL = np.float32(0), np.float32(1)
 _LEAST_COVERED = 0.9  # of the face, by the mask
 _MOST_UNCERTAIN = 0.5  # of the solved zone
 _MOST_CROWDED = 0.3  # of the directions above the ears in which the person does not end
@@ -137,6 +139,8 @@ def compose(
     background: Image,
     still: Image,
     out: Image,
+    place: tuple[int, int],
+    out_place: tuple[int, int],
 ) -> None:
     """Lay the sampled person over the background, within a window.
 
@@ -145,30 +149,37 @@ def compose(
         blurred: (h, w, 4) of `texture.blur`, for sharpening.
         moved: (h, w) amount of motion, of `raster.rasterise`.
         sharpening: amount, see `raster.sharpen`.
-        background: (h, w, 3).
-        still: (h, w, 3) what is shown where nothing moves.
-        out: (h, w, 3), output.
+        background: (H, W, 3).
+        still: (H, W, 3) what is shown where nothing moves.
+        out: output, a part of the image that holds the window.
+        place: x, y of the window in the image.
+        out_place: x, y of `out` in the image.
     """
     height, width = moved.shape
+    left, top = place
+    dx, dy = left - out_place[0], top - out_place[1]
     for y in range(height):
         for x in range(width):
             share = min(moved[y, x], 1.0)
             if share == 0 and person[y, x, 3] < 255:  # else the eyes may have been redrawn
                 for c in range(3):
-                    out[y, x, c] = still[y, x, c]
+                    out[y + dy, x + dx, c] = still[y + top, x + left, c]
                 continue
-            opacity = min(max((np.float32(person[y, x, 3]) - _CLEAR) / (_OPAQUE - _CLEAR), 0.0), 1.0)
+            opacity = min(max((np.float32(person[y, x, 3]) - _CLEAR) * _SCALE, _NONE), _ALL)
             if opacity == 0 and share == 1:
                 for c in range(3):
-                    out[y, x, c] = background[y, x, c]
+                    out[y + dy, x + dx, c] = background[y + top, x + left, c]
                 continue
             strength = -1.0 if moved[y, x] > 1 else sharpening * share
+            if opacity == 1 and strength == 0:
+                for c in range(3):
+                    out[y + dy, x + dx, c] = person[y, x, c]
+                continue
             for c in range(3):
                 value = np.float32(person[y, x, c])
                 value += strength * (value - np.float32(blurred[y, x, c]))
-                under = np.float32(background[y, x, c])
-                value = under + opacity * (value - under)
-                rest = np.float32(still[y, x, c])
                 if opacity < 1:
+                    under, rest = np.float32(background[y + top, x + left, c]), np.float32(still[y + top, x + left, c])
+                    value = under + opacity * (value - under)
                     value = rest + share * (value - rest)
-                out[y, x, c] = np.uint8(min(max(value + np.float32(0.5), 0.0), 255.0))
+                out[y + dy, x + dx, c] = np.uint8(min(max(value + np.float32(0.5), 0.0), 255.0))

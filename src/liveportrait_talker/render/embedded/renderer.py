@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ...arrays import Floats, Floats32, Image
+from ...arrays import Floats, Floats32, Image, Integers
 from ...face.crop import FaceCrop
 from ...face.mouth_offsets import subtract_source_mouth
 from ...face.tracked import TrackedFace, TrackedSource
@@ -21,6 +21,7 @@ from ...motion.lips import controls_from_keypoints
 from ...motion.smoothing import smoothstep
 from ...motion.track import LipKeypoints, MotionTrack, MouthControls
 from ..protocol import FaceFrame
+from .breathing import Body
 from .eyes import Eye
 from .layers import Layers, compose, separate
 from .limits import Limits
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 Window = tuple[int, int, int, int]
 
 _AT_REST: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # eyes: blink left, right, gaze x, y
+_NO_LIFT = np.zeros(0, np.float32)
 _EARLY_FRAMES = 100
 _TRIED_FRAMES = 5  # of a video, for its tones
 _STEADY_LIGHT = 0.25  # relative change of the light that is ignored
@@ -128,6 +130,7 @@ class EmbeddedFace:
                 blink=track.blink[k],
                 gaze=track.gaze[k],
                 brows=track.brows[k].astype(np.float64),
+                breath=float(track.breath[k]),
             )
             left, top, right, bottom = window
             yield FaceFrame(image, None, FaceCrop.window(left, top, right - left, bottom - top), int(index))
@@ -152,6 +155,7 @@ class Portrait:
         self._sharpening = 0.0
         self._drawn_eyes = _AT_REST
         height, width = image.shape[:2]
+        self._buffer = np.empty(3 * height * width, np.float32)  # of the maps: a new one a frame takes longer to get
         opacity = np.full((height, width), 255, np.uint8) if layers is None else layers.person[..., 3]
         fade = _BORDER_FADE if layers is None else _BORDER_FADE_OF_LAYERS
         fade = max(fade * self._mesh.iod, 1.0)
@@ -162,6 +166,13 @@ class Portrait:
     def _eyes(self) -> tuple[Eye, ...]:
         eyes = (Eye(self._image, self._face, side) for side in (0, 1))
         return tuple(eye for eye in eyes if eye.usable)
+
+    @cached_property
+    def _body(self) -> Body | None:
+        if self._layers is None:
+            return None
+        chin = float(self._mesh.position[self._mesh.model.face_oval, 1].max())
+        return Body(self._layers.person, chin, self._mesh.iod, self._border_y)
 
     @cached_property
     def _interior(self) -> MouthInterior:
@@ -177,6 +188,7 @@ class Portrait:
         blink: Floats,
         gaze: Floats,
         brows: Floats,
+        breath: float = 0.0,
     ) -> tuple[Window, Image]:
         """Return the part of the image that changes: (left, top, right, bottom) and its pixels.
 
@@ -188,6 +200,7 @@ class Portrait:
             blink: (2,) left, right, 0…1; negative = opened wider.
             gaze: (2,) x, y, −1…1.
             brows: (2,) left, right, raised in IOD.
+            breath: 0…1, how far the chest has risen; drawn with layers only.
         """
         rotation = self._mesh.add_rotation(self._limits.limit_rotation(rotation_deg))
         controls = self._limits.limit_mouth(mouth) if np.any(mouth) else mouth
@@ -197,21 +210,62 @@ class Portrait:
         height, width = self._image.shape[:2]
         moving = moving_window(self._mesh.position, displacement, self._mesh.model.triangles, (width, height))
         eyes_move = bool(np.any(blink) or np.any(gaze))
-        windows = [] if moving is None else [moving[1]]
+        windows: list[Window] = [] if moving is None else [moving[1]]
         if eyes_move:
             windows += [eye.box for eye in self._eyes]
-        if not windows:
+        body = self._body if breath else None
+        if body is not None and body.moves:
+            lift = body.lift(breath)
+        else:
+            body, lift = None, _NO_LIFT
+        if not windows and body is None:
             return (0, 0, 1, 1), self._image[:1, :1]
-        corners = np.array(windows)
-        left, top = (int(v) for v in corners[:, :2].min(axis=0))
-        right, bottom = (int(v) for v in corners[:, 2:].max(axis=0))
-        texture = self._texture_for((left, top, right, bottom), displacement)
-        eyes = (*blink, *gaze)
+        whole = _around(windows if body is None else [*windows, body.box])
+        pixels = self._draw_body(whole, body, lift)
+        if windows:
+            window = _around(windows)
+            triangles = self._mesh.model.triangles[:0] if moving is None else moving[0]
+            sampled, moved = self._warp(window, triangles, displacement, depth, lift, (*blink, *gaze))
+            blurred = blur(sampled) if self._sharpening > 0 else sampled
+            if (layers := self._layers) is not None:
+                over = layers.background, self._image, pixels
+                compose(sampled, blurred, moved, self._sharpening, *over, window[:2], whole[:2])
+            else:
+                if self._sharpening > 0:
+                    sharpen(sampled, blurred, moved, self._sharpening)
+                pixels = sampled
+        if np.any(controls):
+            moved_to = self._mesh.position + displacement
+            self._interior.paint(pixels, whole[:2], moved_to, rotation, shift_px, scale, controls)
+        return whole, pixels
+
+    def _draw_body(self, window: Window, body: Body | None, lift: Floats32) -> Image:
+        """Return the pixels of a window with the body that breathes, where there is one."""
+        left, top, right, bottom = window
+        if body is None or self._layers is None:
+            return np.empty((bottom - top, right - left, 3), np.uint8)  # the rest covers it
+        pixels = self._image[top:bottom, left:right].copy()
+        body.draw(lift, self._layers.background, self._image, pixels, (left, top))
+        return pixels
+
+    def _warp(
+        self,
+        window: Window,
+        triangles: Integers,
+        displacement: Floats,
+        depth: Floats,
+        lift: Floats32,
+        eyes: tuple[float, float, float, float],
+    ) -> tuple[Image, Floats32]:
+        """Return the pixels of a window, sampled from the texture, and how far each has moved (`raster.rasterise`)."""
+        left, top, right, bottom = window
+        texture = self._texture_for(window, displacement)
         if eyes != self._drawn_eyes:
             for eye in self._eyes:
-                texture.redraw(eye.left, eye.top, eye.draw(float(blink[eye.side]), gaze))
+                texture.redraw(eye.left, eye.top, eye.draw(float(eyes[eye.side]), np.array(eyes[2:])))
             self._drawn_eyes = eyes
-        maps = np.empty((3, bottom - top, right - left), np.float32)
+        height, width = bottom - top, right - left
+        maps = self._buffer[: 3 * height * width].reshape(3, height, width)
         rasterise(
             left,
             top,
@@ -221,36 +275,16 @@ class Portrait:
             self._position,
             displacement.astype(np.float32),
             depth.astype(np.float32),
-            self._mesh.model.triangles[:0] if moving is None else moving[0],
+            triangles,
             self._border_x,
             self._border_y,
             maps[0],
             maps[1],
             maps[2],
             self._layers is not None,
+            lift,
         )
-        pixels = texture.sample(maps[0], maps[1])
-        if self._layers is not None:
-            window = np.s_[top:bottom, left:right]
-            drawn = np.empty((bottom - top, right - left, 3), np.uint8)
-            blurred = blur(pixels) if self._sharpening > 0 else pixels
-            compose(
-                pixels,
-                blurred,
-                maps[2],
-                self._sharpening,
-                self._layers.background[window],
-                self._image[window],
-                drawn,
-            )
-            pixels = drawn
-        elif self._sharpening > 0:
-            sharpen(pixels, blur(pixels), maps[2], self._sharpening)
-        if np.any(controls):
-            self._interior.paint(
-                pixels, (left, top), self._mesh.position + displacement, rotation, shift_px, scale, controls
-            )
-        return (left, top, right, bottom), pixels
+        return texture.sample(maps[0], maps[1]), maps[2]
 
     def _texture_for(self, window: Window, displacement: Floats) -> Texture:
         """Return the enlarged texture: all that can move for an image, what this frame needs for a video."""
@@ -278,3 +312,11 @@ def _border_weight(first: Image, last: Image, length: int, fade: float) -> Float
         if opacity.any():
             weight = weight * smoothstep(0, fade, distance)
     return weight.astype(np.float32)
+
+
+def _around(windows: list[Window]) -> Window:
+    """Return the smallest window that holds all of `windows`."""
+    corners = np.array(windows)
+    left, top = corners[:, :2].min(axis=0)
+    right, bottom = corners[:, 2:].max(axis=0)
+    return int(left), int(top), int(right), int(bottom)

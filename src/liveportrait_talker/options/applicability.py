@@ -46,6 +46,8 @@ def check_engines(options: Any) -> None:
         alternatives = _alternatives(each)
         if renderer == "embedded" and alternatives and all("neural" in part for part in alternatives):
             raise OptionError(f"{flag_of(each)} is about the neural renderer: leave it out with --renderer embedded.")
+        if renderer == "neural" and alternatives and all("embedded" in part for part in alternatives):
+            raise OptionError(f"{flag_of(each)} is about the embedded renderer: leave it out with --renderer neural.")
         if driver == "signal" and alternatives and all("learned" in part for part in alternatives):
             raise OptionError(f"{flag_of(each)} is about the learned driver: leave it out with --driver signal.")
 

@@ -30,6 +30,14 @@ class RendererOptions:
         flag_help="neural renderer: let neck and shoulders move along",
         needs=("neural",),
     )
+    background: str = option(
+        "keep",
+        "what is behind the person of a picture: keep (its own, which stands still), a colour (#rrggbb, green, white "
+        "…), the file of a picture, or transparent (written as .webm, .mov or frames_%05d.png, an edit as .png or "
+        ".webp)",
+        "image",
+        needs=("embedded",),
+    )
     device: str = option(
         "auto",
         "device of the networks",

@@ -13,9 +13,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..driving.protocol import MouthDriver
-from ..errors import OptionError, WeightsError
+from ..arrays import Image
+from ..errors import MediaError, OptionError, WeightsError
+from ..media import open_footage
 from ..options.applicability import flags_without_effect
+from ..options.background import Background, parse_background
 from ..options.shared import RendererOptions
 from ..options.talk import TalkOptions
 from ..render.protocol import DrivenRenderer, Renderer
@@ -163,12 +168,17 @@ class Engines:
             OptionError: the device is not here.
             WeightsError: a network's file is missing or damaged.
         """
+        background = parse_background(options.background)
+        if background is not None and choice.name != "embedded":
+            raise OptionError(
+                f"--background needs the embedded renderer, not the {choice.name} one: add --renderer embedded."
+            )
         if self._given_renderer is not None:
             return self._given_renderer
         if choice.name == "embedded":
             from ..render.embedded.renderer import EmbeddedRenderer
 
-            return EmbeddedRenderer()
+            return EmbeddedRenderer(background=_open_background(background))
         from ..render.neural.liveportrait import LivePortrait
         from ..render.neural.renderer import NeuralRenderer, NeuralSettings
 
@@ -213,6 +223,20 @@ class Engines:
         if key not in self._sadtalker:
             self._sadtalker = {key: SadTalker(weights=self.weights_for(options), device=options.device)}  # one set
         return self._sadtalker[key]
+
+
+def _open_background(background: Background | None) -> Image | None:
+    """Return what the embedded renderer draws behind a person. Raises MediaError for a file that is no picture."""
+    if background is None:
+        return None
+    if background.colour is not None:
+        return np.array([[background.colour]], np.uint8)
+    if background.file is None:
+        return np.zeros((1, 1, 4), np.uint8)
+    with open_footage(background.file) as footage:
+        if not footage.is_still:
+            raise MediaError(f"{background.file.name} is a video: --background takes a picture")
+        return footage[0]
 
 
 def note_choice(options: RendererOptions, renderer: EngineChoice, driver: EngineChoice | None = None) -> None:

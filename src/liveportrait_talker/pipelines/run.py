@@ -187,9 +187,14 @@ def find_face(
 
 
 def composed(source: TrackedSource, faces: Iterable[FaceFrame]) -> Iterator[Image]:
-    """Yield the source frames (H, W, 3) with the drawn faces pasted in, on demand."""
+    """Yield the source frames with the drawn faces pasted in, on demand. See `composite`."""
     for face in faces:
-        yield paste(source.footage[face.source_index] if face.picture is None else face.picture, face)
+        yield composite(source, face)
+
+
+def composite(source: TrackedSource, face: FaceFrame) -> Image:
+    """Return a source frame with the drawn face pasted in, (H, W, 3), or RGBA (H, W, 4) without a background."""
+    return paste(source.footage[face.source_index] if face.picture is None else face.picture, face)
 
 
 def _is_same_file(one: Path, other: Path) -> bool:

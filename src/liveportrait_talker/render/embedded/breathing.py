@@ -80,6 +80,7 @@ def _draw_rows(
 ) -> None:
     count = 4 * (right - left)
     row = np.empty(count, np.uint8)
+    channels = out.shape[2]
     for y in range(top, bottom):
         if lift[y] == 0:
             continue
@@ -94,7 +95,10 @@ def _draw_rows(
         for x in range(left, right):
             k = 4 * (x - left)
             v, w = y - out_y, x - out_x
-            if row[k + 3] == 255:
+            if channels == 4:
+                before = np.float32(still[y, x, 3])
+                out[v, w, 3] = np.uint8(before + share * (np.float32(row[k + 3]) - before) + np.float32(0.5))
+            if row[k + 3] == 255 or channels == 4:
                 out[v, w, 0], out[v, w, 1], out[v, w, 2] = row[k], row[k + 1], row[k + 2]
                 continue
             for c in range(3):

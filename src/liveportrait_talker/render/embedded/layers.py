@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,8 @@ from .model import face_model
 
 log = logging.getLogger(__name__)
 
+OPAQUE_BORDER = 127
+"""Opacity, of 255, beyond which the person goes on beyond a border of the image."""
 FARTHEST = 3.0  # oval radii; hair is followed no further
 _FILLED = 0.9  # IOD inside the outline over which the background is continued with its texture
 _SMOOTHED = 0.08  # IOD, of the direction in which it is mirrored
@@ -26,7 +29,7 @@ _TEXTURE, _USUAL = 0.12, 0.5  # IOD: what is finer is texture; where its usual s
 _UNSURE = 0.03  # weight of a pixel that may show remains of the person
 _CLEAR = np.float32(6)  # of 255; overshoots of the enlarged opacity
 _SCALE = np.float32(1 / 244)  # opacities from 250 on are 1
-_NONE, _ALL = np.float32(0), np.float32(1)
+_NONE, _ALL, _MOST = np.float32(0), np.float32(1), np.float32(255)
 _LEAST_COVERED = 0.9  # of the face, by the mask
 _MOST_UNCERTAIN = 0.5  # of the solved zone
 _MOST_CROWDED = 0.3  # of the directions above the ears in which the person does not end
@@ -40,8 +43,21 @@ class Layers:
     """(H, W, 4) RGB colours of the person, continued beyond its outline, and opacity 0…255."""
     background: Image
     """(H, W, 3) the image where the opacity is 0, continued behind the person."""
+    still: Image
+    """(H, W, 3) what is shown where nothing moves: the image itself, unless its background was replaced."""
     extent: Floats
     """(36,) where the person ends in the direction of each landmark of the face oval, in oval radii."""
+
+    def over(self, background: Image) -> Layers:
+        """Return the person over another background: an (h, w, 3) picture of any size, or (1, 1, 4) transparent."""
+        if background.shape[2] == 4:
+            nothing = np.zeros_like(self.person)
+            return dataclasses.replace(self, background=nothing, still=self.person)
+        height, width = self.person.shape[:2]
+        fitted = _cover(background, width, height)
+        alpha = self.person[..., 3:] / np.float32(255)
+        still = fitted + (self.person[..., :3] - fitted.astype(np.float32)) * alpha
+        return dataclasses.replace(self, background=fitted, still=np.rint(still).astype(np.uint8))
 
 
 def separate(image: Image, face: TrackedFace) -> Layers | str:
@@ -56,6 +72,9 @@ def separate(image: Image, face: TrackedFace) -> Layers | str:
     if matte.uncertain > _MOST_UNCERTAIN:
         return "the outline of the person is not clear"
     extent = _measure_extent(matte.alpha, oval)
+    up = (oval - oval.mean(axis=0)) @ (face.pose.rotation[:2, 1] * (1, -1)) > 0
+    if (extent[up] >= FARTHEST).mean() > _MOST_CROWDED:
+        return "the head does not stand out from what is around it"
     return _build(image, matte, extent, face.pose.iod)
 
 
@@ -66,8 +85,22 @@ def _segmenter() -> PersonSegmenter:
 
 def _build(image: Image, matte: Matte, extent: Floats, iod: float) -> Layers:
     opacity = np.rint(255 * matte.alpha).astype(np.uint8)
+    for border in (opacity[0], opacity[-1], opacity[:, 0], opacity[:, -1]):
+        if border.max() <= OPAQUE_BORDER:
+            border[:] = 0  # it is repeated beyond the border
     background = fill_background(image, opacity > 0, matte.surely_background, iod)
-    return Layers(np.dstack([matte.foreground, opacity]), background, extent)
+    return Layers(np.dstack([matte.foreground, opacity]), background, image.copy(), extent)
+
+
+def _cover(picture: Image, width: int, height: int) -> Image:
+    """Return the middle of a picture, scaled to cover (height, width)."""
+    h, w = picture.shape[:2]
+    scale = max(width / w, height / h)
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    size = max(width, round(w * scale)), max(height, round(h * scale))
+    scaled = cv2.resize(picture, size, interpolation=method)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return np.ascontiguousarray(scaled[top : top + height, left : left + width])
 
 
 def _measure_extent(alpha: Floats32, oval: Floats) -> Floats:
@@ -142,15 +175,15 @@ def compose(
     place: tuple[int, int],
     out_place: tuple[int, int],
 ) -> None:
-    """Lay the sampled person over the background, within a window.
+    """Lay the sampled person over the background, within a window; over a transparent one, keep its opacity.
 
     Args:
         person: (h, w, 4) sampled colours and opacity.
         blurred: (h, w, 4) of `texture.blur`, for sharpening.
         moved: (h, w) amount of motion, of `raster.rasterise`.
         sharpening: amount, see `raster.sharpen`.
-        background: (H, W, 3).
-        still: (H, W, 3) what is shown where nothing moves.
+        background: (H, W, 3), or (H, W, 4) transparent.
+        still: likewise, what is shown where nothing moves.
         out: output, a part of the image that holds the window.
         place: x, y of the window in the image.
         out_place: x, y of `out` in the image.
@@ -158,28 +191,34 @@ def compose(
     height, width = moved.shape
     left, top = place
     dx, dy = left - out_place[0], top - out_place[1]
+    channels = out.shape[2]
     for y in range(height):
         for x in range(width):
-            share = min(moved[y, x], 1.0)
+            share = min(moved[y, x], _ALL)
             if share == 0 and person[y, x, 3] < 255:  # else the eyes may have been redrawn
-                for c in range(3):
+                for c in range(channels):
                     out[y + dy, x + dx, c] = still[y + top, x + left, c]
                 continue
             opacity = min(max((np.float32(person[y, x, 3]) - _CLEAR) * _SCALE, _NONE), _ALL)
             if opacity == 0 and share == 1:
-                for c in range(3):
+                for c in range(channels):
                     out[y + dy, x + dx, c] = background[y + top, x + left, c]
                 continue
-            strength = -1.0 if moved[y, x] > 1 else sharpening * share
-            if opacity == 1 and strength == 0:
+            strength = -_ALL if moved[y, x] > 1 else np.float32(sharpening) * share
+            if channels == 4:
+                before = np.float32(still[y + top, x + left, 3])
+                after = np.float32(255) * opacity
+                out[y + dy, x + dx, 3] = np.uint8(before + share * (after - before) + np.float32(0.5))
+            if (opacity == 1 or channels == 4) and strength == 0:
                 for c in range(3):
                     out[y + dy, x + dx, c] = person[y, x, c]
                 continue
             for c in range(3):
                 value = np.float32(person[y, x, c])
                 value += strength * (value - np.float32(blurred[y, x, c]))
-                if opacity < 1:
-                    under, rest = np.float32(background[y + top, x + left, c]), np.float32(still[y + top, x + left, c])
+                if opacity < 1 and channels == 3:
+                    under = np.float32(background[y + top, x + left, c])
+                    rest = np.float32(still[y + top, x + left, c])
                     value = under + opacity * (value - under)
                     value = rest + share * (value - rest)
-                out[y + dy, x + dx, c] = np.uint8(min(max(value + np.float32(0.5), 0.0), 255.0))
+                out[y + dy, x + dx, c] = np.uint8(min(max(value + np.float32(0.5), _NONE), _MOST))

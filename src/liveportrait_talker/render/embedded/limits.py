@@ -23,6 +23,7 @@ MAX_EYE_WIDENING = 0.3  # of the gap between the lids
 _STIFFENING_APERTURES = (0.20, 0.30)  # IOD
 MAX_CONTROLS = np.array([0.13, 0.13, 0.06, 0.06])  # spread, round, press, corner_up; IOD
 _FREE_YAW_DEG = 12.0  # a face turned further shows less of its far side
+_TURNED = 0.6  # of the source's own yaw is taken from the limit of turning further
 _KNEE = 0.7
 
 
@@ -47,13 +48,15 @@ class Limits:
     """Opening of the inner lips in the source, IOD."""
     layered: bool = False
     """Whether the person is drawn over a background that stands still."""
+    yaw_deg: float = 0.0
+    """Of the source."""
 
     @classmethod
     def of(cls, face: TrackedFace, *, layered: bool = False) -> Limits:
         """Return the limits of a face from its pose and mouth."""
         yaw = abs(float(face.rotation_deg[1]))
         share = float(np.clip(1 - (yaw - _FREE_YAW_DEG) / 29.0, 0.25, 1.0))
-        return cls(turn_share=share, aperture=max(face.aperture, 0.0), layered=layered)
+        return cls(turn_share=share, aperture=max(face.aperture, 0.0), layered=layered, yaw_deg=float(face.rotation_deg[1]))
 
     def warn_about_source(self, name: str, face: TrackedFace) -> None:
         """Log a warning for a strongly turned face and one for an open mouth."""
@@ -106,7 +109,11 @@ class Limits:
     def limit_rotation(self, rotation_deg: Floats) -> Floats:
         """Return the drawn (3,) pitch, yaw, roll for the requested ones."""
         share = np.array([self.turn_share, self.turn_share, 1.0])
-        most = MAX_ROTATION_OF_LAYERS_DEG if self.layered else MAX_ROTATION_DEG
+        most = MAX_ROTATION_DEG
+        if self.layered:
+            most = MAX_ROTATION_OF_LAYERS_DEG.copy()
+            if rotation_deg[1] * self.yaw_deg > 0:  # turned further, its far cheek ends in a sharp edge
+                most[1] = max(most[1] - _TURNED * abs(self.yaw_deg), MAX_ROTATION_DEG[1])
         return soft_limit(rotation_deg * ROTATION_GAIN * share, most * share)
 
     def limit_mouth(self, controls: Floats) -> Floats:

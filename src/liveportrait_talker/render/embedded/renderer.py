@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from ...arrays import Floats, Floats32, Image, Integers
+from ...errors import MediaError, OptionError
 from ...face.crop import FaceCrop
 from ...face.mouth_offsets import subtract_source_mouth
 from ...face.tracked import TrackedFace, TrackedSource
@@ -23,7 +24,7 @@ from ...motion.track import LipKeypoints, MotionTrack, MouthControls
 from ..protocol import FaceFrame
 from .breathing import Body
 from .eyes import Eye
-from .layers import Layers, compose, separate
+from .layers import OPAQUE_BORDER, Layers, compose, separate
 from .limits import Limits
 from .mesh import PortraitMesh
 from .model import face_model
@@ -51,16 +52,30 @@ class EmbeddedRenderer:
 
     name = "embedded"
 
+    def __init__(self, *, background: Image | None = None) -> None:
+        """`background`: (h, w, 3) picture behind a still's person, or (1, 1, 4) transparent; None: its own is kept."""
+        self._background = background
+
     def prepare(self, source: TrackedSource) -> EmbeddedFace:
         """Fit the mesh to an image's face; for a video this happens frame by frame."""
         face = source.faces[0]
+        if self._background is not None and not source.is_still:
+            raise OptionError(
+                f"--background is for a picture: {source.footage.name} is a video, whose background moves with its "
+                "camera."
+            )
         if source.is_still:
             Limits.of(face).warn_about_source(source.footage.name, face)
             layers = separate(source.footage[0], face)
+            if isinstance(layers, str) and self._background is not None:
+                raise MediaError(
+                    f"the background of {source.footage.name} cannot be replaced, because {layers}: leave out "
+                    "--background, or take another picture"
+                )
             if isinstance(layers, str):
                 log.warning("%s: the background moves along with the head, because %s.", source.footage.name, layers)
             else:
-                return EmbeddedFace(source, layers)
+                return EmbeddedFace(source, layers if self._background is None else layers.over(self._background))
         return EmbeddedFace(source)
 
 
@@ -133,7 +148,9 @@ class EmbeddedFace:
                 breath=float(track.breath[k]),
             )
             left, top, right, bottom = window
-            yield FaceFrame(image, None, FaceCrop.window(left, top, right - left, bottom - top), int(index))
+            crop = FaceCrop.window(left, top, right - left, bottom - top)
+            picture = None if self._layers is None else self._layers.still
+            yield FaceFrame(image, None, crop, int(index), picture)
 
 
 class Portrait:
@@ -148,6 +165,7 @@ class Portrait:
         self._tones = tones
         self._drawn_once = drawn_once
         self._layers = layers
+        self._still = image if layers is None else layers.still
         self._mesh = PortraitMesh(face, face_model(), None if layers is None else layers.extent)
         self._limits = Limits.of(face, layered=layers is not None)
         self._position = self._mesh.position.astype(np.float32)
@@ -219,7 +237,7 @@ class Portrait:
         else:
             body, lift = None, _NO_LIFT
         if not windows and body is None:
-            return (0, 0, 1, 1), self._image[:1, :1]
+            return (0, 0, 1, 1), self._still[:1, :1]
         whole = _around(windows if body is None else [*windows, body.box])
         pixels = self._draw_body(whole, body, lift)
         if windows:
@@ -228,7 +246,7 @@ class Portrait:
             sampled, moved = self._warp(window, triangles, displacement, depth, lift, (*blink, *gaze))
             blurred = blur(sampled) if self._sharpening > 0 else sampled
             if (layers := self._layers) is not None:
-                over = layers.background, self._image, pixels
+                over = layers.background, self._still, pixels
                 compose(sampled, blurred, moved, self._sharpening, *over, window[:2], whole[:2])
             else:
                 if self._sharpening > 0:
@@ -236,16 +254,19 @@ class Portrait:
                 pixels = sampled
         if np.any(controls):
             moved_to = self._mesh.position + displacement
-            self._interior.paint(pixels, whole[:2], moved_to, rotation, shift_px, scale, controls)
+            opaque = np.ascontiguousarray(pixels[..., :3])
+            self._interior.paint(opaque, whole[:2], moved_to, rotation, shift_px, scale, controls)
+            pixels[..., :3] = opaque
         return whole, pixels
 
     def _draw_body(self, window: Window, body: Body | None, lift: Floats32) -> Image:
         """Return the pixels of a window with the body that breathes, where there is one."""
         left, top, right, bottom = window
         if body is None or self._layers is None:
-            return np.empty((bottom - top, right - left, 3), np.uint8)  # the rest covers it
-        pixels = self._image[top:bottom, left:right].copy()
-        body.draw(lift, self._layers.background, self._image, pixels, (left, top))
+            channels = self._still.shape[2]
+            return np.empty((bottom - top, right - left, channels), np.uint8)  # the rest covers it
+        pixels = self._still[top:bottom, left:right].copy()
+        body.draw(lift, self._layers.background, self._still, pixels, (left, top))
         return pixels
 
     def _warp(
@@ -309,7 +330,7 @@ def _border_weight(first: Image, last: Image, length: int, fade: float) -> Float
     at = np.arange(length)
     weight = np.ones(length)
     for opacity, distance in ((first, at), (last, at[::-1])):
-        if opacity.any():
+        if opacity.max() > OPAQUE_BORDER:
             weight = weight * smoothstep(0, fade, distance)
     return weight.astype(np.float32)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ..errors import OptionError
 from .applicability import check_engines
-from .background import parse_background
 from .fields import check_values, option
 from .shared import EncoderOptions, ImageOptions, RendererOptions, batch_size, fps, max_seconds
 
@@ -81,7 +80,6 @@ class AnimateOptions(EncoderOptions, ImageOptions, RendererOptions):
 
     def __post_init__(self) -> None:
         check_values(self)
-        parse_background(self.background)
         check_engines(self)
         if not self.relative_motion and self.normalize_lip:
             raise OptionError("--normalize-lip and --absolute-motion contradict each other: give one of them.")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ..errors import OptionError
 from .applicability import check_engines
-from .background import parse_background
 from .fields import changed_flags, check_values, option
 from .shared import EncoderOptions, ImageOptions, RendererOptions, fps, max_seconds
 from .sliders import ExpressionEdit, sliders
@@ -45,5 +44,4 @@ class EditSetup(EncoderOptions, ImageOptions, RendererOptions):
 
     def __post_init__(self) -> None:
         check_values(self)
-        parse_background(self.background)
         check_engines(self)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..system.devices import COMPILE, DEVICES, PRECISIONS
+from .background import Background, parse_background
 from .fields import option
 
 RENDERERS = ("auto", "neural", "embedded")
@@ -60,6 +61,11 @@ class RendererOptions:
         choices=COMPILE,
         needs=("neural",),
     )
+
+    @property
+    def behind(self) -> Background | None:
+        """What replaces the background; None: it is kept. Raises OptionError for an unknown value."""
+        return parse_background(self.background)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from typing import Any
 
 from ..errors import OptionError
 from .applicability import check_engines
-from .background import parse_background
 from .fields import accept_old_names, changed_flags, check_values, option, shown
 from .shared import EncoderOptions, ImageOptions, RendererOptions, batch_size, fps, max_seconds
 
@@ -205,7 +204,6 @@ class TalkOptions(EncoderOptions, ImageOptions, RendererOptions):
         if self.ref_blink is not None and (self.blink is False or self.blink_rate != _BLINK_RATE):
             other = "--no-blink" if self.blink is False else "--blink-rate"
             raise OptionError(f"--ref-blink and {other} contradict each other: give one of them.")
-        parse_background(self.background)
         check_engines(self)
 
     def head_pose_for(self, still_source: bool) -> str:

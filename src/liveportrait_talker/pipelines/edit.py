@@ -21,7 +21,6 @@ from ..face.measurements import measure_faces
 from ..face.tracked import TrackedSource
 from ..media.media_file import check_input
 from ..motion.face_measurements import FaceMeasurements
-from ..options.background import parse_background
 from ..options.edit import EditOptions, EditSetup
 from ..progress import OnProgress, ignore_progress
 from ..render.protocol import DrivenFace, FaceFrame, LimitedFace, PreparedFace, Renderer
@@ -151,7 +150,7 @@ class Editor:
         face = engine.prepare(source)
         editor = _NetworkEditor(face, engine) if isinstance(face, DrivenFace) else _TrackEditor(face, source)
         sample_setup = dataclasses.replace(setup, face=None, crop=False)
-        keeps = parse_background(setup.background) is None
+        keeps = setup.behind is None
         opener = partial(_find_face, setup=sample_setup)
         return EditSession(source, chosen, editor, opener, keeps_background=keeps)
 
@@ -195,7 +194,7 @@ class Editor:
         output.check((portrait, edit.sample))
         if edit.sample is not None:
             check_input(edit.sample)
-        if frames is None and edit.at_rest and parse_background(setup.background) is None:
+        if frames is None and edit.at_rest and setup.behind is None:
             log.warning("no slider is set: the face stays as it is.")
         session = self.open(portrait, setup=setup)
         count = 1 if frames is None else frame_count(frames, setup.fps)

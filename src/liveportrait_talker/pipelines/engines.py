@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..driving.protocol import MouthDriver
 from ..arrays import Image
+from ..driving.protocol import MouthDriver
 from ..errors import MediaError, OptionError, WeightsError
 from ..media import open_footage
 from ..options.applicability import flags_without_effect
-from ..options.background import Background, parse_background
+from ..options.background import Background
 from ..options.shared import RendererOptions
 from ..options.talk import TalkOptions
 from ..render.protocol import DrivenRenderer, Renderer
@@ -168,7 +168,7 @@ class Engines:
             OptionError: the device is not here.
             WeightsError: a network's file is missing or damaged.
         """
-        background = parse_background(options.background)
+        background = options.behind
         if background is not None and choice.name != "embedded":
             raise OptionError(
                 f"--background needs the embedded renderer, not the {choice.name} one: add --renderer embedded."

@@ -28,7 +28,7 @@ class Body:
             border: (H,) weight of motion in y, 0 at a border that the person touches.
         """
         height = len(person)
-        rows = np.arange(height)
+        rows = np.arange(height, dtype=np.float64)
         self._rise = (_RISE * iod * smoothstep(chin, chin + _SHOULDERS * iod, rows) * border).astype(np.float32)
         reach = int(np.ceil(_RISE * iod)) + 1
         top = int(np.clip(chin, 0, height))

@@ -56,7 +56,9 @@ class Limits:
         """Return the limits of a face from its pose and mouth."""
         yaw = abs(float(face.rotation_deg[1]))
         share = float(np.clip(1 - (yaw - _FREE_YAW_DEG) / 29.0, 0.25, 1.0))
-        return cls(turn_share=share, aperture=max(face.aperture, 0.0), layered=layered, yaw_deg=float(face.rotation_deg[1]))
+        return cls(
+            turn_share=share, aperture=max(face.aperture, 0.0), layered=layered, yaw_deg=float(face.rotation_deg[1])
+        )
 
     def warn_about_source(self, name: str, face: TrackedFace) -> None:
         """Log a warning for a strongly turned face and one for an open mouth."""

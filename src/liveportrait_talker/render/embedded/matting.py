@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...arrays import Flags, Floats32, Floats64, Image, Integers
+from ...arrays import Flags, Floats, Floats32, Floats64, Image, Integers
 from ...system.jit import kernel
 
 _SOLVED_SIDE = 512  # px, longest side of the image in which the matte is solved
@@ -168,7 +168,6 @@ def _solve(
         most_rounds: to end at the latest.
     """
     unknowns = len(places)
-    height, width = index.shape
     neighbours = np.full((unknowns, 25), -1, np.int32)
     x, r = np.empty(unknowns), np.zeros(unknowns)
     scale = 0.0
@@ -225,13 +224,13 @@ def _refine(alpha: Floats32, small: Image, image: Image) -> Floats32:
     guide = small.astype(np.float32) / 255
     window = (2 * _GUIDED_RADIUS + 1,) * 2
 
-    def mean(values: Floats32) -> Floats32:
+    def mean(values: Floats) -> Floats32:
         averaged: Floats32 = cv2.blur(values, window, borderType=cv2.BORDER_REFLECT)
         return averaged
 
     centre, level = mean(guide), mean(alpha)
     covariance = mean(guide * alpha[..., None]) - centre * level[..., None]
-    products = mean((guide[..., :, None] * guide[..., None, :]).reshape(*alpha.shape, 9))  # type: ignore[arg-type]
+    products = mean((guide[..., :, None] * guide[..., None, :]).reshape(*alpha.shape, 9))
     spread = products.reshape(*alpha.shape, 3, 3) - centre[..., :, None] * centre[..., None, :]
     slope = np.linalg.solve(spread + _GUIDED_EPSILON * np.eye(3, dtype=np.float32), covariance[..., None])[..., 0]
     offset = level - (slope * centre).sum(axis=-1)

@@ -327,8 +327,8 @@ class Portrait:
 
 def _border_weight(first: Image, last: Image, length: int, fade: float) -> Floats32:
     """Return the weight of the motion along an axis: 0 at a border where one of its opacities is not 0."""
-    at = np.arange(length)
-    weight = np.ones(length)
+    at = np.arange(length, dtype=np.float64)
+    weight: Floats = np.ones(length)
     for opacity, distance in ((first, at), (last, at[::-1])):
         if opacity.max() > OPAQUE_BORDER:
             weight = weight * smoothstep(0, fade, distance)

@@ -39,6 +39,7 @@ ANIMATE: dict[str, dict[str, Any]] = {
     "absolute": {
         "relative_motion": False,
         "animation_region": "lip",
+        "background": "#00b140",
         "driving_multiplier": 1.5,
         "crop": True,
         "face": 1,
@@ -146,7 +147,7 @@ def test_every_slider_of_edit(fake: Server, page: Any, clip: Path, tmp_path: Pat
         "precision": "fp32",
     }
     setup |= {"compile": "off"}
-    assert set(setup) == {field.name for field in requests.SETUP}
+    assert set(setup) | {"background"} == {field.name for field in requests.SETUP}  # the neural renderer has none
     for name in ("renderer", *(name for name in setup if name != "renderer")):
         put_in(page, "edit-setup", requests.SETUP, name, setup[name], clip)
     line = command_line(page, "edit", "clip")

@@ -95,7 +95,8 @@ def put_in(page: Any, prefix: str, fields: Any, name: str, value: Any, clip: Pat
         place.locator("input[type=number]").fill(f"{value:g}")
         place.locator("input[type=number]").press("Tab")
     else:
-        words = " ".join(f"{v:g}" for v in value) if isinstance(value, tuple) else f"{value:g}"
+        parts = value if isinstance(value, tuple) else (value,)
+        words = " ".join(v if isinstance(v, str) else f"{v:g}" for v in parts)
         place.locator("input, textarea").first.fill(words)
         place.locator("input, textarea").first.press("Tab")
 

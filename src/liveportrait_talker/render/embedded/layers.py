@@ -15,7 +15,7 @@ from ...face.segmentation import PersonSegmenter
 from ...face.tracked import TrackedFace
 from ...motion.smoothing import smoothstep
 from ...system.jit import kernel
-from .matting import Matte, estimate_matte
+from .matting import Matte, estimate_matte, known_matte
 from .model import face_model
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ _UNSURE = 0.03  # weight of a pixel that may show remains of the person
 _CLEAR = np.float32(6)  # of 255; overshoots of the enlarged opacity
 _SCALE = np.float32(1 / 244)  # opacities from 250 on are 1
 _NONE, _ALL, _MOST = np.float32(0), np.float32(1), np.float32(255)
+_LEAST_TRANSPARENT = 0.02  # share of an image
 _LEAST_COVERED = 0.9  # of the face, by the mask
 _MOST_UNCERTAIN = 0.5  # of the solved zone
 _MOST_CROWDED = 0.3  # of the directions above the ears in which the person does not end
@@ -60,15 +61,24 @@ class Layers:
         return dataclasses.replace(self, background=fitted, still=np.rint(still).astype(np.uint8))
 
 
-def separate(image: Image, face: TrackedFace) -> Layers | str:
-    """Return the layers of an (H, W, 3) image, or why they cannot be told apart, as part of a sentence."""
+def separate(image: Image, face: TrackedFace, opacity: Image | None = None) -> Layers | str:
+    """Return the layers of an (H, W, 3) image, or why they cannot be told apart, as part of a sentence.
+
+    An opacity (H, W) 0…255 of the image itself shows the person, unless it is opaque nearly everywhere.
+    """
     oval = face.landmarks[face_model().face_oval, :2].astype(np.float64)
     inside = np.zeros(image.shape[:2], np.uint8)
     cv2.fillPoly(inside, [np.rint(oval).astype(np.int32)], 1)
-    mask = _segmenter().segment(image)
+    if opacity is not None and (opacity < 128).mean() > _LEAST_TRANSPARENT:
+        matte = known_matte(image, opacity)
+        mask = matte.alpha
+    else:
+        matte = None
+        mask = _segmenter().segment(image).astype(np.float32)
     if not inside.any() or mask[inside > 0].mean() < _LEAST_COVERED:
         return "no person is recognised around the face"
-    matte = estimate_matte(image, mask.astype(np.float32), inside > 0, face.pose.iod)
+    if matte is None:
+        matte = estimate_matte(image, mask, inside > 0, face.pose.iod)
     if matte.uncertain > _MOST_UNCERTAIN:
         return "the outline of the person is not clear"
     extent = _measure_extent(matte.alpha, oval)

@@ -81,6 +81,13 @@ def estimate_matte(image: Image, mask: Floats32, face: Flags, iod: float) -> Mat
     return Matte(full, _person_colours(image, full, factor), known == 0, uncertain)
 
 
+def known_matte(image: Image, opacity: Image) -> Matte:
+    """Return the matte of an (H, W, 3) image whose opacity (H, W), 0…255, is known."""
+    alpha = opacity.astype(np.float32) / 255
+    factor = min(1.0, _SOLVED_SIDE / max(opacity.shape))
+    return Matte(alpha, _person_colours(image, alpha, factor), opacity == 0, 0.0)
+
+
 def _build_trimap(mask: Floats32, face: Flags, iod: float) -> Floats32:
     """Return 1 for the person with this face, 0 for the background, 0.5 where the matte is to be solved."""
 

@@ -66,7 +66,7 @@ class EmbeddedRenderer:
             )
         if source.is_still:
             Limits.of(face).warn_about_source(source.footage.name, face)
-            layers = separate(source.footage[0], face)
+            layers = separate(source.footage[0], face, source.footage.opacity)
             if isinstance(layers, str) and self._background is not None:
                 raise MediaError(
                     f"the background of {source.footage.name} cannot be replaced, because {layers}: leave out "

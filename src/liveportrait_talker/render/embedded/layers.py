@@ -26,6 +26,7 @@ FARTHEST = 3.0  # oval radii; hair is followed no further
 _FILLED = 0.9  # IOD inside the outline over which the background is continued with its texture
 _SMOOTHED = 0.08  # IOD, of the direction in which it is mirrored
 _TEXTURE, _USUAL = 0.12, 0.5  # IOD: what is finer is texture; where its usual strength is measured
+_MOST_REMOVED = 0.2  # opacity up to which the person is removed from the background by its colours
 _UNSURE = 0.03  # weight of a pixel that may show remains of the person
 _CLEAR = np.float32(6)  # of 255; overshoots of the enlarged opacity
 _SCALE = np.float32(1 / 244)  # opacities from 250 on are 1
@@ -98,7 +99,13 @@ def _build(image: Image, matte: Matte, extent: Floats, iod: float) -> Layers:
     for border in (opacity[0], opacity[-1], opacity[:, 0], opacity[:, -1]):
         if border.max() <= OPAQUE_BORDER:
             border[:] = 0  # it is repeated beyond the border
-    background = fill_background(image, opacity > 0, matte.surely_background, iod)
+    # Where little of the person lies over the background, it is what remains without the person.
+    alpha = matte.alpha[..., None]
+    remains = (image - alpha * matte.foreground) / np.maximum(1 - alpha, 1 - _MOST_REMOVED)
+    remains = np.where(alpha > 0, np.rint(np.clip(remains, 0, 255)).astype(np.uint8), image)
+    filled = fill_background(remains, matte.alpha > _MOST_REMOVED, matte.surely_background, iod)
+    share = smoothstep(0.5 * _MOST_REMOVED, _MOST_REMOVED, alpha)
+    background = np.rint(remains + (filled - remains.astype(np.float32)) * share).astype(np.uint8)
     return Layers(np.dstack([matte.foreground, opacity]), background, image.copy(), extent)
 
 

@@ -24,7 +24,7 @@ _RELATIVE_ERROR = 1e-4  # of the solution
 _MOST_ROUNDS = 400
 _GUIDED_RADIUS, _GUIDED_EPSILON = 2, 1e-4
 _FUSION_RADII = (45, 4)  # px at the solved size: first far, then near
-_CERTAIN = 0.02  # opacities this close to 0 and 1 are set to them
+_CERTAIN = 0.05  # opacities this close to 0 and 1 are set to them
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 Trimap from the segmented mask → closed-form matte (Levin, Lischinski and Weiss 2008), solved at a reduced size → full
 size by a guided filter (He and Sun 2015) → colours by blurred fusion (Forte 2021). Source:
-docs/method/embedded_renderer.md, Matte.
+docs/method/embedded_renderer.md, Layers.
 """
 
 from __future__ import annotations

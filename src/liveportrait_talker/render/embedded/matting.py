@@ -83,7 +83,7 @@ def estimate_matte(image: Image, mask: Floats32, face: Flags, iod: float) -> Mat
 
 def known_matte(image: Image, opacity: Image) -> Matte:
     """Return the matte of an (H, W, 3) image whose opacity (H, W), 0…255, is known."""
-    alpha = opacity.astype(np.float32) / 255
+    alpha: Floats32 = opacity.astype(np.float32) / np.float32(255)
     factor = min(1.0, _SOLVED_SIDE / max(opacity.shape))
     return Matte(alpha, _person_colours(image, alpha, factor), opacity == 0, 0.0)
 

@@ -17,7 +17,7 @@ from .model import PIVOT, POINTS, RINGS, RINGS_TO_OUTLINE, RINGS_TO_REST, FaceMo
 _OUTLINE = {"side": 1.22, "top": 1.55, "chin": 1.06}  # of the head, in oval radii
 _REACH = {"side": 0.45, "top": 0.45, "chin": 0.65}  # oval radii beyond the outline over which the motion fades to 0
 # With layers the background is not dragged along: hair moves as a whole, shoulders follow.
-_REACH_OF_LAYERS = {"side": 0.8, "top": 0.45, "chin": 1.0}
+_REACH_OF_LAYERS = {"side": 0.6, "top": 0.25, "chin": 0.8}
 _HAIR_MARGIN = 0.1  # oval radii
 
 

@@ -87,10 +87,13 @@ def _draw_rows(
         at = min(max(_FACTOR * (np.float32(y - top) + lift[y]), np.float32(0)), np.float32(len(rows) - 1))
         upper = int(at)
         lower = min(upper + 1, len(rows) - 1)
-        part = np.int32(256 * (at - np.float32(upper)))
+        one, other = rows[upper], rows[lower]
+        weight = np.uint16(256 * (at - np.float32(upper)))
+        complement = np.uint16(256 - weight)
         for k in range(count):
-            u = np.int32(rows[upper, k])
-            row[k] = np.uint8(u + ((part * (np.int32(rows[lower, k]) - u) + np.int32(128)) >> np.int32(8)))
+            row[k] = np.uint8(
+                (np.uint16(one[k]) * complement + np.uint16(other[k]) * weight + np.uint16(128)) >> np.uint16(8)
+            )
         share = min(np.float32(2) * abs(lift[y]), np.float32(1))
         for x in range(left, right):
             k = 4 * (x - left)

@@ -321,7 +321,11 @@ class Portrait:
             self._texture = Texture(image, box, many_frames=not self._drawn_once)
             if not self._drawn_once:
                 low, high = (f(self._face.landmarks[:, :2], axis=0) for f in (np.min, np.max))
-                self._sharpening = self._texture.find_sharpening((int(low[0]), int(low[1]), int(high[0]), int(high[1])))
+                box = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+                measured = self._texture
+                if self._layers is not None and measured.factor == 4:  # its colours end beside the face
+                    measured = Texture(self._image, box, many_frames=True)
+                self._sharpening = measured.find_sharpening(box)
         return self._texture
 
 

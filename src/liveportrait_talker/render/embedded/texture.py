@@ -76,6 +76,7 @@ class Texture:
         self.factor = 4 if many_frames and area <= _LARGEST_FOURFOLD else 2
         """Enlarged px per image px."""
         self._enlarged = enlarge(self._plain, self.factor)
+        self._sampled = np.empty(0, np.uint8)
 
     def find_sharpening(self, box: Box) -> float:
         """Return the amount of sharpening, 0…0.5, that restores the sharpness of a part after moving it.
@@ -119,7 +120,15 @@ class Texture:
         self._enlarged[f * (y0 + top) : f * (y0 + bottom), f * (x0 + left) : f * (x0 + right)] = kept
 
     def sample(self, map_x: Floats, map_y: Floats) -> Image:
-        """Return pixels (h, w, c) at positions (h, w) in enlarged px from the box's corner; outside, edges repeat."""
+        """Return pixels (h, w, c) at positions (h, w) in enlarged px from the box's corner; outside, edges repeat.
+
+        Those with an opacity share their memory with the next ones: new memory takes the system longer to provide.
+        """
         method = cv2.INTER_LINEAR if self.factor == 4 else cv2.INTER_CUBIC
-        pixels: Image = cv2.remap(self._enlarged, map_x, map_y, method, borderMode=cv2.BORDER_REPLICATE)
+        out = None
+        if self._enlarged.shape[2] == 4:
+            if self._sampled.size < 4 * map_x.size:
+                self._sampled = np.empty(4 * map_x.size, np.uint8)
+            out = self._sampled[: 4 * map_x.size].reshape(*map_x.shape, 4)
+        pixels: Image = cv2.remap(self._enlarged, map_x, map_y, method, dst=out, borderMode=cv2.BORDER_REPLICATE)
         return pixels

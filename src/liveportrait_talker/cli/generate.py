@@ -29,7 +29,7 @@ def add_generate_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "voice", type=Path, metavar="VOICE", nargs="?", help="sound, or a video whose sound is used; or give --text"
     )
-    add_output_options(parser, "the MP4 to write; SOURCE_VOICE.mp4 by default")
+    add_output_options(parser, "the MP4 to write (transparent: .webm, .mov or %%05d.png); SOURCE_VOICE.mp4 by default")
     add_speech_options(parser)
     add_options(parser, TalkOptions)
     parser.set_defaults(run=_generate)

@@ -24,6 +24,7 @@ _RELATIVE_ERROR = 1e-4  # of the solution
 _MOST_ROUNDS = 400
 _GUIDED_RADIUS, _GUIDED_EPSILON = 2, 1e-4
 _FUSION_RADII = (45, 4)  # px at the solved size: first far, then near
+_ISLAND_RIM = 0.08  # IOD
 _CERTAIN = 0.05  # opacities this close to 0 and 1 are set to them
 
 
@@ -77,7 +78,7 @@ def estimate_matte(image: Image, mask: Floats32, face: Flags, iod: float) -> Mat
     known = cv2.resize(trimap, (width, height), interpolation=cv2.INTER_NEAREST)
     full = np.where(known == 0.5, full, known)
     full = np.clip((full - _CERTAIN) / (1 - 2 * _CERTAIN), 0, 1).astype(np.float32)
-    full = _close_islands(full, known == 0)
+    full = _close_islands(full, known == 0, round(_ISLAND_RIM * iod))
     return Matte(full, _person_colours(image, full, factor), known == 0, uncertain)
 
 
@@ -247,13 +248,15 @@ def _refine(alpha: Floats32, small: Image, image: Image) -> Floats32:
     return np.clip(refined, 0, 1)
 
 
-def _close_islands(alpha: Floats32, surely_background: Flags) -> Floats32:
-    """Return `alpha` with 1 for gaps within the person of which the mask does not tell: folds and shadows."""
-    count, labels = cv2.connectedComponents((alpha < 0.5).astype(np.uint8), connectivity=4)
-    reaches_background = np.zeros(count, bool)
-    reaches_background[labels[surely_background]] = True
-    reaches_background[0] = True  # the person
-    return np.where(reaches_background[labels], alpha, np.float32(1))
+def _close_islands(alpha: Floats32, surely_background: Flags, rim: int) -> Floats32:
+    """Return `alpha` with 1 for gaps within the person, with their rims (px), of which the mask does not tell."""
+    count, labels, found, _ = cv2.connectedComponentsWithStats((alpha < 0.5).astype(np.uint8), connectivity=4)
+    is_gap = np.ones(count, bool)
+    is_gap[labels[surely_background]] = False
+    is_gap[0] = False  # the person
+    is_large = is_gap & (found[:, cv2.CC_STAT_AREA] > rim**2)  # between strands there is no rim to close
+    rims = cv2.dilate(is_large[labels].astype(np.uint8), np.ones((2 * rim + 1,) * 2, np.uint8)) > 0
+    return np.where(is_gap[labels] | (rims & (alpha > 0)), np.float32(1), alpha)
 
 
 def _person_colours(image: Image, alpha: Floats32, factor: float) -> Image:

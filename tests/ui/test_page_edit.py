@@ -40,6 +40,7 @@ ANIMATE: dict[str, dict[str, Any]] = {
     "absolute": {
         "relative_motion": False,
         "animation_region": "lip",
+        "background": "#00b140",
         "driving_multiplier": 1.5,
         "crop": True,
         "face": 1,
@@ -154,7 +155,7 @@ def test_every_slider_of_edit(fake: Server, page: Any, clip: Path, tmp_path: Pat
         "precision": "fp32",
     }
     setup |= {"compile": "off"}
-    of_embedded = {"mouth_from", "teeth_brightness"}
+    of_embedded = {"mouth_from", "teeth_brightness", "background"}
     assert set(setup) | of_embedded == {field.name for field in requests.SETUP}
     for name in ("renderer", *(name for name in setup if name != "renderer")):
         put_in(page, "edit-setup", requests.SETUP, name, setup[name], clip)

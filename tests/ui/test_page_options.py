@@ -37,11 +37,18 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "batch_size": 2,
     },
     "audio head": {"head_pose": "audio", "pose_style": 3, "head_motion": 1.4},
-    "still": {"still": True, "blink": True, "blink_rate": 30.0, "gaze": "still"},
+    "still": {"still": True, "breath": True, "blink": True, "blink_rate": 30.0, "gaze": "still"},
     "reference": {"head_pose": "reference", "ref_head_pose": CLIP, "ref_frames_from_zero": True, "ref_blink": CLIP},
     "classic": {"head_style": "classic", "yaw": (0.0, 8.0, 0.0), "pitch": (2.0,), "roll": (-3.0,)},
-    "eyes and mouth": {"blink": False, "pupil_x": 8.0, "pupil_y": -3.0, "expression_scale": 0.7}
-    | {"mouth_from": (CLIP, CLIP), "teeth_brightness": -0.35},
+    "eyes and mouth": {
+        "blink": False,
+        "pupil_x": 8.0,
+        "pupil_y": -3.0,
+        "expression_scale": 0.7,
+        "mouth_from": (CLIP, CLIP),
+        "teeth_brightness": -0.35,
+        "background": "#00b140",
+    },
     "crop": {"crop": True, "crop_scale": 2.7, "crop_vx": 0.1, "crop_vy": -0.2},
     "whole frame": {"crop_to_face": False, "face": 2, "fps": 30.0, "encoder": "nvenc", "quality": 20, "seed": 12},
     "limits": {"max_size": 512, "max_megapixels": 50.0, "max_seconds": 60.0},
@@ -102,7 +109,8 @@ def put_in(page: Any, prefix: str, fields: Any, name: str, value: Any, clip: Pat
         place.locator("input[type=number]").fill(f"{value:g}")
         place.locator("input[type=number]").press("Tab")
     else:
-        words = " ".join(f"{v:g}" for v in value) if isinstance(value, tuple) else f"{value:g}"
+        parts = value if isinstance(value, tuple) else (value,)
+        words = " ".join(v if isinstance(v, str) else f"{v:g}" for v in parts)
         place.locator("input, textarea").first.fill(words)
         place.locator("input, textarea").first.press("Tab")
 

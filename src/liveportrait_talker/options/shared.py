@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..system.devices import COMPILE, DEVICES, PRECISIONS
+from .background import Background, parse_background
 from .fields import option
 
 RENDERERS = ("auto", "neural", "embedded")
@@ -30,6 +31,14 @@ class RendererOptions:
         "networks",
         flag_help="neural renderer: let neck and shoulders move along",
         needs=("neural",),
+    )
+    background: str = option(
+        "keep",
+        "what is behind the person of a picture: keep (its own, which stands still), a colour (#rrggbb, green, white "
+        "…), the file of a picture, or transparent (written as .webm, .mov or frames_%05d.png, an edit as .png or "
+        ".webp)",
+        "image",
+        needs=("embedded",),
     )
     device: str = option(
         "auto",
@@ -69,6 +78,11 @@ class RendererOptions:
         high=1,
         needs=("embedded",),
     )
+
+    @property
+    def behind(self) -> Background | None:
+        """What replaces the background; None: it is kept. Raises OptionError for an unknown value."""
+        return parse_background(self.background)
 
 
 @dataclass(frozen=True)

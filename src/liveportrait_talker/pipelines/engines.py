@@ -13,10 +13,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..arrays import Image
 from ..driving.protocol import MouthDriver
-from ..errors import OptionError, WeightsError
+from ..errors import MediaError, OptionError, WeightsError
+from ..media import open_footage
 from ..options.animate import AnimateOptions
 from ..options.applicability import flags_without_effect
+from ..options.background import Background
 from ..options.edit import EditSetup
 from ..options.shared import RendererOptions
 from ..options.talk import TalkOptions
@@ -175,13 +180,21 @@ class Engines:
             MediaError, NoFaceError: a file of `mouth_from` is of no use.
             WeightsError: a network's file is missing or damaged.
         """
+        background = options.behind
+        if background is not None and choice.name != "embedded":
+            raise OptionError(
+                f"--background needs the embedded renderer, not the {choice.name} one: add --renderer embedded."
+            )
         if self._given_renderer is not None:
             return self._given_renderer
         if choice.name == "embedded":
             from ..render.embedded.renderer import EmbeddedRenderer
 
-            mouths = self._read_mouths(options, on_progress) if options.mouth_from else []
-            return EmbeddedRenderer(mouths=mouths, teeth_brightness=options.teeth_brightness)
+            return EmbeddedRenderer(
+                mouths=self._read_mouths(options, on_progress) if options.mouth_from else (),
+                teeth_brightness=options.teeth_brightness,
+                background=_open_background(background),
+            )
         from ..render.neural.liveportrait import LivePortrait
         from ..render.neural.renderer import NeuralRenderer, NeuralSettings
 
@@ -237,6 +250,20 @@ class Engines:
         if key not in self._sadtalker:
             self._sadtalker = {key: SadTalker(weights=self.weights_for(options), device=options.device)}  # one set
         return self._sadtalker[key]
+
+
+def _open_background(background: Background | None) -> Image | None:
+    """Return what the embedded renderer draws behind a person. Raises MediaError for a file that is no picture."""
+    if background is None:
+        return None
+    if background.colour is not None:
+        return np.array([[background.colour]], np.uint8)
+    if background.file is None:
+        return np.zeros((1, 1, 4), np.uint8)
+    with open_footage(background.file) as footage:
+        if not footage.is_still:
+            raise MediaError(f"{background.file.name} is a video: --background takes a picture")
+        return footage[0]
 
 
 def note_choice(options: RendererOptions, renderer: EngineChoice, driver: EngineChoice | None = None) -> None:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from ..audio.speech import DEFAULT_PACE, DEFAULT_VOICE, check_text
 from ..errors import OptionError
 from ..options.animate import AnimateOptions, is_template_name
+from ..options.background import KEEP, parse_background
 from ..options.edit import EditOptions, EditSetup
 from ..options.talk import OLD_NAMES, TalkOptions
 from .backend import Backend
@@ -202,6 +203,9 @@ def _check_names(options: Mapping[str, Any], fields: tuple[Field, ...]) -> None:
     names = {field.name for field in fields}
     if unknown := sorted(set(options) - names):
         raise OptionError(f"there is no option {unknown[0]!r}: the names are {', '.join(sorted(names))}.")
+    behind = parse_background(str(options.get("background", KEEP)))
+    if behind is not None and behind.colour is None:  # a name would be that of a file of the server
+        raise OptionError("on this page the background is keep or a colour: the command line has the rest.")
 
 
 _Limited = TypeVar("_Limited", TalkOptions, AnimateOptions, EditSetup)

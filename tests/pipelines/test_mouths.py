@@ -56,11 +56,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.parametrize("name", ["blue.png", "blue.mp4"])
-def test_the_inside_of_the_mouth_takes_the_colours_of_the_file(folder: Path, name: str):
+@pytest.mark.parametrize(("name", "least"), [("blue.png", 40), ("blue.mp4", 25)])  # a video's landmarks are smoothed
+def test_the_inside_of_the_mouth_takes_the_colours_of_the_file(folder: Path, name: str, least: float):
     plain, given = draw(source=folder / "shut.png"), draw(source=folder / "shut.png", mouth_from=(folder / name,))
     changed, lips = given.astype(int) - plain, inside(plain)
-    assert changed[lips][:, 0].mean() < -40 and abs(changed[lips][:, 2].mean()) < 20  # teeth without red
+    assert changed[lips][:, 0].mean() < -least and abs(changed[lips][:, 2].mean()) < 20  # teeth without red
     around = cv2.dilate(lips.astype(np.uint8), np.ones((15, 15))).astype(bool)
     assert np.abs(changed[~around]).max() <= 1
 

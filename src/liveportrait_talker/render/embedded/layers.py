@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 from dataclasses import dataclass
 from functools import lru_cache
@@ -62,11 +63,26 @@ class Layers:
         return dataclasses.replace(self, background=fitted, still=np.rint(still).astype(np.uint8))
 
 
+_last: tuple[bytes, Layers | str] | None = None
+
+
 def separate(image: Image, face: TrackedFace, opacity: Image | None = None) -> Layers | str:
     """Return the layers of an (H, W, 3) image, or why they cannot be told apart, as part of a sentence.
 
-    An opacity (H, W) 0…255 of the image itself shows the person, unless it is opaque nearly everywhere.
+    An opacity (H, W) 0…255 of the image itself shows the person, unless it is opaque nearly everywhere. The last result
+    is kept: the next video of a portrait begins at once.
     """
+    global _last  # noqa: PLW0603
+    digest = hashlib.blake2b(face.landmarks.tobytes())
+    for part in (image, opacity):
+        digest.update(b"" if part is None else str(part.shape).encode() + np.ascontiguousarray(part).tobytes())
+    key = digest.digest()
+    if _last is None or _last[0] != key:
+        _last = key, _separate(image, face, opacity)
+    return _last[1]
+
+
+def _separate(image: Image, face: TrackedFace, opacity: Image | None) -> Layers | str:
     oval = face.landmarks[face_model().face_oval, :2].astype(np.float64)
     inside = np.zeros(image.shape[:2], np.uint8)
     cv2.fillPoly(inside, [np.rint(oval).astype(np.int32)], 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import logging
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,8 +17,6 @@ from ...motion.smoothing import smoothstep
 from ...system.jit import kernel
 from .matting import Matte, estimate_matte, known_matte
 from .model import face_model
-
-log = logging.getLogger(__name__)
 
 OPAQUE_BORDER = 127
 """Opacity, of 255, beyond which the person goes on beyond a border of the image."""
@@ -72,7 +69,7 @@ def separate(image: Image, face: TrackedFace, opacity: Image | None = None) -> L
     An opacity (H, W) 0…255 of the image itself shows the person, unless it is opaque nearly everywhere. The last result
     is kept: the next video of a portrait begins at once.
     """
-    global _last  # noqa: PLW0603
+    global _last
     digest = hashlib.blake2b(face.landmarks.tobytes())
     for part in (image, opacity):
         digest.update(b"" if part is None else str(part.shape).encode() + np.ascontiguousarray(part).tobytes())

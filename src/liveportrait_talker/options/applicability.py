@@ -9,6 +9,12 @@ from typing import Any
 from ..errors import OptionError
 from .fields import changed_fields, flag_of
 
+_ENGINES = {
+    "renderer": {"neural": {"neural"}, "embedded": {"embedded"}, "hybrid": {"hybrid", "embedded"}},
+    "driver": {"learned": {"learned"}, "signal": {"signal"}},
+}
+"""Renderers and drivers by name, and the conditions that hold with each: the hybrid one also draws as the embedded."""
+
 
 def has_effect(option: dataclasses.Field[Any], conditions: set[str]) -> bool:
     """Return whether an option has an effect where `conditions` hold; see `option(needs=…)`."""
@@ -18,7 +24,7 @@ def has_effect(option: dataclasses.Field[Any], conditions: set[str]) -> bool:
 
 def conditions_from(values: Mapping[str, Any], renderer: str, driver: str | None = None) -> set[str]:
     """Return the conditions that hold with these values of options, a renderer and a driver by name."""
-    conditions = {name for name in (renderer, driver) if name}
+    conditions = {name for name in (renderer, driver) if name} | _ENGINES["renderer"].get(renderer, set())
     if values.get("head_pose") == "audio":
         conditions.add("audio head")
     if values.get("head_style") == "classic":
@@ -41,13 +47,15 @@ def flags_without_effect(options: Any, renderer: str, driver: str | None = None)
 
 def check_engines(options: Any) -> None:
     """Raise OptionError for an option that only another renderer or driver has than the one asked for by name."""
-    renderer, driver = options.renderer, getattr(options, "driver", None)
     for each in changed_fields(options):
         alternatives = _alternatives(each)
-        if renderer == "embedded" and alternatives and all("neural" in part for part in alternatives):
-            raise OptionError(f"{flag_of(each)} is about the neural renderer: leave it out with --renderer embedded.")
-        if driver == "signal" and alternatives and all("learned" in part for part in alternatives):
-            raise OptionError(f"{flag_of(each)} is about the learned driver: leave it out with --driver signal.")
+        for kind, engines in _ENGINES.items():
+            asked = getattr(options, kind, None)
+            needed = [part & engines.keys() for part in alternatives]
+            if asked in engines and needed and all(needed) and not any(one <= engines[asked] for one in needed):
+                other = next(name for name in engines if name in needed[0])
+                flag = flag_of(each)
+                raise OptionError(f"{flag} is about the {other} {kind}: leave it out with --{kind} {asked}.")
 
 
 def _alternatives(option: dataclasses.Field[Any]) -> list[set[str]]:

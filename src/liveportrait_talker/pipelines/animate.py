@@ -162,7 +162,8 @@ class Animator:
         if footage.fps is not None and frames / fps > len(footage) / footage.fps + 1 / fps:
             log.info("%s is shorter than what drives it and is played forth and back.", footage.name)
         # Networks are loaded before any long work.
-        renderer = self._engines.renderer(chosen, options, {"batch_size": options.batch_size})
+        settings = {"batch_size": options.batch_size}
+        renderer = self._engines.renderer(chosen, options, settings, on_progress=on_progress)
         source = find_face(footage, options, duration=(frames, fps), on_progress=on_progress)
         motion = clip.read_motion(renderer, crop=options.crop_driving, on_progress=on_progress)
         face = renderer.prepare(source)

@@ -81,7 +81,7 @@ class EditSession:
         self._source, self._editor, self._open_sample = source, editor, open_sample
         self._sample: tuple[tuple[Path, int | None], Any] | None = None
         self.renderer = renderer.name
-        """What draws: neural or embedded."""
+        """What draws: neural, embedded or hybrid."""
         self.renderer_reason = renderer.reason
         self.size = source.footage.size
         """Width and height, px."""
@@ -125,13 +125,21 @@ class Editor:
     def __init__(self, weights: Weights | None = None, *, renderer: Renderer | None = None) -> None:
         self._engines = Engines(weights, renderer=renderer)
 
-    def open(self, portrait: Path | str, renderer: str = "auto", setup: EditSetup | None = None) -> EditSession:
+    def open(
+        self,
+        portrait: Path | str,
+        renderer: str = "auto",
+        setup: EditSetup | None = None,
+        *,
+        on_progress: OnProgress | None = None,
+    ) -> EditSession:
         """Find the face and prepare it, which takes a second or a few.
 
         Args:
             portrait: an image with a face.
-            renderer: auto, neural or embedded; `setup.renderer` where it is auto.
+            renderer: auto, neural, embedded or hybrid; `setup.renderer` where it is auto.
             setup: see EditSetup.
+            on_progress: called as the work goes on.
 
         Raises:
             TalkerError: anything the user can fix, in one sentence.
@@ -142,7 +150,7 @@ class Editor:
         source = _find_face(Path(portrait), setup)
         chosen = self._engines.choose_renderer(setup)
         note_choice(setup, chosen)
-        engine = self._engines.renderer(chosen, setup)
+        engine = self._engines.renderer(chosen, setup, on_progress=on_progress or ignore_progress)
         face = engine.prepare(source)
         editor = _NetworkEditor(face, engine) if isinstance(face, DrivenFace) else _TrackEditor(face, source)
         sample_setup = dataclasses.replace(setup, face=None, crop=False)
@@ -190,7 +198,7 @@ class Editor:
             check_input(edit.sample)
         if frames is None and edit.at_rest:
             log.warning("no slider is set: the face stays as it is.")
-        session = self.open(portrait, setup=setup)
+        session = self.open(portrait, setup=setup, on_progress=on_progress)
         count = 1 if frames is None else frame_count(frames, setup.fps)
         size = output.write(
             (session.draw(each) for each in ([edit] if frames is None else edits(frames, edit, setup.fps))),

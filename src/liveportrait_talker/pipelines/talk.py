@@ -160,7 +160,8 @@ class Talker:
         waveform = read_waveform(voice, max_seconds=options.max_seconds)
         engines = self._engines
         chosen = engines.choose_renderer(options)
-        renderer = engines.renderer(chosen, options, _neural_settings(options))  # loads networks: before any long work
+        # Loads networks: before any long work.
+        renderer = engines.renderer(chosen, options, _neural_settings(options), on_progress=on_progress)
         speaking = engines.choose_driver(options, chosen.name)
         driver = engines.driver(speaking, options)
         if options.head_pose == "audio":

@@ -58,12 +58,12 @@ class EmbeddedRenderer:
         self._mouths = list(mouths)
         self._teeth_brightness = teeth_brightness
 
-    def prepare(self, source: TrackedSource) -> EmbeddedFace:
-        """Fit the mesh to an image's face; for a video this happens frame by frame."""
+    def prepare(self, source: TrackedSource, mouths: Sequence[MouthExample] = ()) -> EmbeddedFace:
+        """Fit the mesh to an image's face; for a video this happens frame by frame. `mouths`: more of this source."""
         face = source.faces[0]
         if source.is_still:
             Limits.of(face).warn_about_source(source.footage.name, face)
-        return EmbeddedFace(source, MouthExamples(self._mouths), self._teeth_brightness)
+        return EmbeddedFace(source, MouthExamples([*self._mouths, *mouths]), self._teeth_brightness)
 
 
 class EmbeddedFace:

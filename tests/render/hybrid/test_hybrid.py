@@ -6,31 +6,23 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
-from liveportrait_talker import Animator, Editor, EditOptions, EditSetup, OptionError, Talker, TalkOptions, WeightsError
 from liveportrait_talker.examples import PORTRAIT
 from liveportrait_talker.face.crop import FaceCrop
-from liveportrait_talker.face.tracked import TrackedFace, TrackedSource
+from liveportrait_talker.face.tracked import TrackedSource
 from liveportrait_talker.face.tracker import track
 from liveportrait_talker.media import Footage, open_footage
 from liveportrait_talker.motion import MotionTrack, MouthControls
-from liveportrait_talker.options.animate import AnimateOptions
-from liveportrait_talker.options.applicability import flags_without_effect
 from liveportrait_talker.progress import OnStep
-from liveportrait_talker.render.embedded.mouth_colours import to_lab
 from liveportrait_talker.render.embedded.renderer import EmbeddedRenderer
 from liveportrait_talker.render.hybrid.mouth_shapes import MOUTH_SHAPES
 from liveportrait_talker.render.hybrid.renderer import HybridRenderer
 from liveportrait_talker.render.paste import paste
 from liveportrait_talker.render.protocol import FaceFrame
-from shared import DATA, needs_shared
-from sounds import syllables, write_wav
 
 SHAPES = len(MOUTH_SHAPES)
-INNER_LIPS = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95]
 
 
 @pytest.fixture(autouse=True)

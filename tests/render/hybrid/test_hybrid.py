@@ -114,7 +114,7 @@ def test_drawn_mouths_are_played_and_drawn_once(portrait, cache):
 def test_other_weights_and_other_pictures_have_entries_of_their_own(portrait, cache):
     picture = portrait.footage[0].copy()
     picture[0, 0] ^= 1
-    other = TrackedSource(Footage.from_frames("other", [picture], None), portrait.faces)
+    other = TrackedSource(Footage.from_array("other", picture), portrait.faces)
     drawing = Drawing()
     for source, drawn_by in ((portrait, "weights"), (portrait, "other weights"), (other, "weights")):
         hybrid(drawing, drawn_by).prepare(source)

@@ -42,43 +42,33 @@ def cache(tmp_path, monkeypatch) -> Path:
     return tmp_path / "cache"
 
 
-@pytest.fixture
-def installed(store, monkeypatch) -> None:
+def test_all_pipelines_and_drawn_once(
+    store, tmp_path, capsys, caplog, cache, draw_one_frame, monkeypatch, driving_clip
+):
+    """Noise of synthetic networks shows no face: nothing is played. That too is drawn once."""
     monkeypatch.setenv("LPT_MODELS", str(store))
-
-
-def test_command_line_and_second_command(installed, tmp_path, capsys, cache, draw_one_frame, monkeypatch):
-    """Noise of synthetic networks shows no face: nothing is played, and that too is drawn once."""
-    sound, out = write_wav(tmp_path / "v.wav", syllables(0.5)), tmp_path / "out.mp4"
-    words = ["--renderer", "hybrid", "--max-size", "300", "--fps", "5", "--json"]
-    assert main(["generate", str(PORTRAIT), str(sound), "-o", str(out), *words]) == 0
-    printed = capsys.readouterr()
-    report = json.loads(printed.out)
-    assert (report["renderer"], report["renderer_reason"], report["driver"]) == ("hybrid", "as asked for", "signal")
-    count = len(MOUTH_SHAPES)
-    assert f"{count} of the {count} mouths that the networks drew of {PORTRAIT.name} are left out" in printed.err
-    assert len(list((cache / "mouths").iterdir())) == 1
-    liveportrait = pytest.importorskip("liveportrait_talker.render.neural.liveportrait")
-    monkeypatch.setattr(liveportrait, "LivePortrait", None)  # the second command loads no networks
-    again = tmp_path / "again.mp4"
-    assert main(["generate", str(PORTRAIT), str(sound), "-o", str(again), *words]) == 0
-    frames = [[open_footage(path)[k] for k in range(2)] for path in (out, again)]
-    assert np.array_equal(*frames)
-
-
-def test_editor_and_animator(installed, cache, draw_one_frame, tmp_path, capsys, driving_clip):
-    stages: list[str] = []
+    count, stages = len(MOUTH_SHAPES), []
     session = Editor().open(
         PORTRAIT, "hybrid", EditSetup(max_size=300), on_progress=lambda stage, done, total: stages.append(stage)
     )
-    assert session.renderer == "hybrid" and stages.count("drawing mouths by the networks") == len(MOUTH_SHAPES) + 1
+    assert session.renderer == "hybrid" and stages == ["drawing mouths by the networks"] * (count + 1)
     assert not np.array_equal(session.draw(EditOptions(smile=1.0)), session.picture)
-    out = tmp_path / "out.mp4"
-    words = ["animate", str(PORTRAIT), str(driving_clip), "-o", str(out), "--renderer", "hybrid"]
-    assert main([*words, "--max-size", "300", "--fps", "5", "--json"]) == 0  # the mouths of the editor are taken
-    report = json.loads(capsys.readouterr().out)
-    assert (report["renderer"], report["frames"]) == ("hybrid", 8)
-    assert len(list((cache / "mouths").iterdir())) == 1
+    note = f"{count} of the {count} mouths that the networks drew of {PORTRAIT.name} are left out"
+    assert note in caplog.text
+    (entry,) = (cache / "mouths").iterdir()
+
+    def refuse(*_, **__) -> None:
+        raise AssertionError("the networks are loaded")
+
+    monkeypatch.setattr("liveportrait_talker.render.neural.liveportrait.LivePortrait", refuse)
+    sound, out = write_wav(tmp_path / "v.wav", syllables(0.5)), tmp_path / "out.mp4"
+    for words in (["generate", PORTRAIT, sound], ["animate", PORTRAIT, driving_clip]):
+        options = ["-o", out, "--overwrite", "--renderer", "hybrid", "--max-size", 300, "--fps", 5, "--json"]
+        assert main([str(word) for word in (*words, *options)]) == 0
+        printed = capsys.readouterr()
+        report = json.loads(printed.out)
+        assert (report["renderer"], report["renderer_reason"]) == ("hybrid", "as asked for") and note in printed.err
+    assert list((cache / "mouths").iterdir()) == [entry]
 
 
 def test_without_weights_it_names_the_download_command(tmp_path, monkeypatch):
@@ -136,24 +126,21 @@ def teeth_colour(image: np.ndarray, face: TrackedFace) -> np.ndarray:
 @needs_shared
 def test_teeth_are_closer_to_those_of_the_person():
     """A frame with shut lips of a real clip follows frames that the stand-in for the networks doesn't have."""
-    film = open_footage(DATA / "talking" / "aoc.mp4").first(150)
+    film = open_footage(DATA / "talking" / "feifei.mp4")
     clip = track(Footage.from_frames("clip", [film[k] for k in range(0, 150, 2)], 12.5))
     first = min(range(30), key=lambda k: clip.faces[k].aperture)
-    source = TrackedSource(Footage.from_frames("still", [clip.footage[first]], None), (clip.faces[first],))
-    held_out = [k for k in range(30, len(clip.faces), 3) if clip.faces[k].aperture > 0.08]
-    known = [k for k in range(len(clip.faces)) if k % 3]
-    measured = measure_faces(clip)
-    motion = retarget_motion(
-        measured, source, rest=Rest.of_clip(measured), region="all", relative=False, multiplier=1.0,
-        normalize_lip=True, eye_retargeting=False, lip_retargeting=False,
-    )  # fmt: skip
-    stand_in = Clip(TrackedSource(Footage.from_frames("known", [clip.footage[k] for k in known], 12.5),
-                                  tuple(clip.faces[k] for k in known)))  # fmt: skip
+    source = TrackedSource(Footage.from_array("still", clip.footage[first]), (clip.faces[first],))
+    held_out = [k for k in range(0, 75, 3) if clip.faces[k].aperture > 0.08]
+    known = [k for k in range(75) if k % 3]
+    footage = Footage.from_frames("known", [clip.footage[k] for k in known], 12.5)
+    stand_in = Clip(TrackedSource(footage, tuple(clip.faces[k] for k in known)))
     hybrid = HybridRenderer(EmbeddedRenderer(), lambda: stand_in, drawn_by="clip", on_step=lambda *_: None)
+    measured = measure_faces(clip)
+    motion = retarget_motion(measured, source, rest=Rest.of_clip(measured), relative=False, normalize_lip=True)
     errors = []
     for renderer in (EmbeddedRenderer(), hybrid):
         drawn = [paste(source.footage[0], frame) for frame in renderer.prepare(source).frames(motion)]
         faces = track(Footage.from_frames("drawn", drawn, 12.5)).faces
         pairs = [(teeth_colour(clip.footage[k], clip.faces[k]), teeth_colour(drawn[k], faces[k])) for k in held_out]
         errors.append(float(np.median([np.linalg.norm(real - made) for real, made in pairs])))
-    assert errors[1] < 0.75 * errors[0], errors
+    assert len(held_out) > 5 and errors[1] < 0.6 * errors[0], errors

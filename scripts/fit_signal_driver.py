@@ -3,11 +3,13 @@
     python scripts/fit_signal_driver.py --shared ../shared --work ../fit --out ../loso --leave-one-out
     python scripts/fit_signal_driver.py --shared ../shared --work ../fit --out src/liveportrait_talker/driving/signal
 
-The first run also writes the score that the second run, which makes the shipped file, stores in it. Needs the extra
-`fit`, SciPy and the requirements of `synthetic_speech`; about 30 minutes on two cores. Stages, each kept in --work:
+The first run also writes the score that the second run, which makes the shipped file, stores in it. Speakers are left
+out in FOLDS groups: each file of the first run is made without the clips of one group, and tested on that group only.
+Needs the extra `fit`, SciPy and the requirements of `synthetic_speech`; stage 1 and the table also MediaPipe. About 25
+minutes of processor time. Stages, each kept in --work:
 
-1. clips: mel power and mouth of the talking clips. Aperture and width come from the tracks, press and corner height
-   from landmarks (docs/method/conventions.md, Mouth controls).
+1. clips: mel power and mouth of the 26 talking clips (talking, talking2). Aperture and width come from the tracks,
+   press and corner height from landmarks (docs/method/conventions.md, Mouth controls).
 2. speech: three hours of synthetic speech with phone times.
 3. starts: networks trained to classify 16 lip classes of phones in that speech. r of one network with the speaker left
    out: 0.60 without this (64 channels, mean of 5 runs), 0.62 with it (3 runs), 0.64 with it and 128 channels (2).
@@ -47,7 +49,9 @@ SPEECH_WARPS = (0.85, 0.95, 1.0, 1.05, 1.18)
 SAME_SPEAKER = {"andrew_1": "andrew", "andrew_2": "andrew", "obama_1": "obama", "obama_2": "obama"}
 CHANNELS = 128
 UTTERANCES, START_STEPS, STARTS = 1500, 2600, 2
-MEMBER_STEPS, MEMBERS = 170, 4
+MEMBER_STEPS, MEMBERS = 250, 4
+DATASETS = ("talking", "talking2")  # folders of clips under --shared/data
+FOLDS = 6  # groups of speakers that are left out together
 FRAMES = 80  # length of a training window: 3.2 s of video frames
 SILENT_FRAME = -3.0  # about what digital silence is after normalisation
 
@@ -128,13 +132,29 @@ def augment_features(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 # ---------------------------------------------------------------- stage 1: the clips
+def videos(shared: Path) -> list[Path]:
+    """Return the talking clips, one data set after the other."""
+    return [video for name in DATASETS for video in sorted((shared / "data" / name).glob("*.mp4"))]
+
+
+def speaker(clip: str) -> str:
+    """Return the speaker of `clip`."""
+    return SAME_SPEAKER.get(clip, clip)
+
+
+def groups(shared: Path) -> list[list[str]]:
+    """Return the speakers in FOLDS groups."""
+    names = sorted({speaker(video.stem) for video in videos(shared)})
+    return [names[k::FOLDS] for k in range(FOLDS)]
+
+
 def make_clips(shared: Path, path: Path) -> None:
     """Write mel power of all warps and the four target tracks of each clip."""
     import face_tracks  # from --shared: only this stage needs MediaPipe
 
     out = {}
-    for video in sorted((shared / "data/talking").glob("*.mp4")):
-        with np.load(shared / "data/talking/tracks" / f"{video.stem}.npz") as truth:
+    for video in videos(shared):
+        with np.load(video.parent / "tracks" / f"{video.stem}.npz") as truth:
             found = {key: truth[key].astype(float) for key in ("aperture", "width", "yaw", "pitch")}
         measured = np.array([lip_heights(lm, face_tracks) for lm in face_tracks.extract(video, landmarks=True)["lm"]])
         frames = min(len(measured), len(found["aperture"]))
@@ -183,11 +203,6 @@ class Clips:
             self.plain[name] = features.normalised_log_mel(power[name][:, WARPS.index(1.0)])
             scaled = (mouth - np.nanmean(mouth, axis=0)) / np.nanstd(mouth, axis=0)
             self.scaled[name] = np.nan_to_num(scaled)
-
-    @staticmethod
-    def speaker(name: str) -> str:
-        """Return the speaker of clip `name`."""
-        return SAME_SPEAKER.get(name, name)
 
     def window(self, name: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return features (4 FRAMES, bands), mouth (FRAMES, tracks) and weight (FRAMES,) at a random time and tempo."""
@@ -332,12 +347,41 @@ def calibration(members: list[Network], clips: Clips, names: list[str]) -> dict[
     return {"usual_aperture": usual, "shape_gain": gains[1:], "shape_mean": means[1:]}
 
 
-def fit(work: Path, path: Path, left_out: str, note: str) -> Path:
-    """Fit all members without the clips of speaker `left_out` ("": with all) and write `path`."""
+def member_path(work: Path, left_out: list[str], seed: int) -> Path:
+    """Return where the member is kept that was fitted without the speakers `left_out`."""
+    return work / f"member_{seed}_without_{'+'.join(left_out) or 'none'}.pt"
+
+
+def make_member(work: Path, left_out: list[str], seed: int) -> None:
+    """Fit a member without the clips of the speakers `left_out` and keep it."""
     torch.set_num_threads(1)
     clips = Clips(work / "clips.npz")
-    names = [name for name in clips.names if clips.speaker(name) != left_out]
-    members = [fit_member(clips, names, work / f"start_{k % STARTS}.pt", seed=k) for k in range(MEMBERS)]
+    names = [name for name in clips.names if speaker(name) not in left_out]
+    member = fit_member(clips, names, work / f"start_{seed % STARTS}.pt", seed)
+    torch.save(member.state_dict(), member_path(work, left_out, seed))
+    print(f"member {seed} without {', '.join(left_out) or 'nobody'}", flush=True)
+
+
+def quantised(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the matrices as int8 with a step for each column, the biases as float16."""
+    out = {}
+    for name, array in arrays.items():
+        if name.endswith("_w"):
+            step = (np.abs(array).max(axis=-2, keepdims=True) / 127 + 1e-6).astype(np.float16)
+            out |= {name: np.rint(array / step).astype(np.int8), f"{name}_step": step}
+        else:
+            out[name] = array.astype(np.float16)
+    return out
+
+
+def write(work: Path, paths: list[Path], left_out: list[str], note: str) -> None:
+    """Write the members without the speakers `left_out` to `paths`."""
+    clips = Clips(work / "clips.npz")
+    names = [name for name in clips.names if speaker(name) not in left_out]
+    members = []
+    for seed in range(MEMBERS):
+        members.append(Network(dropout=0.0).eval())
+        members[-1].load_state_dict(torch.load(member_path(work, left_out, seed)))
     about = {
         "made_by": "scripts/fit_signal_driver.py",
         "date": datetime.date.today().isoformat(),
@@ -347,10 +391,12 @@ def fit(work: Path, path: Path, left_out: str, note: str) -> Path:
         "score": note,
     }
     parts = [member.export() for member in members]
-    arrays = {key: np.stack([part[key] for part in parts]).astype(np.float16) for key in parts[0]}
-    np.savez_compressed(path, about=np.array(json.dumps(about)), **calibration(members, clips, names), **arrays)
-    print(f"wrote {path}", flush=True)
-    return path
+    arrays = {key: np.stack([part[key] for part in parts]) for key in parts[0]}
+    for path in paths:
+        np.savez_compressed(
+            path, about=np.array(json.dumps(about)), **calibration(members, clips, names), **quantised(arrays)
+        )
+        print(f"wrote {path}", flush=True)
 
 
 # ---------------------------------------------------------------- the test
@@ -360,31 +406,32 @@ def leave_one_out_table(shared: Path, out: Path) -> str:
     import sync_score as score
 
     print("| clip | r aperture, no shift | best r | lag ms | r width |\n|---|---|---|---|---|")
-    rows = []
-    for video in sorted((shared / "data/talking").glob("*.mp4")):
-        driver = SignalDriver(out / f"without_{Clips.speaker(video.stem)}.npz")
-        mouth = driver.mouth(Waveform(face_tracks.read_audio(video), features.SAMPLE_RATE), 25.0)
-        with np.load(shared / "data/talking/tracks" / f"{video.stem}.npz") as truth:
-            frames = min(len(mouth), len(truth["aperture"]))
-            r0, best, lag = score.best_lag(mouth[:, 0], truth["aperture"])
-            width = score.pearson(mouth[:frames, 1] - mouth[:frames, 2], truth["width"][:frames].astype(float))
-        rows.append((r0, best, abs(lag), width))
-        print(f"| {video.stem} | {r0:.3f} | {best:.3f} | {1000 * lag:+.0f} | {width:.3f} |")
-    r0, best, _, width = np.mean(rows, axis=0)
-    lag = 1000 * np.median([row[2] for row in rows])
-    print(f"| mean (lag: median size) | {r0:.3f} | {best:.3f} | {lag:.0f} | {width:.3f} |")
-    return f"speaker left out, {len(rows)} clips: r aperture {r0:.3f}, r width {width:.3f}, median lag {lag:.0f} ms"
+    summary = []
+    for name in DATASETS:
+        rows = []
+        for video in sorted((shared / "data" / name).glob("*.mp4")):
+            driver = SignalDriver(out / f"without_{speaker(video.stem)}.npz")
+            mouth = driver.mouth(Waveform(face_tracks.read_audio(video), features.SAMPLE_RATE), 25.0)
+            with np.load(video.parent / "tracks" / f"{video.stem}.npz") as truth:
+                frames = min(len(mouth), len(truth["aperture"]))
+                r0, best, lag = score.best_lag(mouth[:, 0], truth["aperture"])
+                width = score.pearson(mouth[:frames, 1] - mouth[:frames, 2], truth["width"][:frames].astype(float))
+            rows.append((r0, best, abs(lag), width))
+            print(f"| {video.stem} | {r0:.3f} | {best:.3f} | {1000 * lag:+.0f} | {width:.3f} |")
+        r0, best, _, width = np.mean(rows, axis=0)
+        lag = 1000 * np.median([row[2] for row in rows])
+        print(f"| mean of {name} (lag: median size) | {r0:.3f} | {best:.3f} | {lag:.0f} | {width:.3f} |")
+        summary.append(f"{name}, {len(rows)} clips: r aperture {r0:.3f}, r width {width:.3f}, median lag {lag:.0f} ms")
+    return "speaker left out: " + "; ".join(summary)
 
 
 def main() -> None:
-    """Run the missing stages, then the fit."""
+    """Run the missing stages, then write the files."""
     parser = argparse.ArgumentParser(description="Fit the signal driver's network.")
-    parser.add_argument("--shared", type=Path, required=True, help="folder with data/talking and tools")
+    parser.add_argument("--shared", type=Path, required=True, help="folder with data/talking, data/talking2 and tools")
     parser.add_argument("--work", type=Path, required=True, help="folder of the stages")
     parser.add_argument("--out", type=Path, required=True, help="folder of the weights")
-    parser.add_argument(
-        "--leave-one-out", action="store_true", help="write one file without each speaker, and the table"
-    )
+    parser.add_argument("--leave-one-out", action="store_true", help="write a file without each speaker, and the table")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     args = parser.parse_args()
     sys.path.insert(0, str(args.shared / "tools"))
@@ -394,18 +441,27 @@ def main() -> None:
         make_clips(args.shared, args.work / "clips.npz")
     if not (args.work / "speech_mel.npy").exists():
         make_speech(args.work)
-    score = args.work / "score.txt"
+    left_out: list[list[str]] = groups(args.shared) if args.leave_one_out else [[]]
     with ProcessPoolExecutor(args.jobs) as pool:
-        missing = [seed for seed in range(STARTS) if not (args.work / f"start_{seed}.pt").exists()]
-        list(pool.map(make_start, [args.work] * len(missing), missing))
-        if args.leave_one_out:
-            speakers = sorted({Clips.speaker(path.stem) for path in (args.shared / "data/talking").glob("*.mp4")})
-            paths = [args.out / f"without_{speaker}.npz" for speaker in speakers]
-            count = len(speakers)
-            list(pool.map(fit, [args.work] * count, paths, speakers, ["speaker left out: " + s for s in speakers]))
-            score.write_text(leave_one_out_table(args.shared, args.out))
-        else:
-            fit(args.work, args.out / "signal_driver.npz", "", score.read_text() if score.exists() else "not measured")
+        starts = [seed for seed in range(STARTS) if not (args.work / f"start_{seed}.pt").exists()]
+        list(pool.map(make_start, [args.work] * len(starts), starts))
+        wanted = [(group, seed) for seed in range(MEMBERS) for group in left_out]
+        missing = [(args.work, *one) for one in wanted if not member_path(args.work, *one).exists()]
+        for job in [pool.submit(make_member, *arguments) for arguments in missing]:
+            job.result()
+    score = args.work / "score.txt"
+    if args.leave_one_out:
+        for group in left_out:
+            write(
+                args.work,
+                [args.out / f"without_{name}.npz" for name in group],
+                group,
+                "speakers left out: " + ", ".join(group),
+            )
+        score.write_text(leave_one_out_table(args.shared, args.out))
+    else:
+        note = score.read_text() if score.exists() else "not measured"
+        write(args.work, [args.out / "signal_driver.npz"], [], note)
 
 
 if __name__ == "__main__":

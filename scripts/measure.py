@@ -30,7 +30,7 @@ from liveportrait_talker.motion import MouthControls
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from shared import DATA, load_tool, portrait
 
-CLIPS = sorted(p.stem for p in (DATA / "talking").glob("*.mp4"))
+CLIP_SETS = ("talking", "talking2")
 PLAIN = TalkOptions(still=True, blink=False, gaze="still")
 
 
@@ -71,27 +71,24 @@ def speaker(clip: str) -> str:
 
 def voice(weights: Path, source: str) -> Iterator[str]:
     """Every talking clip's voice on a portrait, by a driver that has not heard the speaker."""
-    rows = []
-    for clip in CLIPS:
-        talker = Talker(driver=SignalDriver(weights / f"without_{speaker(clip)}.npz"))
-        r = scored(
-            talker,
-            portrait(source),
-            DATA / "talking" / f"{clip}.mp4",
-            TalkOptions(),
-            ref=str(DATA / "talking" / "tracks" / f"{clip}.npz"),
-        )
-        rows.append((r["r_aperture0"], abs(r["lag_ms"])))
-        top = np.nanpercentile(r["track"]["aperture"], 95)
-        yield (
-            f"{clip:14s} r0 {r['r_aperture0']:.3f}  lag {r['lag_ms']:+4.0f} ms  r width {r['r_width0']:.2f}  "
-            f"gain {r['aperture_gain']:.2f}  p95 {top:.3f}  silence {r.get('aperture_silence', np.nan):.3f}  "
-            f"blinks {r['blinks_per_min']:.0f}/min {r.get('blink_ms', 0):.0f} ms  "
-            f"yaw {r['yaw_std']:.1f} pitch {r['pitch_std']:.1f} roll {r['roll_std']:.1f} speed {r['pose_speed']:.1f}  "
-            f"sharp {r['sharpness']:.2f} bg {r['bg_psnr_db']:.1f} dB jitter {r['jitter_pct']:.2f} %"
-        )
-    r0, lag = np.array(rows).T
-    yield f"mean r0 {r0.mean():.3f}  worst {r0.min():.3f}  median |lag| {np.median(lag):.0f} ms"
+    for name in CLIP_SETS:
+        rows = []
+        for clip in sorted((DATA / name).glob("*.mp4")):
+            talker = Talker(driver=SignalDriver(weights / f"without_{speaker(clip.stem)}.npz"))
+            truth = clip.parent / "tracks" / f"{clip.stem}.npz"
+            r = scored(talker, portrait(source), clip, TalkOptions(), ref=str(truth))
+            rows.append((r["r_aperture0"], abs(r["lag_ms"])))
+            top = np.nanpercentile(r["track"]["aperture"], 95)
+            yield (
+                f"{clip.stem:14s} r0 {r['r_aperture0']:.3f}  lag {r['lag_ms']:+4.0f} ms  r width {r['r_width0']:.2f}  "
+                f"gain {r['aperture_gain']:.2f}  p95 {top:.3f}  silence {r.get('aperture_silence', np.nan):.3f}  "
+                f"blinks {r['blinks_per_min']:.0f}/min {r.get('blink_ms', 0):.0f} ms  "
+                f"yaw {r['yaw_std']:.1f} pitch {r['pitch_std']:.1f} roll {r['roll_std']:.1f} "
+                f"speed {r['pose_speed']:.1f}  "
+                f"sharp {r['sharpness']:.2f} bg {r['bg_psnr_db']:.1f} dB jitter {r['jitter_pct']:.2f} %"
+            )
+        r0, lag = np.array(rows).T
+        yield f"{name}: mean r0 {r0.mean():.3f}  worst {r0.min():.3f}  median |lag| {np.median(lag):.0f} ms"
 
 
 def fidelity(portraits: list[str]) -> Iterator[str]:

@@ -137,6 +137,26 @@ def test_jobs_of_the_previous_release_keep_their_keys(place):
     assert keys == {hashlib.sha256(text.encode()).hexdigest()}
 
 
+def test_several_files_in_a_column(place):
+    for name in ("one.png", "two.mp4"):
+        (place / name).write_bytes(b"x")
+    table = place / "mouths.csv"
+    table.write_text("source,voice,out,mouth_from\nface.png,a.wav,x.mp4,one.png; two.mp4\nface.png,a.wav,y.mp4,\n")
+    jobs = listed(
+        place, {"mouth_from": ["one.png", "two.mp4"]}, {"mouth_from": "one.png"}, {"mouth_from": ["one.png", 3]}
+    )
+    both, none = read_jobs(table, place / "videos")
+    listed_both, one, wrong = read_jobs(jobs, place / "videos")
+    files = (place / "one.png", place / "two.mp4")
+    assert both.options.mouth_from == listed_both.options.mouth_from == files == tuple(both.inputs[2:])
+    assert one.options.mouth_from == files[:1] and none.options.mouth_from == ()
+    assert wrong.state == FAILED and wrong.reason == "mouth_from must be the name of a file: it is 3."
+    os.utime(files[1], (1, 1))
+    assert read_jobs(table, place / "videos")[0].key != both.key
+    files[1].unlink()
+    assert "two.mp4 does not exist" in read_jobs(table, place / "videos")[0].reason
+
+
 def test_csv_jobs_become_videos(place, capsys):
     path = place / "jobs.csv"
     with path.open("w", encoding="utf-8-sig", newline="") as file:
@@ -357,10 +377,10 @@ def test_networks_are_loaded_once(place, capsys, monkeypatch):
             made.append(self)
             self.sets = {}
 
-        def renderer(self, choice, options, settings=None):
+        def renderer(self, choice, options, settings=None, **more):
             if options.device not in self.sets:
                 loaded.append(options.device)
-                self.sets = {options.device: super().renderer(choice, options, settings)}  # one set in memory
+                self.sets = {options.device: super().renderer(choice, options, settings, **more)}  # one set in memory
             return self.sets[options.device]
 
     monkeypatch.setattr(pipeline, "Engines", Counted)

@@ -340,6 +340,10 @@ def test_command_line_defaults_equal_those_of_the_library():
     parser = argparse.ArgumentParser()
     add_options(parser, TalkOptions)
     assert options_from(TalkOptions, parser.parse_args([])) == TalkOptions()
+    words = ["--mouth-from", "a.png", "b.mp4", "--teeth-brightness", "-0.5", "--mouth-from", "c.png"]
+    given = TalkOptions(mouth_from=("a.png", "b.mp4", "c.png"), teeth_brightness=-0.5)
+    assert options_from(TalkOptions, parser.parse_args(words)) == given
+    assert options_from(TalkOptions, parser.parse_args([])) == TalkOptions(), "the default is not extended"
 
 
 def test_table_of_the_neural_benchmark(capsys):

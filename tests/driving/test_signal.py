@@ -135,6 +135,11 @@ def test_a_short_gap_does_not_reduce_the_presence() -> None:
     assert signal.mouth_presence(activity).min() == 1.0
 
 
+def test_weak_syllables_over_laughter_are_voice() -> None:
+    loudness = np.repeat(np.random.default_rng(0).permutation(np.linspace(-28, 0, 40)), 30)  # 12 s without silence
+    assert signal.voice_activity(loudness).all()
+
+
 def test_presence_falls_in_short_pauses() -> None:
     activity = np.ones(240, bool)
     activity[100:140] = False
@@ -187,7 +192,9 @@ def test_lips_close_for_p_b_m(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(SignalNetwork, "predict", predict)
     controls = driver().mouth(voice(babble(2.0)), FPS)
-    assert controls[41, OPEN] < 0.5 * controls[36, OPEN]
+    assert controls[36, OPEN] > 0.06
+    assert controls[39:44, OPEN].min() < 0.03  # closed within a frame of the sound
+    assert np.abs(np.diff(controls[:, OPEN])).max() <= 0.09
     assert controls[41, PRESS] > controls[36, PRESS] + 0.005
     assert (controls[:, OPEN] >= 0).all()
 
@@ -205,7 +212,7 @@ def test_compiled_loop_equals_python() -> None:
 def test_weights_have_metadata_and_are_small() -> None:
     about = SignalNetwork(signal.WEIGHTS).about
     assert {"trained_on", "features", "date", "score"} <= about.keys()
-    assert signal.WEIGHTS.stat().st_size < 2_000_000
+    assert signal.WEIGHTS.stat().st_size < 1_000_000
 
 
 @pytest.mark.parametrize("write", [lambda p: p.write_text("no"), lambda p: np.savez(p, about=json.dumps({}))])

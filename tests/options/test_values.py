@@ -43,6 +43,8 @@ def test_options_are_checked(options, value):
             continue
         if isinstance(value, (np.ndarray, set)) and "Degrees" in str(field.type):  # several numbers
             continue
+        if isinstance(value, list) and not value and "tuple" in str(field.type):  # no files, the default
+            continue
         with pytest.raises(OptionError) as caught:
             options(**{field.name: value})
         assert len(str(caught.value)) < 400
@@ -51,6 +53,9 @@ def test_options_are_checked(options, value):
 def test_files_may_be_given_as_text():
     assert TalkOptions(ref_blink="a.mp4", mapping="m.pt").ref_blink == Path("a.mp4")
     assert EditOptions(sample="b.png").sample == Path("b.png")
+    several = TalkOptions(mouth_from=["a.png", Path("b.mp4")]).mouth_from
+    assert several == (Path("a.png"), Path("b.mp4")) and TalkOptions(mouth_from="a.png").mouth_from == several[:1]
+    assert TalkOptions(mouth_from=[]) == TalkOptions()
     assert TalkOptions(yaw=np.float32(3), fps=np.float64(24), seed=np.int64(7)).yaw == (3.0,)
 
 

@@ -18,6 +18,7 @@ from liveportrait_talker.face.tracker import track
 from liveportrait_talker.media import Footage, open_footage
 from liveportrait_talker.options.sliders import sliders
 from liveportrait_talker.pipelines.edit import EditOptions, Editor, EditSetup
+from liveportrait_talker.render.embedded import renderer
 from liveportrait_talker.render.embedded.limits import Limits
 
 SLIDERS = [each for each in sliders(EditOptions) if each.name != "sample_ratio"]
@@ -49,7 +50,8 @@ def test_neutral_sliders_return_the_source(session):
     assert np.abs(almost.astype(int) - session.picture).max() <= 1
 
 
-def test_limited_motion_is_logged_once(caplog):
+def test_limited_motion_is_logged_once(caplog, monkeypatch):
+    monkeypatch.setattr(renderer, "separate", lambda *_: "it is a test")  # with two layers, all of the range is drawn
     session = Editor().open(PORTRAIT, "embedded", EditSetup(max_size=320))
     caplog.clear()
     with caplog.at_level("WARNING"):

@@ -126,6 +126,10 @@ def test_default_driver_depends_on_the_renderer(install):
         ({"renderer": "embedded", "stitching": False}, "--no-stitching is about the neural renderer"),
         ({"renderer": "embedded", "precision": "bf16"}, "--precision is about"),
         ({"driver": "signal", "neutral_mouth": "first"}, "--neutral-mouth is about the learned driver"),
+        ({"renderer": "neural", "mouth_from": ["a.png"]}, "--mouth-from is about the embedded renderer: leave it out"),
+        ({"renderer": "neural", "teeth_brightness": 0.5}, "--teeth-brightness is about the embedded renderer"),
+        ({"teeth_brightness": 1.5}, "--teeth-brightness 1.5 is out of range"),
+        ({"mouth_from": ["a.png", 3]}, "is not the name of a file"),
         ({"renderer": "opengl"}, "--renderer opengl is not known"),
         ({"pose_style": 3}, "--head-pose audio"),
         ({"head_pose": "audio", "pose_style": 46}, "0 … 45"),
@@ -153,6 +157,9 @@ def test_options_without_effect_are_logged(tmp_path, caplog):
     ]
     assert flags_without_effect(TalkOptions(crop_scale=2.0, crop=True), "embedded", "signal") == []
     assert flags_without_effect(TalkOptions(stitching=False), "neural", "signal") == []
+    mouth = TalkOptions(mouth_from=("a.png",), teeth_brightness=0.5)
+    assert flags_without_effect(mouth, "neural", "signal") == ["--mouth-from", "--teeth-brightness"]
+    assert flags_without_effect(mouth, "embedded", "signal") == []
     learned = TalkOptions(neutral_mouth="first", window_rows=29, driving_smooth_observation_variance=1e-4)
     assert len(flags_without_effect(learned, "neural", "signal")) == 3 and not flags_without_effect(
         learned, "embedded", "learned"

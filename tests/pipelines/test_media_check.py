@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import hostile
-from liveportrait_talker import MediaError, TalkOptions, check_media
+from liveportrait_talker import AnimateOptions, MediaError, TalkOptions, check_media
 from liveportrait_talker.examples import PORTRAIT, VOICE
+from liveportrait_talker.options.edit import EditSetup
 from liveportrait_talker.pipelines.media_check import MediaChecks
 
 
@@ -31,6 +32,13 @@ def test_a_suffix_does_not_keep_a_source_from_being_checked(tmp_path: Path):
     disguised = Path(shutil.copy(film, tmp_path / "film.npz"))
     with pytest.raises(MediaError, match=r"film\.npz is damaged: it claims"):
         check_media(sources=disguised)
+
+
+@pytest.mark.parametrize("options", [TalkOptions, AnimateOptions, EditSetup])
+def test_the_files_of_mouths_are_checked(options: type, tmp_path: Path):
+    film = hostile.write_mp4(tmp_path / "film.mp4", edits=20_000, samples=1000)
+    with pytest.raises(MediaError, match=r"film\.mp4 is damaged: it claims"):
+        check_media(sources=PORTRAIT, options=options(mouth_from=(PORTRAIT, film)))
 
 
 @pytest.mark.parametrize(

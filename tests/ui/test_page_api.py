@@ -55,6 +55,23 @@ def test_options_by_name(client: Any):
     assert "/lpt-ui-" not in json.dumps(report)
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "inputs"),
+    [("/talk", ("source", "voice")), ("/animate", ("source", "driving")), ("/edit", ("portrait",))],
+)
+def test_several_files_of_one_option(client: Any, endpoint: str, inputs: tuple[str, ...]):
+    handle = gradio_client.handle_file
+    files = {"source": "portrait.png", "portrait": "portrait.png", "driving": "portrait.png", "voice": "voice.wav"}
+    given = {name: handle(EXAMPLES / files[name]) for name in inputs}
+    mouths = [handle(EXAMPLES / "portrait.png"), handle(EXAMPLES / "voice.wav")]
+    _, report = client.predict(**given, mouth_from=mouths, api_name=endpoint)
+    assert report["options"]["mouth_from"] == ["mouth example 1", "mouth example 2"]
+    assert "/lpt-ui-" not in json.dumps(report)
+    options = "setup" if endpoint == "/edit" else "options"
+    with pytest.raises(gradio_client.exceptions.AppError, match="mouth_from is a file: upload it"):
+        client.predict(**given, **{options: {"mouth_from": ["/etc/passwd"]}}, api_name=endpoint)
+
+
 def test_reports_hold_no_path_of_the_server(client: Any, tmp_path: Path):
     handle = gradio_client.handle_file
     (tmp_path / "frames.json").write_text('[{"time": 0}]')
@@ -134,6 +151,7 @@ class TestUploads:
             None,
             "",
             0,
+            [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}],
         ]
         answer = self.post(fake, "call/talk", json={"data": data})
         assert answer.status_code == 200

@@ -74,6 +74,9 @@ def test_uploads_are_removed_with_the_page(fake: Server, visit: Any, tmp_path: P
     page.locator("#talk-microphone").get_by_role("button", name="Stop").first.click()
     open_accordion(page, page.locator("#talk-group-eyes"))
     put("talk-ref_blink", EXAMPLES / "voice.wav")
+    open_accordion(page, page.locator("#talk-group-mouth"))
+    (tmp_path / "teeth.png").write_bytes((EXAMPLES / "portrait.png").read_bytes() + b" ")
+    put("talk-mouth_from", tmp_path / "teeth.png")
     page.get_by_role("tab", name="Animate").click()
     put("animate-driving", write_template(tmp_path / "motion.npz"))
     page.get_by_text("Seen as: motion template").wait_for()
@@ -83,7 +86,7 @@ def test_uploads_are_removed_with_the_page(fake: Server, visit: Any, tmp_path: P
     put("edit-keyframes", tmp_path / "frames.json")
     put("edit-portrait", EXAMPLES / "portrait.png")
     page.locator("#edit-live img").wait_for()
-    wanted = {"voice.wav", "motion.npz", "portrait.png", "frames.json", "live.jpg"}
+    wanted = {"voice.wav", "motion.npz", "portrait.png", "frames.json", "live.jpg", "teeth.png"}
     wait_until(
         lambda: wanted <= files() and len(files() - before - wanted) >= 1
     )  # and the recording, whose name varies

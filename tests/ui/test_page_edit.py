@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import time
 from pathlib import Path
@@ -39,6 +40,7 @@ ANIMATE: dict[str, dict[str, Any]] = {
     "absolute": {
         "relative_motion": False,
         "animation_region": "lip",
+        "background": "#00b140",
         "driving_multiplier": 1.5,
         "crop": True,
         "face": 1,
@@ -48,6 +50,8 @@ ANIMATE: dict[str, dict[str, Any]] = {
         "max_size": 512,
         "max_megapixels": 50.0,
         "max_seconds": 60.0,
+        "mouth_from": (CLIP,),
+        "teeth_brightness": 0.25,
     },
 }
 
@@ -84,6 +88,8 @@ def test_the_preview_uses_the_neural_renderer_only_if_selected():
     neural = EditSetup("neural", crop=True, compile="on", stitching=False, device="cpu")
     setups = [preview_setup(setup) for setup in (default, neural, EditSetup("neural", quality=20))]
     assert setups == [EditSetup("embedded", crop=True), neural, EditSetup("neural")]
+    mouth = {"mouth_from": ("a.png",), "teeth_brightness": 0.5}
+    assert preview_setup(EditSetup(quality=20, **mouth)) == EditSetup("embedded", **mouth)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +121,10 @@ def test_every_option_of_animate(name: str, fake: Server, page: Any, clip: Path)
     command_line(page, "animate", "run")
     link = page.locator("#animate-history a[download]").get_attribute("href")
     wanted = AnimateOptions(**({"max_seconds": 600.0, "max_megapixels": 50.0} | ANIMATE[name]))
-    assert page.request.get(f"{fake.url}{link}").text() == repr(wanted)
+    got = re.sub(
+        r"PosixPath\('[^']*mouth example 1'\)", f"PosixPath({CLIP!r})", page.request.get(f"{fake.url}{link}").text()
+    )
+    assert got == repr(wanted)
 
 
 def test_every_option_of_animate_is_tested():
@@ -146,7 +155,8 @@ def test_every_slider_of_edit(fake: Server, page: Any, clip: Path, tmp_path: Pat
         "precision": "fp32",
     }
     setup |= {"compile": "off"}
-    assert set(setup) == {field.name for field in requests.SETUP}
+    of_embedded = {"mouth_from", "teeth_brightness", "background"}
+    assert set(setup) | of_embedded == {field.name for field in requests.SETUP}
     for name in ("renderer", *(name for name in setup if name != "renderer")):
         put_in(page, "edit-setup", requests.SETUP, name, setup[name], clip)
     line = command_line(page, "edit", "clip")
@@ -155,3 +165,21 @@ def test_every_slider_of_edit(fake: Server, page: Any, clip: Path, tmp_path: Pat
     for name, value in (values | setup).items():
         assert ("sample=PosixPath(" if name == "sample" else f"{name}={value!r}") in text
     assert "--keyframes frames.json" in line
+
+
+def test_teeth_of_another_picture_in_edit(fake: Server, page: Any, clip: Path):  # noqa: F811
+    page.goto(fake.url)
+    tab(page, "Edit")
+    page.locator("#edit-portrait input[type=file]").set_input_files(EXAMPLES / "portrait.png")
+    page.locator("#edit-live img").wait_for()
+    put_in(page, "edit", requests.EDIT, "aaa", 60.0, clip)
+    before = page.locator("#edit-live img").get_attribute("src")
+    put_in(page, "edit-setup", requests.SETUP, "mouth_from", (CLIP,), clip)
+    put_in(page, "edit-setup", requests.SETUP, "teeth_brightness", 0.25, clip)
+    page.wait_for_function(f"document.querySelector('#edit-live img').getAttribute('src') != {before!r}")
+    assert "embedded renderer" in page.locator("#edit-note").inner_text().lower()
+    line = command_line(page, "edit", "save")
+    assert line.endswith("--aaa 60 --mouth-from mouth1.mp4 --teeth-brightness 0.25")
+    link = page.locator("#edit-history a[download]").get_attribute("href")
+    text = page.request.get(f"{fake.url}{link}").text()
+    assert re.search(r"mouth_from=\(PosixPath\('[^']*/mouth example 1'\),\), teeth_brightness=0.25", text)

@@ -37,10 +37,18 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "batch_size": 2,
     },
     "audio head": {"head_pose": "audio", "pose_style": 3, "head_motion": 1.4},
-    "still": {"still": True, "blink": True, "blink_rate": 30.0, "gaze": "still"},
+    "still": {"still": True, "breath": True, "blink": True, "blink_rate": 30.0, "gaze": "still"},
     "reference": {"head_pose": "reference", "ref_head_pose": CLIP, "ref_frames_from_zero": True, "ref_blink": CLIP},
     "classic": {"head_style": "classic", "yaw": (0.0, 8.0, 0.0), "pitch": (2.0,), "roll": (-3.0,)},
-    "eyes and mouth": {"blink": False, "pupil_x": 8.0, "pupil_y": -3.0, "expression_scale": 0.7},
+    "eyes and mouth": {
+        "blink": False,
+        "pupil_x": 8.0,
+        "pupil_y": -3.0,
+        "expression_scale": 0.7,
+        "mouth_from": (CLIP, CLIP),
+        "teeth_brightness": -0.35,
+        "background": "#00b140",
+    },
     "crop": {"crop": True, "crop_scale": 2.7, "crop_vx": 0.1, "crop_vy": -0.2},
     "whole frame": {"crop_to_face": False, "face": 2, "fps": 30.0, "encoder": "nvenc", "quality": 20, "seed": 12},
     "limits": {"max_size": 512, "max_megapixels": 50.0, "max_seconds": 60.0},
@@ -91,11 +99,18 @@ def put_in(page: Any, prefix: str, fields: Any, name: str, value: Any, clip: Pat
             file.write_bytes(b"weights")
         place.locator("input[type=file]").set_input_files(file)
         place.get_by_text(file.suffix).wait_for()
+    elif field.kind == "files":
+        copies = [clip.with_name(f"mouth{number}.mp4") for number, _ in enumerate(value, 1)]
+        for copy in copies:
+            copy.write_bytes(clip.read_bytes())
+        place.locator("input[type=file]").set_input_files(copies)
+        place.get_by_text(re.compile(f"mouth{len(copies)}")).first.wait_for()
     elif field.kind == "slider":
         place.locator("input[type=number]").fill(f"{value:g}")
         place.locator("input[type=number]").press("Tab")
     else:
-        words = " ".join(f"{v:g}" for v in value) if isinstance(value, tuple) else f"{value:g}"
+        parts = value if isinstance(value, tuple) else (value,)
+        words = " ".join(v if isinstance(v, str) else f"{v:g}" for v in parts)
         place.locator("input, textarea").first.fill(words)
         place.locator("input, textarea").first.press("Tab")
 
@@ -113,8 +128,11 @@ def test_options_reach_the_job(name: str, fake: Server, page: Any, clip: Path):
     assert page.locator("#talk-status [data-state=done]").count(), page.locator("#talk-status").inner_text()
     link = page.locator("#talk-history a[download]").get_attribute("href")
     got = page.request.get(f"{fake.url}{link}").text()
-    for kind, ending in ((CLIP, "video"), (WEIGHTS, "mapping.safetensors")):
+    for kind, ending in ((CLIP, "video"), (WEIGHTS, "mapping.safetensors"), (CLIP, "mouth example [12]")):
         got = re.sub(rf"PosixPath\('[^']*{ending}'\)", repr(kind), got)
+    if "mouth_from" in SCENARIOS[name]:
+        line = page.locator("#talk-command textarea").input_value()
+        assert "--mouth-from mouth1.mp4 mouth2.mp4 --teeth-brightness -0.35" in line
     limits = {"max_seconds": 600.0, "max_megapixels": 50.0}
     expected = TalkOptions(**{key: SCENARIOS[name].get(key, value) for key, value in limits.items()})
     wanted = {field.name: getattr(expected, field.name) for field in dataclasses.fields(TalkOptions)} | SCENARIOS[name]

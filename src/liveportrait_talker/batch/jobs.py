@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MediaError, OptionError, TalkerError
-from ..options.fields import Kind, kind_of
+from ..options.fields import Kind, kind_of, paths_in
 from ..options.talk import OLD_NAMES, TalkOptions
 from ..system.links import leads_out
 from .work import FAILED, JobOutcome, RenderJob, one_line
@@ -42,7 +42,7 @@ def read_jobs(path: Path, folder: Path, *, overwrite: bool = False) -> list[Rend
     Args:
         path: JSONL (one object per line) or CSV (comma, semicolon or tab; the first line names the columns), UTF-8.
             `source` and `voice` are required; `out`, `id` and the fields of `TalkOptions` are optional. Relative paths
-            refer to the file's folder.
+            refer to the file's folder; several files are a list, in CSV separated by semicolons.
         folder: of the videos that have no absolute `out`. Without `out` a video is called SOURCE_VOICE.mp4,
             SOURCE_VOICE_2.mp4 and so on.
         overwrite: whether the jobs may replace files.
@@ -171,6 +171,8 @@ def _parse_cell(name: str, text: str) -> Any:
     if kind.type is bool:
         return {"true": True, "false": False}.get(text.lower(), text)
     try:
+        if kind.many and kind.type is Path:
+            return [name for part in text.split(";") if (name := part.strip())]
         if kind.many:
             return [float(word) for word in text.split()]
         return kind.type(text) if kind.type in (int, float) else text
@@ -247,7 +249,7 @@ def _make_job(
     given = {key: _check_value(key, value, base) for key, value in values.items() if key in _KINDS}
     options = TalkOptions(**given)
     source, voice = (_check_path(part, values.get(part), base) for part in ("source", "voice"))
-    inputs = [source, voice, *(value for value in given.values() if isinstance(value, Path))]
+    inputs = [source, voice, *(path for value in given.values() for path in paths_in(value))]
     for path in inputs:
         check_input(path)
     if isinstance(out, OptionError):
@@ -278,6 +280,8 @@ def _check_value(name: str, value: Any, base: Path) -> Any:
     """Return an option's value in its type; `TalkOptions` checks ranges. Raises OptionError."""
     kind = _KINDS[name]
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind.type is Path and kind.many:
+        return tuple(_check_path(name, one, base) for one in (value if isinstance(value, list) else [value]))
     if kind.type is Path:
         return _check_path(name, value, base)
     if kind.type is bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import MediaError, TalkerError, WeightsError
+from ..options.fields import paths_in
 from ..options.talk import TalkOptions
 from ..pipelines.media_check import SMALL_MB, MediaChecks
 from ..progress import OnProgress, ignore_progress
@@ -47,7 +48,8 @@ class RenderJob:
     @property
     def inputs(self) -> list[Path]:
         """All input files."""
-        return [self.source, self.voice, *(value for value in vars(self.options).values() if isinstance(value, Path))]
+        named = (path for value in vars(self.options).values() for path in paths_in(value))
+        return [self.source, self.voice, *named]
 
     def outcome(self, state: str, reason: str = "", **more: Any) -> JobOutcome:
         """Return the outcome of this job."""

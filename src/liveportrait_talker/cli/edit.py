@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..options.edit import EditOptions, EditSetup
 from .console import Bars
 from .flags import add_options, options_from
-from .inputs import checking
+from .inputs import background_file, checking, video_suffix
 from .report import add_output_options, print_report
 
 if TYPE_CHECKING:
@@ -35,16 +35,18 @@ def add_edit_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help='make a clip: JSON, a list of {"time": seconds, "smile": 1, …}, or CSV with such a header',
     )
-    add_options(parser, EditOptions, path_is="PICTURE")
-    add_options(parser, EditSetup)
+    add_options(parser, EditOptions, EditSetup, path_is="PICTURE")
     parser.set_defaults(run=_edit)
 
 
 def _edit(arguments: argparse.Namespace) -> int:
     edit, setup = options_from(EditOptions, arguments), options_from(EditSetup, arguments)
-    suffix = ".png" if arguments.keyframes is None else ".mp4"
+    suffix = ".png" if arguments.keyframes is None else video_suffix(setup)
     out = arguments.out or Path(f"{arguments.portrait.stem}_edited{suffix}")
-    with checking(setup, sources=(arguments.portrait, edit.sample)) as check, Bars(quiet=arguments.quiet) as bars:
+    with (
+        checking(setup, sources=(arguments.portrait, edit.sample, background_file(setup))) as check,
+        Bars(quiet=arguments.quiet) as bars,
+    ):
         from ..pipelines.edit import Editor
 
         check.results()

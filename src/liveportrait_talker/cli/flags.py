@@ -12,10 +12,10 @@ from ..options.fields import fields_of, flag_of, format_number, kind_of
 Options = TypeVar("Options")
 
 
-def add_options(parser: argparse.ArgumentParser, options: type[Any], *, path_is: str = "VIDEO") -> None:
-    """Add one flag for each field of `options`, in its groups; `path_is` is the metavar of a path."""
+def add_options(parser: argparse.ArgumentParser, *options: type[Any], path_is: str = "VIDEO") -> None:
+    """Add one flag for each field of these dataclasses, in its groups; `path_is` is the metavar of a path."""
     groups: dict[str, argparse._ArgumentGroup] = {}
-    for field in fields_of(options):
+    for field in (field for each in options for field in fields_of(each)):
         title = field.metadata["group"]
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
@@ -42,6 +42,11 @@ def _add_flag(group: argparse._ArgumentGroup, field: dataclasses.Field[Any], pat
     if kind.type is bool:
         action = "store_false" if field.default else "store_true"
         group.add_argument(flag, dest=field.name, action=action, help=help)
+        return
+    if kind.many and kind.type is Path:
+        default: list[Path] = []
+        metavar = limits["unit"] or path_is
+        group.add_argument(flag, type=Path, nargs="+", action="extend", default=default, metavar=metavar, help=help)
         return
     if kind.many:
         range = f"{limits['low']:g}…{limits['high']:g}"

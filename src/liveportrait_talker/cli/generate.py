@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..options.talk import TalkOptions
 from .console import Bars, print_out
 from .flags import add_options, options_from
-from .inputs import checking
+from .inputs import background_file, checking, video_suffix
 from .report import add_output_options, print_report
 from .voice import add_speech_options, voice_of
 
@@ -29,7 +29,7 @@ def add_generate_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "voice", type=Path, metavar="VOICE", nargs="?", help="sound, or a video whose sound is used; or give --text"
     )
-    add_output_options(parser, "the MP4 to write; SOURCE_VOICE.mp4 by default")
+    add_output_options(parser, "the MP4 to write (transparent: .webm, .mov or %%05d.png); SOURCE_VOICE.mp4 by default")
     add_speech_options(parser)
     add_options(parser, TalkOptions)
     parser.set_defaults(run=_generate)
@@ -52,8 +52,8 @@ def add_demo_parser(commands: Any, common: argparse.ArgumentParser) -> None:
 def _generate(arguments: argparse.Namespace) -> int:
     options = options_from(TalkOptions, arguments)
     voice_name = "text" if arguments.voice is None else arguments.voice.stem
-    out = arguments.out or Path(f"{arguments.source.stem}_{voice_name}.mp4")
-    sources = (arguments.source, options.ref_head_pose, options.ref_blink)
+    out = arguments.out or Path(f"{arguments.source.stem}_{voice_name}{video_suffix(options)}")
+    sources = (arguments.source, options.ref_head_pose, options.ref_blink, background_file(options))
     with (
         checking(options, sources=sources, voices=[arguments.voice]) as check,
         voice_of(arguments) as voice,

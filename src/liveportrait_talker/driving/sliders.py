@@ -23,7 +23,6 @@ _PRESS = 0.05
 _SHUT, _WINK, _PUPILS = 20.0, 22.0, 15.0  # units that shut both eyes, shut one, turn the irises fully
 _WIDEN = 0.04  # of the eye's gap, per unit
 _LIDS_FOLLOW = 0.15  # of a blink, per full look up or down
-_MAX_TURN_DEG = np.array([13.0, 13.0, 11.0])
 _MAX_SAMPLE_BROWS = 0.08  # IOD: brow heights differ between people
 
 
@@ -58,7 +57,7 @@ def build_edit_track(
             brows = brows + ratio * np.clip(sample.brow_height[0] - rest.brows, -_MAX_SAMPLE_BROWS, _MAX_SAMPLE_BROWS)
     return MotionTrack(
         fps=own.fps,
-        head=HeadTrack.turning(limit_turn(compute_turn(edit, sample))[None]),
+        head=HeadTrack.turning(compute_turn(edit, sample)[None]),
         blink=np.clip(blink, -0.3, 1)[None],
         gaze=np.clip(gaze, -1, 1)[None],
         mouth=MouthControls(mouth[None]),
@@ -67,17 +66,11 @@ def build_edit_track(
 
 
 def compute_turn(edit: ExpressionEdit, sample: FaceMeasurements | None = None) -> Floats:
-    """Return pitch, yaw, roll (3,) in degrees of the sliders and the copied face, not limited."""
+    """Return pitch, yaw, roll (3,) in degrees of the sliders and the copied face."""
     turn: Floats = swap_convention(edit.turn_deg())
     if sample is not None and edit.sample_parts in ("all", "rotation"):
         turn = turn + edit.sample_ratio * sample.rotation_deg[0]
     return turn
-
-
-def limit_turn(turn_deg: Floats) -> Floats:
-    """Limit pitch, yaw, roll (3,) smoothly, so that the whole range of a slider has an effect."""
-    limited: Floats = _MAX_TURN_DEG * np.tanh(turn_deg / _MAX_TURN_DEG)
-    return limited
 
 
 def _compute_mouth(edit: ExpressionEdit) -> Floats:

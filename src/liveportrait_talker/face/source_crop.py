@@ -72,7 +72,8 @@ def crop_source(
     mean_face = np.mean([face.landmarks for face in source.faces], axis=0)
     crop = fit_inside_image(portrait_crop(mean_face, scale=scale, shift_x=shift_x, shift_y=shift_y), footage.size)
     if source.is_still:
-        cropped = Footage.from_array(footage.name, _warp(footage[0], crop))
+        opacity = None if footage.opacity is None else _warp(footage.opacity, crop)
+        cropped = Footage.from_array(footage.name, _warp(footage[0], crop), opacity)
     else:
         cropped = Footage(footage.name, _CroppedFrames(footage, crop), fps=footage.fps)
     return TrackedSource(cropped, tuple(face.in_crop(crop) for face in source.faces), source.visible)

@@ -47,11 +47,15 @@ class Footage:
         height, width, _ = self[0].shape
         self.size = (width, height)
         """(width, height) in pixels."""
+        self.opacity: Image | None = None
+        """(H, W) 0…255 of a still image whose file has transparent parts, which the frame shows in grey."""
 
     @classmethod
-    def from_array(cls, name: str, image: Image) -> Footage:
-        """Return a still image from an array (H, W, 3) uint8."""
-        return cls(name, [_read_only(image)], fps=None)
+    def from_array(cls, name: str, image: Image, opacity: Image | None = None) -> Footage:
+        """Return a still image from an array (H, W, 3) uint8, and its opacity (H, W) uint8 where it has one."""
+        still = cls(name, [_read_only(image)], fps=None)
+        still.opacity = opacity
+        return still
 
     @classmethod
     def from_frames(cls, name: str, frames: Sequence[Image], fps: float) -> Footage:
@@ -136,7 +140,7 @@ def open_footage(
         return Footage(path.name, images, fps=timeline.fps, indices=timeline.frame_indices())
     still = read_still(path, limits)
     if still is not None:
-        return Footage.from_array(path.name, still)
+        return Footage.from_array(path.name, *still)
     frames = VideoFrames(path, limits)
     if len(frames) == 1:
         only = frames[0]

@@ -31,6 +31,8 @@ def check_image_output(path: Path, overwrite: bool) -> None:
 def write_image(path: Path, image: ImageArray, *, title: str, comment: str, overwrite: bool = False) -> None:
     """Write (H, W, 3) uint8 RGB with `title` and `comment` as metadata; `path` appears when it is complete.
 
+    (H, W, 4) is RGBA, which JPEG cannot hold.
+
     Raises:
         MediaError: it cannot be written.
     """

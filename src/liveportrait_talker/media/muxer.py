@@ -1,4 +1,4 @@
-"""Encode frames and audio into an MP4 file: H.264 and AAC, interleaved."""
+"""Encode frames and audio, interleaved: H.264 and AAC in MP4; with an opacity VP9 and Opus, or ProRes and AAC."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _AAC_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz
+_OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
+_FORMATS = {"vp9": ("webm", "yuva420p", "libopus"), "prores": ("mov", "yuva444p10le", "aac")}
+"""Encoder → container, pixels and sound of a video with an opacity."""
 _AAC_BITS_PER_SECOND = {1: 128_000, 2: 192_000}  # by channels; the encoder lowers it for low sample rates
 
 
@@ -39,11 +42,11 @@ class VideoFormat:
     pixel_aspect: Fraction
     """Displayed width / height of a pixel; 1 except for anamorphic video."""
     encoder: str = "x264"
-    """x264 or nvenc."""
+    """x264 or nvenc; vp9 or prores for frames with an opacity."""
 
 
 class Muxer:
-    """Writes one MP4 file: `add` every frame, then `finish`, then `close`. Not thread-safe.
+    """Writes one file: `add` every frame, then `finish`, then `close`. Not thread-safe.
 
     Raises FFmpeg's errors (av.error.FFmpegError, OSError).
     """
@@ -62,16 +65,19 @@ class Muxer:
         self._fps = video.fps
         self._reformatter = VideoReformatter()
         self._frames = 0
-        self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
+        container, self._pixels, audio_codec = _FORMATS.get(video.encoder, ("mp4", "yuv420p", "aac"))
+        self._container = av.open(
+            str(path), "w", format=container, options={} if container == "webm" else {"movflags": "+faststart"}
+        )
         self._container.metadata.update(metadata)
         self._video = _add_video(self._container, video)
-        self._audio = None if audio is None else _AudioTrack(self._container, audio, max_seconds)
+        self._audio = None if audio is None else _AudioTrack(self._container, audio, max_seconds, audio_codec)
 
     def add(self, rgb: VideoFrame) -> None:
-        """Encode the next frame (rgb24) and the audio up to its end."""
+        """Encode the next frame (rgb24, or rgba with an opacity) and the audio up to its end."""
         frame = self._reformatter.reformat(
             rgb,
-            format="yuv420p",
+            format=self._pixels,
             dst_colorspace=BT709,
             src_color_range=FULL_RANGE,
             dst_color_range=LIMITED_RANGE,
@@ -106,11 +112,18 @@ def _add_video(container: OutputContainer, video: VideoFormat) -> VideoStream:
         # p4: medium speed. cq corresponds to crf, but 0 would mean automatic.
         options = {"preset": "p4", "rc": "vbr", "cq": str(max(video.crf, 1))}
         stream = cast("VideoStream", container.add_stream("h264_nvenc", rate=video.fps, options=options))
+    elif video.encoder == "vp9":
+        # Row threads and speed 5 of 8; 0 bits/s: constant quality.
+        options = {"crf": str(video.crf), "b": "0", "row-mt": "1", "deadline": "good", "cpu-used": "5"}
+        stream = cast("VideoStream", container.add_stream("libvpx-vp9", rate=video.fps, options=options))
+    elif video.encoder == "prores":
+        options = {"profile": "4444", "vendor": "apl0"}
+        stream = cast("VideoStream", container.add_stream("prores_ks", rate=video.fps, options=options))
     else:
         options = {"crf": str(video.crf), "preset": video.preset}
         stream = container.add_stream("libx264", rate=video.fps, options=options)
     stream.width, stream.height = video.size
-    stream.pix_fmt = "yuv420p"
+    stream.pix_fmt = _FORMATS[video.encoder][1] if video.encoder in _FORMATS else "yuv420p"
     context = stream.codec_context
     if video.encoder == "x264":
         context.thread_type = "FRAME"  # PyAV's default, slices, costs quality
@@ -124,12 +137,13 @@ def _add_video(container: OutputContainer, video: VideoFormat) -> VideoStream:
 class _AudioTrack:
     """Audio stream that is encoded in step with the video."""
 
-    def __init__(self, container: OutputContainer, voice: AudioFile, max_seconds: float) -> None:
+    def __init__(self, container: OutputContainer, voice: AudioFile, max_seconds: float, codec: str) -> None:
         self._voice = voice
-        # The next AAC rate that keeps the full bandwidth.
-        self._rate = next((rate for rate in _AAC_RATES if rate >= voice.sample_rate), _AAC_RATES[-1])
+        # The next rate that keeps the full bandwidth.
+        rates = _AAC_RATES if codec == "aac" else _OPUS_RATES
+        self._rate = next((rate for rate in rates if rate >= voice.sample_rate), rates[-1])
         layout = "mono" if voice.channels == 1 else "stereo"
-        self._stream = container.add_stream("aac", rate=self._rate, layout=layout)
+        self._stream = cast("AudioStream", container.add_stream(codec, rate=self._rate, layout=layout))
         self._stream.bit_rate = _AAC_BITS_PER_SECOND[voice.channels]
         self._blocks = voice.blocks(sample_rate=self._rate, channels=voice.channels)
         self._position = 0  # samples encoded

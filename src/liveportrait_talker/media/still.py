@@ -7,7 +7,7 @@ import logging
 import warnings
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -48,10 +48,19 @@ BACKDROP = (200, 200, 200)
 """Colour behind transparent parts: a light grey."""
 
 
-def read_still(path: Path, limits: Limits) -> ImageArray | None:
-    """Read an image as (H, W, 3) uint8 sRGB, upright; return None if the format is unknown.
+class Still(NamedTuple):
+    """A still image."""
 
-    Transparency shows `BACKDROP`. Of several images in the file, the first is used.
+    image: ImageArray
+    """(H, W, 3) sRGB, upright; transparency shows `BACKDROP`."""
+    opacity: ImageArray | None
+    """(H, W) 0…255; None where the file has no transparency."""
+
+
+def read_still(path: Path, limits: Limits) -> Still | None:
+    """Read an image; return None if the format is unknown.
+
+    Of several images in the file, the first is used.
 
     Raises:
         MediaError: damaged, too small, or too large.
@@ -80,7 +89,7 @@ def read_still(path: Path, limits: Limits) -> ImageArray | None:
         ) from error
 
 
-def _read(file: Path | io.BytesIO, name: str, limits: Limits) -> ImageArray:
+def _read(file: Path | io.BytesIO, name: str, limits: Limits) -> Still:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's warning about the size; `limits` decides
         with open_image(file, name) as image:
@@ -93,7 +102,8 @@ def _read(file: Path | io.BytesIO, name: str, limits: Limits) -> ImageArray:
                 return _to_array(name, image, limits)
             log.warning("%s is a %s picture; its colours are converted to sRGB", name, describe_colours(*cicp))
             image.info.pop("icc_profile", None)
-            return to_bt709(_to_array(name, image, limits).astype(np.uint16) * 257, *cicp)
+            still = _to_array(name, image, limits)
+            return still._replace(image=to_bt709(still.image.astype(np.uint16) * 257, *cicp))
 
 
 def open_image(file: Path | io.BytesIO, name: str, formats: tuple[str, ...] = _FORMATS) -> Image.Image:
@@ -141,7 +151,7 @@ def _webp_size(path: Path) -> tuple[int, int] | None:
     return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
 
 
-def _to_array(name: str, image: Image.Image, limits: Limits) -> ImageArray:
+def _to_array(name: str, image: Image.Image, limits: Limits) -> Still:
     if image.format == "JPEG" and image.width * image.height > limits.max_pixels:  # Pillow applies only the first draft
         image.draft(None, _reduced_size(image.size, limits.max_pixels))
     limits.check_size(name, *image.size)
@@ -153,7 +163,9 @@ def _to_array(name: str, image: Image.Image, limits: Limits) -> ImageArray:
     converted = _to_8_bit_mode(image)
     if converted.size != size:
         converted = converted.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)  # premultiplies alpha
-    return np.array(_to_srgb(ImageOps.exif_transpose(flatten_alpha(converted)), profile))
+    upright = ImageOps.exif_transpose(converted)
+    opacity = np.array(upright.getchannel("A")) if upright.mode == "RGBA" else None
+    return Still(np.array(_to_srgb(flatten_alpha(upright), profile)), opacity)
 
 
 def _draft_jpeg2000(image: Jpeg2KImageFile, name: str, size: tuple[int, int]) -> None:
@@ -192,7 +204,7 @@ def _strip_png_text(path: Path) -> io.BytesIO:
     return io.BytesIO(kept)
 
 
-def _read_unterminated_jpeg(path: Path, name: str, limits: Limits, error: OSError) -> ImageArray:
+def _read_unterminated_jpeg(path: Path, name: str, limits: Limits, error: OSError) -> Still:
     """Read a JPEG that lacks its end marker but no rows; raise `error` for other files."""
     content = path.read_bytes()
     if content[:2] != b"\xff\xd8" or not _has_all_scans(content):

@@ -1,4 +1,4 @@
-"""`VideoWriter`: writes MP4 files that appear only when they are complete."""
+"""`VideoWriter`: writes MP4, WebM and QuickTime files that appear only when they are complete."""
 
 from __future__ import annotations
 
@@ -29,13 +29,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SUFFIXES = (".mp4", ".m4v")
+_TRANSPARENT = {".webm": "vp9", ".mov": "prores"}  # suffix → encoder
 _QUEUED_FRAMES = 4
 _POLL_S = 0.2
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def check_output(path: Path, overwrite: bool) -> None:
+def check_output(path: Path, overwrite: bool, *, transparent: bool = False) -> None:
     """Raise MediaError unless a video can be written to `path`; to be called before any work starts."""
+    if transparent:
+        kind = ".webm (VP9), .mov (ProRes 4444) or %05d.png (numbered pictures) to be transparent, which MP4 cannot"
+        check_output_file(path, suffixes=tuple(_TRANSPARENT), kind=kind, example="talking.webm", overwrite=overwrite)
+        return
     kind = ".mp4, the only video format that is written"
     check_output_file(path, suffixes=_SUFFIXES, kind=kind, example="talking.mp4", overwrite=overwrite)
 
@@ -57,7 +62,7 @@ def check_encoder(name: str) -> None:
 
 
 class VideoWriter:
-    """Context manager that writes frames and audio to an MP4 file (H.264, AAC).
+    """Context manager that writes frames and audio to an MP4 file (H.264, AAC), transparent ones to WebM or MOV.
 
     A thread encodes the frames; the queue holds at most four. The file has a hidden name next to `path` until the
     context ends without an exception, and is removed otherwise. Odd sides are extended by one pixel, which repeats
@@ -65,7 +70,7 @@ class VideoWriter:
     more than half a frame earlier.
 
     Args:
-        path: the output, .mp4 or .m4v.
+        path: the output, .mp4 or .m4v; .webm or .mov if `transparent`.
         size: (width, height).
         fps: frames per second.
         voice: file with the audio, or None.
@@ -77,6 +82,7 @@ class VideoWriter:
         comment: metadata.
         title: metadata.
         pixel_aspect: displayed width / height of a pixel.
+        transparent: frames have an opacity, which the file keeps (VP9 and Opus, or ProRes 4444 and AAC).
 
     Raises:
         MediaError: the output cannot be written, the voice cannot be read, or (later) the disk is full.
@@ -97,8 +103,10 @@ class VideoWriter:
         comment: str,
         title: str,
         pixel_aspect: Fraction = Fraction(1),
+        transparent: bool = False,
     ) -> None:
-        check_output(path, overwrite)
+        check_output(path, overwrite, transparent=transparent)
+        self._transparent = transparent
         if voice is not None and path.exists() and path.samefile(voice):
             raise MediaError(f"{path} is the voice and would be overwritten; choose another output")
         self._path = path
@@ -114,7 +122,7 @@ class VideoWriter:
             crf=crf,
             preset=preset,
             pixel_aspect=pixel_aspect,
-            encoder=encoder,
+            encoder=_TRANSPARENT[path.suffix.lower()] if transparent else encoder,
         )
         self._max_seconds = float((frame_count + Fraction(1, 2)) / exact_fps)
         self._metadata = {"title": title, "comment": comment, "synopsis": comment}
@@ -124,7 +132,7 @@ class VideoWriter:
         self._error: BaseException | None = None
 
     def __enter__(self) -> VideoWriter:
-        self._part = partial_path(self._path, ".mp4")
+        self._part = partial_path(self._path, self._path.suffix.lower() if self._transparent else ".mp4")
         try:
             self._muxer = Muxer(
                 self._part,
@@ -142,16 +150,18 @@ class VideoWriter:
         return self
 
     def write(self, frame: Image) -> None:
-        """Queue the next frame (H, W, 3) uint8 RGB; it is copied."""
+        """Queue the next frame (H, W, 3) uint8 RGB, or (H, W, 4) RGBA if transparent; it is copied."""
         width, height = self._size
-        if frame.shape != (height, width, 3) or frame.dtype != np.uint8:
-            raise ValueError(f"a frame must be ({height}, {width}, 3) uint8, got {frame.shape} {frame.dtype}")
+        channels = 4 if self._transparent else 3
+        if frame.shape != (height, width, channels) or frame.dtype != np.uint8:
+            raise ValueError(f"a frame must be ({height}, {width}, {channels}) uint8, got {frame.shape} {frame.dtype}")
         if self._written == self._frame_count:
             raise ValueError(f"all {self._frame_count} frames are written already")
         self._raise_error()
         if self._format.size != self._size:
             frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        self._queue.put(VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"))
+        layout = "rgba" if self._transparent else "rgb24"
+        self._queue.put(VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=layout))
         self._written += 1
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -1,6 +1,7 @@
 """Motion over time, in NumPy only: the motion track, synthetic motion, smoothing and template files."""
 
 from .blink import natural_blinks
+from .breath import natural_breath
 from .classic import classic_head_pose
 from .gaze import idle_gaze
 from .head import natural_head_pose
@@ -22,5 +23,6 @@ __all__ = [
     "keyframe_angles",
     "keypoints_from_controls",
     "natural_blinks",
+    "natural_breath",
     "natural_head_pose",
 ]

@@ -132,6 +132,9 @@ class MotionTrack:
     brows: Floats = field(default_factory=lambda: np.zeros((0, 2), np.float32))
     """(T, 2) left, right: raised (+) or lowered (−), in interocular distances; zeros by default. The neural renderer
     ignores them."""
+    breath: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    """(T,) how far chest and shoulders have risen, 0…1; zeros by default. Only the embedded renderer draws it, for a
+    still."""
 
     def __post_init__(self) -> None:
         if not self.fps > 0:
@@ -142,6 +145,9 @@ class MotionTrack:
         if len(self.brows) == 0:
             object.__setattr__(self, "brows", np.zeros((frames, 2)))
         _as_float32(self, "brows", (frames, 2))
+        if len(self.breath) == 0:
+            object.__setattr__(self, "breath", np.zeros(frames))
+        _as_float32(self, "breath", (frames,))
         if len(self.mouth) != frames:
             raise ValueError(f"MotionTrack.mouth has {len(self.mouth)} frames, its head {frames}")
 

@@ -133,10 +133,16 @@ def changed_flags(options: Any, names: tuple[str, ...]) -> list[str]:
     return [flag_of(each) for each in changed_fields(options) if each.name in names]
 
 
+def paths_in(value: Any) -> tuple[Path, ...]:
+    """Return the files that an option's value names."""
+    several = value if isinstance(value, tuple) else (value,)
+    return tuple(one for one in several if isinstance(one, Path))
+
+
 def check_values(options: Any) -> None:
     """Raise OptionError for the first field of a dataclass of the wrong type, out of its range or not a choice.
 
-    The name of a file may be given as text, which becomes a Path.
+    The name of a file may be given as text, which becomes a Path; of several files as a list, which becomes a tuple.
     """
     for each in fields_of(options):
         value, limits, kind, flag = getattr(options, each.name), each.metadata, kind_of(each), flag_of(each)
@@ -146,9 +152,11 @@ def check_values(options: Any) -> None:
             if not isinstance(value, bool):
                 raise OptionError(f"{flag} {shown(value)} is not True or False.")
         elif kind.type is Path:
-            if not isinstance(value, (str, Path)):
+            several = value if kind.many and isinstance(value, (list, tuple)) else (value,)
+            if not all(isinstance(one, (str, Path)) for one in several):
                 raise OptionError(f"{flag} {shown(value)} is not the name of a file.")
-            object.__setattr__(options, each.name, Path(value))
+            paths = tuple(map(Path, several))
+            object.__setattr__(options, each.name, paths if kind.many else paths[0])
         elif kind.type is str:
             if not isinstance(value, str):
                 raise OptionError(f"{flag} {shown(value)} is not text.")

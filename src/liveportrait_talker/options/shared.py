@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..system.devices import COMPILE, DEVICES, PRECISIONS
+from .background import Background, parse_background
 from .fields import option
 
 RENDERERS = ("auto", "neural", "embedded", "hybrid")
@@ -31,6 +33,14 @@ class RendererOptions:
         flag_help="neural renderer: let neck and shoulders move along",
         needs=("neural",),
     )
+    background: str = option(
+        "keep",
+        "what is behind the person of a picture: keep (its own, which stands still), a colour (#rrggbb, green, white "
+        "…), the file of a picture, or transparent (written as .webm, .mov or frames_%05d.png, an edit as .png or "
+        ".webp)",
+        "image",
+        needs=("embedded",),
+    )
     device: str = option(
         "auto",
         "device of the networks",
@@ -53,6 +63,27 @@ class RendererOptions:
         choices=COMPILE,
         needs=("neural", "hybrid"),
     )
+    mouth_from: tuple[Path, ...] = option(
+        (),
+        "other pictures or videos of the person, the mouth open: the embedded renderer takes teeth and tongue from "
+        "them",
+        "mouth",
+        unit="FILE",
+        needs=("embedded",),
+    )
+    teeth_brightness: float = option(
+        0.0,
+        "embedded renderer: darker or brighter teeth than the picture suggests",
+        "mouth",
+        low=-1,
+        high=1,
+        needs=("embedded",),
+    )
+
+    @property
+    def behind(self) -> Background | None:
+        """What replaces the background; None: it is kept. Raises OptionError for an unknown value."""
+        return parse_background(self.background)
 
 
 @dataclass(frozen=True)

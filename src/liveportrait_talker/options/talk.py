@@ -73,6 +73,12 @@ class TalkOptions(EncoderOptions, ImageOptions, RendererOptions):
     roll: Degrees | None = option(
         None, "the same sideways, + counter-clockwise", "head", low=-WIDEST_TURN, high=WIDEST_TURN
     )
+    breath: bool | None = option(
+        None,
+        "chest and shoulders rise and fall a little; on for a picture, unless its head is still",
+        "head",
+        needs=("embedded",),
+    )
     blink: bool | None = option(None, "blinks; on for a picture, off for a video, which has its own", "eyes")
     blink_rate: float = option(_BLINK_RATE, "blinks a minute", "eyes", low=0, high=60)
     ref_blink: Path | None = option(None, "video whose blinks are followed", "eyes")
@@ -215,6 +221,8 @@ class TalkOptions(EncoderOptions, ImageOptions, RendererOptions):
         if chosen == "synthetic" and not still_source:
             # The body goes on moving in the video: a head moved against it would come off its neck.
             raise OptionError("--head-pose synthetic is for a picture: a source video moves its own head.")
+        if not still_source and self.breath:
+            raise OptionError("--breath is for a picture: a source video moves its own shoulders.")
         if not still_source and (flags := changed_flags(self, ("yaw", "pitch", "roll"))):
             raise OptionError(f"{flags[0]} is for a picture: a source video moves its own head.")
         if chosen == "audio" and not still_source:

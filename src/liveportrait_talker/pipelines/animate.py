@@ -88,7 +88,8 @@ class Animator:
         Args:
             source: image or video with a face.
             driving: video or image with a face; a motion template (.npz), or one of LivePortrait's (.pkl).
-            out: the MP4 to write; where an image follows an image, a .png, .jpg or .webp.
+            out: the MP4 to write, transparent a .webm, .mov or frames_%05d.png; where an image follows an image, a
+                .png, .jpg or .webp.
             options: see AnimateOptions.
             overwrite: replace `out` and the template if they exist.
             save_template: store the driving motion in this .npz, for both renderers where the neural one draws.
@@ -102,7 +103,7 @@ class Animator:
         template = None if save_template is None else Path(save_template)
         started = time.monotonic()
         output = Output(Path(out), overwrite, options)
-        output.check((source, driving), also=template)
+        output.check((source, driving, *options.mouth_from), also=template)
         _check_template(template, overwrite)
         with ExitStack() as opened:
             clip, footage = _open(opened, source, driving, options)
@@ -147,7 +148,7 @@ class Animator:
         *,
         on_progress: OnProgress | None = None,
     ) -> Iterator[Image]:
-        """Yield the same as (H, W, 3) uint8 RGB images. Raises TalkerError as `save` does."""
+        """Yield the same as (H, W, 3) uint8 RGB images, transparent (H, W, 4). Raises TalkerError as `save` does."""
         options = given_or_default(options, AnimateOptions)
         with ExitStack() as opened:
             clip, footage = _open(opened, Path(source), Path(driving), options)

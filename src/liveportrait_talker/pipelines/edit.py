@@ -23,11 +23,10 @@ from ..media.media_file import check_input
 from ..motion.face_measurements import FaceMeasurements
 from ..options.edit import EditOptions, EditSetup
 from ..progress import OnProgress, ignore_progress
-from ..render.paste import paste
 from ..render.protocol import DrivenFace, FaceFrame, LimitedFace, PreparedFace, Renderer
 from .edit_keyframes import Keyframe, edits, frame_count, in_order, read_keyframes
 from .engines import EngineChoice, Engines, Weights, note_choice
-from .run import Output, Report, find_face, given_or_default, open_source
+from .run import Output, Report, composite, find_face, given_or_default, open_source
 
 __all__ = ["EditOptions", "EditReport", "EditSession", "EditSetup", "Editor", "Keyframe", "read_keyframes"]
 
@@ -77,7 +76,10 @@ class EditSession:
         renderer: EngineChoice,
         editor: _TrackEditor | _NetworkEditor,
         open_sample: Callable[[Path], TrackedSource],
+        *,
+        keeps_background: bool = True,
     ) -> None:
+        self._keeps_background = keeps_background
         self._source, self._editor, self._open_sample = source, editor, open_sample
         self._sample: tuple[tuple[Path, int | None], Any] | None = None
         self.renderer = renderer.name
@@ -97,12 +99,14 @@ class EditSession:
     def draw(self, edit: EditOptions) -> Image:
         """Return the portrait with this expression, (H, W, 3) uint8 RGB; with all sliders at rest the image itself.
 
+        With another background, the person over it; with none, RGBA (H, W, 4).
+
         Raises:
             TalkerError: the sample image cannot be read, or shows no face.
         """
-        if given_or_default(edit, EditOptions).at_rest:
+        if given_or_default(edit, EditOptions).at_rest and self._keeps_background:
             return self.picture
-        return paste(self._source.footage[0], self._editor.draw(edit, self._prepared_sample(edit.sample)))
+        return composite(self._source, self._editor.draw(edit, self._prepared_sample(edit.sample)))
 
     def _prepared_sample(self, path: Path | None) -> Any:
         """Return the sample, prepared for the renderer; the last one is kept while its file stays the same."""
@@ -154,7 +158,9 @@ class Editor:
         face = engine.prepare(source)
         editor = _NetworkEditor(face, engine) if isinstance(face, DrivenFace) else _TrackEditor(face, source)
         sample_setup = dataclasses.replace(setup, face=None, crop=False)
-        return EditSession(source, chosen, editor, partial(_find_face, setup=sample_setup))
+        keeps = setup.behind is None
+        opener = partial(_find_face, setup=sample_setup)
+        return EditSession(source, chosen, editor, opener, keeps_background=keeps)
 
     def save(
         self,
@@ -193,10 +199,10 @@ class Editor:
                 "shorten it, or raise the limit with --max-seconds."
             )
         output = Output(Path(out), overwrite, setup, kind="image" if frames is None else "video")
-        output.check((portrait, edit.sample))
+        output.check((portrait, edit.sample, *setup.mouth_from))
         if edit.sample is not None:
             check_input(edit.sample)
-        if frames is None and edit.at_rest:
+        if frames is None and edit.at_rest and setup.behind is None:
             log.warning("no slider is set: the face stays as it is.")
         session = self.open(portrait, setup=setup, on_progress=on_progress)
         count = 1 if frames is None else frame_count(frames, setup.fps)

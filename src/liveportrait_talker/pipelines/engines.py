@@ -13,9 +13,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..arrays import Image
 from ..driving.protocol import MouthDriver
-from ..errors import OptionError, WeightsError
+from ..errors import MediaError, OptionError, WeightsError
+from ..media import open_footage
+from ..options.animate import AnimateOptions
 from ..options.applicability import flags_without_effect
+from ..options.background import Background
+from ..options.edit import EditSetup
 from ..options.shared import RendererOptions
 from ..options.talk import TalkOptions
 from ..progress import OnProgress, ignore_progress, steps_of
@@ -26,6 +33,7 @@ from ..weights.importing import missing as missing_networks
 
 if TYPE_CHECKING:
     from ..driving.sadtalker.networks import SadTalker
+    from ..render.embedded.mouth_examples import MouthExample
     from ..render.embedded.renderer import EmbeddedRenderer
     from ..render.hybrid.renderer import HybridRenderer
     from ..render.neural.liveportrait import LivePortrait
@@ -96,6 +104,7 @@ class Engines:
         self._given_renderer, self._given_driver = renderer, driver
         self._liveportrait: dict[tuple[str, str, str], LivePortrait] = {}
         self._sadtalker: dict[tuple[str, Path | None], SadTalker] = {}
+        self._mouths: dict[tuple[Any, ...], list[MouthExample]] = {}
 
     @property
     def is_renderer_given(self) -> bool:
@@ -157,31 +166,41 @@ class Engines:
     def renderer(
         self,
         choice: EngineChoice,
-        options: RendererOptions,
+        options: TalkOptions | AnimateOptions | EditSetup,
         settings: Mapping[str, Any] | None = None,
         *,
         on_progress: OnProgress = ignore_progress,
     ) -> Renderer:
-        """Return the renderer of a choice, its networks loaded: a bad file is found before any work.
+        """Return the renderer of a choice, its networks and files loaded: a bad file is found before any work.
 
         The hybrid renderer loads them when it needs them.
 
         Args:
             choice: see `choose_renderer`.
-            options: device and number format of the networks.
+            options: device and number format of the networks; mouths and teeth of the embedded renderer.
             settings: of the neural renderer, besides stitching; see `NeuralSettings`.
-            on_progress: called as the hybrid renderer draws mouths.
+            on_progress: called as files are read, and as the hybrid renderer draws mouths.
 
         Raises:
             OptionError: the device is not here.
+            MediaError, NoFaceError: a file of `mouth_from` is of no use.
             WeightsError: a network's file is missing or damaged.
         """
+        background = options.behind
+        if background is not None and choice.name not in ("embedded", "hybrid"):
+            raise OptionError(
+                f"--background needs the embedded renderer, not the {choice.name} one: add --renderer embedded."
+            )
         if self._given_renderer is not None:
             return self._given_renderer
         if choice.name != "neural":
             from ..render.embedded.renderer import EmbeddedRenderer
 
-            embedded = EmbeddedRenderer()
+            embedded = EmbeddedRenderer(
+                mouths=self._read_mouths(options, on_progress) if options.mouth_from else (),
+                teeth_brightness=options.teeth_brightness,
+                background=_open_background(background),
+            )
             return self._hybrid(embedded, options, on_progress) if choice.name == "hybrid" else embedded
         renderer = self._neural(options, stitching=options.stitching, **(settings or {}))
         if options.renderer == "auto" and renderer.networks.device.type == "cpu":
@@ -222,6 +241,17 @@ class Engines:
             on_step=steps_of("drawing mouths by the networks", on_progress),
         )
 
+    def _read_mouths(
+        self, options: TalkOptions | AnimateOptions | EditSetup, on_progress: OnProgress
+    ) -> list[MouthExample]:
+        """Return the mouths in the files of `mouth_from`; the last ones are kept while their files stay the same."""
+        from .mouths import identify, read_mouths
+
+        key = (*identify(options.mouth_from), options.max_pixels, options.max_seconds)
+        if key not in self._mouths:
+            self._mouths = {key: read_mouths(options.mouth_from, options, on_progress)}
+        return self._mouths[key]
+
     def driver(self, choice: EngineChoice, options: TalkOptions) -> MouthDriver:
         """Return the driver of a choice, its networks loaded. Raises as `renderer` does."""
         if self._given_driver is not None:
@@ -247,6 +277,20 @@ class Engines:
         if key not in self._sadtalker:
             self._sadtalker = {key: SadTalker(weights=self.weights_for(options), device=options.device)}  # one set
         return self._sadtalker[key]
+
+
+def _open_background(background: Background | None) -> Image | None:
+    """Return what the embedded renderer draws behind a person. Raises MediaError for a file that is no picture."""
+    if background is None:
+        return None
+    if background.colour is not None:
+        return np.array([[background.colour]], np.uint8)
+    if background.file is None:
+        return np.zeros((1, 1, 4), np.uint8)
+    with open_footage(background.file) as footage:
+        if not footage.is_still:
+            raise MediaError(f"{background.file.name} is a video: --background takes a picture")
+        return footage[0]
 
 
 def note_choice(options: RendererOptions, renderer: EngineChoice, driver: EngineChoice | None = None) -> None:

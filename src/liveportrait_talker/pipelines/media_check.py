@@ -35,13 +35,14 @@ def file_calls(
     """Return the calls that check files, for a `LimitedProcess(INSPECTIONS)`.
 
     Args:
-        options: limits of size and duration.
+        options: limits of size and duration; the files of `mouth_from` are checked, too.
         sources: images and videos; None is ignored.
         voices: files with sound; None is ignored.
         driving: an image, a video or a motion template, by its suffix.
         max_mb: files above this size are not checked.
     """
     calls: list[FileCall] = []
+    sources = (*sources, *options.mouth_from)
     if driving is not None and is_template_name(driving):
         calls.append(FileCall(DESCRIBE_TEMPLATE, driving, (options.max_seconds,)))
     else:

@@ -17,6 +17,7 @@ from ..face.tracked import TrackedSource
 from ..media import Waveform
 from ..motion import HeadTrack, LipKeypoints, MotionTrack, Mouth
 from ..motion.blink import natural_blinks
+from ..motion.breath import natural_breath
 from ..motion.classic import classic_head_pose
 from ..motion.gaze import idle_gaze
 from ..motion.head import natural_head_pose
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-_HEAD, _BLINK, _GAZE = range(3)  # random streams
+_HEAD, _BLINK, _GAZE, _BREATH = range(4)  # random streams
 _FINE_FPS = 25.0  # frames a second
 _VISIBLE_MOTION = 0.02  # IOD, of the lips' opening
 
@@ -110,7 +111,9 @@ def plan_motion(
     glancing = source.is_still if options.gaze is None else options.gaze == "natural"
     gaze = idle_gaze(frames, fps, rng(_GAZE)) if glancing else np.zeros((frames, 2))
     gaze = np.clip(gaze + np.array([options.pupil_x, options.pupil_y]) / PUPIL_RANGE, -1, 1)
-    return MotionTrack(fps=fps, head=head, blink=blink, gaze=gaze, mouth=mouth)
+    breathing = source.is_still and head_pose != "still" if options.breath is None else options.breath
+    breath = natural_breath(frames, fps, rng(_BREATH)) if breathing else np.zeros(frames)
+    return MotionTrack(fps=fps, head=head, blink=blink, gaze=gaze, mouth=mouth, breath=breath)
 
 
 def _reference_head(

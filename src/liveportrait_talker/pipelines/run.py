@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,10 +20,16 @@ from ..face.tracked import TrackedSource
 from ..face.tracker import track
 from ..media import Footage, VideoWriter, check_encoder, check_output, open_footage
 from ..media.image_output import check_image_output, is_image_name, write_image
-from ..options.shared import EncoderOptions, ImageOptions
+from ..media.image_sequence import SequenceWriter, check_sequence_output, is_sequence_name
+from ..options.animate import AnimateOptions
+from ..options.edit import EditSetup
+from ..options.shared import ImageOptions
+from ..options.talk import TalkOptions
 from ..progress import OnProgress, ignore_progress, steps_of
 from ..render.paste import paste
 from ..render.protocol import FaceFrame
+
+log = logging.getLogger(__name__)
 
 Options = TypeVar("Options")
 
@@ -68,24 +75,41 @@ class Output:
 
     path: Path
     overwrite: bool
-    options: EncoderOptions
+    options: TalkOptions | AnimateOptions | EditSetup
     kind: Literal["image", "video"] | None = None
     """None: an image where the name has an image's suffix, else a video."""
 
     def check(self, inputs: Iterable[Path | None], also: Path | None = None) -> None:
         """Raise MediaError where the file can't be written, or if it, or `also`, is one of the inputs."""
-        (check_image_output if self.is_image else check_output)(self.path, self.overwrite)
-        if not self.is_image:
+        if self.is_image:
+            check_image_output(self.path, self.overwrite)
+            if self.transparent and self.path.suffix.lower() not in (".png", ".webp"):
+                raise MediaError(f"{self.path.name} cannot be transparent: name a .png or .webp")
+        elif self.is_sequence:
+            check_sequence_output(self.path, self.overwrite)
+        else:
+            check_output(self.path, self.overwrite, transparent=self.transparent)
             check_encoder(self.options.encoder)
+        behind = self.options.behind
         for out in (self.path, also):
-            for path in inputs:
+            for path in [*inputs, None if behind is None else behind.file]:
                 if out is not None and path is not None and _is_same_file(out, path):
                     raise MediaError(f"{out} is one of the inputs and would be lost; name another output")
 
     @property
+    def transparent(self) -> bool:
+        """Whether the images have an opacity, (H, W, 4)."""
+        return self.options.behind is not None and self.options.behind.is_transparent
+
+    @property
     def is_image(self) -> bool:
         """Whether the file is an image."""
-        return self.kind == "image" if self.kind else is_image_name(self.path)
+        return not self.is_sequence and (self.kind == "image" if self.kind else is_image_name(self.path))
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether numbered pictures are written, which only a transparent video is."""
+        return self.transparent and self.kind != "image" and is_sequence_name(self.path)
 
     def write(
         self,
@@ -104,7 +128,7 @@ class Output:
         """Write the images and return the (width, height) of the file; it appears when it is complete, or not at all.
 
         Args:
-            images: (H, W, 3) uint8 RGB, `frames` of them.
+            images: (H, W, 3) uint8 RGB, `frames` of them; RGBA if transparent.
             size: their width and height.
             fps: frames a second.
             frames: number of images.
@@ -119,6 +143,14 @@ class Output:
         if self.is_image:
             write_image(self.path, next(images), overwrite=self.overwrite, title=title, comment=comment)
             return size
+        if self.is_sequence:
+            if sound is not None:
+                log.warning("%s: numbered pictures have no sound.", self.path.name)
+            with SequenceWriter(self.path, title=title, comment=comment, overwrite=self.overwrite) as sequence:
+                for k, image in enumerate(images):
+                    sequence.write(image)
+                    on_progress("drawing", k + 1, frames)
+            return size
         with VideoWriter(
             self.path,
             size=size,
@@ -131,6 +163,7 @@ class Output:
             overwrite=self.overwrite,
             title=title,
             comment=comment,
+            transparent=self.transparent,
         ) as writer:
             on_progress("drawing", 0, frames)
             for k, image in enumerate(images):
@@ -187,9 +220,14 @@ def find_face(
 
 
 def composed(source: TrackedSource, faces: Iterable[FaceFrame]) -> Iterator[Image]:
-    """Yield the source frames (H, W, 3) with the drawn faces pasted in, on demand."""
+    """Yield the source frames with the drawn faces pasted in, on demand. See `composite`."""
     for face in faces:
-        yield paste(source.footage[face.source_index] if face.picture is None else face.picture, face)
+        yield composite(source, face)
+
+
+def composite(source: TrackedSource, face: FaceFrame) -> Image:
+    """Return a source frame with the drawn face pasted in, (H, W, 3), or RGBA (H, W, 4) without a background."""
+    return paste(source.footage[face.source_index] if face.picture is None else face.picture, face)
 
 
 def _is_same_file(one: Path, other: Path) -> bool:
@@ -202,4 +240,6 @@ def _is_same_file(one: Path, other: Path) -> bool:
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value

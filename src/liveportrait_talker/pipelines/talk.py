@@ -90,7 +90,8 @@ class Talker:
         Args:
             source: image or video with a face.
             voice: sound file, or a video whose sound is used.
-            out: the MP4 to write; it appears when it is complete, or not at all.
+            out: the MP4 to write, transparent a .webm, .mov or frames_%05d.png; it appears when it is complete, or not
+                at all.
             options: see TalkOptions.
             overwrite: replace `out` if it exists.
             on_progress: called as the work goes on.
@@ -102,7 +103,7 @@ class Talker:
         on_progress = on_progress or ignore_progress
         started = time.monotonic()
         output = Output(Path(out), overwrite, options, kind="video")
-        output.check((source, voice, options.ref_head_pose, options.ref_blink))
+        output.check((source, voice, options.ref_head_pose, options.ref_blink, *options.mouth_from))
         with ExitStack() as opened:
             scene = self._prepare(opened, source, voice, options, on_progress)
             footage, frames, fps = scene.source.footage, len(scene.track), scene.track.fps
@@ -142,7 +143,8 @@ class Talker:
     ) -> Iterator[Image]:
         """Yield the same video as (H, W, 3) uint8 RGB images at the options' frame rate.
 
-        Frames are not kept: memory does not grow with the voice. Raises TalkerError as `save` does.
+        Transparent ones are RGBA (H, W, 4). Frames are not kept: memory does not grow with the voice. Raises
+        TalkerError as `save` does.
         """
         options = given_or_default(options, TalkOptions)
         with ExitStack() as opened:

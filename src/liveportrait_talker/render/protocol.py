@@ -39,7 +39,7 @@ class FaceFrame:
     """A drawn face, to be pasted into its source frame."""
 
     image: Image
-    """(h, w, 3) RGB, `crop.size` = (w, h)."""
+    """(h, w, 3) RGB, `crop.size` = (w, h); (h, w, 4) RGBA where `picture` is transparent."""
     alpha: Floats | None
     """(h, w) float32 0…1, opacity of `image`; None = opaque (its border already equals the source frame)."""
     crop: FaceCrop
@@ -47,7 +47,8 @@ class FaceFrame:
     source_index: int
     """The source frame it was made from and is pasted into."""
     picture: Image | None = None
-    """That frame, where the renderer has it: reading it from a video once more may mean decoding it again."""
+    """What the face is pasted into, where it is not that frame: one with another background, (H, W, 3) or RGBA
+    (H, W, 4). Also where the renderer has the frame: reading it from a video may mean decoding it again."""
 
     def __repr__(self) -> str:
         return f"FaceFrame({self.crop!r}, source frame {self.source_index})"

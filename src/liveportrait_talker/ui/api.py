@@ -14,6 +14,7 @@ import gradio as gr
 
 from ..errors import OptionError, TalkerError
 from .backend import Backend, owner_of
+from .fields import uploaded
 from .folders import hide_folders
 from .jobs import DONE, FAILED
 from .requests import TALK_FILES, AnimateRequest, EditRequest, TalkRequest
@@ -44,16 +45,19 @@ def _build_talk(backend: Backend) -> None:
         mapping: str | None = None,
         speech_voice: str = "",
         pace: float = 0,
+        mouth_from: list[str] | None = None,
     ) -> _Steps:
         """A talking video from a portrait and a voice or a text, and its report. `options` are TalkOptions by name."""
 
+        files: dict[str, Any] = {"ref_head_pose": ref_head_pose, "ref_blink": ref_blink, "mapping": mapping}
+        files["mouth_from"] = mouth_from
+
         def make_task() -> Task:
-            files = {"ref_head_pose": ref_head_pose, "ref_blink": ref_blink, "mapping": mapping}
             given = _with_files(options, files)
             typed = None if voice or not text else text
             return TalkRequest.check(source, voice, typed, given, speech_voice=speech_voice, pace=pace).task(backend)
 
-        async for step in _run(backend, request, make_task, [source, voice, ref_head_pose, ref_blink, mapping], "talk"):
+        async for step in _run(backend, request, make_task, [source, voice, *files.values()], "talk"):
             yield step
 
     inputs = [
@@ -63,21 +67,30 @@ def _build_talk(backend: Backend) -> None:
         *_files(*TALK_FILES),
         gr.Textbox(label="speech voice", visible=False, value=""),
         gr.Number(label="pace", visible=False, value=0),
+        _several_files("mouth from"),
     ]
     _endpoint("talk", talk, inputs, "video")
 
 
 def _build_animate(backend: Backend) -> None:
-    async def animate(request: gr.Request, source: str, driving: str, options: dict[str, Any] | None = None) -> _Steps:
+    async def animate(
+        request: gr.Request,
+        source: str,
+        driving: str,
+        options: dict[str, Any] | None = None,
+        mouth_from: list[str] | None = None,
+    ) -> _Steps:
         """A portrait that follows a video, a picture or a template, and the report. `options` are AnimateOptions."""
 
         def make_task() -> Task:
-            return AnimateRequest.check(source, driving, options or {}).task(backend)
+            given = _with_files(options, {"mouth_from": mouth_from})
+            return AnimateRequest.check(source, driving, given).task(backend)
 
-        async for step in _run(backend, request, make_task, [source, driving], "animated"):
+        async for step in _run(backend, request, make_task, [source, driving, mouth_from], "animated"):
             yield step
 
-    _endpoint("animate", animate, [*_files("source", "driving"), _json("options")], "video")
+    inputs = [*_files("source", "driving"), _json("options"), _several_files("mouth from")]
+    _endpoint("animate", animate, inputs, "video")
 
 
 def _build_edit(backend: Backend) -> None:
@@ -88,22 +101,29 @@ def _build_edit(backend: Backend) -> None:
         setup: dict[str, Any] | None = None,
         sample: str | None = None,
         keyframes: str | None = None,
+        mouth_from: list[str] | None = None,
     ) -> _Steps:
         """A portrait with another expression (or a clip), and the report. `edit` are EditOptions, `setup` EditSetup."""
 
         def make_task() -> Task:
             given = _with_files(edit, {"sample": sample})
-            return EditRequest.check(portrait, given, setup or {}, keyframes).task(backend)
+            how = _with_files(setup, {"mouth_from": mouth_from})
+            return EditRequest.check(portrait, given, how, keyframes).task(backend)
 
-        async for step in _run(backend, request, make_task, [portrait, sample, keyframes], "edited"):
+        async for step in _run(backend, request, make_task, [portrait, sample, keyframes, mouth_from], "edited"):
             yield step
 
     inputs = [*_files("portrait"), _json("edit"), _json("setup"), *_files("sample", "keyframes")]
+    inputs.append(_several_files("mouth from"))
     _endpoint("edit", change, inputs, "picture")
 
 
 def _files(*labels: str) -> list[gr.File]:
     return [gr.File(label=label, visible=False) for label in labels]
+
+
+def _several_files(label: str) -> gr.File:
+    return gr.File(label=label, visible=False, file_count="multiple")
 
 
 def _json(label: str) -> gr.JSON:
@@ -116,7 +136,7 @@ def _endpoint(name: str, function: Callable[..., Any], inputs: list[Any], output
 
 
 async def _run(
-    backend: Backend, request: gr.Request, make_task: Callable[[], Task], files: list[str | None], name: str
+    backend: Backend, request: gr.Request, make_task: Callable[[], Task], files: list[Any], name: str
 ) -> _Steps:
     """Run a job: yield (None, progress) until (path of the output, report).
 
@@ -124,16 +144,15 @@ async def _run(
         backend: the server's state.
         request: the call.
         make_task: called in a thread; may raise TalkerError.
-        files: the uploads of this call, kept until its end.
+        files: the uploads of this call, each one or a list, kept until its end.
         name: name of the output, without its suffix.
 
     Raises:
         gr.Error: an error, with its message.
     """
     uploads, call_id = backend.uploads, f"api-{secrets.token_hex(8)}"
-    for file in files:
-        if file:
-            uploads.retain(Path(file), call_id)
+    for path in (path for given in files for path in uploaded(given)):
+        uploads.retain(path, call_id)
     try:
         job = await backend.submit(make_task, owner_of(request), "api")
         async with aclosing(backend.watch(job)) as steps:
@@ -158,7 +177,7 @@ async def _run(
         uploads.release(call_id)
 
 
-def _with_files(options: dict[str, Any] | None, files: dict[str, str | None]) -> dict[str, Any]:
+def _with_files(options: dict[str, Any] | None, files: Mapping[str, str | list[str] | None]) -> dict[str, Any]:
     """Add uploaded files to options. Raises OptionError for a path in the options, which could be any of the server."""
     if not isinstance(options, (dict, type(None))):
         raise OptionError("options are given by name, as a JSON object.")
@@ -166,7 +185,8 @@ def _with_files(options: dict[str, Any] | None, files: dict[str, str | None]) ->
     for name in files:
         if name in given:
             raise OptionError(f"{name} is a file: upload it as `{name}=handle_file(…)`, not in the options.")
-    return given | {name: Path(path) for name, path in files.items() if path}
+    paths = {name: uploaded(file) if isinstance(file, list) else Path(file) for name, file in files.items() if file}
+    return given | paths
 
 
 def _public_report(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,9 +45,9 @@ def build(backend: Backend) -> None:
                 prefix="edit-setup",
                 hidden=_hidden_setup("auto", None),
                 limits=backend.uploads.limits.of_options,
-                titles=_TITLES,
+                titles=_TITLES | {"mouth": "Teeth and tongue"},
             )
-            retain_uploads(backend, *sliders.files, keyframes)
+            retain_uploads(backend, *sliders.files, *setup.files, keyframes)
             labels = [("clip", "Make the clip"), ("save", "Save the picture")]
             hint = "Save the picture as you see it, or make a clip of keyframes."
             out = build_result("edit", backend, labels, hint, placeholder=False)

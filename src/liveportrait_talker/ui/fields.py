@@ -16,7 +16,7 @@ from ..options import fields as options_fields
 
 AUTOMATIC = "automatic"
 SWITCH, THREE_WAY, CHOICE, SLIDER = "switch", "three-way", "choice", "slider"
-NUMBER, NUMBERS, FILE, TEXT = "number", "numbers", "file", "text"
+NUMBER, NUMBERS, FILE, FILES, TEXT = "number", "numbers", "file", "files", "text"
 SUFFIXES = {"mapping": (".safetensors",)}
 """Required suffixes; other files are recognised by their content."""
 _WIDEST_SLIDER = 200  # wider ranges get a text box
@@ -51,7 +51,7 @@ class Field:
         name = self.flag.removeprefix("--").replace("-", "_") if self.inverted else self.name
         words = _LABELS.get(name) or name.replace("_", " ").capitalize()
         words = re.sub(r"\b(Ref|ref)\b", lambda found: {"Ref": "Reference", "ref": "reference"}[found[1]], words)
-        return f"{words} ({self.unit})" if self.unit and self.kind != FILE else words
+        return f"{words} ({self.unit})" if self.unit and self.kind not in (FILE, FILES) else words
 
     @property
     def info(self) -> str:
@@ -92,10 +92,10 @@ def _widget_kind(option: dataclasses.Field[Any], typed: options_fields.Kind) -> 
         return THREE_WAY if typed.optional else SWITCH
     if metadata["choices"]:
         return CHOICE
+    if typed.type is Path:
+        return FILES if typed.many else FILE
     if typed.many:
         return NUMBERS
-    if typed.type is Path:
-        return FILE
     if typed.type in (int, float):
         low, high = metadata["low"], metadata["high"]
         narrow = low is not None and high is not None and high - low <= _WIDEST_SLIDER
@@ -127,9 +127,10 @@ def build_widget(field: Field, *, prefix: str, value: Any = None, high: float | 
     if field.kind == NUMBER and not field.optional:  # the options check the range, with a better message
         precision = 0 if field.whole else None
         return gr.Number(value=start, info=f"{field.info}{_limits(field, high)}", precision=precision, **shared)
-    if field.kind == FILE:
+    if field.kind in (FILE, FILES):
         shared["label"] = f"{field.label}: {field.help}"
-        return gr.File(file_count="single", file_types=list(SUFFIXES.get(field.name, ())) or None, height=168, **shared)
+        count: Any = "multiple" if field.kind == FILES else "single"
+        return gr.File(file_count=count, file_types=list(SUFFIXES.get(field.name, ())) or None, height=168, **shared)
     hint = {NUMBERS: "one number, or several with spaces between", NUMBER: AUTOMATIC}.get(field.kind)
     return gr.Textbox(value="", info=f"{field.info}{_limits(field, high)}", placeholder=hint, max_lines=1, **shared)
 
@@ -144,13 +145,18 @@ def parse_value(field: Field, given: Any) -> Any:
         return None if field.optional and given in (AUTOMATIC, None) else given
     if given is None or given == "":
         return None if field.optional else field.default
-    if field.kind == FILE:
-        return Path(str(given))
+    if field.kind in (FILE, FILES):
+        return uploaded(given) if field.kind == FILES else Path(str(given))
     if field.kind == NUMBERS:
         return _parse_numbers(field, given)
     if field.kind in (SLIDER, NUMBER):
         return _parse_number(field, given)
     return given
+
+
+def uploaded(given: Any) -> tuple[Path, ...]:
+    """Return the files in the value of an upload: one, a list of several, or none."""
+    return tuple(Path(str(one)) for one in (given if isinstance(given, (list, tuple)) else [given]) if one)
 
 
 def parse_values(fields: Sequence[Field], given: Mapping[str, Any], hidden: set[str]) -> dict[str, Any]:
@@ -170,11 +176,16 @@ def command_flags(fields: Sequence[Field], options: Any) -> list[str]:
         elif value is False:
             words.append(flag.replace("--", "--no-", 1))
         elif isinstance(value, tuple):
-            words += [flag, *(f"{number:g}" for number in value)]
+            words += [flag, *map(_word, value)]
         else:
-            text = f"{value:g}" if isinstance(value, float) else str(value.name if isinstance(value, Path) else value)
-            words += [flag, text]
+            words += [flag, _word(value)]
     return words
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value.name if isinstance(value, Path) else str(value)
 
 
 def _parse_number(field: Field, given: Any) -> float | int:

@@ -14,6 +14,7 @@ from ..errors import TalkerError
 from ..options.animate import is_template_name
 from . import markup
 from .backend import Backend, owner_of
+from .fields import uploaded
 from .result import PRIVATE
 
 FROM_FILE, FROM_MICROPHONE, FROM_TEXT = "File", "Microphone", "Text"
@@ -123,10 +124,10 @@ def voice_input(prefix: str, backend: Backend) -> VoiceInput:
 def retain_uploads(backend: Backend, *widgets: Any) -> None:
     """Remove the uploads of these widgets with the page's session."""
 
-    def retain(path: str | None, request: gr.Request) -> None:
-        if path:
+    def retain(given: Any, request: gr.Request) -> None:
+        for path in uploaded(given):
             with suppress(TalkerError):  # the file is removed, and a job that needs it will say so
-                backend.uploads.admit(Path(path), owner_of(request))
+                backend.uploads.admit(path, owner_of(request))
 
     for widget in widgets:
         widget.change(retain, widget, None, queue=False, **PRIVATE)

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TalkerError
+from ..options.applicability import has_effect
 from ..options.edit import EditOptions, EditSetup
 from ..options.shared import ImageOptions, RendererOptions
 from ..progress import OnProgress
 from .tasks import editor
-from .uploads import Uploads
+from .uploads import Uploads, mouth_names
 from .worker import Task, Worker
 
 if TYPE_CHECKING:
@@ -34,9 +35,10 @@ def preview_setup(setup: EditSetup) -> EditSetup:
 
     On a CPU the networks take seconds an image.
     """
-    shared = (ImageOptions, RendererOptions) if setup.renderer == "neural" else (ImageOptions,)
-    kept = {each.name: getattr(setup, each.name) for options in shared for each in dataclasses.fields(options)}
-    return dataclasses.replace(EditSetup(renderer="embedded"), **kept)
+    renderer = "neural" if setup.renderer == "neural" else "embedded"
+    shared = [each for options in (ImageOptions, RendererOptions) for each in dataclasses.fields(options)]
+    kept = {each.name: getattr(setup, each.name) for each in shared if has_effect(each, {renderer})}
+    return EditSetup(**kept | {"renderer": renderer})
 
 
 class Previews:
@@ -63,6 +65,8 @@ class Previews:
         self._uploads.require_inspected(portrait, owner, "the portrait")
         if edit.sample is not None:
             self._uploads.require_inspected(edit.sample, owner, "the sample")
+        for name, path in mouth_names(setup.mouth_from):
+            self._uploads.require_inspected(path, owner, name)
         picture = self._uploads.new_served_path(_PICTURE, owner)
         arguments = {"owner": owner, "portrait": portrait, "edit": edit, "setup": preview_setup(setup)}
         with self._lock:

@@ -18,11 +18,12 @@ from typing import Any, TypeVar
 from ..audio.speech import DEFAULT_PACE, DEFAULT_VOICE, check_text
 from ..errors import OptionError
 from ..options.animate import AnimateOptions, is_template_name
+from ..options.background import KEEP, parse_background
 from ..options.edit import EditOptions, EditSetup
 from ..options.talk import OLD_NAMES, TalkOptions
 from .backend import Backend
 from .fields import FILE, SUFFIXES, Field, command_flags, fields_of
-from .uploads import UploadLimits
+from .uploads import UploadLimits, mouth_names
 from .worker import Task
 
 TALK, ANIMATE = fields_of(TalkOptions), fields_of(AnimateOptions)
@@ -84,6 +85,7 @@ class TalkRequest:
                 path = getattr(self.options, name)
                 if path is not None:
                     changes[name] = link(path, _file_role(name))
+            options = _linked_mouths(dataclasses.replace(self.options, **changes), link)
             arguments = {
                 "source": link(self.source, "the portrait"),
                 "voice": None if self.voice is None else link(self.voice, "the voice"),
@@ -91,7 +93,7 @@ class TalkRequest:
                 "speech_voice": self.speech_voice,
                 "pace": self.pace,
                 "preview": self.preview,
-                "options": limited(dataclasses.replace(self.options, **changes), backend.uploads.limits),
+                "options": limited(options, backend.uploads.limits),
             }
             return Task("talk", folder, arguments)
 
@@ -138,7 +140,7 @@ class AnimateRequest:
             arguments = {
                 "source": link(self.source, "the portrait"),
                 "driving": link(self.driving, role),
-                "options": limited(self.options, backend.uploads.limits),
+                "options": limited(_linked_mouths(self.options, link), backend.uploads.limits),
                 "keep_motion": self.keep_motion,
             }
             return Task("animate", folder, arguments)
@@ -183,7 +185,7 @@ class EditRequest:
             if keyframes is not None:
                 keyframes = link(keyframes, f"the keyframes{keyframes.suffix.lower()}")
             portrait = link(self.portrait, "the portrait")
-            setup = limited(self.setup, backend.uploads.limits)
+            setup = limited(_linked_mouths(self.setup, link), backend.uploads.limits)
             arguments = {"portrait": portrait, "edit": edit, "setup": setup, "keyframes": keyframes}
             return Task("edit", folder, arguments)
 
@@ -201,9 +203,18 @@ def _check_names(options: Mapping[str, Any], fields: tuple[Field, ...]) -> None:
     names = {field.name for field in fields}
     if unknown := sorted(set(options) - names):
         raise OptionError(f"there is no option {unknown[0]!r}: the names are {', '.join(sorted(names))}.")
+    behind = parse_background(str(options.get("background", KEEP)))
+    if behind is not None and behind.colour is None:  # a name would be that of a file of the server
+        raise OptionError("on this page the background is keep or a colour: the command line has the rest.")
 
 
 _Limited = TypeVar("_Limited", TalkOptions, AnimateOptions, EditSetup)
+
+
+def _linked_mouths(options: _Limited, link: Callable[[Path, str], Path]) -> _Limited:
+    """Return the options with links to the files of `mouth_from`."""
+    links = tuple(link(path, name) for name, path in mouth_names(options.mouth_from))
+    return dataclasses.replace(options, mouth_from=links)
 
 
 def limited(options: _Limited, limits: UploadLimits) -> _Limited:

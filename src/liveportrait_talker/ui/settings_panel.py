@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from .fields import FILE, Field, build_widget, parse_value
+from .fields import FILE, FILES, Field, build_widget, parse_value
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class SettingsPanel:
 
     @property
     def files(self) -> list[Any]:
-        """The widgets that take a file."""
-        return [self.widgets[field.name] for field in self.fields if field.kind == FILE]
+        """The widgets that take files."""
+        return [self.widgets[field.name] for field in self.fields if field.kind in (FILE, FILES)]
 
     def by_name(self, values: Sequence[Any]) -> dict[str, Any]:
         """Map the widgets' values to their names, without those at or above this server's limits."""

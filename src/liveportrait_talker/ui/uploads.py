@@ -12,7 +12,7 @@ import shutil
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
@@ -296,6 +296,11 @@ class Uploads:
             yield folder / name
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def mouth_names(paths: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Return the files of `mouth_from` with their names in a job's folder and in messages."""
+    return [(f"mouth example {number}", path) for number, path in enumerate(paths, 1)]
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -27,7 +27,7 @@ GRID_FPS = features.FRAMES_PER_SECOND / STRIDE  # 25: the grid of the network's 
 # Voice activity, in dB and seconds.
 SILENT_DBFS = -80.0  # recordings with a lower level have no voice
 REACH_DB = 46.0  # lower than this below the level is silence; breaths are louder
-STEADY_DB = 4.0  # a quiet tenth of the recording that varies less than this is noise, not soft speech
+STEADY_DB = 2.0  # a quiet tenth of the recording that varies less is noise; laughter and music vary by 3 dB
 ABOVE_NOISE_DB = 5.0
 HOLD_SECONDS = 0.25  # shorter gaps are stop consonants and breaths between words
 CLICK_SECONDS = 0.05  # shorter bursts are not voice
@@ -46,7 +46,10 @@ HUSH_APERTURE = 0.017  # IOD, not reduced
 LOW_PERCENT, HIGH_PERCENT = 8, 95  # the range of a voice: real lips touch in a sixth of the frames of speech
 SHUT, WIDE = 0.01, 0.16  # aperture at these percentiles
 BILABIAL = 1  # P, B and M among the phone classes of the network
-SHUT_APERTURE, SHUT_PRESS = 0.6, 0.01  # share of the aperture they remove, press they add in IOD
+SHUT_PRESS = 0.01  # IOD, added at their full probability
+CLOSURE_PROBABILITY = 0.25  # a peak of this height closes the lips; lower ones are mostly other sounds
+CLOSURE_WINDOW = 2  # grid steps on each side of a peak: two closures of the lips are 0.1 s apart
+CLOSURE_APERTURE = 0.005  # IOD, at the peak
 LIMIT = 0.24  # rendered lips fold beyond
 FASTEST = 2.0  # IOD per second: 0.08 per frame at 25 fps, more than 97 % of real frames have
 PRIOR_FRAMES = 40.0  # 1.6 s: weight of the percentiles of all voices against those of this voice
@@ -87,9 +90,10 @@ class SignalDriver:
         output = self._network.predict(log_mel)
         shut = bilabial_probability(output[:, 4:])
         aperture = scale_aperture(output[:, 0], activity[::STRIDE], self._network)
-        aperture = aperture * (1.0 - SHUT_APERTURE * shut) * presence
+        aperture = aperture * presence
         above_rest = np.maximum(aperture - HUSH_APERTURE, 0.0)
         aperture = limit_speed(aperture - above_rest * hush(loudness)[::STRIDE])
+        aperture = np.minimum(aperture, closure_limit(shut))
         shape = output[:, 1:4] * self._network.shape_gain + self._network.shape_mean
         shape[:, 1] += SHUT_PRESS * shut
         width, press, corner_up = (shape * presence[:, None]).T
@@ -101,6 +105,14 @@ def bilabial_probability(phone_logits: Floats) -> Floats:
     """Return the probability (T,) of P, B or M, from logits (T, classes)."""
     odds = np.exp(phone_logits - phone_logits.max(axis=1, keepdims=True))
     return np.asarray(odds[:, BILABIAL] / odds.sum(axis=1))
+
+
+def closure_limit(probability: Floats) -> Floats:
+    """Return the largest aperture (T,) that the lips can have beside the closures of P, B and M at limited speed."""
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(probability, CLOSURE_WINDOW), 2 * CLOSURE_WINDOW + 1)
+    peaks = (probability >= around.max(axis=1)) & (probability > CLOSURE_PROBABILITY)
+    since, until = (STRIDE * seconds for seconds in _seconds_from(peaks))  # on the grid
+    return CLOSURE_APERTURE + FASTEST * np.minimum(since, until)
 
 
 def voice_activity(loudness: Floats) -> Flags:

@@ -70,9 +70,13 @@ class SignalNetwork:
                 self.shape_mean: Floats = stored["shape_mean"]
                 self.shape_gain: Floats = stored["shape_gain"]
                 """(3,) each: width, press, corner height as changes in IOD = output (columns 1–3) · gain + mean."""
+                layers = {name: stored[name].astype(np.float32) for name in _LAYERS}
+                for name in _LAYERS:
+                    if name.endswith("_w"):  # int8, with a step for each column
+                        layers[name] *= stored[f"{name}_step"]
                 self._members = [
-                    {name: np.ascontiguousarray(stored[name][k], np.float32) for name in _LAYERS}
-                    for k in range(len(stored["head_b"]))
+                    {name: np.ascontiguousarray(layer[k]) for name, layer in layers.items()}
+                    for k in range(len(layers["head_b"]))
                 ]
         except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
             raise WeightsError(f"{weights} does not hold the weights of the signal driver: {error}") from error

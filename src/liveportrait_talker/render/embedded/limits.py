@@ -14,6 +14,7 @@ from ...motion.smoothing import smoothstep
 log = logging.getLogger(__name__)
 
 MAX_ROTATION_DEG = np.array([10.5, 10.5, 9.0])  # pitch, yaw, roll relative to the source's pose
+MAX_ROTATION_OF_LAYERS_DEG = np.array([15.0, 21.5, 16.0])  # where the background does not move along
 ROTATION_GAIN = np.array([1.2, 1.0, 1.0])  # FaceMesh measures a drawn pitch at four fifths of its size
 MAX_APERTURE = 0.225  # IOD; beyond, the lower lip folds over the chin
 MAX_CLOSABLE_APERTURE = 0.25  # IOD; a mouth that is open further in the source cannot be closed
@@ -22,6 +23,7 @@ MAX_EYE_WIDENING = 0.3  # of the gap between the lids
 _STIFFENING_APERTURES = (0.20, 0.30)  # IOD
 MAX_CONTROLS = np.array([0.13, 0.13, 0.06, 0.06])  # spread, round, press, corner_up; IOD
 _FREE_YAW_DEG = 12.0  # a face turned further shows less of its far side
+_TURNED = 0.6  # of the source's own yaw is taken from the limit of turning further
 _KNEE = 0.7
 
 
@@ -44,13 +46,19 @@ class Limits:
     """0.25…1: the share of a yaw or pitch that is drawn."""
     aperture: float
     """Opening of the inner lips in the source, IOD."""
+    layered: bool = False
+    """Whether the person is drawn over a background that stands still."""
+    yaw_deg: float = 0.0
+    """Of the source."""
 
     @classmethod
-    def of(cls, face: TrackedFace) -> Limits:
+    def of(cls, face: TrackedFace, *, layered: bool = False) -> Limits:
         """Return the limits of a face from its pose and mouth."""
         yaw = abs(float(face.rotation_deg[1]))
         share = float(np.clip(1 - (yaw - _FREE_YAW_DEG) / 29.0, 0.25, 1.0))
-        return cls(turn_share=share, aperture=max(face.aperture, 0.0))
+        return cls(
+            turn_share=share, aperture=max(face.aperture, 0.0), layered=layered, yaw_deg=float(face.rotation_deg[1])
+        )
 
     def warn_about_source(self, name: str, face: TrackedFace) -> None:
         """Log a warning for a strongly turned face and one for an open mouth."""
@@ -103,7 +111,12 @@ class Limits:
     def limit_rotation(self, rotation_deg: Floats) -> Floats:
         """Return the drawn (3,) pitch, yaw, roll for the requested ones."""
         share = np.array([self.turn_share, self.turn_share, 1.0])
-        return soft_limit(rotation_deg * ROTATION_GAIN * share, MAX_ROTATION_DEG * share)
+        most = MAX_ROTATION_DEG
+        if self.layered:
+            most = MAX_ROTATION_OF_LAYERS_DEG.copy()
+            if rotation_deg[1] * self.yaw_deg > 0:  # turned further, its far cheek ends in a sharp edge
+                most[1] = max(most[1] - _TURNED * abs(self.yaw_deg), MAX_ROTATION_DEG[1])
+        return soft_limit(rotation_deg * ROTATION_GAIN * share, most * share)
 
     def limit_mouth(self, controls: Floats) -> Floats:
         """Return the drawn (5,) mouth controls for the requested ones; the lips never cross."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,13 +15,17 @@ from .brows import upper_face_basis
 from .model import PIVOT, POINTS, RINGS, RINGS_TO_OUTLINE, RINGS_TO_REST, FaceModel
 
 _OUTLINE = {"side": 1.22, "top": 1.55, "chin": 1.06}  # of the head, in oval radii
-_REACH, _REACH_CHIN = 0.45, 0.65  # oval radii beyond the outline over which the motion fades to 0
+_REACH = {"side": 0.45, "top": 0.45, "chin": 0.65}  # oval radii beyond the outline over which the motion fades to 0
+# With layers the background is not dragged along: hair moves as a whole, shoulders follow.
+_REACH_OF_LAYERS = {"side": 0.6, "top": 0.25, "chin": 0.8}
+_HAIR_MARGIN = 0.1  # oval radii
 
 
 class PortraitMesh:
     """Vertices of the source and their motion. Positions are image px; depth is canonical (unit IOD)."""
 
-    def __init__(self, face: TrackedFace, model: FaceModel) -> None:
+    def __init__(self, face: TrackedFace, model: FaceModel, extent: Floats | None = None) -> None:
+        """`extent`: (36,) where the person ends, see `Layers`; None: the background is part of the image."""
         self.model = model
         pose = face.pose
         self.iod = pose.iod
@@ -29,7 +35,7 @@ class PortraitMesh:
         landmarks = face.landmarks[:POINTS].astype(np.float64)
         points = (landmarks * (1, -1, -1) - pose.origin) @ pose.rotation / pose.iod  # canonical
         depth = points[:, 2] + model.relief * (PIVOT[2] - points[:, 2])
-        ring_xy, ring_depth, ring_weight = self._build_rings(landmarks[:, :2], depth)
+        ring_xy, ring_depth, ring_weight = self._build_rings(landmarks[:, :2], depth, extent)
         eye_xy = np.stack([landmarks[loop, :2].mean(axis=0) for loop in model.eye_openings])
         eye_depth = np.array([depth[loop].mean() for loop in model.eye_openings])
         self.position = np.concatenate([landmarks[:, :2], ring_xy, eye_xy])
@@ -38,7 +44,7 @@ class PortraitMesh:
         self._upper_basis = upper_face_basis(model).reshape(4, -1)
         self.canonical = self.to_canonical(self.position, np.concatenate([depth, ring_depth, eye_depth]))
 
-    def _build_rings(self, landmarks: Floats, depth: Floats) -> tuple[Floats, Floats, Floats]:
+    def _build_rings(self, landmarks: Floats, depth: Floats, extent: Floats | None) -> tuple[Floats, Floats, Floats]:
         oval = self.model.face_oval
         centre = landmarks[oval].mean(axis=0)
         radius = landmarks[oval] - centre
@@ -46,9 +52,17 @@ class PortraitMesh:
         up = up / np.linalg.norm(up)
         upness = radius @ up / np.linalg.norm(radius, axis=1)
         top, chin = smoothstep(0, 1, upness), smoothstep(0, 1, -upness)
-        outline = _OUTLINE["side"] + (_OUTLINE["top"] - _OUTLINE["side"]) * top
-        outline = outline + (_OUTLINE["chin"] - _OUTLINE["side"]) * chin
-        reach = _REACH + (_REACH_CHIN - _REACH) * chin
+
+        def around(values: Mapping[str, float]) -> Floats:
+            side = values["side"]
+            blended: Floats = side + (values["top"] - side) * top + (values["chin"] - side) * chin
+            return blended
+
+        outline = around(_OUTLINE)
+        reach = around(_REACH if extent is None else _REACH_OF_LAYERS)
+        if extent is not None:
+            hair = smoothstep(-0.2, 0.3, upness)
+            outline = outline + hair * np.maximum(extent + _HAIR_MARGIN - outline, 0)
         # At the top, depth falls to the pivot's at the outline. The same slope under the chin draws a second chin.
         sink = 0.5 + 0.5 * smoothstep(-0.2, 0.2, upness)
         xy, z, weight = [], [], []

@@ -9,7 +9,7 @@ It is the idea of Video Rewrite (Bregler et al. 1997), with the difference inste
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -31,6 +31,9 @@ _FOLLOW = 0.5  # share by which weights follow from frame to frame
 _WIDER = 1.6  # ratio of the gaps up to which an example shows all that is next to the lips
 _KNOWN = 0.6  # share of its brightness that a mouth also has where the example does not show it
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+_TOO_WIDE = 0.4  # a mouth that is wider open than asked for shows more than one that is less open
+_PREFERRED = 0.6  # ratio of the distance of an example that the user gave
+_SAME_SIZE = 0.8  # ratio of sizes from which on an example is not reduced
 _LEAST_SHARE = 0.02
 _OWN = -1  # number of the mouth in the frame that is drawn on
 
@@ -83,13 +86,27 @@ class MouthExample:
     def distance(self, other: Opening) -> float:
         """Return how different another opening is, 1 = just like another moment of the same sound."""
         one = self.opening
+        wider = (one.gap - other.gap) / _GAP
         steps = (
-            (one.gap - other.gap) / _GAP,
+            wider if wider < 0 else _TOO_WIDE * wider,
             (one.half_width - other.half_width) / _HALF_WIDTH,
             (one.yaw - other.yaw) / _YAW,
             (one.pitch - other.pitch) / _PITCH,
         )
         return float(np.sqrt(sum(step * step for step in steps)))
+
+    def reduced(self, iod: float) -> MouthExample:
+        """Return the example at the size of a face with this distance between the eyes, px, if it is larger."""
+        ratio = iod / float(np.sqrt(abs(np.linalg.det(self.to_pixels[:, :2]))))
+        height, width = self.difference.shape[:2]
+        size = (max(2, round(width * ratio)), max(2, round(height * ratio)))
+        if ratio > _SAME_SIZE or size[0] >= width or size[1] >= height:
+            return self
+        scale = np.array([size[0] / width, size[1] / height])
+        to_pixels = self.to_pixels * scale[:, None]
+        to_pixels[:, 2] += 0.5 * scale - 0.5  # pixel centres
+        small: Floats32 = cv2.resize(self.difference, size, interpolation=cv2.INTER_AREA)
+        return replace(self, difference=small, to_pixels=to_pixels.astype(np.float32))
 
     def authority(self, other: Opening) -> float:
         """Return 0…1, how far this mouth shows another opening: parted lips do not show the teeth of a wide one."""
@@ -99,8 +116,10 @@ class MouthExample:
 class MouthExamples:
     """The examples of one person, from which each frame takes the nearest."""
 
-    def __init__(self, examples: Sequence[MouthExample] = ()) -> None:
-        self._examples = list(examples)
+    def __init__(self, given: Sequence[MouthExample] = ()) -> None:
+        """Begin with examples that the user gave, which are preferred to others."""
+        self._examples = list(given)
+        self._given = len(self._examples)
         self._shares: dict[int, float] = {}  # number of an example → its share in the last frame
 
     def add(self, image: Image, face: TrackedFace) -> None:
@@ -148,7 +167,10 @@ class MouthExamples:
         candidates = dict(enumerate(self._examples)) | ({} if own is None else {_OWN: own})
         if not candidates:
             return []
-        distances = {number: example.distance(opening) for number, example in candidates.items()}
+        distances = {
+            number: example.distance(opening) * (_PREFERRED if 0 <= number < self._given else 1.0)
+            for number, example in candidates.items()
+        }
         nearest = sorted(distances, key=lambda number: distances[number])[:_NEAREST]
         asked = {number: 1 / (0.05 + distances[number]) ** 3 for number in nearest}
         before = self._shares or asked

@@ -5,9 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from ...arrays import Floats, Floats32, Image, Integers
-from ...system.jit import kernel
+from ...system.jit import inlined, kernel
 
+_FAR = np.float32(3)  # px by which the displacements of neighbouring pixels differ at the rim of a cheek
+_NO_LIFT = np.zeros(0, np.float32)
+_ONE, _TWO = np.float32(1), np.float32(2)
 _BACK_FACE_DEPTH = np.float32(1e4)  # subtracted, so that back faces show only where there is nothing else
+
+
+@inlined
+def _span(value: float, step: float, first: int, last: int) -> tuple[int, int]:
+    """Return the part of first … last within which value + n · step is not negative."""
+    if step > 1e-12:
+        first = max(first, int(np.ceil((-1e-4 - value) / step)))
+    elif step < -1e-12:
+        last = min(last, int(np.floor((-1e-4 - value) / step)))
+    elif value < -1e-4:
+        last = first - 1
+    return first, last
 
 
 @kernel
@@ -26,6 +41,8 @@ def rasterise(
     map_x: Floats32,
     map_y: Floats32,
     nearest: Floats32,
+    each_axis: bool = False,
+    lift: Floats32 = _NO_LIFT,
 ) -> None:
     """Compute the backward map of a window: the texture position that each pixel is sampled from.
 
@@ -43,7 +60,10 @@ def rasterise(
         border_y: (H,) weight of the motion at each image row.
         map_x: (h, w) output, x in the enlarged texture.
         map_y: (h, w) output, y in the enlarged texture.
-        nearest: (h, w) output, amount of motion: 0 at rest, 1 from half a pixel on. Used as depth buffer before.
+        nearest: (h, w) output, amount of motion: 0 at rest, 1 from half a pixel on, 2 where the next pixel comes from
+            far away, as at the rim of a cheek. Used as depth buffer before.
+        each_axis: `border_x` holds for motion in x only, and `border_y` for motion in y; else both for both.
+        lift: (H,) by how much each image row moves up besides, px, or empty.
     """
     height, width = map_x.shape
     map_x[:] = 0
@@ -75,21 +95,36 @@ def rasterise(
         for y in range(y0, y1 + 1):
             wb = ((x0 - ax) * (cy - ay) - (cx - ax) * (y - ay)) * inverse
             wc = ((bx - ax) * (y - ay) - (x0 - ax) * (by - ay)) * inverse
-            for x in range(x0, x1 + 1):
-                if wb >= -1e-4 and wc >= -1e-4 and wb + wc <= 1.0001:
-                    z = da + wb * db + wc * dc
-                    if z > nearest[y, x]:
-                        nearest[y, x] = z
-                        map_x[y, x] = dax + wb * dbx + wc * dcx
-                        map_y[y, x] = day + wb * dby + wc * dcy
-                wb += step_b
-                wc += step_c
+            first, last = _span(wb, step_b, 0, x1 - x0)
+            first, last = _span(wc, step_c, first, last)
+            first, last = _span(1 - wb - wc, -step_b - step_c, first, last)
+            for n_x in range(first, last + 1):
+                x = x0 + n_x
+                b, c = wb + n_x * step_b, wc + n_x * step_c
+                z = da + b * db + c * dc
+                if z > nearest[y, x]:
+                    nearest[y, x] = z
+                    map_x[y, x] = dax + b * dbx + c * dcx
+                    map_y[y, x] = day + b * dby + c * dcy
+    scale, offset_x, offset_y = np.float32(factor), np.float32(corner_x - texture_x), np.float32(corner_y - texture_y)
     for y in range(height):
+        below = min(y + 1, height - 1)
         for x in range(width):
-            weight = border_x[corner_x + x] * border_y[corner_y + y]
-            nearest[y, x] = min(2.0 * weight * (abs(map_x[y, x]) + abs(map_y[y, x])), 1.0)
-            map_x[y, x] = factor * (corner_x - texture_x + x - weight * map_x[y, x])
-            map_y[y, x] = factor * (corner_y - texture_y + y - weight * map_y[y, x])
+            beside = min(x + 1, width - 1)
+            weight_x, weight_y = border_x[corner_x + x], border_y[corner_y + y]
+            if not each_axis:
+                weight_x = weight_y = weight_x * weight_y
+            apart = max(
+                abs(map_x[y, beside] - map_x[y, x]) + abs(map_y[y, beside] - map_y[y, x]),
+                abs(map_x[below, x] - map_x[y, x]) + abs(map_y[below, x] - map_y[y, x]),
+            )
+            dx, dy = weight_x * map_x[y, x], weight_y * map_y[y, x]
+            if len(lift):
+                dy -= lift[corner_y + y]
+            amount = min(_TWO * (abs(dx) + abs(dy)), _ONE)
+            nearest[y, x] = _TWO if apart > _FAR else amount
+            map_x[y, x] = scale * (offset_x + np.float32(x) - dx)
+            map_y[y, x] = scale * (offset_y + np.float32(y) - dy)
 
 
 @kernel
@@ -104,14 +139,14 @@ def sharpen(
     Args:
         pixels: changed in place.
         blurred: (h, w, 3) of `texture.blur`.
-        moved: (h, w) weight, 0…1.
+        moved: (h, w) weight, 0…1; 2 to blur instead.
         amount: of the difference to `blurred` that is added.
     """
     height, width = moved.shape
     for y in range(height):
         for x in range(width):
-            strength = amount * moved[y, x]
-            if strength > 0:
+            strength = -1.0 if moved[y, x] > 1 else amount * moved[y, x]
+            if strength != 0:
                 for c in range(3):
                     value = float(pixels[y, x, c])
                     value += strength * (value - float(blurred[y, x, c])) + 0.5

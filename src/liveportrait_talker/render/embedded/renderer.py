@@ -7,12 +7,14 @@ docs/method/embedded_renderer.md, Turning.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
 
-from ...arrays import Floats, Floats32, Image, Indices
+from ...arrays import Floats, Floats32, Image, Indices, Integers
+from ...errors import MediaError, OptionError
 from ...face.crop import FaceCrop
 from ...face.mouth_offsets import subtract_source_mouth
 from ...face.tracked import TrackedFace, TrackedSource
@@ -20,7 +22,9 @@ from ...motion.lips import controls_from_keypoints
 from ...motion.smoothing import smoothstep
 from ...motion.track import LipKeypoints, MotionTrack, MouthControls
 from ..protocol import FaceFrame
+from .breathing import Body
 from .eyes import Eye
+from .layers import OPAQUE_BORDER, Layers, compose, separate
 from .limits import Limits
 from .mesh import PortraitMesh
 from .model import face_model
@@ -31,9 +35,12 @@ from .raster import moving_window, rasterise, sharpen
 from .texture import Texture, blur
 from .tones import MouthTones, luminance
 
+log = logging.getLogger(__name__)
+
 Window = tuple[int, int, int, int]
 
 _AT_REST: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # eyes: blink left, right, gaze x, y
+_NO_LIFT = np.zeros(0, np.float32)
 _EARLY_FRAMES = 100
 _TRIED_FRAMES = 5  # of a video, for its tones
 _STEADY_LIGHT = 0.25  # relative change of the light that is followed slowly, against noise
@@ -41,6 +48,7 @@ _FOLLOW_LIGHT = 0.2  # share of such a change that is followed from frame to fra
 _VIDEO_EXAMPLES = 32  # frames of a video whose mouths are kept
 _DARK = 0.02  # of the usual light: the frame counts as black
 _BORDER_FADE = 0.15  # IOD: the motion fades out towards the image's border
+_BORDER_FADE_OF_LAYERS = 0.5  # IOD: larger turns need more; only where the person touches the border
 
 
 class EmbeddedRenderer:
@@ -48,31 +56,63 @@ class EmbeddedRenderer:
 
     name = "embedded"
 
-    def __init__(self, *, mouths: Sequence[MouthExample] = (), teeth_brightness: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        mouths: Sequence[MouthExample] = (),
+        teeth_brightness: float = 0.0,
+        background: Image | None = None,
+    ) -> None:
         """Take what is known about the person besides the source.
 
         Args:
             mouths: from other pictures of the person, see `mouth_examples`.
             teeth_brightness: −1…1, darker or brighter teeth than the source suggests.
+            background: (h, w, 3) picture behind a still's person, or (1, 1, 4) transparent; None: its own is kept.
         """
         self._mouths = list(mouths)
         self._teeth_brightness = teeth_brightness
+        self._background = background
 
     def prepare(self, source: TrackedSource, mouths: Sequence[MouthExample] = ()) -> EmbeddedFace:
         """Fit the mesh to an image's face; for a video this happens frame by frame. `mouths`: more of this source."""
         face = source.faces[0]
+        if self._background is not None and not source.is_still:
+            raise OptionError(
+                f"--background is for a picture: {source.footage.name} is a video, whose background moves with its "
+                "camera."
+            )
+        separated: Layers | None = None
         if source.is_still:
             Limits.of(face).warn_about_source(source.footage.name, face)
-        return EmbeddedFace(source, MouthExamples([*self._mouths, *mouths]), self._teeth_brightness)
+            layers = separate(source.footage[0], face, source.footage.opacity)
+            if isinstance(layers, str) and self._background is not None:
+                raise MediaError(
+                    f"the background of {source.footage.name} cannot be replaced, because {layers}: leave out "
+                    "--background, or take another picture"
+                )
+            if isinstance(layers, str):
+                log.warning("%s: the background moves along with the head, because %s.", source.footage.name, layers)
+            else:
+                separated = layers if self._background is None else layers.over(self._background)
+        reduced = [mouth.reduced(face.pose.iod) for mouth in (*self._mouths, *mouths)]
+        return EmbeddedFace(source, MouthExamples(reduced), self._teeth_brightness, separated)
 
 
 class EmbeddedFace:
     """A source prepared for the embedded renderer."""
 
-    def __init__(self, source: TrackedSource, mouths: MouthExamples, teeth_brightness: float) -> None:
-        self._source = source
+    def __init__(
+        self,
+        source: TrackedSource,
+        mouths: MouthExamples,
+        teeth_brightness: float = 0.0,
+        layers: Layers | None = None,
+    ) -> None:
+        self._source, self._layers = source, layers
         self._mouths = mouths
         self._teeth_brightness = teeth_brightness
+        self._limits = Limits.of(source.faces[0], layered=layers is not None)
         self._portrait: tuple[int, Portrait] | None = None
         self._skin: Floats32 | None = None
         self._warned_of_turn = self._warned_of_mouth = False
@@ -86,6 +126,7 @@ class EmbeddedFace:
                 self._tones,
                 self._skin_in(image, face),
                 self._mouths,
+                self._layers,
                 teeth_brightness=self._teeth_brightness,
                 drawn_once=not self._source.is_still,
             )
@@ -130,7 +171,7 @@ class EmbeddedFace:
 
     def warn_of_limits(self, rotation_deg: Floats, track: MotionTrack) -> None:
         """Log, once for each limit, where the turn asked for or the track's mouth goes beyond it. See `LimitedFace`."""
-        limits, mouth = Limits.of(self._source.faces[0]), track.mouth
+        limits, mouth = self._limits, track.mouth
         drawn = limits.limit_rotation(track.head.rotation_deg[0])
         self._warned_of_turn = self._warned_of_turn or limits.warn_about_rotation(rotation_deg[None], drawn)
         if isinstance(mouth, MouthControls):
@@ -142,7 +183,7 @@ class EmbeddedFace:
         if isinstance(mouth, LipKeypoints):  # relative to shut lips
             mouth = subtract_source_mouth(controls_from_keypoints(mouth).values, self._source, track.fps)
         if not self._warned_of_turn:
-            self._warned_of_turn = Limits.of(self._source.faces[0]).warn_about_rotation(track.head.rotation_deg)
+            self._warned_of_turn = self._limits.warn_about_rotation(track.head.rotation_deg)
         crop_width = self._source.faces[0].crop.scale * self._source.faces[0].crop.size[0]
         indices = self._source.frame_indices(len(track), track.fps)
         if not self._source.is_still and np.any(mouth.values):
@@ -159,9 +200,12 @@ class EmbeddedFace:
                 blink=track.blink[k],
                 gaze=track.gaze[k],
                 brows=track.brows[k].astype(np.float64),
+                breath=float(track.breath[k]),
             )
             left, top, right, bottom = window
-            yield FaceFrame(image, None, FaceCrop.window(left, top, right - left, bottom - top), int(index))
+            crop = FaceCrop.window(left, top, right - left, bottom - top)
+            picture = None if self._layers is None else self._layers.still
+            yield FaceFrame(image, None, crop, int(index), picture)
 
 
 class Portrait:
@@ -174,6 +218,7 @@ class Portrait:
         tones: MouthTones,
         skin: Floats32,
         mouths: MouthExamples,
+        layers: Layers | None,
         *,
         teeth_brightness: float,
         drawn_once: bool,
@@ -186,23 +231,33 @@ class Portrait:
         self._mouths = mouths
         self._teeth_brightness = teeth_brightness
         self._drawn_once = drawn_once
-        self._mesh = PortraitMesh(face, face_model())
-        self._limits = Limits.of(face)
+        self._layers = layers
+        self._still = image if layers is None else layers.still
+        self._mesh = PortraitMesh(face, face_model(), None if layers is None else layers.extent)
+        self._limits = Limits.of(face, layered=layers is not None)
         self._position = self._mesh.position.astype(np.float32)
         self._texture: Texture | None = None
         self._sharpening = 0.0
         self._drawn_eyes = _AT_REST
         height, width = image.shape[:2]
-        fade = max(_BORDER_FADE * self._mesh.iod, 1.0)
-        self._border_x, self._border_y = (
-            smoothstep(0, fade, np.minimum(np.arange(n), np.arange(n)[::-1])).astype(np.float32)
-            for n in (width, height)
-        )
+        self._buffer = np.empty(3 * height * width, np.float32)  # of the maps: a new one a frame takes longer to get
+        opacity = np.full((height, width), 255, np.uint8) if layers is None else layers.person[..., 3]
+        fade = _BORDER_FADE if layers is None else _BORDER_FADE_OF_LAYERS
+        fade = max(fade * self._mesh.iod, 1.0)
+        self._border_x = _border_weight(opacity[:, 0], opacity[:, -1], width, fade)
+        self._border_y = _border_weight(opacity[0], opacity[-1], height, fade)
 
     @cached_property
     def _eyes(self) -> tuple[Eye, ...]:
         eyes = (Eye(self._image, self._face, side) for side in (0, 1))
         return tuple(eye for eye in eyes if eye.usable)
+
+    @cached_property
+    def _body(self) -> Body | None:
+        if self._layers is None:
+            return None
+        chin = float(self._mesh.position[self._mesh.model.face_oval, 1].max())
+        return Body(self._layers.person, chin, self._mesh.iod, self._border_y)
 
     @cached_property
     def _interior(self) -> MouthInterior:
@@ -227,6 +282,7 @@ class Portrait:
         blink: Floats,
         gaze: Floats,
         brows: Floats,
+        breath: float = 0.0,
     ) -> tuple[Window, Image]:
         """Return the part of the image that changes: (left, top, right, bottom) and its pixels.
 
@@ -238,6 +294,7 @@ class Portrait:
             blink: (2,) left, right, 0…1; negative = opened wider.
             gaze: (2,) x, y, −1…1.
             brows: (2,) left, right, raised in IOD.
+            breath: 0…1, how far the chest has risen; drawn with layers only.
         """
         rotation = self._mesh.add_rotation(self._limits.limit_rotation(rotation_deg))
         controls = self._limits.limit_mouth(mouth) if np.any(mouth) else mouth
@@ -247,21 +304,65 @@ class Portrait:
         height, width = self._image.shape[:2]
         moving = moving_window(self._mesh.position, displacement, self._mesh.model.triangles, (width, height))
         eyes_move = bool(np.any(blink) or np.any(gaze))
-        windows = [] if moving is None else [moving[1]]
+        windows: list[Window] = [] if moving is None else [moving[1]]
         if eyes_move:
             windows += [eye.box for eye in self._eyes]
-        if not windows:
-            return (0, 0, 1, 1), self._image[:1, :1]
-        corners = np.array(windows)
-        left, top = (int(v) for v in corners[:, :2].min(axis=0))
-        right, bottom = (int(v) for v in corners[:, 2:].max(axis=0))
-        texture = self._texture_for((left, top, right, bottom), displacement)
-        eyes = (*blink, *gaze)
+        body = self._body if breath else None
+        if body is not None and body.moves:
+            lift = body.lift(breath)
+        else:
+            body, lift = None, _NO_LIFT
+        if not windows and body is None:
+            return (0, 0, 1, 1), self._still[:1, :1]
+        whole = _around(windows if body is None else [*windows, body.box])
+        pixels = self._draw_body(whole, body, lift)
+        if windows:
+            window = _around(windows)
+            triangles = self._mesh.model.triangles[:0] if moving is None else moving[0]
+            sampled, moved = self._warp(window, triangles, displacement, depth, lift, (*blink, *gaze))
+            blurred = blur(sampled) if self._sharpening > 0 else sampled
+            if (layers := self._layers) is not None:
+                over = layers.background, self._still, pixels
+                compose(sampled, blurred, moved, self._sharpening, *over, window[:2], whole[:2])
+            else:
+                if self._sharpening > 0:
+                    sharpen(sampled, blurred, moved, self._sharpening)
+                pixels = sampled
+        if np.any(controls):
+            moved_to = self._mesh.position + displacement
+            opaque = np.ascontiguousarray(pixels[..., :3])
+            self._interior.paint(opaque, whole[:2], moved_to, rotation, shift_px, scale, controls)
+            pixels[..., :3] = opaque
+        return whole, pixels
+
+    def _draw_body(self, window: Window, body: Body | None, lift: Floats32) -> Image:
+        """Return the pixels of a window with the body that breathes, where there is one."""
+        left, top, right, bottom = window
+        if body is None or self._layers is None:
+            channels = self._still.shape[2]
+            return np.empty((bottom - top, right - left, channels), np.uint8)  # the rest covers it
+        pixels = self._still[top:bottom, left:right].copy()
+        body.draw(lift, self._layers.background, self._still, pixels, (left, top))
+        return pixels
+
+    def _warp(
+        self,
+        window: Window,
+        triangles: Integers,
+        displacement: Floats,
+        depth: Floats,
+        lift: Floats32,
+        eyes: tuple[float, float, float, float],
+    ) -> tuple[Image, Floats32]:
+        """Return the pixels of a window, sampled from the texture, and how far each has moved (`raster.rasterise`)."""
+        left, top, right, bottom = window
+        texture = self._texture_for(window, displacement)
         if eyes != self._drawn_eyes:
             for eye in self._eyes:
-                texture.redraw(eye.left, eye.top, eye.draw(float(blink[eye.side]), gaze))
+                texture.redraw(eye.left, eye.top, eye.draw(float(eyes[eye.side]), np.array(eyes[2:])))
             self._drawn_eyes = eyes
-        maps = np.empty((3, bottom - top, right - left), np.float32)
+        height, width = bottom - top, right - left
+        maps = self._buffer[: 3 * height * width].reshape(3, height, width)
         rasterise(
             left,
             top,
@@ -271,21 +372,16 @@ class Portrait:
             self._position,
             displacement.astype(np.float32),
             depth.astype(np.float32),
-            self._mesh.model.triangles[:0] if moving is None else moving[0],
+            triangles,
             self._border_x,
             self._border_y,
             maps[0],
             maps[1],
             maps[2],
+            self._layers is not None,
+            lift,
         )
-        pixels = texture.sample(maps[0], maps[1])
-        if self._sharpening > 0:
-            sharpen(pixels, blur(pixels), maps[2], self._sharpening)
-        if np.any(controls):
-            self._interior.paint(
-                pixels, (left, top), self._mesh.position + displacement, rotation, shift_px, scale, controls
-            )
-        return (left, top, right, bottom), pixels
+        return texture.sample(maps[0], maps[1]), maps[2]
 
     def _texture_for(self, window: Window, displacement: Floats) -> Texture:
         """Return the enlarged texture: all that can move for an image, what this frame needs for a video."""
@@ -294,12 +390,34 @@ class Portrait:
             low, high = self._mesh.position.min(axis=0), self._mesh.position.max(axis=0)
             box = window if self._drawn_once else (int(low[0]) - 4, int(low[1]) - 4, int(high[0]) + 5, int(high[1]) + 5)
             self._drawn_eyes = _AT_REST
-            image = self._image
+            image = self._image if self._layers is None else self._layers.person
             if self._drawn_once:
                 image = remove_spilled_teeth(image, self._face, self._mesh, self._tones.lip_under(self._skin))
             box = (box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach)
             self._texture = Texture(image, box, many_frames=not self._drawn_once)
             if not self._drawn_once:
                 low, high = (f(self._face.landmarks[:, :2], axis=0) for f in (np.min, np.max))
-                self._sharpening = self._texture.find_sharpening((int(low[0]), int(low[1]), int(high[0]), int(high[1])))
+                box = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+                measured = self._texture
+                if self._layers is not None and measured.factor == 4:  # its colours end beside the face
+                    measured = Texture(self._image, box, many_frames=True)
+                self._sharpening = measured.find_sharpening(box)
         return self._texture
+
+
+def _border_weight(first: Image, last: Image, length: int, fade: float) -> Floats32:
+    """Return the weight of the motion along an axis: 0 at a border where one of its opacities is not 0."""
+    at = np.arange(length, dtype=np.float64)
+    weight: Floats = np.ones(length)
+    for opacity, distance in ((first, at), (last, at[::-1])):
+        if opacity.max() > OPAQUE_BORDER:
+            weight = weight * smoothstep(0, fade, distance)
+    return weight.astype(np.float32)
+
+
+def _around(windows: list[Window]) -> Window:
+    """Return the smallest window that holds all of `windows`."""
+    corners = np.array(windows)
+    left, top = corners[:, :2].min(axis=0)
+    right, bottom = corners[:, 2:].max(axis=0)
+    return int(left), int(top), int(right), int(bottom)

@@ -26,13 +26,13 @@ _TARGET_SHARPNESS = 0.97  # of the source's; not 1, because teeth, lashes and th
 
 
 def double_size(image: Image) -> Image:
-    """Enlarge (h, w, 3) to (2h, 2w, 3): pixel (2y, 2x) is the old (y, x), the others are interpolated."""
-    height, width = image.shape[:2]
+    """Enlarge (h, w, c) to (2h, 2w, c): pixel (2y, 2x) is the old (y, x), the others are interpolated."""
+    height, width, channels = image.shape
     anchor = _TAPS - 1
     between = cv2.filter2D(image, -1, _HALF_STEP[None], anchor=(anchor, 0), borderType=cv2.BORDER_REPLICATE)
-    wide = np.empty((height, 2 * width, 3), np.uint8)
+    wide = np.empty((height, 2 * width, channels), np.uint8)
     wide[:, ::2], wide[:, 1::2] = image, between
-    out = np.empty((2 * height, 2 * width, 3), np.uint8)
+    out = np.empty((2 * height, 2 * width, channels), np.uint8)
     out[::2] = wide
     out[1::2] = cv2.filter2D(wide, -1, _HALF_STEP[:, None], anchor=(0, anchor), borderType=cv2.BORDER_REPLICATE)
     return out
@@ -46,12 +46,12 @@ def blur(image: Image) -> Image:
 
 def _measure_sharpness(image: Image) -> float:
     """Return the variance of the Laplacian of the grey image."""
-    grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_RGB2GRAY)
     return float(cv2.Laplacian(grey, cv2.CV_32F).var())
 
 
 def enlarge(image: Image, factor: int) -> Image:
-    """Enlarge (h, w, 3) by `factor`, a power of two; every `factor`-th pixel is an original one."""
+    """Enlarge (h, w, c) by `factor`, a power of two; every `factor`-th pixel is an original one."""
     while factor > 1:
         image, factor = double_size(image), factor // 2
     return image
@@ -64,7 +64,7 @@ class Texture:
         """Enlarge a part of `image`.
 
         Args:
-            image: (H, W, 3).
+            image: (H, W, 3), or (H, W, 4) with an opacity.
             box: left, top, right, bottom of the part, image px; clipped to the image.
             many_frames: enlarge fourfold (where memory allows), which pays if it is sampled often.
         """
@@ -76,6 +76,7 @@ class Texture:
         self.factor = 4 if many_frames and area <= _LARGEST_FOURFOLD else 2
         """Enlarged px per image px."""
         self._enlarged = enlarge(self._plain, self.factor)
+        self._sampled = np.empty(0, np.uint8)
 
     def find_sharpening(self, box: Box) -> float:
         """Return the amount of sharpening, 0…0.5, that restores the sharpness of a part after moving it.
@@ -103,10 +104,10 @@ class Texture:
         return bool((np.array(box[:2]) >= self.box[:2]).all() and (np.array(box[2:]) <= self.box[2:]).all())
 
     def redraw(self, left: int, top: int, patch: Image) -> None:
-        """Replace the pixels at image px (left, top) by `patch` (h, w, 3)."""
+        """Replace the pixels at image px (left, top) by `patch` (h, w, 3); an opacity stays."""
         x, y = left - self.box[0], top - self.box[1]
         height, width = patch.shape[:2]
-        self._plain[y : y + height, x : x + width] = patch
+        self._plain[y : y + height, x : x + width, :3] = patch
         # The filters read pixels around the patch, and pixels around the patch depend on it.
         reach, f = _TAPS + _TAPS // 2, self.factor
         x0, y0 = max(x - 2 * reach, 0), max(y - 2 * reach, 0)
@@ -119,7 +120,15 @@ class Texture:
         self._enlarged[f * (y0 + top) : f * (y0 + bottom), f * (x0 + left) : f * (x0 + right)] = kept
 
     def sample(self, map_x: Floats, map_y: Floats) -> Image:
-        """Return pixels (h, w, 3) at positions (h, w) in enlarged px from the box's corner; outside, edges repeat."""
+        """Return pixels (h, w, c) at positions (h, w) in enlarged px from the box's corner; outside, edges repeat.
+
+        Those with an opacity share their memory with the next ones: new memory takes the system longer to provide.
+        """
         method = cv2.INTER_LINEAR if self.factor == 4 else cv2.INTER_CUBIC
-        pixels: Image = cv2.remap(self._enlarged, map_x, map_y, method, borderMode=cv2.BORDER_REPLICATE)
+        out = None
+        if self._enlarged.shape[2] == 4:
+            if self._sampled.size < 4 * map_x.size:
+                self._sampled = np.empty(4 * map_x.size, np.uint8)
+            out = self._sampled[: 4 * map_x.size].reshape(*map_x.shape, 4)
+        pixels: Image = cv2.remap(self._enlarged, map_x, map_y, method, dst=out, borderMode=cv2.BORDER_REPLICATE)
         return pixels

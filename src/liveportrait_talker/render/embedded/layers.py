@@ -1,0 +1,241 @@
+"""Person and background of one image as two layers, so that the background stands still while the head moves."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from ...arrays import Flags, Floats, Floats32, Image
+from ...face.segmentation import PersonSegmenter
+from ...face.tracked import TrackedFace
+from ...motion.smoothing import smoothstep
+from ...system.jit import kernel
+from .matting import Matte, estimate_matte, known_matte
+from .model import face_model
+
+log = logging.getLogger(__name__)
+
+OPAQUE_BORDER = 127
+"""Opacity, of 255, beyond which the person goes on beyond a border of the image."""
+FARTHEST = 3.0  # oval radii; hair is followed no further
+_FILLED = 0.9  # IOD inside the outline over which the background is continued with its texture
+_SMOOTHED = 0.08  # IOD, of the direction in which it is mirrored
+_TEXTURE, _USUAL = 0.12, 0.5  # IOD: what is finer is texture; where its usual strength is measured
+_MOST_REMOVED = 0.2  # opacity up to which the person is removed from the background by its colours
+_UNSURE = 0.03  # weight of a pixel that may show remains of the person
+_CLEAR = np.float32(6)  # of 255; overshoots of the enlarged opacity
+_SCALE = np.float32(1 / 244)  # opacities from 250 on are 1
+_NONE, _ALL, _MOST = np.float32(0), np.float32(1), np.float32(255)
+_LEAST_TRANSPARENT = 0.02  # share of an image
+_LEAST_COVERED = 0.9  # of the face, by the mask
+_MOST_UNCERTAIN = 0.5  # of the solved zone
+_MOST_CROWDED = 0.3  # of the directions above the ears in which the person does not end
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """The two layers of an image."""
+
+    person: Image
+    """(H, W, 4) RGB colours of the person, continued beyond its outline, and opacity 0…255."""
+    background: Image
+    """(H, W, 3) the image where the opacity is 0, continued behind the person."""
+    still: Image
+    """(H, W, 3) what is shown where nothing moves: the image itself, unless its background was replaced."""
+    extent: Floats
+    """(36,) where the person ends in the direction of each landmark of the face oval, in oval radii."""
+
+    def over(self, background: Image) -> Layers:
+        """Return the person over another background: an (h, w, 3) picture of any size, or (1, 1, 4) transparent."""
+        if background.shape[2] == 4:
+            nothing = np.zeros_like(self.person)
+            return dataclasses.replace(self, background=nothing, still=self.person)
+        height, width = self.person.shape[:2]
+        fitted = _cover(background, width, height)
+        alpha = self.person[..., 3:] / np.float32(255)
+        still = fitted + (self.person[..., :3] - fitted.astype(np.float32)) * alpha
+        return dataclasses.replace(self, background=fitted, still=np.rint(still).astype(np.uint8))
+
+
+def separate(image: Image, face: TrackedFace, opacity: Image | None = None) -> Layers | str:
+    """Return the layers of an (H, W, 3) image, or why they cannot be told apart, as part of a sentence.
+
+    An opacity (H, W) 0…255 of the image itself shows the person, unless it is opaque nearly everywhere.
+    """
+    oval = face.landmarks[face_model().face_oval, :2].astype(np.float64)
+    inside = np.zeros(image.shape[:2], np.uint8)
+    cv2.fillPoly(inside, [np.rint(oval).astype(np.int32)], 1)
+    if opacity is not None and (opacity < 128).mean() > _LEAST_TRANSPARENT:
+        matte = known_matte(image, opacity)
+        mask = matte.alpha
+    else:
+        matte = None
+        mask = _segmenter().segment(image).astype(np.float32)
+    if not inside.any() or mask[inside > 0].mean() < _LEAST_COVERED:
+        return "no person is recognised around the face"
+    if matte is None:
+        matte = estimate_matte(image, mask, inside > 0, face.pose.iod)
+    if matte.uncertain > _MOST_UNCERTAIN:
+        return "the outline of the person is not clear"
+    extent = _measure_extent(matte.alpha, oval)
+    up = (oval - oval.mean(axis=0)) @ (face.pose.rotation[:2, 1] * (1, -1)) > 0
+    if (extent[up] >= FARTHEST).mean() > _MOST_CROWDED:
+        return "the head does not stand out from what is around it"
+    return _build(image, matte, extent, face.pose.iod)
+
+
+@lru_cache(maxsize=1)
+def _segmenter() -> PersonSegmenter:
+    return PersonSegmenter()
+
+
+def _build(image: Image, matte: Matte, extent: Floats, iod: float) -> Layers:
+    opacity = np.rint(255 * matte.alpha).astype(np.uint8)
+    for border in (opacity[0], opacity[-1], opacity[:, 0], opacity[:, -1]):
+        if border.max() <= OPAQUE_BORDER:
+            border[:] = 0  # it is repeated beyond the border
+    # Where little of the person lies over the background, it is what remains without the person.
+    alpha = matte.alpha[..., None]
+    remains = (image - alpha * matte.foreground) / np.maximum(1 - alpha, 1 - _MOST_REMOVED)
+    remains = np.where(alpha > 0, np.rint(np.clip(remains, 0, 255)).astype(np.uint8), image)
+    filled = fill_background(remains, matte.alpha > _MOST_REMOVED, matte.surely_background, iod)
+    share = smoothstep(0.5 * _MOST_REMOVED, _MOST_REMOVED, alpha)
+    background = np.rint(remains + (filled - remains.astype(np.float32)) * share).astype(np.uint8)
+    return Layers(np.dstack([matte.foreground, opacity]), background, image.copy(), extent)
+
+
+def _cover(picture: Image, width: int, height: int) -> Image:
+    """Return the middle of a picture, scaled to cover (height, width)."""
+    h, w = picture.shape[:2]
+    scale = max(width / w, height / h)
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    size = max(width, round(w * scale)), max(height, round(h * scale))
+    scaled = cv2.resize(picture, size, interpolation=method)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return np.ascontiguousarray(scaled[top : top + height, left : left + width])
+
+
+def _measure_extent(alpha: Floats32, oval: Floats) -> Floats:
+    """Return, for each landmark of the oval, where the person ends on the ray from the centre, in oval radii."""
+    centre = oval.mean(axis=0)
+    steps = np.linspace(1, FARTHEST, 101)
+    at = centre + steps[:, None, None] * (oval - centre)
+    height, width = alpha.shape
+    x, y = np.rint(at[..., 0]).astype(int), np.rint(at[..., 1]).astype(int)
+    is_person = alpha[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)] > 0.05
+    is_person &= (x >= 0) & (y >= 0) & (x < width) & (y < height)
+    ends = np.where(is_person.all(axis=0), len(steps) - 1, np.argmin(is_person, axis=0))
+    extent: Floats = steps[ends]
+    return extent
+
+
+def fill_background(image: Image, hole: Flags, sure: Flags, iod: float) -> Image:
+    """Return the image with the hole filled: smoothly, with the texture of the mirrored surroundings near its edge.
+
+    Beside the hole there may be remains of the person; where `sure`, there are none, which counts more.
+    """
+    height, width = hole.shape
+    if not hole.any() or hole.all():
+        return image.copy()
+
+    def mean(values: Floats32, radius: float) -> Floats32:
+        averaged: Floats32 = cv2.blur(values, (2 * max(1, round(radius * iod)) + 1,) * 2)
+        return averaged
+
+    known = (~hole).astype(np.float32)
+    smooth = _push_pull(image.astype(np.float32), np.where(sure, known, _UNSURE * known).astype(np.float32))
+    texture = np.where(hole[..., None], 0, image - mean(smooth, _TEXTURE))
+    # Grain, leaves and grass go on; a logo or a stray lock of hair should not.
+    usual = mean(np.abs(texture), _USUAL) / np.maximum(mean(known, _USUAL), 1e-3)[..., None]
+    texture = np.clip(texture, -2 * usual, 2 * usual)
+    distance, labels = cv2.distanceTransformWithLabels(
+        hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    y, x = np.nonzero(~hole)
+    edge = np.zeros((labels.max() + 1, 2), np.float32)
+    edge[labels[y, x]] = np.stack([x, y], axis=1)
+    grid = np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
+    offset = mean(edge[labels] - grid, _SMOOTHED)
+    place = grid + 2 * offset
+    reach = 1 - smoothstep(0.6 * _FILLED * iod, _FILLED * iod, distance)
+    mirrored = cv2.remap(texture, place[..., 0], place[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    filled = smooth + mirrored * reach[..., None]
+    return np.where(hole[..., None], np.rint(np.clip(filled, 0, 255)).astype(np.uint8), image)
+
+
+def _push_pull(colours: Floats32, weight: Floats32) -> Floats32:
+    """Return the colours (h, w, 3) with those of weight 0 interpolated from coarser levels."""
+    if min(weight.shape) <= 2 or weight.min() > 0:
+        mean = (colours * weight[..., None]).sum(axis=(0, 1)) / max(float(weight.sum()), 1e-6)
+        return np.where(weight[..., None] > 0, colours, mean).astype(np.float32)
+    small_weight = cv2.pyrDown(weight)
+    small = cv2.pyrDown(colours * weight[..., None]) / np.maximum(small_weight, 1e-6)[..., None]
+    coarse = _push_pull(small, np.where(small_weight > 1e-6, small_weight, 0))
+    size = weight.shape[1], weight.shape[0]
+    return np.where(weight[..., None] > 0, colours, cv2.pyrUp(coarse, dstsize=size)).astype(np.float32)
+
+
+@kernel
+def compose(
+    person: Image,
+    blurred: Image,
+    moved: Floats32,
+    sharpening: float,
+    background: Image,
+    still: Image,
+    out: Image,
+    place: tuple[int, int],
+    out_place: tuple[int, int],
+) -> None:
+    """Lay the sampled person over the background, within a window; over a transparent one, keep its opacity.
+
+    Args:
+        person: (h, w, 4) sampled colours and opacity.
+        blurred: (h, w, 4) of `texture.blur`, for sharpening.
+        moved: (h, w) amount of motion, of `raster.rasterise`.
+        sharpening: amount, see `raster.sharpen`.
+        background: (H, W, 3), or (H, W, 4) transparent.
+        still: likewise, what is shown where nothing moves.
+        out: output, a part of the image that holds the window.
+        place: x, y of the window in the image.
+        out_place: x, y of `out` in the image.
+    """
+    height, width = moved.shape
+    left, top = place
+    dx, dy = left - out_place[0], top - out_place[1]
+    channels = out.shape[2]
+    for y in range(height):
+        for x in range(width):
+            share = min(moved[y, x], _ALL)
+            if share == 0 and person[y, x, 3] < 255:  # else the eyes may have been redrawn
+                for c in range(channels):
+                    out[y + dy, x + dx, c] = still[y + top, x + left, c]
+                continue
+            opacity = min(max((np.float32(person[y, x, 3]) - _CLEAR) * _SCALE, _NONE), _ALL)
+            if opacity == 0 and share == 1:
+                for c in range(channels):
+                    out[y + dy, x + dx, c] = background[y + top, x + left, c]
+                continue
+            strength = -_ALL if moved[y, x] > 1 else np.float32(sharpening) * share
+            if channels == 4:
+                before = np.float32(still[y + top, x + left, 3])
+                after = np.float32(255) * opacity
+                out[y + dy, x + dx, 3] = np.uint8(before + share * (after - before) + np.float32(0.5))
+            if (opacity == 1 or channels == 4) and strength == 0:
+                for c in range(3):
+                    out[y + dy, x + dx, c] = person[y, x, c]
+                continue
+            for c in range(3):
+                value = np.float32(person[y, x, c])
+                value += strength * (value - np.float32(blurred[y, x, c]))
+                if opacity < 1 and channels == 3:
+                    under = np.float32(background[y + top, x + left, c])
+                    rest = np.float32(still[y + top, x + left, c])
+                    value = under + opacity * (value - under)
+                    value = rest + share * (value - rest)
+                out[y + dy, x + dx, c] = np.uint8(min(max(value + np.float32(0.5), _NONE), _MOST))

@@ -23,7 +23,8 @@ def add_generate_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         "generate",
         parents=[common],
         help="make a talking video from a portrait (or a video) and a voice",
-        description="Make a talking video, tagged as AI-generated. Transparent pictures are composed on light grey.",
+        description="Make a talking video, tagged as AI-generated. Transparent pictures are composed on light grey, unless "
+        "--background says otherwise.",
     )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="picture or video with a face")
     parser.add_argument(

@@ -31,7 +31,7 @@ _DEEPEST, _RISE = 0.2, 1.05  # shares of the skin's brightness: most that a cavi
 _WHITEST = 232.0  # sRGB
 _CAPPED = 0.85  # of what is above
 _WHITER = 0.35  # share of the skin's brightness that a teeth brightness of 1 adds
-_WHITE = 0.06  # the same for all painted teeth, as the fitted colours are means
+_WHITE = 0.1  # the same for all painted teeth, as the fitted colours are means
 
 
 class MouthInterior:
@@ -222,7 +222,8 @@ def _compose(
             fine = painted * (_CONTRAST * bright * (teeth[y, x, 0] - coarse[y, x]) + grain[gy, gx])
             fine += bright * (_WHITER * whiter + _WHITE * painted) * teeth[y, x, 0]
             for c in range(3):
-                value[c] = sample_grid(grid, down, across, c) + layer[y, x, c] + fine
+                tint = 1.03 if c == 0 else 0.985  # enamel is a little warmer than the light
+                value[c] = sample_grid(grid, down, across, c) + layer[y, x, c] + tint * fine
             # Few of the fitted faces were pale: nothing there is brighter than what is painted in its place.
             brightest = max(value[0], value[1], value[2])
             most = min(bright * (_DEEPEST + _RISE * teeth[y, x, 0]), _WHITEST)

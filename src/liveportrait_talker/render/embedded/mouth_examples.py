@@ -117,15 +117,14 @@ class MouthExamples:
     """The examples of one person, from which each frame takes the nearest."""
 
     def __init__(self, given: Sequence[MouthExample] = ()) -> None:
-        """Begin with examples that the user gave, which are preferred to others."""
-        self._examples = list(given)
-        self._given = len(self._examples)
-        self._shares: dict[int, float] = {}  # number of an example → its share in the last frame
+        """Take the examples that the user gave, which are preferred to others."""
+        self._given = list(given)
+        self.begin()
 
-    def add(self, image: Image, face: TrackedFace) -> None:
-        """Add the mouth in an image (H, W, 3), where it is open."""
-        if (example := MouthExample.of(image, face)) is not None:
-            self._examples.append(example)
+    def begin(self, found: Sequence[MouthExample] = ()) -> None:
+        """Begin a sequence of frames, with examples found in the source besides those that were given."""
+        self._examples = [*self._given, *found]
+        self._shares: dict[int, float] = {}  # number of an example → its share in the last frame
 
     def layer(
         self,
@@ -168,7 +167,7 @@ class MouthExamples:
         if not candidates:
             return []
         distances = {
-            number: example.distance(opening) * (_PREFERRED if 0 <= number < self._given else 1.0)
+            number: example.distance(opening) * (_PREFERRED if 0 <= number < len(self._given) else 1.0)
             for number, example in candidates.items()
         }
         nearest = sorted(distances, key=lambda number: distances[number])[:_NEAREST]

@@ -162,12 +162,12 @@ class EmbeddedFace:
         light = luminance(measure_skin(self._source.footage[index], self._source.faces[index]))
         return light < _DARK * luminance(self._tones.skin)
 
-    def _read_mouths(self, indices: Indices) -> None:
-        """Keep the mouths of a video's own frames, of those that will be drawn."""
+    def _find_mouths(self, indices: Indices) -> list[MouthExample]:
+        """Return the mouths in the frames of a video, of those that will be drawn."""
+        footage, faces = self._source.footage, self._source.faces
         shown = np.array([k for k in np.unique(indices) if self._source.shows_face(int(k))], np.intp)
-        for k in choose_frames(self._source.faces, shown, _VIDEO_EXAMPLES):
-            if not self._is_dark(k):
-                self._mouths.add(self._source.footage[k], self._source.faces[k])
+        chosen = [k for k in choose_frames(faces, shown, _VIDEO_EXAMPLES) if not self._is_dark(k)]
+        return [mouth for k in chosen if (mouth := MouthExample.of(footage[k], faces[k])) is not None]
 
     def warn_of_limits(self, rotation_deg: Floats, track: MotionTrack) -> None:
         """Log, once for each limit, where the turn asked for or the track's mouth goes beyond it. See `LimitedFace`."""
@@ -186,8 +186,10 @@ class EmbeddedFace:
             self._warned_of_turn = self._limits.warn_about_rotation(track.head.rotation_deg)
         crop_width = self._source.faces[0].crop.scale * self._source.faces[0].crop.size[0]
         indices = self._source.frame_indices(len(track), track.fps)
-        if not self._source.is_still and np.any(mouth.values):
-            self._read_mouths(indices)
+        moves_in_video = not self._source.is_still and bool(np.any(mouth.values))
+        self._mouths.begin(self._find_mouths(indices) if moves_in_video else ())
+        if not self._source.is_still:  # a second run gives the same frames
+            self._portrait = self._skin = None
         for k, index in enumerate(indices):
             if not self._source.shows_face(int(index)) or self._is_dark(int(index)):
                 yield FaceFrame(self._source.footage[index][:1, :1], None, FaceCrop.window(0, 0, 1, 1), int(index))

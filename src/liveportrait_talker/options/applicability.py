@@ -9,11 +9,11 @@ from typing import Any
 from ..errors import OptionError
 from .fields import changed_fields, flag_of
 
-_OTHERS = (
-    ("renderer", "embedded", "neural"),
-    ("renderer", "neural", "embedded"),
-    ("driver", "signal", "learned"),
-)  # an engine asked for by name, and one whose options it does not have
+_ENGINES = {
+    "renderer": {"neural": {"neural"}, "embedded": {"embedded"}, "hybrid": {"hybrid", "embedded"}},
+    "driver": {"learned": {"learned"}, "signal": {"signal"}},
+}
+"""Renderers and drivers by name, and the conditions that hold with each: the hybrid one also draws as the embedded."""
 
 
 def has_effect(option: dataclasses.Field[Any], conditions: set[str]) -> bool:
@@ -24,7 +24,7 @@ def has_effect(option: dataclasses.Field[Any], conditions: set[str]) -> bool:
 
 def conditions_from(values: Mapping[str, Any], renderer: str, driver: str | None = None) -> set[str]:
     """Return the conditions that hold with these values of options, a renderer and a driver by name."""
-    conditions = {name for name in (renderer, driver) if name}
+    conditions = {name for name in (renderer, driver) if name} | _ENGINES["renderer"].get(renderer, set())
     if values.get("head_pose") == "audio":
         conditions.add("audio head")
     if values.get("head_style") == "classic":
@@ -50,9 +50,11 @@ def check_engines(options: Any) -> None:
     _ = options.behind  # refuses a background that is unknown
     for each in changed_fields(options):
         alternatives = _alternatives(each)
-        for kind, asked, other in _OTHERS:
-            is_asked = getattr(options, kind, None) == asked
-            if is_asked and alternatives and all(other in part for part in alternatives):
+        for kind, engines in _ENGINES.items():
+            asked = getattr(options, kind, None)
+            needed = [part & engines.keys() for part in alternatives]
+            if asked in engines and needed and all(needed) and not any(one <= engines[asked] for one in needed):
+                other = next(name for name in engines if name in needed[0])
                 flag = flag_of(each)
                 raise OptionError(f"{flag} is about the {other} {kind}: leave it out with --{kind} {asked}.")
 

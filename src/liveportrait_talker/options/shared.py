@@ -10,7 +10,7 @@ from ..system.devices import COMPILE, DEVICES, PRECISIONS
 from .background import Background, parse_background
 from .fields import option
 
-RENDERERS = ("auto", "neural", "embedded")
+RENDERERS = ("auto", "neural", "embedded", "hybrid")
 ENCODERS = ("x264", "nvenc")
 
 
@@ -20,8 +20,9 @@ class RendererOptions:
 
     renderer: str = option(
         "auto",
-        "renderer of the face: neural (LivePortrait's networks), embedded (a face mesh, nothing to download) or auto "
-        "(neural where its weights are installed)",
+        "renderer of the face: neural (LivePortrait's networks), embedded (a face mesh, nothing to download), hybrid "
+        "(the mesh, with mouths that the networks draw once a portrait) or auto (neural where its weights are "
+        "installed)",
         "engines",
         choices=RENDERERS,
     )
@@ -45,14 +46,14 @@ class RendererOptions:
         "device of the networks",
         "networks",
         choices=DEVICES,
-        needs=("neural", "learned", "audio head"),
+        needs=("neural", "hybrid", "learned", "audio head"),
     )
     precision: str = option(
         "auto",
         "number format of the neural renderer; auto is fp16 on CUDA, bf16 on a CPU that supports it, fp32 elsewhere",
         "networks",
         choices=PRECISIONS,
-        needs=("neural",),
+        needs=("neural", "hybrid"),
     )
     compile: str = option(
         "auto",
@@ -60,7 +61,7 @@ class RendererOptions:
         "(where Triton is installed)",
         "networks",
         choices=COMPILE,
-        needs=("neural",),
+        needs=("neural", "hybrid"),
     )
     mouth_from: tuple[Path, ...] = option(
         (),

@@ -73,7 +73,7 @@ def report() -> tuple[list[str], bool]:
             f"  {'ok      ' if here else 'absent  '} {package} {_version(module, package) if here else ''}: {use}"
         )
     for what, networks in (
-        ("renderer neural", RENDERER_NETWORKS),
+        ("renderer neural (and hybrid)", RENDERER_NETWORKS),
         ("driver learned", LIP_NETWORKS),
         ("--head-pose audio", HEAD_POSE_NETWORKS),
     ):

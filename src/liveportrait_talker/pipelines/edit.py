@@ -83,7 +83,7 @@ class EditSession:
         self._source, self._editor, self._open_sample = source, editor, open_sample
         self._sample: tuple[tuple[Path, int | None], Any] | None = None
         self.renderer = renderer.name
-        """What draws: neural or embedded."""
+        """What draws: neural, embedded or hybrid."""
         self.renderer_reason = renderer.reason
         self.size = source.footage.size
         """Width and height, px."""
@@ -141,7 +141,7 @@ class Editor:
 
         Args:
             portrait: an image with a face.
-            renderer: auto, neural or embedded; `setup.renderer` where it is auto.
+            renderer: auto, neural, embedded or hybrid; `setup.renderer` where it is auto.
             setup: see EditSetup.
             on_progress: called as the work goes on.
 

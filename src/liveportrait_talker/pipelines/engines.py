@@ -25,15 +25,19 @@ from ..options.background import Background
 from ..options.edit import EditSetup
 from ..options.shared import RendererOptions
 from ..options.talk import TalkOptions
-from ..progress import OnProgress, ignore_progress
+from ..progress import OnProgress, ignore_progress, steps_of
 from ..render.protocol import DrivenRenderer, Renderer
 from ..weights import registry, store
+from ..weights.importing import checksum
 from ..weights.importing import missing as missing_networks
 
 if TYPE_CHECKING:
     from ..driving.sadtalker.networks import SadTalker
     from ..render.embedded.mouth_examples import MouthExample
+    from ..render.embedded.renderer import EmbeddedRenderer
+    from ..render.hybrid.renderer import HybridRenderer
     from ..render.neural.liveportrait import LivePortrait
+    from ..render.neural.renderer import NeuralRenderer
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +119,7 @@ class Engines:
         """Return the choice of renderer and its reason.
 
         Raises:
-            WeightsError: the neural renderer was asked for and cannot run; the message has the command that helps.
+            WeightsError: the renderer that was asked for cannot run; the message has the command that helps.
             OptionError: another renderer was given to this object.
         """
         if (given := self._given_renderer) is not None:
@@ -128,11 +132,11 @@ class Engines:
         if options.renderer == "embedded":
             return EngineChoice("embedded", "as asked for")
         missing = missing_parts(RENDERER_NETWORKS, self.weights)
-        cannot = f"the neural renderer cannot run: {missing}"
-        if options.renderer == "neural":
+        if options.renderer != "auto":
             if missing:
-                raise WeightsError(f"{cannot}.")
-            return EngineChoice("neural", "as asked for")
+                raise WeightsError(f"the {options.renderer} renderer cannot run: {missing}.")
+            return EngineChoice(options.renderer, "as asked for")
+        cannot = f"the neural renderer cannot run: {missing}"
         return EngineChoice("embedded", cannot) if missing else EngineChoice("neural", "its weights are installed")
 
     def choose_driver(self, options: TalkOptions, renderer: str) -> EngineChoice:
@@ -169,11 +173,13 @@ class Engines:
     ) -> Renderer:
         """Return the renderer of a choice, its networks and files loaded: a bad file is found before any work.
 
+        The hybrid renderer loads them when it needs them.
+
         Args:
             choice: see `choose_renderer`.
             options: device and number format of the networks; mouths and teeth of the embedded renderer.
             settings: of the neural renderer, besides stitching; see `NeuralSettings`.
-            on_progress: called as files are read.
+            on_progress: called as files are read, and as the hybrid renderer draws mouths.
 
         Raises:
             OptionError: the device is not here.
@@ -181,20 +187,31 @@ class Engines:
             WeightsError: a network's file is missing or damaged.
         """
         background = options.behind
-        if background is not None and choice.name != "embedded":
+        if background is not None and choice.name not in ("embedded", "hybrid"):
             raise OptionError(
                 f"--background needs the embedded renderer, not the {choice.name} one: add --renderer embedded."
             )
         if self._given_renderer is not None:
             return self._given_renderer
-        if choice.name == "embedded":
+        if choice.name != "neural":
             from ..render.embedded.renderer import EmbeddedRenderer
 
-            return EmbeddedRenderer(
+            embedded = EmbeddedRenderer(
                 mouths=self._read_mouths(options, on_progress) if options.mouth_from else (),
                 teeth_brightness=options.teeth_brightness,
                 background=_open_background(background),
             )
+            return self._hybrid(embedded, options, on_progress) if choice.name == "hybrid" else embedded
+        renderer = self._neural(options, stitching=options.stitching, **(settings or {}))
+        if options.renderer == "auto" and renderer.networks.device.type == "cpu":
+            log.info(
+                "a CPU takes seconds for each frame of the networks: --renderer hybrid has them draw ten, once a "
+                "portrait, and draws the rest on the mesh."
+            )
+        return renderer
+
+    def _neural(self, options: RendererOptions, **settings: Any) -> NeuralRenderer:
+        """Return the neural renderer, its networks loaded."""
         from ..render.neural.liveportrait import LivePortrait
         from ..render.neural.renderer import NeuralRenderer, NeuralSettings
 
@@ -210,8 +227,18 @@ class Engines:
                 networks.compile_reason,
             )
             self._liveportrait = {key: networks}  # one set in memory
-        return NeuralRenderer(
-            self._liveportrait[key].load(), NeuralSettings(stitching=options.stitching, **(settings or {}))
+        return NeuralRenderer(self._liveportrait[key].load(), NeuralSettings(**settings))
+
+    def _hybrid(self, embedded: EmbeddedRenderer, options: RendererOptions, on_progress: OnProgress) -> HybridRenderer:
+        """Return the renderer that plays mouths which the neural one draws."""
+        from ..render.hybrid.renderer import HybridRenderer
+
+        checksums = [checksum(name, file=self.weights.get(name)) for name in RENDERER_NETWORKS]
+        return HybridRenderer(
+            embedded,
+            lambda: self._neural(options),
+            drawn_by=" ".join([*checksums, options.precision]),
+            on_step=steps_of("drawing mouths by the networks", on_progress),
         )
 
     def _read_mouths(

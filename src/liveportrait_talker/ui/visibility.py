@@ -70,7 +70,7 @@ def hidden_talk_options(controls: Mapping[str, Any], engines: EngineNames, *, is
 
 def hidden_animate_options(controls: Mapping[str, Any], renderer: str) -> set[str]:
     """Return the options without effect, given the values of ANIMATE_CONTROLS."""
-    hidden = without_effect(AnimateOptions, {renderer})
+    hidden = without_effect(AnimateOptions, conditions_from({}, renderer))
     return hidden | (set() if controls["relative_motion"] else {"normalize_lip"})
 
 
@@ -81,4 +81,4 @@ def hidden_sliders(sample: Any) -> set[str]:
 
 def hidden_edit_setup(renderer: str, *, is_clip: bool) -> set[str]:
     """Return the fields of `EditSetup` without effect."""
-    return without_effect(EditSetup, {renderer}) | (set() if is_clip else set(_CLIP_ONLY))
+    return without_effect(EditSetup, conditions_from({}, renderer)) | (set() if is_clip else set(_CLIP_ONLY))

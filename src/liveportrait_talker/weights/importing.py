@@ -166,6 +166,13 @@ def load_network(
     return net.eval().requires_grad_(False).to(device)
 
 
+def checksum(network: str, *, file: str | Path | None = None) -> str:
+    """Return the SHA-256 of the file that `load_network` reads for a network. Raises WeightsError as it does."""
+    if file is not None:
+        return sha256_of(store.path(file))
+    return store.require(_converted(network, registry.holding(network))).sha256
+
+
 def metadata(network: str) -> dict[str, str]:
     """Return the converted file's metadata: `source`, `source_sha256`, `trust`, `package_version`, the source file's
     own metadata and, for the MappingNet, `rows`, the length of its coefficient windows.

@@ -74,8 +74,8 @@ class EmbeddedRenderer:
         self._teeth_brightness = teeth_brightness
         self._background = background
 
-    def prepare(self, source: TrackedSource) -> EmbeddedFace:
-        """Fit the mesh to an image's face; for a video this happens frame by frame."""
+    def prepare(self, source: TrackedSource, mouths: Sequence[MouthExample] = ()) -> EmbeddedFace:
+        """Fit the mesh to an image's face; for a video this happens frame by frame. `mouths`: more of this source."""
         face = source.faces[0]
         if self._background is not None and not source.is_still:
             raise OptionError(
@@ -95,8 +95,8 @@ class EmbeddedRenderer:
                 log.warning("%s: the background moves along with the head, because %s.", source.footage.name, layers)
             else:
                 separated = layers if self._background is None else layers.over(self._background)
-        mouths = [mouth.reduced(face.pose.iod) for mouth in self._mouths]
-        return EmbeddedFace(source, MouthExamples(mouths), self._teeth_brightness, separated)
+        reduced = [mouth.reduced(face.pose.iod) for mouth in (*self._mouths, *mouths)]
+        return EmbeddedFace(source, MouthExamples(reduced), self._teeth_brightness, separated)
 
 
 class EmbeddedFace:

@@ -1,0 +1,1 @@
+"""The hybrid renderer: mouths that the networks draw once a portrait, played by the embedded renderer."""

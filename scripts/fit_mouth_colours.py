@@ -135,7 +135,8 @@ def fit(data, speakers, seed=0):
         loss.backward()
         optimizer.step()
         schedule.step()
-    arrays = {"face_mean": mean.astype(np.float32), "face_spread": spread.astype(np.float32)}
+    about = f"Fitted by scripts/fit_mouth_colours.py on {len(clips)} public talking clips of {len(speakers)} people."
+    arrays = {"about": np.array(about), "face_mean": mean.astype(np.float32), "face_spread": spread.astype(np.float32)}
     for k, layer in enumerate((net[0], net[2], net[4])):
         scale = SCALE if k == 2 else 1.0
         arrays[f"weight_{k}"] = (scale * layer.weight.detach().numpy().T).astype(np.float32)

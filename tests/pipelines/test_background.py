@@ -76,7 +76,7 @@ def test_videos_keep_their_background(tmp_path: Path):
     ):
         for _ in range(2):
             video.write(still[0])
-    with pytest.raises(OptionError, match=r"clip\.mp4 is a video"):
+    with pytest.raises(OptionError, match=r"--background is for a picture: "):
         next(Talker().frames(clip, VOICE, TalkOptions(background="green", **SMALL)))
     with pytest.raises(MediaError, match="takes a picture"):
         next(Talker().frames(PORTRAIT, VOICE, TalkOptions(background=str(clip), **SMALL)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..options.animate import AnimateOptions
 from .console import Bars
 from .flags import add_options, options_from
-from .inputs import background_file, checking, video_suffix
+from .inputs import checking, video_suffix
 from .report import add_output_options, print_report
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _animate(arguments: argparse.Namespace) -> int:
     options = options_from(AnimateOptions, arguments)
     inputs = (arguments.source, arguments.driving)
     with (
-        checking(options, sources=[arguments.source, background_file(options)], driving=arguments.driving) as check,
+        checking(options, sources=[arguments.source], driving=arguments.driving) as check,
         Bars(quiet=arguments.quiet) as bars,
     ):
         from ..media.image_output import is_image_name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..options.edit import EditOptions, EditSetup
 from .console import Bars
 from .flags import add_options, options_from
-from .inputs import background_file, checking, video_suffix
+from .inputs import checking, video_suffix
 from .report import add_output_options, print_report
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _edit(arguments: argparse.Namespace) -> int:
     suffix = ".png" if arguments.keyframes is None else video_suffix(setup)
     out = arguments.out or Path(f"{arguments.portrait.stem}_edited{suffix}")
     with (
-        checking(setup, sources=(arguments.portrait, edit.sample, background_file(setup))) as check,
+        checking(setup, sources=(arguments.portrait, edit.sample)) as check,
         Bars(quiet=arguments.quiet) as bars,
     ):
         from ..pipelines.edit import Editor

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..options.talk import TalkOptions
 from .console import Bars, print_out
 from .flags import add_options, options_from
-from .inputs import background_file, checking, video_suffix
+from .inputs import checking, video_suffix
 from .report import add_output_options, print_report
 from .voice import add_speech_options, voice_of
 
@@ -54,7 +54,7 @@ def _generate(arguments: argparse.Namespace) -> int:
     options = options_from(TalkOptions, arguments)
     voice_name = "text" if arguments.voice is None else arguments.voice.stem
     out = arguments.out or Path(f"{arguments.source.stem}_{voice_name}{video_suffix(options)}")
-    sources = (arguments.source, options.ref_head_pose, options.ref_blink, background_file(options))
+    sources = (arguments.source, options.ref_head_pose, options.ref_blink)
     with (
         checking(options, sources=sources, voices=[arguments.voice]) as check,
         voice_of(arguments) as voice,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from ..options.animate import AnimateOptions
@@ -18,11 +17,6 @@ from ..system.limited_process import LimitedProcess
 def video_suffix(options: RendererOptions) -> str:
     """Return the suffix of a video whose name is not given."""
     return ".webm" if options.behind is not None and options.behind.is_transparent else ".mp4"
-
-
-def background_file(options: RendererOptions) -> Path | None:
-    """Return the picture that replaces the background."""
-    return None if options.behind is None else options.behind.file
 
 
 @contextmanager

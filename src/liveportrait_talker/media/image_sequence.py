@@ -17,7 +17,7 @@ from .output_file import check_output_file, publish
 if TYPE_CHECKING:
     from types import TracebackType
 
-_NUMBER = re.compile(r"%0?([1-9]?)d")
+_NUMBER = re.compile(r"%0?([1-9]?)d(?![a-z])")
 
 
 def is_sequence_name(path: Path) -> bool:
@@ -29,6 +29,12 @@ def check_sequence_output(path: Path, overwrite: bool) -> None:
     """Raise MediaError unless numbered files can be written; to be called before any work starts."""
     check_output_file(path, suffixes=(".png",), kind=".png", example="frames_%05d.png", overwrite=overwrite)
     check_image_output(_numbered(path, 1), overwrite)
+    before, after = _NUMBER.sub("%d", path.name).split("%d")
+    with suppress(OSError):
+        for other in sorted(path.resolve().parent.iterdir()):
+            number = other.name.removeprefix(before).removesuffix(after)
+            if number.isdecimal() and other.name == _numbered(path, int(number)).name:
+                check_image_output(other, overwrite)
 
 
 class SequenceWriter:

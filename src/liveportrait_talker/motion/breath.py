@@ -20,14 +20,12 @@ def natural_breath(frames: int, fps: float, rng: np.random.Generator) -> Floats6
     """
     if not fps > 0:
         raise ValueError(f"fps must be positive, got {fps}")
-    seconds = np.arange(frames) / fps
     risen = np.zeros(frames)
     start = 0.0
-    while frames and start <= seconds[-1]:
+    while start * fps < frames:
         length, depth = rng.uniform(*_PERIOD_S), rng.uniform(*_DEPTH)
-        phase = (seconds - start) / length
-        inside = (phase >= 0) & (phase < 1)
-        shape = smoothstep(0, _INHALING, phase) - smoothstep(_INHALING, 1, phase)
-        risen[inside] = depth * shape[inside]
+        inside = np.arange(int(np.ceil(start * fps)), min(int(np.ceil((start + length) * fps)), frames))
+        phase = (inside / fps - start) / length
+        risen[inside] = depth * (smoothstep(0, _INHALING, phase) - smoothstep(_INHALING, 1, phase))
         start += length
     return risen

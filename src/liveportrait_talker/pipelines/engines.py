@@ -23,6 +23,7 @@ from ..options.animate import AnimateOptions
 from ..options.applicability import flags_without_effect
 from ..options.background import Background
 from ..options.edit import EditSetup
+from ..options.fields import changed_flags
 from ..options.shared import RendererOptions
 from ..options.talk import TalkOptions
 from ..progress import OnProgress, ignore_progress, steps_of
@@ -192,6 +193,8 @@ class Engines:
                 f"--background needs the embedded renderer, not the {choice.name} one: add --renderer embedded."
             )
         if self._given_renderer is not None:
+            if flags := changed_flags(options, ("background", "mouth_from", "teeth_brightness")):
+                raise OptionError(f"{flags[0]} has no effect on a renderer that was given: pass it to that renderer.")
             return self._given_renderer
         if choice.name != "neural":
             from ..render.embedded.renderer import EmbeddedRenderer
@@ -199,7 +202,7 @@ class Engines:
             embedded = EmbeddedRenderer(
                 mouths=self._read_mouths(options, on_progress) if options.mouth_from else (),
                 teeth_brightness=options.teeth_brightness,
-                background=_open_background(background),
+                background=_open_background(background, options.max_pixels),
             )
             return self._hybrid(embedded, options, on_progress) if choice.name == "hybrid" else embedded
         renderer = self._neural(options, stitching=options.stitching, **(settings or {}))
@@ -279,7 +282,7 @@ class Engines:
         return self._sadtalker[key]
 
 
-def _open_background(background: Background | None) -> Image | None:
+def _open_background(background: Background | None, max_pixels: int) -> Image | None:
     """Return what the embedded renderer draws behind a person. Raises MediaError for a file that is no picture."""
     if background is None:
         return None
@@ -287,7 +290,7 @@ def _open_background(background: Background | None) -> Image | None:
         return np.array([[background.colour]], np.uint8)
     if background.file is None:
         return np.zeros((1, 1, 4), np.uint8)
-    with open_footage(background.file) as footage:
+    with open_footage(background.file, max_pixels=max_pixels) as footage:
         if not footage.is_still:
             raise MediaError(f"{background.file.name} is a video: --background takes a picture")
         return footage[0]

@@ -97,7 +97,7 @@ class Eye:
         centre = np.array([*to_eye(iris[0]), np.linalg.norm(iris[1:] - iris[0], axis=1).mean()])
         near = _SEEN_MARGIN * centre[2] + 2
         part = np.argwhere((y < u0 + near) & (y > l0 - near) & (beside < near))
-        if not len(part):  # the eye itself lies outside of the image
+        if not len(part) or (np.ptp(part, axis=0) < 1).any():  # the eye itself lies outside of the image
             self.usable = False
             return
         self._part = np.s_[part[:, 0].min() : part[:, 0].max() + 1, part[:, 1].min() : part[:, 1].max() + 1]

@@ -26,6 +26,9 @@ _SMOOTHED = 0.08  # IOD, of the direction in which it is mirrored
 _TEXTURE, _USUAL = 0.12, 0.5  # IOD: what is finer is texture; where its usual strength is measured
 _MOST_REMOVED = 0.2  # opacity up to which the person is removed from the background by its colours
 _UNSURE = 0.03  # weight of a pixel that may show remains of the person
+_HALO = 0.02  # IOD
+_MAY_BE = 0.03  # opacity from which on the person may be there
+_DISTINCT = 40.0  # of 255: distance of colours that tell person and background apart
 _CLEAR = np.float32(6)  # of 255; overshoots of the enlarged opacity
 _SCALE = np.float32(1 / 244)  # opacities from 250 on are 1
 _NONE, _ALL, _MOST = np.float32(0), np.float32(1), np.float32(255)
@@ -116,10 +119,28 @@ def _build(image: Image, matte: Matte, extent: Floats, iod: float) -> Layers:
     alpha = matte.alpha[..., None]
     remains = (image - alpha * matte.foreground) / np.maximum(1 - alpha, 1 - _MOST_REMOVED)
     remains = np.where(alpha > 0, np.rint(np.clip(remains, 0, 255)).astype(np.uint8), image)
-    filled = fill_background(remains, matte.alpha > _MOST_REMOVED, matte.surely_background, iod)
-    share = smoothstep(0.5 * _MOST_REMOVED, _MOST_REMOVED, alpha)
+    # A sharpened photo has a light line around the person, which would stay behind.
+    reach = 2 * max(1, round(_HALO * iod)) + 1
+    near = cv2.dilate((matte.alpha > 0.5).astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
+    hole = (matte.alpha > _MOST_REMOVED) | (near & ~matte.surely_background)
+    filled = fill_background(remains, hole, matte.surely_background, iod)
+    share = np.maximum(smoothstep(0.5 * _MOST_REMOVED, _MOST_REMOVED, alpha), hole[..., None])
     background = np.rint(remains + (filled - remains.astype(np.float32)) * share).astype(np.uint8)
+    opacity = np.maximum(opacity, _confirm_opacity(image, matte.foreground, background, matte.alpha))
     return Layers(np.dstack([matte.foreground, opacity]), background, image.copy(), extent)
+
+
+def _confirm_opacity(image: Image, foreground: Image, background: Image, alpha: Floats32) -> Image:
+    """Return the opacity (H, W) 0…255 at which the layers together give the image, where the person may be.
+
+    Where the mask takes hair or clothes for background, they would turn transparent as soon as they move.
+    """
+    change = foreground.astype(np.float32) - background
+    size = (change * change).sum(axis=-1)
+    share = ((image.astype(np.float32) - background) * change).sum(axis=-1) / np.maximum(size, 1)
+    sure = (alpha > _MAY_BE) & (size > _DISTINCT * _DISTINCT)
+    confirmed: Image = np.rint(255 * np.where(sure, np.clip(share, 0, 1), 0)).astype(np.uint8)
+    return confirmed
 
 
 def _cover(picture: Image, width: int, height: int) -> Image:

@@ -121,11 +121,11 @@ class MouthInterior:
         jaw = min(float(opening.lower[len(opening.lower) // 2]) - self._plane.lower_lip, 0.0)
         tones = self._tones
         tooth_shape = TeethShape(tones.gaps_left, tones.gaps_right, tones.edges)
+        lightness = float(self._skin[0]) + 16
+        layer = self._examples.layer((width, height), affine, opening, lightness, self._own)
         draw_teeth(teeth, affine, contours, jaw, 1.0 / iod, tuple(tooth_shape))
         coarse = _blur_inside(teeth, _COARSE * iod)
         grid = to_rgb(mouth_colours().predict(opening, self._skin, self._lip))
-        lightness = float(self._skin[0]) + 16
-        layer = self._examples.layer((width, height), affine, opening, lightness, self._own)
         brightness = float(to_rgb(self._skin) @ LUMA)
         _compose(
             part,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from ...arrays import Floats32, Image, Indices
+from ...arrays import Floats, Floats32, Image, Indices
 from ...face.tracked import TrackedFace
 from ...motion.smoothing import smoothstep
 from ...system.jit import kernel
@@ -34,6 +34,8 @@ _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _TOO_WIDE = 0.4  # a mouth that is wider open than asked for shows more than one that is less open
 _PREFERRED = 0.6  # ratio of the distance of an example that the user gave
 _SAME_SIZE = 0.8  # ratio of sizes from which on an example is not reduced
+_ENDS = (0.08, 0.2)  # fall of the brightness below the teeth, in shares of the skin's
+_UNLIKE = (1.15, 1.6)  # ratio of the gaps over which such an example loses its authority
 _LEAST_SHARE = 0.02
 _OWN = -1  # number of the mouth in the frame that is drawn on
 
@@ -53,6 +55,8 @@ class MouthExample:
     """L* of the skin, plus 16."""
     weight: float
     """0…1, how far it shows a mouth that is open."""
+    ends: float
+    """0…1, whether it is dark below its upper teeth: a second row would be painted there at a wider opening."""
 
     @classmethod
     def of(cls, image: Image, face: TrackedFace, *, mesh: PortraitMesh | None = None) -> MouthExample | None:
@@ -79,9 +83,11 @@ class MouthExample:
         outline = np.concatenate([mesh.model.upper_lip, mesh.model.lower_lip[::-1]])
         cv2.fillPoly(inside, [np.rint(mesh.position[outline] - (left, top)).astype(np.int32)], 1)
         brightness = _KNOWN * float(np.median(difference[inside > 0] @ _LUMA)) if inside.any() else 0.0
+        luma = image[top:bottom, left:right] @ _LUMA
+        ends = _find_end(luma, affine[:2], opening, float(to_rgb(skin) @ _LUMA))
         weight = float(smoothstep(*_SHOWN_AT, np.array(face.aperture)))
         to_pixels = np.linalg.inv(affine)[:2].astype(np.float32)
-        return cls(difference, brightness, to_pixels, opening, float(skin[0]) + 16, weight)
+        return cls(difference, brightness, to_pixels, opening, float(skin[0]) + 16, weight, ends)
 
     def distance(self, other: Opening) -> float:
         """Return how different another opening is, 1 = just like another moment of the same sound."""
@@ -110,7 +116,9 @@ class MouthExample:
 
     def authority(self, other: Opening) -> float:
         """Return 0…1, how far this mouth shows another opening: parted lips do not show the teeth of a wide one."""
-        return min(1.0, _WIDER * self.opening.gap / max(other.gap, 1e-6))
+        wider = other.gap / max(self.opening.gap, 1e-6)
+        gone = self.ends * float(smoothstep(*_UNLIKE, np.array(wider)))
+        return min(1.0, _WIDER / max(wider, 1e-6)) * (1 - gone)
 
 
 class MouthExamples:
@@ -213,6 +221,22 @@ def choose_frames(faces: tuple[TrackedFace, ...], frames: Indices, most: int) ->
         chosen.append(int(np.argmax(distance)))
         distance = np.minimum(distance, np.linalg.norm(described - described[chosen[-1]], axis=1))
     return sorted(int(numbers[k]) for k in chosen)
+
+
+def _find_end(luma: Floats, affine: Floats, opening: Opening, skin: float) -> float:
+    """Return 0…1, whether a mouth is darker below its upper teeth than at them: `MouthExample.ends`."""
+    y, x = np.mgrid[: luma.shape[0], : luma.shape[1]]
+    u, v = (affine[k, 0] * x + affine[k, 1] * y + affine[k, 2] for k in (0, 1))
+    across = (u - opening.left) / max(opening.right - opening.left, 1e-6)
+    columns = np.linspace(0, 1, len(opening.upper))
+    top, bottom = (np.interp(across, columns, edge) for edge in (opening.upper, opening.lower))
+    down = (top - v) / np.maximum(top - bottom, 1e-4)
+    middle = np.abs(across - 0.5) < 0.2
+    upper, lower = (luma[middle & (down > low) & (down < high)] for low, high in ((0.1, 0.5), (0.55, 0.9)))
+    if not len(upper) or not len(lower):
+        return 0.0
+    fall = (np.median(upper) - np.median(lower)) / max(skin, 1.0)
+    return float(smoothstep(*_ENDS, np.array(fall)))
 
 
 @kernel

@@ -54,7 +54,7 @@ def test_the_opacity_and_the_sound_are_kept(tmp_path: Path, suffix: str, sound: 
 
 
 def test_mp4_is_refused(tmp_path: Path):
-    with pytest.raises(MediaError, match=r"must end in \.webm .* which MP4 cannot"):
+    with pytest.raises(MediaError, match=r"must end in \.webm .* to be transparent"):
         check_output(tmp_path / "a.mp4", overwrite=False, transparent=True)
     with pytest.raises(MediaError, match=r"must end in \.mp4"):
         check_output(tmp_path / "a.webm", overwrite=False)

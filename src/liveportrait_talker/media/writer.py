@@ -38,10 +38,10 @@ _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def check_output(path: Path, overwrite: bool, *, transparent: bool = False) -> None:
     """Raise MediaError unless a video can be written to `path`; to be called before any work starts."""
     if transparent:
-        kind = ".webm (VP9), .mov (ProRes 4444) or %05d.png (numbered pictures) to be transparent, which MP4 cannot"
+        kind = ".webm (VP9), .mov (ProRes 4444) or %05d.png (numbered pictures) to be transparent"
         check_output_file(path, suffixes=tuple(_TRANSPARENT), kind=kind, example="talking.webm", overwrite=overwrite)
         return
-    kind = ".mp4, the only video format that is written"
+    kind = ".mp4 (.webm, .mov and %05d.png are for --background transparent)"
     check_output_file(path, suffixes=_SUFFIXES, kind=kind, example="talking.mp4", overwrite=overwrite)
 
 

@@ -37,9 +37,9 @@ class Background:
 
 def parse_background(text: str) -> Background | None:
     """Return what replaces the background; None: it is kept. Raises OptionError for what is no colour and no file."""
-    if text == KEEP:
+    if text.lower() == KEEP:
         return None
-    if text == TRANSPARENT:
+    if text.lower() == TRANSPARENT:
         return Background()
     if text.lower() in _COLOURS:
         return Background(colour=_COLOURS[text.lower()])

@@ -19,12 +19,13 @@ from ...face.tracker import track
 from ...media import VideoWriter, Waveform, open_footage, read_waveform
 from ...motion import HeadTrack, MotionTrack, MouthControls
 from ...motion.blink import natural_blinks
+from ...motion.breath import natural_breath
 from ...motion.head import natural_head_pose
 from ...options.talk import TalkOptions
+from ...pipelines.run import composite
 from ...pipelines.talk import DEFAULT_FPS, Talker
 from ...progress import OnProgress
 from ...render.embedded.renderer import EmbeddedRenderer
-from ...render.paste import paste
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def bench(source: Path, *, frames: int, on_progress: OnProgress) -> BenchTable:
         for _ in face.frames(_busy_track(MouthControls(mouth.values[:12]), fps)):
             pass  # compile
         drawn = timed("draw", lambda: sum(1 for _ in face.frames(motion)))
-        images = [paste(footage[0], f) for f in face.frames(_busy_track(MouthControls(mouth.values[:50]), fps))]
+        images = [composite(tracked, f) for f in face.frames(_busy_track(MouthControls(mouth.values[:50]), fps))]
 
         def encode() -> None:
             with _writer(Path(folder) / "a.mp4", footage.size, voice_file, drawn) as writer:
@@ -122,7 +123,7 @@ def bench(source: Path, *, frames: int, on_progress: OnProgress) -> BenchTable:
         start = time.perf_counter()
         with _writer(Path(folder) / "c.mp4", footage.size, voice_file, drawn) as writer:
             for frame in face.frames(motion):
-                writer.write(paste(footage[frame.source_index], frame))
+                writer.write(composite(tracked, frame))
         concurrent = time.perf_counter() - start
         on_progress("timing", 7, 7)
         size = footage.size
@@ -165,7 +166,8 @@ def _busy_track(mouth: MouthControls, fps: float) -> MotionTrack:
     frames, rng = len(mouth), np.random.default_rng(0)
     head = natural_head_pose(np.full(frames, -20.0), np.ones(frames), fps, rng)
     gaze = np.repeat(rng.uniform(-0.5, 0.5, (frames // 10 + 1, 2)), 10, axis=0)[:frames]
-    return MotionTrack(fps, HeadTrack.turning(head), natural_blinks(frames, fps, rng), gaze, mouth)
+    blinks, breath = natural_blinks(frames, fps, rng), natural_breath(frames, fps, rng)
+    return MotionTrack(fps, HeadTrack.turning(head), blinks, gaze, mouth, breath=breath)
 
 
 def _write_voice(path: Path, seconds: float) -> None:

@@ -35,6 +35,7 @@ _TOO_WIDE = 0.4  # a mouth that is wider open than asked for shows more than one
 _PREFERRED = 0.6  # ratio of the distance of an example that the user gave
 _SAME_SIZE = 0.8  # ratio of sizes from which on an example is not reduced
 _ENDS = (0.08, 0.2)  # fall of the brightness below the teeth, in shares of the skin's
+_WHOLE_ROW = (0.09, 0.14)  # IOD of opening from which on a mouth shows its teeth whole
 _UNLIKE = (1.15, 1.6)  # ratio of the gaps over which such an example loses its authority
 _LEAST_SHARE = 0.02
 _OWN = -1  # number of the mouth in the frame that is drawn on
@@ -117,7 +118,8 @@ class MouthExample:
     def authority(self, other: Opening) -> float:
         """Return 0…1, how far this mouth shows another opening: parted lips do not show the teeth of a wide one."""
         wider = other.gap / max(self.opening.gap, 1e-6)
-        gone = self.ends * float(smoothstep(*_UNLIKE, np.array(wider)))
+        parted = 1 - float(smoothstep(*_WHOLE_ROW, np.array(self.opening.gap)))
+        gone = self.ends * parted * float(smoothstep(*_UNLIKE, np.array(wider)))
         return min(1.0, _WIDER / max(wider, 1e-6)) * (1 - gone)
 
 

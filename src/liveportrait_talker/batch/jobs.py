@@ -248,11 +248,11 @@ def _make_job(
 
     given = {key: _check_value(key, value, base) for key, value in values.items() if key in _KINDS}
     options = TalkOptions(**given)
-    if options.behind is not None and options.behind.file is not None:
-        options = dataclasses.replace(options, background=str(base / options.behind.file))
+    if options.background_file is not None:
+        options = dataclasses.replace(options, background=str(base / options.background_file))
     source, voice = (_check_path(part, values.get(part), base) for part in ("source", "voice"))
     inputs = [source, voice, *(path for value in given.values() for path in paths_in(value))]
-    inputs += [options.behind.file] if options.behind is not None and options.behind.file is not None else []
+    inputs += [] if options.background_file is None else [options.background_file]
     for path in inputs:
         check_input(path)
     if isinstance(out, OptionError):

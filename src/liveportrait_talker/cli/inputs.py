@@ -16,7 +16,7 @@ from ..system.limited_process import LimitedProcess
 
 def video_suffix(options: RendererOptions) -> str:
     """Return the suffix of a video whose name is not given."""
-    return ".webm" if options.behind is not None and options.behind.is_transparent else ".mp4"
+    return ".webm" if options.is_transparent else ".mp4"
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from ..face.tracker import track
 from ..media.footage import open_footage
 from ..motion.smoothing import moving_average, smoothstep
 from ..progress import OnStep
-from ..system.cache import cache_folder
+from ..system.cache import cache_folder, replacing
 
 log = logging.getLogger(__name__)
 
@@ -82,10 +81,8 @@ def track_reference(path: Path, *, max_seconds: float = 3600.0, on_frame: OnStep
         )
     if cached is not None:
         try:
-            part = cached.with_name(f".{cached.name}.{os.getpid()}.part")
-            with part.open("wb") as file:
+            with replacing(cached) as part, part.open("wb") as file:
                 np.savez(file, rotation_deg=motion.rotation_deg, eye_ratios=motion.eye_ratios, fps=motion.fps or 0.0)
-            part.replace(cached)
         except OSError as error:
             log.warning("cannot write the motion of %s to the cache %s (%s).", path.name, cached.parent, error.strerror)
     return motion

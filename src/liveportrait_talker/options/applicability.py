@@ -47,7 +47,6 @@ def flags_without_effect(options: Any, renderer: str, driver: str | None = None)
 
 def check_engines(options: Any) -> None:
     """Raise OptionError for an option that only another renderer or driver has than the one asked for by name."""
-    _ = options.behind  # refuses a background that is unknown
     for each in changed_fields(options):
         alternatives = _alternatives(each)
         for kind, engines in _ENGINES.items():

@@ -35,6 +35,11 @@ class Background:
         return self.colour is None and self.file is None
 
 
+def refuse_background(name: str) -> OptionError:
+    """Return the error for another background of a video of this name."""
+    return OptionError(f"--background is for a picture: {name} is a video, whose background moves with its camera.")
+
+
 def parse_background(text: str) -> Background | None:
     """Return what replaces the background; None: it is kept. Raises OptionError for what is no colour and no file."""
     if text.lower() == KEEP:

@@ -59,6 +59,7 @@ def option(
     flag_help: str | None = None,
     alias: str | None = None,
     needs: tuple[str, ...] = (),
+    check: Callable[[str], object] | None = None,
 ) -> Any:
     """Return a dataclass field for one option.
 
@@ -74,6 +75,7 @@ def option(
         flag_help: help of the flag, where it means the opposite of the field: a field that is True by default has a
             flag `--no-…` that makes it False.
         alias: a second name of the flag.
+        check: called with a text; raises OptionError where it makes no sense.
         needs: conditions under which the option has an effect: any of them suffices, "a+b" needs both. See
             `applicability`. Empty: always.
     """
@@ -90,6 +92,7 @@ def option(
             "flag_help": flag_help or help,
             "alias": alias,
             "needs": needs,
+            "check": check,
         },
     )
 
@@ -162,6 +165,8 @@ def check_values(options: Any) -> None:
                 raise OptionError(f"{flag} {shown(value)} is not text.")
             if limits["choices"] is not None and value not in limits["choices"]:
                 raise OptionError(f"{flag} {value} is not known: choose one of {', '.join(limits['choices'])}.")
+            if limits["check"] is not None:
+                limits["check"](value)
         elif limits["low"] is not None:
             numbers = value if kind.many else (value,)
             _check_numbers(flag, numbers, limits["low"], limits["high"], whole=kind.type is int)

@@ -40,6 +40,7 @@ class RendererOptions:
         ".webp)",
         "image",
         needs=("embedded",),
+        check=parse_background,
     )
     device: str = option(
         "auto",
@@ -82,8 +83,23 @@ class RendererOptions:
 
     @property
     def behind(self) -> Background | None:
-        """What replaces the background; None: it is kept. Raises OptionError for an unknown value."""
+        """What replaces the background; None: it is kept."""
         return parse_background(self.background)
+
+    @property
+    def background_file(self) -> Path | None:
+        """The picture that replaces the background."""
+        return None if self.behind is None else self.behind.file
+
+    @property
+    def is_transparent(self) -> bool:
+        """Whether the output has no background."""
+        return self.behind is not None and self.behind.is_transparent
+
+    @property
+    def renderer_files(self) -> tuple[Path, ...]:
+        """Files that the renderer reads besides the source."""
+        return (*self.mouth_from, *([] if self.background_file is None else [self.background_file]))
 
 
 @dataclass(frozen=True)

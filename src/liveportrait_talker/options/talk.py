@@ -225,8 +225,6 @@ class TalkOptions(EncoderOptions, ImageOptions, RendererOptions):
             raise OptionError("--breath is for a picture: a source video moves its own shoulders.")
         if not still_source and (flags := changed_flags(self, ("yaw", "pitch", "roll"))):
             raise OptionError(f"{flags[0]} is for a picture: a source video moves its own head.")
-        if not still_source and self.behind is not None:
-            raise OptionError("--background is for a picture: the background of a video moves with its camera.")
         if chosen == "audio" and not still_source:
             raise OptionError("--head-pose audio is for a picture: a source video moves its own head.")
         return chosen

@@ -103,7 +103,7 @@ class Animator:
         template = None if save_template is None else Path(save_template)
         started = time.monotonic()
         output = Output(Path(out), overwrite, options)
-        output.check((source, driving, *options.mouth_from), also=template)
+        output.check((source, driving), also=template)
         _check_template(template, overwrite)
         with ExitStack() as opened:
             clip, footage = _open(opened, source, driving, options)

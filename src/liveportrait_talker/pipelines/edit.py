@@ -199,7 +199,7 @@ class Editor:
                 "shorten it, or raise the limit with --max-seconds."
             )
         output = Output(Path(out), overwrite, setup, kind="image" if frames is None else "video")
-        output.check((portrait, edit.sample, *setup.mouth_from))
+        output.check((portrait, edit.sample))
         if edit.sample is not None:
             check_input(edit.sample)
         if frames is None and edit.at_rest and setup.behind is None:

@@ -42,7 +42,7 @@ def file_calls(
         max_mb: files above this size are not checked.
     """
     calls: list[FileCall] = []
-    sources = (*sources, *options.mouth_from, options.behind.file if options.behind is not None else None)
+    sources = (*sources, *options.renderer_files)
     if driving is not None and is_template_name(driving):
         calls.append(FileCall(DESCRIBE_TEMPLATE, driving, (options.max_seconds,)))
     else:

@@ -22,6 +22,7 @@ from ..media import Footage, VideoWriter, check_encoder, check_output, open_foot
 from ..media.image_output import check_image_output, is_image_name, write_image
 from ..media.image_sequence import SequenceWriter, check_sequence_output, is_sequence_name
 from ..options.animate import AnimateOptions
+from ..options.background import refuse_background
 from ..options.edit import EditSetup
 from ..options.shared import ImageOptions
 from ..options.talk import TalkOptions
@@ -90,16 +91,15 @@ class Output:
         else:
             check_output(self.path, self.overwrite, transparent=self.transparent)
             check_encoder(self.options.encoder)
-        behind = self.options.behind
         for out in (self.path, also):
-            for path in [*inputs, None if behind is None else behind.file]:
+            for path in (*inputs, *self.options.renderer_files):
                 if out is not None and path is not None and _is_same_file(out, path):
                     raise MediaError(f"{out} is one of the inputs and would be lost; name another output")
 
     @property
     def transparent(self) -> bool:
         """Whether the images have an opacity, (H, W, 4)."""
-        return self.options.behind is not None and self.options.behind.is_transparent
+        return self.options.is_transparent
 
     @property
     def is_image(self) -> bool:
@@ -179,14 +179,18 @@ def given_or_default(options: Options | None, kind: type[Options]) -> Options:
     return kind() if options is None else options
 
 
-def open_source(path: Path, options: ImageOptions, max_seconds: float = 3600.0) -> Footage:
-    """Open the source within the limits of its options. Raises MediaError."""
-    return open_footage(
+def open_source(path: Path, options: TalkOptions | AnimateOptions | EditSetup, max_seconds: float = 3600.0) -> Footage:
+    """Open the source within the limits of its options. Raises MediaError; OptionError for a video's background."""
+    footage = open_footage(
         path,
         max_side=options.max_size,
         max_pixels=options.max_pixels,
         max_seconds=max_seconds,
     )
+    if options.behind is not None and not footage.is_still:
+        footage.close()
+        raise refuse_background(footage.name)
+    return footage
 
 
 def find_face(

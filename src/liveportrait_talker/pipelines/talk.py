@@ -103,7 +103,7 @@ class Talker:
         on_progress = on_progress or ignore_progress
         started = time.monotonic()
         output = Output(Path(out), overwrite, options, kind="video")
-        output.check((source, voice, options.ref_head_pose, options.ref_blink, *options.mouth_from))
+        output.check((source, voice, options.ref_head_pose, options.ref_blink))
         with ExitStack() as opened:
             scene = self._prepare(opened, source, voice, options, on_progress)
             footage, frames, fps = scene.source.footage, len(scene.track), scene.track.fps

@@ -11,6 +11,8 @@ import os
 import stat
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
@@ -86,6 +88,17 @@ def _others_can_rename_in(folder: Path) -> bool:
     if not state.st_mode & stat.S_IWOTH:
         return False
     return not state.st_mode & stat.S_ISVTX or state.st_uid not in (0, os.geteuid())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a partial file of this process, which takes the place of `path` at the end, or is removed on an error."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @cache

@@ -24,7 +24,7 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
 from .. import __version__
-from .cache import cache_folder, private_folder, warn_once
+from .cache import cache_folder, private_folder, replacing, warn_once
 
 log = logging.getLogger(__name__)
 
@@ -71,12 +71,8 @@ class _KernelCache(NullCache):  # type: ignore[misc]  # Numba has no types
         code = dumps(data._reduce())
         try:
             path = folder / self._file_name(sig, data.codegen)
-            part = path.with_name(f"{path.name}.{os.getpid()}.part")
-            try:
+            with replacing(path) as part:
                 part.write_bytes(hashlib.sha256(code).digest() + code)
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
         except OSError as error:
             warn_once(f"compiled code cannot be kept in {folder} ({error.strerror}): it is compiled in every run.")
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from liveportrait_talker.examples import PORTRAIT
 from liveportrait_talker.face.mouth_offsets import subtract_source_mouth
 from liveportrait_talker.face.tracker import track
-from liveportrait_talker.media import Footage, open_footage
+from liveportrait_talker.media import Footage
 from liveportrait_talker.motion import (
     HeadTrack,
     MotionTrack,
@@ -18,16 +17,6 @@ from liveportrait_talker.motion import (
 )
 from liveportrait_talker.render.embedded.renderer import EmbeddedRenderer
 from liveportrait_talker.render.paste import paste
-
-
-@pytest.fixture(scope="module")
-def source():
-    return track(open_footage(PORTRAIT))
-
-
-@pytest.fixture(scope="module")
-def prepared(source):
-    return EmbeddedRenderer().prepare(source)
 
 
 def draw(source, prepared, frames=1, *, head=(0, 0, 0), mouth=(0, 0, 0, 0, 0), blink=(0, 0), gaze=(0, 0)):

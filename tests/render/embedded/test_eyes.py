@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from liveportrait_talker.driving.retargeting import blink_from_eye_ratios
-from liveportrait_talker.examples import PORTRAIT
 from liveportrait_talker.face.ratios import eye_ratios
 from liveportrait_talker.face.tracker import track
 from liveportrait_talker.media import Footage, open_footage
@@ -18,16 +17,6 @@ from shared import needs_shared, portrait
 CORNERS = ((33, 133), (263, 362))  # outer, inner
 LIDS = ((159, 145), (386, 374))
 IRISES = (468, 473)
-
-
-@pytest.fixture(scope="module")
-def source():
-    return track(open_footage(PORTRAIT))
-
-
-@pytest.fixture(scope="module")
-def prepared(source):
-    return EmbeddedRenderer().prepare(source)
 
 
 def draw(source, prepared, *, blink=(0.0,), gaze=((0.0, 0.0),)):

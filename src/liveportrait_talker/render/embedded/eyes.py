@@ -25,10 +25,8 @@ _SAMPLES = 128  # of a lid curve
 _MARGIN = 0.5  # eye widths around the lids
 _SEEN_MARGIN = 0.6  # iris radii around the opening over which the eyeball is grown
 _BEYOND_CORNERS = 0.30  # eye widths beside the corners over which the motion fades out
-_LID_BEYOND, _LID_WITHIN = (
-    0.27,
-    0.03,
-)  # eye widths beside the corners where the lid ends, and within them where it begins
+_LID_BEYOND = 0.27  # eye widths beside the corners, where the lid ends
+_LID_WITHIN = 0.03  # eye widths within them, where it is complete
 # The line of shut lids: above the lower lid by a share of the gap; tilted, because the outer corner sinks.
 _SHUT_SHARE = 0.2
 _TILT = (-0.021, 0.019)  # IOD at the outer and the inner corner
@@ -45,7 +43,6 @@ class Eye:
         upper, lower = points[list(UPPER_LID[side])], points[list(_LOWER_LID[side])]
         along = upper[-1] - upper[0]
         self._width = float(np.linalg.norm(along))
-        self._iod = iod
         axis_x = along / max(self._width, 1e-6)
         axis_y = np.array([axis_x[1], -axis_x[0]])  # up in the image
         height, width = image.shape[:2]

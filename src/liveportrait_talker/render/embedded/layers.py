@@ -111,10 +111,6 @@ def _segmenter() -> PersonSegmenter:
 
 
 def _build(image: Image, matte: Matte, extent: Floats, iod: float) -> Layers:
-    opacity = np.rint(255 * matte.alpha).astype(np.uint8)
-    for border in (opacity[0], opacity[-1], opacity[:, 0], opacity[:, -1]):
-        if border.max() <= OPAQUE_BORDER:
-            border[:] = 0  # it is repeated beyond the border
     # Where little of the person lies over the background, it is what remains without the person.
     alpha = matte.alpha[..., None]
     remains = (image - alpha * matte.foreground) / np.maximum(1 - alpha, 1 - _MOST_REMOVED)
@@ -126,7 +122,11 @@ def _build(image: Image, matte: Matte, extent: Floats, iod: float) -> Layers:
     filled = fill_background(remains, hole, matte.surely_background, iod)
     share = np.maximum(smoothstep(0.5 * _MOST_REMOVED, _MOST_REMOVED, alpha), hole[..., None])
     background = np.rint(remains + (filled - remains.astype(np.float32)) * share).astype(np.uint8)
-    opacity = np.maximum(opacity, _confirm_opacity(image, matte.foreground, background, matte.alpha))
+    confirmed = _confirm_opacity(image, matte.foreground, background, matte.alpha)
+    opacity = np.maximum(np.rint(255 * matte.alpha).astype(np.uint8), confirmed)
+    for border in (opacity[0], opacity[-1], opacity[:, 0], opacity[:, -1]):
+        if border.max() <= OPAQUE_BORDER:
+            border[:] = 0  # it is repeated beyond the border
     return Layers(np.dstack([matte.foreground, opacity]), background, image.copy(), extent)
 
 

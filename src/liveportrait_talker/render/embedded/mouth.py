@@ -16,12 +16,12 @@ from ...motion.smoothing import smoothstep
 from ...system.jit import kernel
 from .fill import fill_harmonic
 from .mesh import PortraitMesh
-from .mouth_colours import mouth_colours, to_rgb
+from .mouth_colours import LUMA, mouth_colours, to_rgb
 from .mouth_examples import MouthExample, MouthExamples
 from .mouth_plane import MouthPlane
-from .shading import ramp, sample_grid
-from .teeth import TeethShape, draw_teeth
-from .tones import GAMMA, LUMA, MouthTones, linear_light
+from .shading import ramp, sample_curve, sample_grid
+from .teeth import draw_teeth
+from .tones import GAMMA, MouthTones, linear_light
 
 _SPILL = 0.045  # IOD around FaceMesh's lip line in which teeth are searched
 _PARTED = 0.015  # IOD; from this aperture on teeth may show
@@ -116,14 +116,12 @@ class MouthInterior:
         part = window[low[1] : high[1], low[0] : high[0]]
         affine = self._plane.from_pixels(low + corner, rotation, shift_px, scale).astype(np.float32)
         (height, width), iod = part.shape[:2], self._mesh.iod
-        contours = (opening.left, opening.right, opening.upper, opening.lower)
         teeth = np.empty((height, width, 2), np.float32)
         jaw = min(float(opening.lower[len(opening.lower) // 2]) - self._plane.lower_lip, 0.0)
-        tones = self._tones
-        tooth_shape = TeethShape(tones.gaps_left, tones.gaps_right, tones.edges)
+        contours, tones = opening.contours, self._tones
         lightness = float(self._skin[0]) + 16
         layer = self._examples.layer((width, height), affine, opening, lightness, self._own)
-        draw_teeth(teeth, affine, contours, jaw, 1.0 / iod, tuple(tooth_shape))
+        draw_teeth(teeth, affine, contours, jaw, 1.0 / iod, tones.teeth)
         coarse = _blur_inside(teeth, _COARSE * iod)
         grid = to_rgb(mouth_colours().predict(opening, self._skin, self._lip))
         brightness = float(to_rgb(self._skin) @ LUMA)
@@ -211,10 +209,7 @@ def _compose(
             v = affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]
             across = (u - left) / max(right - left, 1e-6)
             at = across * (columns - 1)
-            i = min(int(at), columns - 2)
-            w = at - i
-            top = upper[i] * (1 - w) + upper[i + 1] * w
-            bottom = lower[i] * (1 - w) + lower[i + 1] * w
+            top, bottom = sample_curve(upper, at), sample_curve(lower, at)
             down = min(max((top - v) / max(top - bottom, 1e-4), 0.0), 1.0)
             # Grain is fixed to the skull, so that it moves with the teeth.
             gy, gx = int(v / pixel) % grain.shape[0], int(u / pixel) % grain.shape[1]
@@ -232,7 +227,7 @@ def _compose(
                 for c in range(3):
                     value[c] *= ratio
             # What is no tooth is flesh, which is red in the palest face too.
-            luma = 0.2126 * value[0] + 0.7152 * value[1] + 0.0722 * value[2]
+            luma = LUMA[0] * value[0] + LUMA[1] * value[1] + LUMA[2] * value[2]
             flesh = painted * (1.0 - ramp(0.5, 0.85, teeth[y, x, 0]))
             lacking = 0.4 * max(luma, 0.0) - (value[0] - 0.5 * (value[1] + value[2]))
             if lacking > 0:

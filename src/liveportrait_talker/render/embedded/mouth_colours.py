@@ -18,6 +18,7 @@ from ...face.tracked import TrackedFace
 from .mouth_plane import Opening
 
 WEIGHTS = Path(__file__).with_name("mouth_colours.npz")
+LUMA = np.array([0.2126, 0.7152, 0.0722])
 ROWS, ACROSS = 12, 24
 """Size of the grid of colours: from the upper to the lower lip, and from corner to corner."""
 _DOWN = (np.arange(ROWS) + 0.5) / ROWS  # 0 at the upper lip, 1 at the lower one
@@ -29,7 +30,7 @@ MOST = 1.3  # standard deviations of the fitted faces; a face beyond counts as t
 _REFERENCE = 76.0  # L* + 16 to which differences are scaled: they are proportional to L* + 16 as the light changes
 
 
-def to_lab(rgb: Floats) -> Floats32:
+def to_lab(rgb: Floats | Image) -> Floats32:
     """Return CIELAB (…, 3) of sRGB (…, 3), 0…255."""
     flat = np.ascontiguousarray(rgb, np.float32).reshape(1, -1, 3) / np.float32(255)
     lab: Floats32 = cv2.cvtColor(flat, cv2.COLOR_RGB2LAB).reshape(np.shape(rgb))
@@ -64,7 +65,7 @@ class MouthColours:
             self._layers = [(stored[f"weight_{k}"], stored[f"bias_{k}"]) for k in range(3)]
             self._mean, self._spread = stored["face_mean"], stored["face_spread"]
 
-    def describe_face(self, skin: Floats, lip: Floats) -> Floats32:
+    def _describe_face(self, skin: Floats, lip: Floats) -> Floats32:
         """Return the network's description (6,) of a face by its colours (3,), CIELAB."""
         scale = (skin[0] + 16) / _REFERENCE
         described = (np.concatenate([skin, (lip - skin) / scale]) - self._mean) / self._spread
@@ -83,7 +84,7 @@ class MouthColours:
 
     def predict_at(self, points: Floats, skin: Floats, lip: Floats) -> Floats32:
         """Return the same for points (ROWS, ACROSS, 13) of `describe_opening`."""
-        face = self.describe_face(skin, lip)
+        face = self._describe_face(skin, lip)
         x = np.concatenate([points, np.broadcast_to(face, (*points.shape[:2], len(face)))], axis=2).astype(np.float32)
         for weight, bias in self._layers[:-1]:
             x = np.tanh(x @ weight + bias)

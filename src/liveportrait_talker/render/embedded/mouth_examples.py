@@ -20,9 +20,9 @@ from ...motion.smoothing import smoothstep
 from ...system.jit import kernel
 from .mesh import PortraitMesh
 from .model import face_model
-from .mouth_colours import measure_lip, measure_skin, mouth_colours, to_rgb
+from .mouth_colours import LUMA, measure_lip, measure_skin, mouth_colours, to_rgb
 from .mouth_plane import MouthPlane, Opening
-from .shading import ramp, sample_bilinear, sample_grid
+from .shading import ramp, sample_bilinear, sample_curve, sample_grid
 
 _SHOWN_AT = (0.012, 0.05)  # IOD of opening over which an example begins to count
 _GAP, _HALF_WIDTH, _YAW, _PITCH = 0.04, 0.04, 10.0, 10.0  # unit of distance between openings: IOD, IOD, degrees
@@ -30,7 +30,6 @@ _NEAREST = 2  # examples that are mixed: more of them blur the teeth
 _FOLLOW = 0.5  # share by which weights follow from frame to frame
 _WIDER = 1.6  # ratio of the gaps up to which an example shows all that is next to the lips
 _KNOWN = 0.6  # share of its brightness that a mouth also has where the example does not show it
-_LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _TOO_WIDE = 0.4  # a mouth that is wider open than asked for shows more than one that is less open
 _PREFERRED = 0.6  # ratio of the distance of an example that the user gave
 _SAME_SIZE = 0.8  # ratio of sizes from which on an example is not reduced
@@ -77,15 +76,13 @@ class MouthExample:
         affine[:2] = plane.from_pixels(np.array([left, top]), mesh.rotation, still, 1.0)
         difference = image[top:bottom, left:right].astype(np.float32)
         grid = to_rgb(mouth_colours().predict(opening, skin, lip))
-        _subtract_grid(
-            difference, affine[:2].astype(np.float32), opening.left, opening.right, opening.upper, opening.lower, grid
-        )
+        _subtract_grid(difference, affine[:2].astype(np.float32), opening.contours, grid)
         inside = np.zeros(difference.shape[:2], np.uint8)
         outline = np.concatenate([mesh.model.upper_lip, mesh.model.lower_lip[::-1]])
         cv2.fillPoly(inside, [np.rint(mesh.position[outline] - (left, top)).astype(np.int32)], 1)
-        brightness = _KNOWN * float(np.median(difference[inside > 0] @ _LUMA)) if inside.any() else 0.0
-        luma = image[top:bottom, left:right] @ _LUMA
-        ends = _find_end(luma, affine[:2], opening, float(to_rgb(skin) @ _LUMA))
+        brightness = _KNOWN * float(np.median(difference[inside > 0] @ LUMA)) if inside.any() else 0.0
+        luma = image[top:bottom, left:right] @ LUMA
+        ends = _find_end(luma, affine[:2], opening, float(to_rgb(skin) @ LUMA))
         weight = float(smoothstep(*_SHOWN_AT, np.array(face.aperture)))
         to_pixels = np.linalg.inv(affine)[:2].astype(np.float32)
         return cls(difference, brightness, to_pixels, opening, float(skin[0]) + 16, weight, ends)
@@ -156,14 +153,13 @@ class MouthExamples:
         layer = np.zeros((size[1], size[0], 4), np.float32)
         for example, weight in self._mix(opening, own):
             weight *= example.weight
-            source = example.opening
             _add_example(
                 layer,
                 affine,
-                (opening.left, opening.right, opening.upper, opening.lower),
+                opening.contours,
                 example.difference,
                 example.to_pixels,
-                (source.left, source.right, source.upper, source.lower),
+                example.opening.contours,
                 example.brightness,
                 weight,
                 example.authority(opening),
@@ -243,8 +239,9 @@ def _find_end(luma: Floats, affine: Floats, opening: Opening, skin: float) -> fl
 
 @kernel
 def _subtract_grid(
-    pixels: Floats32, affine: Floats32, left: float, right: float, upper: Floats32, lower: Floats32, grid: Floats32
+    pixels: Floats32, affine: Floats32, opening: tuple[float, float, Floats32, Floats32], grid: Floats32
 ) -> None:
+    left, right, upper, lower = opening
     height, width = pixels.shape[:2]
     columns = upper.shape[0]
     for y in range(height):
@@ -252,10 +249,7 @@ def _subtract_grid(
             u = affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]
             v = affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]
             at = min(max((u - left) / max(right - left, 1e-6), 0.0), 1.0) * (columns - 1)
-            i = min(int(at), columns - 2)
-            w = at - i
-            top = upper[i] * (1 - w) + upper[i + 1] * w
-            bottom = lower[i] * (1 - w) + lower[i + 1] * w
+            top, bottom = sample_curve(upper, at), sample_curve(lower, at)
             down = min(max((top - v) / max(top - bottom, 1e-4), 0.0), 1.0)
             for c in range(3):
                 pixels[y, x, c] -= sample_grid(grid, down, at / (columns - 1), c)
@@ -286,10 +280,7 @@ def _add_example(
             if across <= 0 or across >= 1:
                 continue
             at = across * (columns - 1)
-            i = min(int(at), columns - 2)
-            w = at - i
-            top = upper[i] * (1 - w) + upper[i + 1] * w
-            bottom = lower[i] * (1 - w) + lower[i + 1] * w
+            top, bottom = sample_curve(upper, at), sample_curve(lower, at)
             gap = max(top - bottom, 1e-4)
             depth = min(max(top - v, 0.0), gap)
             # Sideways teeth keep their size in the middle and follow the corners at the ends.
@@ -300,11 +291,8 @@ def _add_example(
             side = abs(2 * across - 1)
             blend = ramp(0.3, 0.9, side)
             from_u = rigid + (stretched - rigid) * blend
-            j_at = min(max((from_u - from_left) / max(from_right - from_left, 1e-6), 0.0), 1.0) * (columns - 1)
-            j = min(int(j_at), columns - 2)
-            q = j_at - j
-            from_top = from_upper[j] * (1 - q) + from_upper[j + 1] * q
-            from_bottom = from_lower[j] * (1 - q) + from_lower[j + 1] * q
+            from_at = min(max((from_u - from_left) / max(from_right - from_left, 1e-6), 0.0), 1.0) * (columns - 1)
+            from_top, from_bottom = sample_curve(from_upper, from_at), sample_curve(from_lower, from_at)
             from_gap = max(from_top - from_bottom, 1e-4)
             # Upper teeth hang from the skull, lower ones on the jaw: both keep their size, what is between is bent.
             by_upper = min(depth, from_gap)

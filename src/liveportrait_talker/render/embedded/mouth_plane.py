@@ -35,6 +35,11 @@ class Opening:
     pitch: float
 
     @property
+    def contours(self) -> tuple[float, float, Floats32, Floats32]:
+        """Left, right, upper and lower, as kernels take them."""
+        return self.left, self.right, self.upper, self.lower
+
+    @property
     def gap(self) -> float:
         """The largest distance between the lips, IOD."""
         return float((self.upper - self.lower).max())

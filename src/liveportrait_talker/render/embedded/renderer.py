@@ -14,13 +14,14 @@ from functools import cached_property
 import numpy as np
 
 from ...arrays import Floats, Floats32, Image, Indices, Integers
-from ...errors import MediaError, OptionError
+from ...errors import MediaError
 from ...face.crop import FaceCrop
 from ...face.mouth_offsets import subtract_source_mouth
 from ...face.tracked import TrackedFace, TrackedSource
 from ...motion.lips import controls_from_keypoints
 from ...motion.smoothing import smoothstep
 from ...motion.track import LipKeypoints, MotionTrack, MouthControls
+from ...options.background import refuse_background
 from ..protocol import FaceFrame
 from .breathing import Body
 from .eyes import Eye
@@ -78,10 +79,7 @@ class EmbeddedRenderer:
         """Fit the mesh to an image's face; for a video this happens frame by frame. `mouths`: more of this source."""
         face = source.faces[0]
         if self._background is not None and not source.is_still:
-            raise OptionError(
-                f"--background is for a picture: {source.footage.name} is a video, whose background moves with its "
-                "camera."
-            )
+            raise refuse_background(source.footage.name)
         separated: Layers | None = None
         if source.is_still:
             Limits.of(face).warn_about_source(source.footage.name, face)
@@ -115,6 +113,7 @@ class EmbeddedFace:
         self._limits = Limits.of(source.faces[0], layered=layers is not None)
         self._portrait: tuple[int, Portrait] | None = None
         self._skin: Floats32 | None = None
+        self._measured: tuple[int, Floats32] | None = None
         self._warned_of_turn = self._warned_of_mouth = False
 
     def _at(self, index: int) -> Portrait:
@@ -124,7 +123,7 @@ class EmbeddedFace:
                 image,
                 face,
                 self._tones,
-                self._skin_in(image, face),
+                self._smooth_skin(index),
                 self._mouths,
                 self._layers,
                 teeth_brightness=self._teeth_brightness,
@@ -133,9 +132,15 @@ class EmbeddedFace:
             self._portrait = (index, portrait)
         return self._portrait[1]
 
-    def _skin_in(self, image: Image, face: TrackedFace) -> Floats32:
+    def _measure_skin(self, index: int) -> Floats32:
+        """Return the colour of the skin in a frame, CIELAB."""
+        if self._measured is None or self._measured[0] != index:
+            self._measured = index, measure_skin(self._source.footage[index], self._source.faces[index])
+        return self._measured[1]
+
+    def _smooth_skin(self, index: int) -> Floats32:
         """Return the colour of the skin, CIELAB, smoothed over the frames that were drawn unless the light changes."""
-        measured, before = measure_skin(image, face), self._skin
+        measured, before = self._measure_skin(index), self._skin
         if before is not None and not self._source.is_still:
             change = luminance(measured) / max(luminance(before), 1e-4)
             if 1 / (1 + _STEADY_LIGHT) < change < 1 + _STEADY_LIGHT:
@@ -151,7 +156,7 @@ class EmbeddedFace:
             return MouthTones(footage[0], faces[0])
         seen = [k for k in range(len(faces)) if self._source.shows_face(k)][:_EARLY_FRAMES] or [0]
         tried = [seen[k] for k in np.linspace(0, len(seen) - 1, min(_TRIED_FRAMES, len(seen))).astype(int)]
-        lights = [luminance(measure_skin(footage[k], faces[k])) for k in tried]
+        lights = [luminance(self._measure_skin(k)) for k in tried]
         best = tried[int(np.argmax(lights))]
         return MouthTones(footage[best], faces[best])
 
@@ -159,7 +164,7 @@ class EmbeddedFace:
         """Return whether a video's frame is black where the face would be, as in a fade."""
         if self._source.is_still:
             return False
-        light = luminance(measure_skin(self._source.footage[index], self._source.faces[index]))
+        light = luminance(self._measure_skin(index))
         return light < _DARK * luminance(self._tones.skin)
 
     def _find_mouths(self, indices: Indices) -> list[MouthExample]:

@@ -27,6 +27,14 @@ def sample_bilinear(values: Floats, y: float, x: float, c: int) -> float:
 
 
 @inlined
+def sample_curve(values: Floats, at: float) -> float:
+    """Return (n,) `values` at position `at`, 0…n − 1, interpolated."""
+    i = min(int(at), values.shape[0] - 2)
+    w = at - i
+    return float(values[i] * (1 - w) + values[i + 1] * w)
+
+
+@inlined
 def sample_grid(grid: Floats, down: float, across: float, c: int) -> float:
     """Return channel `c` of cell values (rows, columns, channels) at `down`, `across`, 0…1, interpolated."""
     rows, columns = grid.shape[:2]

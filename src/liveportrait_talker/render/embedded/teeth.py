@@ -10,15 +10,17 @@ from typing import NamedTuple
 
 from ...arrays import Floats32
 from ...system.jit import kernel
-from .shading import ramp
+from .shading import ramp, sample_curve
 
 
 class TeethShape(NamedTuple):
-    """See `MouthTones`."""
+    """What differs between the teeth of people."""
 
     gaps_left: Floats32
+    """(6,) where the gaps between the teeth of the left half of a row lie, IOD from the middle."""
     gaps_right: Floats32
     edges: Floats32
+    """(2, 6) by which the edges of the left and right teeth are lower, IOD."""
 
 
 @kernel
@@ -54,10 +56,7 @@ def draw_teeth(
             at = (u - left) * per_u
             if at <= 0 or at >= columns - 1:
                 continue
-            i = int(at)
-            w = at - i
-            top = upper_edge[i] * (1 - w) + upper_edge[i + 1] * w
-            bottom = lower_edge[i] * (1 - w) + lower_edge[i + 1] * w
+            top, bottom = sample_curve(upper_edge, at), sample_curve(lower_edge, at)
             gap = top - bottom
             cover = min(max((top - v) / pixel + 0.5, 0.0), 1.0) * min(max((v - bottom) / pixel + 0.5, 0.0), 1.0)
             out[y, x, 1] = cover * min(max(gap / (1.5 * pixel), 0.0), 1.0)

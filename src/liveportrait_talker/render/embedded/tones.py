@@ -10,10 +10,10 @@ import numpy as np
 
 from ...arrays import Floats, Floats32, Image
 from ...face.tracked import TrackedFace
-from .mouth_colours import crop_around, measure_lip, measure_skin, to_rgb
+from .mouth_colours import LUMA, crop_around, measure_lip, measure_skin, to_lab, to_rgb
+from .teeth import TeethShape
 
 GAMMA = 2.2
-LUMA = np.array([0.2126, 0.7152, 0.0722])
 _GAPS = np.array([0.0, 0.096, 0.166, 0.222, 0.262, 0.295])  # positions between the teeth of half a row
 _GRAIN_SIDE = 64
 _HUE_SIDE = 160  # px to which the face is reduced to determine its hue
@@ -38,8 +38,8 @@ class MouthTones:
         rng = np.random.default_rng(int(1000 * iod))
         noise = rng.normal(0, 1, (_GRAIN_SIDE, _GRAIN_SIDE)).astype(np.float32)
         self.grain = cv2.GaussianBlur(noise, (0, 0), 0.8, borderType=cv2.BORDER_REFLECT) * np.float32(1.8 * spread)
-        self.gaps_left, self.gaps_right = (_random_gaps(rng) for _ in range(2))
-        self.edges = rng.normal(0, 0.0025, (2, len(_GAPS))).astype(np.float32)
+        left, right = (_random_gaps(rng) for _ in range(2))
+        self.teeth = TeethShape(left, right, rng.normal(0, 0.0025, (2, len(_GAPS))).astype(np.float32))
 
     def lip_under(self, skin: Floats) -> Floats32:
         """Return the colour (3,) of the lips, CIELAB, in the light under which the skin has the colour `skin`."""
@@ -61,7 +61,7 @@ def linear_light(lab: Floats) -> Floats:
 def _fit_hue_table(piece: Image) -> Floats32:
     """Return the sRGB colour (256, 3) of each luma where the image has a single hue, else (0, 3)."""
     step = max(1, max(piece.shape[:2]) // _HUE_SIDE)
-    lab = cv2.cvtColor(np.ascontiguousarray(piece[::step, ::step], np.float32) / 255, cv2.COLOR_RGB2LAB).reshape(-1, 3)
+    lab = to_lab(piece[::step, ::step]).reshape(-1, 3)
     basis = np.stack([lab[:, 0] ** k for k in range(4)], axis=1)
     curve, *_ = np.linalg.lstsq(basis.astype(np.float64), lab[:, 1:].astype(np.float64), rcond=None)
     off = np.abs(lab[:, 1:] - basis @ curve)

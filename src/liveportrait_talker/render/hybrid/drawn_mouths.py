@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from ...face.mouth_offsets import subtract_source_mouth
 from ...face.tracked import TrackedFace, TrackedSource
 from ...motion.track import MotionTrack
 from ...progress import OnStep
-from ...system.cache import cache_folder
+from ...system.cache import cache_folder, replacing
 from ..embedded.mouth_examples import MouthExample
 from ..protocol import FaceFrame, Renderer
 from .mouth_shapes import MOUTH_SHAPES
@@ -121,13 +120,8 @@ def write_mouths(mouths: list[DrawnMouth], cached: Path) -> None:
     arrays: dict[str, Any] = {"count": np.array(len(mouths))}
     for k, mouth in enumerate(mouths):
         arrays |= {f"picture_{k}": mouth.picture, f"face_{k}": mouth.face.landmarks}
-    part = cached.with_name(f".{cached.name}.{os.getpid()}.part")
     try:
-        try:
-            with part.open("wb") as file:
-                np.savez_compressed(file, **arrays)
-            part.replace(cached)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(cached) as part, part.open("wb") as file:
+            np.savez_compressed(file, **arrays)
     except OSError as error:
         log.warning("cannot write drawn mouths to the cache %s (%s).", cached.parent, error.strerror)

@@ -33,9 +33,9 @@ _KNOWN = 0.6  # share of its brightness that a mouth also has where the example 
 _TOO_WIDE = 0.4  # a mouth that is wider open than asked for shows more than one that is less open
 _PREFERRED = 0.6  # ratio of the distance of an example that the user gave
 _SAME_SIZE = 0.8  # ratio of sizes from which on an example is not reduced
-_ENDS = (0.08, 0.2)  # fall of the brightness below the teeth, in shares of the skin's
+_DARKER = (0.08, 0.2)  # fall of the brightness below the teeth, in shares of the skin's
 _WHOLE_ROW = (0.09, 0.14)  # IOD of opening from which on a mouth shows its teeth whole
-_UNLIKE = (1.15, 1.6)  # ratio of the gaps over which such an example loses its authority
+_UNLIKE = (1.15, 1.6)  # ratio of the gaps over which such an example is no longer shown
 _LEAST_SHARE = 0.02
 _OWN = -1  # number of the mouth in the frame that is drawn on
 
@@ -55,7 +55,7 @@ class MouthExample:
     """L* of the skin, plus 16."""
     weight: float
     """0…1, how far it shows a mouth that is open."""
-    ends: float
+    dark_below_teeth: float
     """0…1, whether it is dark below its upper teeth: a second row would be painted there at a wider opening."""
 
     @classmethod
@@ -82,10 +82,10 @@ class MouthExample:
         cv2.fillPoly(inside, [np.rint(mesh.position[outline] - (left, top)).astype(np.int32)], 1)
         brightness = _KNOWN * float(np.median(difference[inside > 0] @ LUMA)) if inside.any() else 0.0
         luma = image[top:bottom, left:right] @ LUMA
-        ends = _find_end(luma, affine[:2], opening, float(to_rgb(skin) @ LUMA))
+        dark = _measure_dark_below_teeth(luma, affine[:2], opening, float(to_rgb(skin) @ LUMA))
         weight = float(smoothstep(*_SHOWN_AT, np.array(face.aperture)))
         to_pixels = np.linalg.inv(affine)[:2].astype(np.float32)
-        return cls(difference, brightness, to_pixels, opening, float(skin[0]) + 16, weight, ends)
+        return cls(difference, brightness, to_pixels, opening, float(skin[0]) + 16, weight, dark)
 
     def distance(self, other: Opening) -> float:
         """Return how different another opening is, 1 = just like another moment of the same sound."""
@@ -112,11 +112,11 @@ class MouthExample:
         small: Floats32 = cv2.resize(self.difference, size, interpolation=cv2.INTER_AREA)
         return replace(self, difference=small, to_pixels=to_pixels.astype(np.float32))
 
-    def authority(self, other: Opening) -> float:
+    def coverage(self, other: Opening) -> float:
         """Return 0…1, how far this mouth shows another opening: parted lips do not show the teeth of a wide one."""
         wider = other.gap / max(self.opening.gap, 1e-6)
         parted = 1 - float(smoothstep(*_WHOLE_ROW, np.array(self.opening.gap)))
-        gone = self.ends * parted * float(smoothstep(*_UNLIKE, np.array(wider)))
+        gone = self.dark_below_teeth * parted * float(smoothstep(*_UNLIKE, np.array(wider)))
         return min(1.0, _WIDER / max(wider, 1e-6)) * (1 - gone)
 
 
@@ -162,7 +162,7 @@ class MouthExamples:
                 example.opening.contours,
                 example.brightness,
                 weight,
-                example.authority(opening),
+                example.coverage(opening),
                 lightness / example.lightness,
             )
         return layer
@@ -221,8 +221,8 @@ def choose_frames(faces: tuple[TrackedFace, ...], frames: Indices, most: int) ->
     return sorted(int(numbers[k]) for k in chosen)
 
 
-def _find_end(luma: Floats, affine: Floats, opening: Opening, skin: float) -> float:
-    """Return 0…1, whether a mouth is darker below its upper teeth than at them: `MouthExample.ends`."""
+def _measure_dark_below_teeth(luma: Floats, affine: Floats, opening: Opening, skin: float) -> float:
+    """Return 0…1, whether a mouth is darker below its upper teeth than at them: `MouthExample.dark_below_teeth`."""
     y, x = np.mgrid[: luma.shape[0], : luma.shape[1]]
     u, v = (affine[k, 0] * x + affine[k, 1] * y + affine[k, 2] for k in (0, 1))
     across = (u - opening.left) / max(opening.right - opening.left, 1e-6)
@@ -234,7 +234,7 @@ def _find_end(luma: Floats, affine: Floats, opening: Opening, skin: float) -> fl
     if not len(upper) or not len(lower):
         return 0.0
     fall = (np.median(upper) - np.median(lower)) / max(skin, 1.0)
-    return float(smoothstep(*_ENDS, np.array(fall)))
+    return float(smoothstep(*_DARKER, np.array(fall)))
 
 
 @kernel
@@ -265,7 +265,7 @@ def _add_example(
     source: tuple[float, float, Floats32, Floats32],
     brightness: float,
     weight: float,
-    authority: float,
+    coverage: float,
     gain: float,
 ) -> None:
     left, right, upper, lower = opening
@@ -302,7 +302,7 @@ def _add_example(
             near_upper = 1.0 - ramp(0.6 * from_gap, 0.95 * from_gap, depth)
             near_lower = 1.0 - ramp(0.1 * from_gap, 0.4 * from_gap, gap - depth)
             shown = weight * (1.0 - ramp(1.0, 1.4, gap / from_gap) * (1.0 - max(near_upper, near_lower)))
-            shown *= authority
+            shown *= coverage
             from_v = from_top - (by_upper + (by_lower - by_upper) * share)
             px = to_pixels[0, 0] * from_u + to_pixels[0, 1] * from_v + to_pixels[0, 2]
             py = to_pixels[1, 0] * from_u + to_pixels[1, 1] * from_v + to_pixels[1, 2]

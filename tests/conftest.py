@@ -20,8 +20,10 @@ from checkpoints import write_released
 from liveportrait_talker.cli.main import main
 from parity import GoldenFile, find, synthetic_weights
 
-# Processes inherit an ignored SIGINT (nohup, some CI); the tests interrupt processes.
+# Processes inherit ignored signals (of nohup, some CI); the tests interrupt processes, and close their terminals.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):  # not on Windows
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # As `system.ray_cluster` sets them before it imports Ray; here a test may import it first.
 os.environ |= {

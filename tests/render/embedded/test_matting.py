@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from liveportrait_talker.render.embedded.layers import fill_background
+from liveportrait_talker.render.embedded.background import fill_background
 from liveportrait_talker.render.embedded.matting import estimate_matte, known_matte
 
 SIDE, IOD = 240, 60.0

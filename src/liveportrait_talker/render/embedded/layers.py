@@ -10,22 +10,18 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from ...arrays import Flags, Floats, Floats32, Image
+from ...arrays import Floats, Floats32, Image
 from ...face.segmentation import PersonSegmenter
 from ...face.tracked import TrackedFace
-from ...motion.smoothing import smoothstep
 from ...system.jit import kernel
+from .background import fill_background
 from .matting import Matte, estimate_matte, known_matte
 from .model import face_model
 
 OPAQUE_BORDER = 127
 """Opacity, of 255, beyond which the person goes on beyond a border of the image."""
 FARTHEST = 3.0  # oval radii; hair is followed no further
-_FILLED = 0.9  # IOD inside the outline over which the background is continued with its texture
-_SMOOTHED = 0.08  # IOD, of the direction in which it is mirrored
-_TEXTURE, _USUAL = 0.12, 0.5  # IOD: what is finer is texture; where its usual strength is measured
 _MOST_REMOVED = 0.2  # opacity up to which the person is removed from the background by its colours
-_UNSURE = 0.03  # weight of a pixel that may show remains of the person
 _HALO = 0.02  # IOD
 _MAY_BE = 0.03  # opacity from which on the person may be there
 _DISTINCT = 40.0  # of 255: distance of colours that tell person and background apart
@@ -75,7 +71,9 @@ def separate(image: Image, face: TrackedFace, opacity: Image | None = None) -> L
     global _last
     digest = hashlib.blake2b(face.landmarks.tobytes())
     for part in (image, opacity):
-        digest.update(b"" if part is None else str(part.shape).encode() + np.ascontiguousarray(part).tobytes())
+        if part is not None:
+            digest.update(str(part.shape).encode())
+            digest.update(np.ascontiguousarray(part))
     key = digest.digest()
     if _last is None or _last[0] != key:
         _last = key, _separate(image, face, opacity)
@@ -111,36 +109,60 @@ def _segmenter() -> PersonSegmenter:
 
 
 def _build(image: Image, matte: Matte, extent: Floats, iod: float) -> Layers:
-    # Where little of the person lies over the background, it is what remains without the person.
-    alpha = matte.alpha[..., None]
-    remains = (image - alpha * matte.foreground) / np.maximum(1 - alpha, 1 - _MOST_REMOVED)
-    remains = np.where(alpha > 0, np.rint(np.clip(remains, 0, 255)).astype(np.uint8), image)
+    background = image.copy()
+    _remove_person(image, matte.alpha, matte.foreground, _MOST_REMOVED, background)
     # A sharpened photo has a light line around the person, which would stay behind.
     reach = 2 * max(1, round(_HALO * iod)) + 1
     near = cv2.dilate((matte.alpha > 0.5).astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
     hole = (matte.alpha > _MOST_REMOVED) | (near & ~matte.surely_background)
-    filled = fill_background(remains, hole, matte.surely_background, iod)
-    share = np.maximum(smoothstep(0.5 * _MOST_REMOVED, _MOST_REMOVED, alpha), hole[..., None])
-    background = np.rint(remains + (filled - remains.astype(np.float32)) * share).astype(np.uint8)
-    confirmed = _confirm_opacity(image, matte.foreground, background, matte.alpha)
-    opacity = np.maximum(np.rint(255 * matte.alpha).astype(np.uint8), confirmed)
+    background = fill_background(background, hole, matte.surely_background, iod)
+    opacity = _confirm_opacity(image, matte.foreground, background, matte.alpha)
     for border in (opacity[0], opacity[-1], opacity[:, 0], opacity[:, -1]):
         if border.max() <= OPAQUE_BORDER:
             border[:] = 0  # it is repeated beyond the border
     return Layers(np.dstack([matte.foreground, opacity]), background, image.copy(), extent)
 
 
+@kernel
+def _remove_person(image: Image, alpha: Floats32, foreground: Image, most: float, out: Image) -> None:
+    """Compute what remains without the person where little of it, up to `most`, lies over the background."""
+    height, width = alpha.shape
+    for y in range(height):
+        for x in range(width):
+            a = alpha[y, x]
+            if a > 0:
+                scale = np.float32(1) / max(1 - a, np.float32(1 - most))
+                for c in range(3):
+                    value = (np.float32(image[y, x, c]) - a * np.float32(foreground[y, x, c])) * scale
+                    out[y, x, c] = np.uint8(min(max(value, _NONE), _MOST) + np.float32(0.5))
+
+
 def _confirm_opacity(image: Image, foreground: Image, background: Image, alpha: Floats32) -> Image:
-    """Return the opacity (H, W) 0…255 at which the layers together give the image, where the person may be.
+    """Return the opacity (H, W) 0…255 at which the layers together give the image, but at least `alpha`.
 
     Where the mask takes hair or clothes for background, they would turn transparent as soon as they move.
     """
-    change = foreground.astype(np.float32) - background
-    size = (change * change).sum(axis=-1)
-    share = ((image.astype(np.float32) - background) * change).sum(axis=-1) / np.maximum(size, 1)
-    sure = (alpha > _MAY_BE) & (size > _DISTINCT * _DISTINCT)
-    confirmed: Image = np.rint(255 * np.where(sure, np.clip(share, 0, 1), 0)).astype(np.uint8)
-    return confirmed
+    opacity = np.empty(alpha.shape, np.uint8)
+    _explain_image(image, foreground, background, alpha, opacity)
+    return opacity
+
+
+@kernel
+def _explain_image(image: Image, foreground: Image, background: Image, alpha: Floats32, out: Image) -> None:
+    height, width = alpha.shape
+    for y in range(height):
+        for x in range(width):
+            share = alpha[y, x]
+            if share > _MAY_BE and share < 1:
+                size = along = np.float32(0)
+                for c in range(3):
+                    under = np.float32(background[y, x, c])
+                    change = np.float32(foreground[y, x, c]) - under
+                    size += change * change
+                    along += change * (np.float32(image[y, x, c]) - under)
+                if size > _DISTINCT * _DISTINCT:
+                    share = max(share, min(along / size, _ALL))
+            out[y, x] = np.uint8(_MOST * share + np.float32(0.5))
 
 
 def _cover(picture: Image, width: int, height: int) -> Image:
@@ -166,52 +188,6 @@ def _measure_extent(alpha: Floats32, oval: Floats) -> Floats:
     ends = np.where(is_person.all(axis=0), len(steps) - 1, np.argmin(is_person, axis=0))
     extent: Floats = steps[ends]
     return extent
-
-
-def fill_background(image: Image, hole: Flags, sure: Flags, iod: float) -> Image:
-    """Return the image with the hole filled: smoothly, with the texture of the mirrored surroundings near its edge.
-
-    Beside the hole there may be remains of the person; where `sure`, there are none, which counts more.
-    """
-    height, width = hole.shape
-    if not hole.any() or hole.all():
-        return image.copy()
-
-    def mean(values: Floats32, radius: float) -> Floats32:
-        averaged: Floats32 = cv2.blur(values, (2 * max(1, round(radius * iod)) + 1,) * 2)
-        return averaged
-
-    known = (~hole).astype(np.float32)
-    smooth = _push_pull(image.astype(np.float32), np.where(sure, known, _UNSURE * known).astype(np.float32))
-    texture = np.where(hole[..., None], 0, image - mean(smooth, _TEXTURE))
-    # Grain, leaves and grass go on; a logo or a stray lock of hair should not.
-    usual = mean(np.abs(texture), _USUAL) / np.maximum(mean(known, _USUAL), 1e-3)[..., None]
-    texture = np.clip(texture, -2 * usual, 2 * usual)
-    distance, labels = cv2.distanceTransformWithLabels(
-        hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    y, x = np.nonzero(~hole)
-    edge = np.zeros((labels.max() + 1, 2), np.float32)
-    edge[labels[y, x]] = np.stack([x, y], axis=1)
-    grid = np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
-    offset = mean(edge[labels] - grid, _SMOOTHED)
-    place = grid + 2 * offset
-    reach = 1 - smoothstep(0.6 * _FILLED * iod, _FILLED * iod, distance)
-    mirrored = cv2.remap(texture, place[..., 0], place[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    filled = smooth + mirrored * reach[..., None]
-    return np.where(hole[..., None], np.rint(np.clip(filled, 0, 255)).astype(np.uint8), image)
-
-
-def _push_pull(colours: Floats32, weight: Floats32) -> Floats32:
-    """Return the colours (h, w, 3) with those of weight 0 interpolated from coarser levels."""
-    if min(weight.shape) <= 2 or weight.min() > 0:
-        mean = (colours * weight[..., None]).sum(axis=(0, 1)) / max(float(weight.sum()), 1e-6)
-        return np.where(weight[..., None] > 0, colours, mean).astype(np.float32)
-    small_weight = cv2.pyrDown(weight)
-    small = cv2.pyrDown(colours * weight[..., None]) / np.maximum(small_weight, 1e-6)[..., None]
-    coarse = _push_pull(small, np.where(small_weight > 1e-6, small_weight, 0))
-    size = weight.shape[1], weight.shape[0]
-    return np.where(weight[..., None] > 0, colours, cv2.pyrUp(coarse, dstsize=size)).astype(np.float32)
 
 
 @kernel

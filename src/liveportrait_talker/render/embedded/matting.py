@@ -16,10 +16,9 @@ from ...arrays import Flags, Floats, Floats32, Image
 from ...system.jit import kernel
 from .closed_form import solve_matte
 from .fields import cell, read
+from .trimap import build_trimap, mend_mask
 
 _SOLVED_SIDE = 512  # px, longest side of the image in which the matte is solved
-_PERSON, _BACKGROUND = 0.9, 0.1  # of the mask: beyond these it is taken for certain
-_INWARD, _OUTWARD = 0.10, 0.18  # IOD, the zone on both sides of the mask's edge that is solved
 _GUIDED_RADIUS, _GUIDED_EPSILON = 2, 1e-4
 _FUSION_RADII = (45, 4)  # px at the solved size: first far, then near
 _ISLAND_RIM = 0.08  # IOD
@@ -55,7 +54,8 @@ def estimate_matte(image: Image, mask: Floats32, face: Flags, iod: float) -> Mat
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if factor < 1 else image
     small_mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA) if factor < 1 else mask
     small_face = cv2.resize(face.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-    trimap = _build_trimap(small_mask, small_face, iod * factor)
+    small_mask = mend_mask(small, small_mask, iod * factor)
+    trimap = build_trimap(small_mask, small_face, iod * factor)
     solved = solve_matte(small, trimap, small_mask)
     unknown = trimap == 0.5
     between = (solved > 0.1) & (solved < 0.9) & unknown
@@ -71,26 +71,6 @@ def known_matte(image: Image, opacity: Image) -> Matte:
     """Return the matte of an (H, W, 3) image whose opacity (H, W), 0…255, is known."""
     alpha: Floats32 = opacity.astype(np.float32) / np.float32(255)
     return Matte(alpha, _person_colours(image, alpha), opacity == 0, 0.0)
-
-
-def _build_trimap(mask: Floats32, face: Flags, iod: float) -> Floats32:
-    """Return 1 for the person with this face, 0 for the background, 0.5 where the matte is to be solved."""
-
-    def shrunk(area: Flags, by: float) -> Flags:
-        # Borders of the image do not shrink: the person goes on beyond them.
-        radius = max(1, round(by))
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-        eroded: Flags = cv2.erode(area.astype(np.uint8), disc, borderValue=1) > 0
-        return eroded
-
-    person = (mask > 0.5) | face
-    _, labels = cv2.connectedComponents(person.astype(np.uint8), connectivity=4)
-    own = labels == np.bincount(labels[face]).argmax() if face.any() else person
-    others = person & ~own
-    trimap = np.full(mask.shape, 0.5, np.float32)
-    trimap[shrunk((mask > _PERSON) & own, _INWARD * iod) | face] = 1
-    trimap[shrunk((mask < _BACKGROUND) | others, _OUTWARD * iod)] = 0
-    return trimap
 
 
 def _enlarge(alpha: Floats32, trimap: Floats32, small: Image, image: Image) -> Floats32:

@@ -31,6 +31,7 @@ _NONE, _ALL, _MOST = np.float32(0), np.float32(1), np.float32(255)
 _LEAST_TRANSPARENT = 0.02  # share of an image
 _LEAST_COVERED = 0.9  # of the face, by the mask
 _MOST_UNCERTAIN = 0.5  # of the solved zone
+_MOST_DOUBT = 0.1  # IOD²
 _MOST_CROWDED = 0.3  # of the directions above the ears in which the person does not end
 
 
@@ -46,6 +47,8 @@ class Layers:
     """(H, W, 3) what is shown where nothing moves: the image itself, unless its background was replaced."""
     extent: Floats
     """(36,) where the person ends in the direction of each landmark of the face oval, in oval radii."""
+    is_doubtful: bool
+    """Whether parts of the person may be missing or something else may have been taken for it."""
 
     def over(self, background: Image) -> Layers:
         """Return the person over another background: an (h, w, 3) picture of any size, or (1, 1, 4) transparent."""
@@ -120,7 +123,7 @@ def _build(image: Image, matte: Matte, extent: Floats, iod: float) -> Layers:
     for border in (opacity[0], opacity[-1], opacity[:, 0], opacity[:, -1]):
         if border.max() <= OPAQUE_BORDER:
             border[:] = 0  # it is repeated beyond the border
-    return Layers(np.dstack([matte.foreground, opacity]), background, image.copy(), extent)
+    return Layers(np.dstack([matte.foreground, opacity]), background, image.copy(), extent, matte.doubt > _MOST_DOUBT)
 
 
 @kernel

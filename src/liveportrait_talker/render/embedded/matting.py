@@ -16,12 +16,14 @@ from ...arrays import Flags, Floats, Floats32, Image
 from ...system.jit import kernel
 from .closed_form import solve_matte
 from .fields import cell, read
-from .trimap import build_trimap, mend_mask
+from .trimap import build_trimap, mend_mask, opened
 
 _SOLVED_SIDE = 512  # px, longest side of the image in which the matte is solved
 _GUIDED_RADIUS, _GUIDED_EPSILON = 2, 1e-4
 _FUSION_RADII = (45, 4)  # px at the solved size: first far, then near
 _ISLAND_RIM = 0.08  # IOD
+_WIDE = 0.08  # IOD, half the width of what is neither person nor background and no edge
+_WIDE_PX = 3  # at the solved size, at least
 _CERTAIN = 0.05  # opacities this close to 0 and 1 are set to them
 
 
@@ -37,6 +39,8 @@ class Matte:
     """(H, W) where the mask alone tells that it is background."""
     uncertain: float
     """Share of the solved zone that is neither person nor background; low for a good matte."""
+    doubt: float
+    """Area where the person may be cut off or something else may belong to it, IOD²."""
 
 
 def estimate_matte(image: Image, mask: Floats32, face: Flags, iod: float) -> Matte:
@@ -54,23 +58,25 @@ def estimate_matte(image: Image, mask: Floats32, face: Flags, iod: float) -> Mat
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if factor < 1 else image
     small_mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA) if factor < 1 else mask
     small_face = cv2.resize(face.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-    small_mask = mend_mask(small, small_mask, iod * factor)
+    small_mask, doubtful = mend_mask(small, small_mask, iod * factor)
     trimap = build_trimap(small_mask, small_face, iod * factor)
     solved = solve_matte(small, trimap, small_mask)
     unknown = trimap == 0.5
     between = (solved > 0.1) & (solved < 0.9) & unknown
     uncertain = np.count_nonzero(between) / max(np.count_nonzero(unknown), 1)
+    doubtful |= opened(between, max(_WIDE * iod * factor, _WIDE_PX))
+    doubt = np.count_nonzero(doubtful) / (iod * factor) ** 2
     alpha = np.where(unknown, solved, trimap) if factor == 1 else _enlarge(solved, trimap, small, image)
     alpha = np.clip((alpha - np.float32(_CERTAIN)) / np.float32(1 - 2 * _CERTAIN), 0, 1)
     background = cv2.resize((trimap == 0).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
     alpha = _close_islands(alpha, background, round(_ISLAND_RIM * iod))
-    return Matte(alpha, _person_colours(image, alpha), background, uncertain)
+    return Matte(alpha, _person_colours(image, alpha), background, uncertain, doubt)
 
 
 def known_matte(image: Image, opacity: Image) -> Matte:
     """Return the matte of an (H, W, 3) image whose opacity (H, W), 0…255, is known."""
     alpha: Floats32 = opacity.astype(np.float32) / np.float32(255)
-    return Matte(alpha, _person_colours(image, alpha), opacity == 0, 0.0)
+    return Matte(alpha, _person_colours(image, alpha), opacity == 0, 0.0, 0.0)
 
 
 def _enlarge(alpha: Floats32, trimap: Floats32, small: Image, image: Image) -> Floats32:

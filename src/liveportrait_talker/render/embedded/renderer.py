@@ -89,6 +89,12 @@ class EmbeddedRenderer:
                     f"the background of {source.footage.name} cannot be replaced, because {layers}: leave out "
                     "--background, or take another picture"
                 )
+            if not isinstance(layers, str) and layers.is_doubtful and self._background is not None:
+                log.warning(
+                    "%s: the outline of the person is uncertain in places; look at the result, or give a PNG whose "
+                    "background is transparent.",
+                    source.footage.name,
+                )
             if isinstance(layers, str):
                 log.warning("%s: the background moves along with the head, because %s.", source.footage.name, layers)
             else:

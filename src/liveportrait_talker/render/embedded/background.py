@@ -17,6 +17,7 @@ _REDUCED_SIDE = 512  # px, longest side at which what is smooth is computed
 _FILLED = 0.9  # IOD inside the outline over which the background is continued with its texture
 _SMOOTHED = 0.08  # IOD, of the direction in which it is mirrored
 _TEXTURE, _USUAL = 0.12, 0.5  # IOD: what is finer is texture; where its usual strength is measured
+_RARELY = 0.25  # exponent of the mean of its strengths: few strong ones, as of a logo, count little
 _UNSURE = 0.03  # weight of a pixel that may show remains of the person
 _LEAST_KNOWN = 0.25  # of the pixels of a reduced one
 _NONE, _ONE, _MOST = np.float32(0), np.float32(1), np.float32(255)
@@ -51,8 +52,8 @@ def fill_background(image: Image, hole: Flags, sure: Flags, iod: float) -> Image
     base = mean(smooth, _TEXTURE)
     # Grain, leaves and grass go on; a logo or a stray lock of hair should not.
     samples = (reduced(visible, cv2.INTER_NEAREST) > 0).astype(np.float32)
-    strength = np.abs(reduced(image, cv2.INTER_NEAREST) - base) * samples[..., None]
-    usual = mean(strength, _USUAL) / np.maximum(mean(samples, _USUAL), 1e-3)[..., None]
+    strength = np.abs(reduced(image, cv2.INTER_NEAREST) - base) ** _RARELY * samples[..., None]
+    usual = (mean(strength, _USUAL) / np.maximum(mean(samples, _USUAL), 1e-3)[..., None]) ** (1 / _RARELY)
     distance, labels = cv2.distanceTransformWithLabels(
         (known == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )

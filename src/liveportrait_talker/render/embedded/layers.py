@@ -15,6 +15,7 @@ from ...face.segmentation import PersonSegmenter
 from ...face.tracked import TrackedFace
 from ...system.jit import kernel
 from .background import fill_background
+from .crown import continue_crown
 from .matting import Matte, estimate_matte, known_matte
 from .model import face_model
 
@@ -22,7 +23,8 @@ OPAQUE_BORDER = 127
 """Opacity, of 255, beyond which the person goes on beyond a border of the image."""
 FARTHEST = 3.0  # oval radii; hair is followed no further
 _MOST_REMOVED = 0.2  # opacity up to which the person is removed from the background by its colours
-_HALO = 0.02  # IOD
+_HALO = 0.04  # IOD
+_BARELY = 12  # opacity, of 255, up to which the person has ended
 _MAY_BE = 0.03  # opacity from which on the person may be there
 _DISTINCT = 40.0  # of 255: distance of colours that tell person and background apart
 _CLEAR = np.float32(6)  # of 255; overshoots of the enlarged opacity
@@ -41,6 +43,8 @@ class Layers:
 
     person: Image
     """(H, W, 4) RGB colours of the person, continued beyond its outline, and opacity 0…255."""
+    above: Image
+    """(n, W, 4) likewise, rows above the image: the top of a head that its border cuts off."""
     background: Image
     """(H, W, 3) the image where the opacity is 0, continued behind the person."""
     still: Image
@@ -99,11 +103,11 @@ def _separate(image: Image, face: TrackedFace, opacity: Image | None) -> Layers 
         matte = estimate_matte(image, mask, inside > 0, face.pose.iod)
     if matte.uncertain > _MOST_UNCERTAIN:
         return "the outline of the person is not clear"
-    extent = _measure_extent(matte.alpha, oval)
+    layers = _build(image, matte, oval, face.pose.iod)
     up = (oval - oval.mean(axis=0)) @ (face.pose.rotation[:2, 1] * (1, -1)) > 0
-    if (extent[up] >= FARTHEST).mean() > _MOST_CROWDED:
+    if (layers.extent[up] >= FARTHEST).mean() > _MOST_CROWDED:
         return "the head does not stand out from what is around it"
-    return _build(image, matte, extent, face.pose.iod)
+    return layers
 
 
 @lru_cache(maxsize=1)
@@ -111,7 +115,7 @@ def _segmenter() -> PersonSegmenter:
     return PersonSegmenter()
 
 
-def _build(image: Image, matte: Matte, extent: Floats, iod: float) -> Layers:
+def _build(image: Image, matte: Matte, oval: Floats, iod: float) -> Layers:
     background = image.copy()
     _remove_person(image, matte.alpha, matte.foreground, _MOST_REMOVED, background)
     # A sharpened photo has a light line around the person, which would stay behind.
@@ -123,7 +127,10 @@ def _build(image: Image, matte: Matte, extent: Floats, iod: float) -> Layers:
     for border in (opacity[0], opacity[-1], opacity[:, 0], opacity[:, -1]):
         if border.max() <= OPAQUE_BORDER:
             border[:] = 0  # it is repeated beyond the border
-    return Layers(np.dstack([matte.foreground, opacity]), background, image.copy(), extent, matte.doubt > _MOST_DOUBT)
+    person = np.dstack([matte.foreground, opacity])
+    above = continue_crown(person, oval, iod)
+    extent = _measure_extent(np.concatenate([above[..., 3], opacity]), oval + (0, len(above)))
+    return Layers(person, above, background, image.copy(), extent, matte.doubt > _MOST_DOUBT)
 
 
 @kernel
@@ -179,14 +186,14 @@ def _cover(picture: Image, width: int, height: int) -> Image:
     return np.ascontiguousarray(scaled[top : top + height, left : left + width])
 
 
-def _measure_extent(alpha: Floats32, oval: Floats) -> Floats:
+def _measure_extent(opacity: Image, oval: Floats) -> Floats:
     """Return, for each landmark of the oval, where the person ends on the ray from the centre, in oval radii."""
     centre = oval.mean(axis=0)
     steps = np.linspace(1, FARTHEST, 101)
     at = centre + steps[:, None, None] * (oval - centre)
-    height, width = alpha.shape
+    height, width = opacity.shape
     x, y = np.rint(at[..., 0]).astype(int), np.rint(at[..., 1]).astype(int)
-    is_person = alpha[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)] > 0.05
+    is_person = opacity[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)] > _BARELY
     is_person &= (x >= 0) & (y >= 0) & (x < width) & (y < height)
     ends = np.where(is_person.all(axis=0), len(steps) - 1, np.argmin(is_person, axis=0))
     extent: Floats = steps[ends]
@@ -229,7 +236,8 @@ def compose(
                 for c in range(channels):
                     out[y + dy, x + dx, c] = still[y + top, x + left, c]
                 continue
-            opacity = min(max((np.float32(person[y, x, 3]) - _CLEAR) * _SCALE, _NONE), _ALL)
+            opacity = np.float32(blurred[y, x, 3] if moved[y, x] > 1 else person[y, x, 3])
+            opacity = min(max((opacity - _CLEAR) * _SCALE, _NONE), _ALL)
             if opacity == 0 and share == 1:
                 for c in range(channels):
                     out[y + dy, x + dx, c] = background[y + top, x + left, c]

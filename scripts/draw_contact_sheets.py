@@ -23,7 +23,17 @@ from liveportrait_talker.options.background import parse_background
 from liveportrait_talker.render.embedded.renderer import EmbeddedRenderer
 from liveportrait_talker.render.paste import paste
 
-POSES_DEG = [(0, 0, 0), (0, 20, 0), (0, -20, 0), (12, 0, 0), (-12, 0, 0), (0, 0, 15), (0, 0, -15), (8, 14, 6), (-8, -14, -6)]
+POSES_DEG = [
+    (0, 0, 0),
+    (0, 20, 0),
+    (0, -20, 0),
+    (12, 0, 0),
+    (-12, 0, 0),
+    (0, 0, 15),
+    (0, 0, -15),
+    (8, 14, 6),
+    (-8, -14, -6),
+]
 APERTURES_IOD = [0, 0.06, 0.11, 0.16, 0.22]
 LIDS = [0, 0.35, 0.7, 1]  # 1 = shut
 HEAD, MOUTH, EYES = (2.9, 3.4, 0.25), (1.0, 0.8, 0.95), (1.6, 0.8, 0)  # IOD: width, height; centre below the eyes
@@ -45,7 +55,9 @@ def draw(picture: Path, background: str) -> Iterator[tuple[str, np.ndarray, Trac
     labels = ["pitch {} yaw {} roll {}".format(*pose) for pose in POSES_DEG]
     labels += [f"aperture {value}" for value in APERTURES_IOD] + [f"lids {value}" for value in LIDS]
     parts = [HEAD] * heads + [MOUTH] * mouths + [EYES] * lids
-    for drawn, label, part in zip(EmbeddedRenderer(background=colour).prepare(source).frames(motion), labels, parts, strict=True):
+    for drawn, label, part in zip(
+        EmbeddedRenderer(background=colour).prepare(source).frames(motion), labels, parts, strict=True
+    ):
         whole = paste(image if drawn.picture is None else drawn.picture, drawn)
         yield label, whole, face, part
 
@@ -56,7 +68,9 @@ def cut(image: np.ndarray, face: TrackedFace, part: tuple[float, float, float], 
     x, y = face.landmarks[[33, 263], :2].mean(axis=0) + np.array([0, below])
     scale = width / across
     move = np.array([[scale, 0, width / 2 - scale * x], [0, scale, scale * (down / 2 - y)]])
-    return cv2.warpAffine(image, move, (width, round(scale * down)), flags=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return cv2.warpAffine(
+        image, move, (width, round(scale * down)), flags=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    )
 
 
 def main() -> None:
@@ -73,10 +87,15 @@ def main() -> None:
         for label, image, face, part in draw(picture, arguments.background):
             columns = {HEAD: len(POSES_DEG), MOUTH: len(APERTURES_IOD), EYES: len(LIDS)}[part]
             tile = cut(image, face, part, arguments.width // columns)
-            cv2.putText(tile, label, (4, tile.shape[0] - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 2, cv2.LINE_AA)
+            cv2.putText(
+                tile, label, (4, tile.shape[0] - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 2, cv2.LINE_AA
+            )
             cv2.putText(tile, label, (4, tile.shape[0] - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
             row.setdefault(part, []).append(tile)
-        strips += [np.pad(strip := np.hstack(tiles), ((0, 4), (0, arguments.width - strip.shape[1]), (0, 0))) for tiles in row.values()]
+        strips += [
+            np.pad(strip := np.hstack(tiles), ((0, 4), (0, arguments.width - strip.shape[1]), (0, 0)))
+            for tiles in row.values()
+        ]
     if not cv2.imwrite(str(arguments.output), np.vstack(strips)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85]):
         raise SystemExit(f"cannot write {arguments.output}")
 

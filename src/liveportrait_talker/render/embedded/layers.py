@@ -23,7 +23,7 @@ OPAQUE_BORDER = 127
 """Opacity, of 255, beyond which the person goes on beyond a border of the image."""
 FARTHEST = 3.0  # oval radii; hair is followed no further
 _MOST_REMOVED = 0.2  # opacity up to which the person is removed from the background by its colours
-_HALO = 0.04  # IOD
+_HALO = 0.03  # IOD
 _BARELY = 12  # opacity, of 255, up to which the person has ended
 _MAY_BE = 0.03  # opacity from which on the person may be there
 _DISTINCT = 40.0  # of 255: distance of colours that tell person and background apart

@@ -14,7 +14,6 @@ from ...motion.smoothing import smoothstep
 
 _PERSON, _BACKGROUND = 0.9, 0.1  # of the mask: beyond these it is taken for certain
 _INWARD, _OUTWARD = 0.10, 0.18  # IOD, the zone on both sides of the mask's edge that is solved
-_OF_FACE = 0.06  # IOD: the landmarks of the jaw may lie beside it
 _EDGE = 0.05  # IOD, half the width of what counts as an edge of the mask; wider, it is torn
 _DOUBTED = 0.5  # IOD inside the edge up to which colours of the background raise doubts
 _DECIDED = 0.2, 0.8  # shares of the person's colours up to and from which they decide
@@ -81,6 +80,6 @@ def build_trimap(mask: Floats32, face: Flags, iod: float) -> Floats32:
     own = labels == np.bincount(labels[face]).argmax() if face.any() else person
     others = person & ~own
     trimap = np.full(mask.shape, 0.5, np.float32)
-    trimap[shrunk((mask > _PERSON) & own, _INWARD * iod) | shrunk(face, _OF_FACE * iod)] = 1
+    trimap[shrunk((mask > _PERSON) & own, _INWARD * iod) | face] = 1
     trimap[shrunk((mask < _BACKGROUND) | others, _OUTWARD * iod)] = 0
     return trimap

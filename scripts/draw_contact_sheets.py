@@ -36,7 +36,7 @@ POSES_DEG = [
 ]
 APERTURES_IOD = [0, 0.06, 0.11, 0.16, 0.22]
 LIDS = [0, 0.35, 0.7, 1]  # 1 = shut
-HEAD, MOUTH, EYES = (2.9, 3.4, 0.25), (1.0, 0.8, 0.95), (1.6, 0.8, 0)  # IOD: width, height; centre below the eyes
+HEAD, MOUTH, EYES = (2.9, 3.4, 0.25), (1.0, 0.7, 0.75), (1.6, 0.8, 0)  # IOD: width, height; centre below the eyes
 
 
 def draw(picture: Path, background: str) -> Iterator[tuple[str, np.ndarray, TrackedFace, tuple[float, float, float]]]:

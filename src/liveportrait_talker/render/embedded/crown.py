@@ -1,4 +1,4 @@
-"""The top of a head that the image's upper border cuts off, continued so that the head can move down from the border."""
+"""The top of a head that the image's upper border cuts off, continued so that the head can move down."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def separate(image: Image, face: TrackedFace, opacity: Image | None = None) -> L
     for part in (image, opacity):
         if part is not None:
             digest.update(str(part.shape).encode())
-            digest.update(np.ascontiguousarray(part))
+            digest.update(np.ascontiguousarray(part).data)
     key = digest.digest()
     if _last is None or _last[0] != key:
         _last = key, _separate(image, face, opacity)
@@ -129,7 +129,7 @@ def _build(image: Image, matte: Matte, oval: Floats, iod: float) -> Layers:
             border[:] = 0  # it is repeated beyond the border
     person = np.dstack([matte.foreground, opacity])
     above = continue_crown(person, oval, iod)
-    extent = _measure_extent(np.concatenate([above[..., 3], opacity]), oval + (0, len(above)))
+    extent = _measure_extent(np.concatenate([above[..., 3], opacity]), oval + np.array([0, len(above)]))
     return Layers(person, above, background, image.copy(), extent, matte.doubt > _MOST_DOUBT)
 
 

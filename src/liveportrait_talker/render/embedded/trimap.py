@@ -48,7 +48,8 @@ def opened(area: Flags, radius: float) -> Flags:
 
 def spread(area: Flags, radius: float) -> Flags:
     """Return an area (h, w) with what is at most a radius, px, away from it."""
-    return cv2.dilate(area.astype(np.uint8), _disc(radius)) > 0
+    around: Flags = cv2.dilate(area.astype(np.uint8), _disc(radius)) > 0
+    return around
 
 
 def _histogram(colours: Image) -> Floats32:

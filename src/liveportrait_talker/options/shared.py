@@ -39,6 +39,7 @@ class RendererOptions:
         "…), the file of a picture, or transparent (written as .webm, .mov or frames_%05d.png, an edit as .png or "
         ".webp)",
         "image",
+        unit="keep|COLOR|FILE|transparent",
         needs=("embedded",),
         check=parse_background,
     )

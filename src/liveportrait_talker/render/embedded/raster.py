@@ -60,7 +60,7 @@ def rasterise(
         border_y: (H,) weight of the motion at each image row.
         map_x: (h, w) output, x in the enlarged texture.
         map_y: (h, w) output, y in the enlarged texture.
-        nearest: (h, w) output, amount of motion: 0 at rest, 1 from half a pixel on, 2 where the next pixel comes from
+        nearest: (h, w) output, amount of motion: 0 at rest, 1 from half a pixel on, 2 where a neighbour comes from
             far away, as at the rim of a cheek. Used as depth buffer before.
         each_axis: `border_x` holds for motion in x only, and `border_y` for motion in y; else both for both.
         lift: (H,) by how much each image row moves up besides, px, or empty.
@@ -108,23 +108,24 @@ def rasterise(
                     map_y[y, x] = day + b * dby + c * dcy
     scale, offset_x, offset_y = np.float32(factor), np.float32(corner_x - texture_x), np.float32(corner_y - texture_y)
     for y in range(height):
-        below = min(y + 1, height - 1)
         for x in range(width):
-            beside = min(x + 1, width - 1)
             weight_x, weight_y = border_x[corner_x + x], border_y[corner_y + y]
             if not each_axis:
                 weight_x = weight_y = weight_x * weight_y
-            apart = max(
-                abs(map_x[y, beside] - map_x[y, x]) + abs(map_y[y, beside] - map_y[y, x]),
-                abs(map_x[below, x] - map_x[y, x]) + abs(map_y[below, x] - map_y[y, x]),
-            )
             dx, dy = weight_x * map_x[y, x], weight_y * map_y[y, x]
             if len(lift):
                 dy -= lift[corner_y + y]
-            amount = min(_TWO * (abs(dx) + abs(dy)), _ONE)
-            nearest[y, x] = _TWO if apart > _FAR else amount
+            nearest[y, x] = min(_TWO * (abs(dx) + abs(dy)), _ONE)
             map_x[y, x] = scale * (offset_x + np.float32(x) - dx)
             map_y[y, x] = scale * (offset_y + np.float32(y) - dy)
+    far = _FAR * scale
+    for y in range(height - 1):
+        for x in range(width - 1):
+            here_x, here_y = map_x[y, x], map_y[y, x]
+            if abs(map_x[y, x + 1] - here_x - scale) + abs(map_y[y, x + 1] - here_y) > far:
+                nearest[y, x] = nearest[y, x + 1] = _TWO
+            if abs(map_x[y + 1, x] - here_x) + abs(map_y[y + 1, x] - here_y - scale) > far:
+                nearest[y, x] = nearest[y + 1, x] = _TWO
 
 
 @kernel

@@ -89,6 +89,12 @@ class EmbeddedRenderer:
                     f"the background of {source.footage.name} cannot be replaced, because {layers}: leave out "
                     "--background, or take another picture"
                 )
+            if not isinstance(layers, str) and layers.is_doubtful and self._background is not None:
+                log.warning(
+                    "%s: the outline of the person is uncertain in places; look at the result, or give a PNG whose "
+                    "background is transparent.",
+                    source.footage.name,
+                )
             if isinstance(layers, str):
                 log.warning("%s: the background moves along with the head, because %s.", source.footage.name, layers)
             else:
@@ -257,7 +263,8 @@ class Portrait:
         fade = _BORDER_FADE if layers is None else _BORDER_FADE_OF_LAYERS
         fade = max(fade * self._mesh.iod, 1.0)
         self._border_x = _border_weight(opacity[:, 0], opacity[:, -1], width, fade)
-        self._border_y = _border_weight(opacity[0], opacity[-1], height, fade)
+        top = opacity[0] if layers is None or not len(layers.above) else opacity[0, :0]
+        self._border_y = _border_weight(top, opacity[-1], height, fade)
 
     @cached_property
     def _eyes(self) -> tuple[Eye, ...]:
@@ -406,7 +413,8 @@ class Portrait:
             if self._drawn_once:
                 image = remove_spilled_teeth(image, self._face, self._mesh, self._tones.lip_under(self._skin))
             box = (box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach)
-            self._texture = Texture(image, box, many_frames=not self._drawn_once)
+            above = None if self._layers is None else self._layers.above
+            self._texture = Texture(image, box, many_frames=not self._drawn_once, above=above)
             if not self._drawn_once:
                 low, high = (f(self._face.landmarks[:, :2], axis=0) for f in (np.min, np.max))
                 box = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
@@ -422,7 +430,7 @@ def _border_weight(first: Image, last: Image, length: int, fade: float) -> Float
     at = np.arange(length, dtype=np.float64)
     weight: Floats = np.ones(length)
     for opacity, distance in ((first, at), (last, at[::-1])):
-        if opacity.max() > OPAQUE_BORDER:
+        if opacity.max(initial=0) > OPAQUE_BORDER:
             weight = weight * smoothstep(0, fade, distance)
     return weight.astype(np.float32)
 

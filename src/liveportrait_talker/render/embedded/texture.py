@@ -60,18 +60,22 @@ def enlarge(image: Image, factor: int) -> Image:
 class Texture:
     """An enlarged part of an image, in which patches can be replaced."""
 
-    def __init__(self, image: Image, box: Box, *, many_frames: bool) -> None:
+    def __init__(self, image: Image, box: Box, *, many_frames: bool, above: Image | None = None) -> None:
         """Enlarge a part of `image`.
 
         Args:
             image: (H, W, 3), or (H, W, 4) with an opacity.
             box: left, top, right, bottom of the part, image px; clipped to the image.
             many_frames: enlarge fourfold (where memory allows), which pays if it is sampled often.
+            above: (n, W, c) rows above the image.
         """
+        rows = 0 if above is None else len(above)
         height, width = image.shape[:2]
-        self.box = (max(box[0], 0), max(box[1], 0), min(box[2], width), min(box[3], height))
+        self.box = (max(box[0], 0), max(box[1], -rows), min(box[2], width), min(box[3], height))
         left, top, right, bottom = self.box
-        self._plain = image[top:bottom, left:right].copy()
+        self._plain = image[max(top, 0) : bottom, left:right].copy()
+        if above is not None and top < 0:
+            self._plain = np.concatenate([above[top + rows :, left:right], self._plain])
         area = self._plain.shape[0] * self._plain.shape[1]
         self.factor = 4 if many_frames and area <= _LARGEST_FOURFOLD else 2
         """Enlarged px per image px."""

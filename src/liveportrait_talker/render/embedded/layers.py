@@ -229,8 +229,13 @@ def compose(
     left, top = place
     dx, dy = left - out_place[0], top - out_place[1]
     channels = out.shape[2]
+    copied = channels == 3 and sharpening == 0
     for y in range(height):
         for x in range(width):
+            if copied and person[y, x, 3] == 255:  # most pixels
+                for c in range(3):
+                    out[y + dy, x + dx, c] = person[y, x, c]
+                continue
             share = min(moved[y, x], _ALL)
             if share == 0 and person[y, x, 3] < 255:  # else the eyes may have been redrawn
                 for c in range(channels):

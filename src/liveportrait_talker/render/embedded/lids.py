@@ -65,6 +65,8 @@ class Layers(NamedTuple):
     """(h, w) fine detail for stretched skin."""
     line: Floats32
     """(h, w) darkness of the line of shut lids, 0…1."""
+    tint: Floats32
+    """(3,) share of that darkness in red, green and blue, 0.75…1: that of the open eye's lashes."""
     fall: np.float32
     """Depth to which the lashes of shut lids hang down, px: a standard deviation."""
     spilled: Floats32
@@ -129,8 +131,8 @@ def _grain(source: Floats, inside: Flags, iod: float) -> Floats32:
     return np.asarray(clean[rows], np.float32)
 
 
-def _lash_line(lashes: Floats, fields: Fields) -> tuple[Floats32, np.float32]:
-    """Return `Layers.line` and `fall`: uneven as the open eye's lashes are, darker and deeper where these are dark."""
+def _lash_line(lashes: Floats, fields: Fields) -> tuple[Floats32, Floats32, np.float32]:
+    """Return `Layers.line`, `tint` and `fall`: as dark, uneven and deep as the open eye's lashes are."""
     along, iod = fields.along, float(fields.iod)
     own, above = 1 - lashes.mean(axis=-1), (fields.y - fields.upper) / iod
     middle = (along > 0.15) & (along < 0.85)
@@ -149,8 +151,10 @@ def _lash_line(lashes: Floats, fields: Fields) -> tuple[Floats32, np.float32]:
     dense = np.clip((near + 0.05) / (around + 0.05), 0.85, 1.2)
     strands = np.interp(along * columns - 0.5, np.arange(columns), dense)
     line = np.clip(np.clip(0.16 + 0.75 * dark, 0.3, 0.9) * strands, 0, 0.93) * ends
+    channels = (1 - lashes[edge]).mean(axis=0) if edge.any() else np.ones(3)
+    tint = np.clip(channels / max(float(channels.max()), 1e-3), 0.75, 1).astype(np.float32)
     fall = math.hypot((0.012 + 0.028 * thick) * iod, 1.0)
-    return line.astype(np.float32), np.float32(fall)
+    return line.astype(np.float32), tint, np.float32(fall)
 
 
 def _spilled(source: Floats, grown: Floats, fields: Fields) -> Floats32:
@@ -169,13 +173,14 @@ def _spilled(source: Floats, grown: Floats, fields: Fields) -> Floats32:
 def _bulge(source: Floats, fields: Fields) -> np.float32:
     """Return `Layers.bulge`: the deeper the shade above the open eye, the more the shut lid stands out of it."""
     middle, iod = (fields.along > 0.22) & (fields.along < 0.61), float(fields.iod)
-    above = middle & (fields.y > 0.13 * iod) & (fields.y < 0.185 * iod)
+    over = fields.y - np.maximum(0.13 * iod, fields.upper + 0.05 * iod)
+    above = middle & (over > 0) & (over < 0.055 * iod)
     below = middle & (fields.y < -0.11 * iod) & (fields.y > -0.20 * iod)
     if not (above.any() and below.any()):
         return np.float32(0.0)
     luma = source.mean(axis=-1)
     ratio = float(luma[above].mean() / max(luma[below].mean(), 1.0))
-    return np.float32(np.clip(_BULGE_GAIN[0] - _BULGE_GAIN[1] * ratio, 0, 0.25))
+    return np.float32(np.clip(_BULGE_GAIN[0] - _BULGE_GAIN[1] * ratio, 0, 0.2))
 
 
 @inlined
@@ -188,7 +193,7 @@ def _stretch(v: float, a: float) -> float:
 @kernel
 def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure: float) -> None:
     """Draw the lids over `out` (h, w, 3), which shows the eyeball."""
-    skin, grown, crease, lashes, grain, line, fall, spilled, bulge = layers
+    skin, grown, crease, lashes, grain, line, tint, fall, spilled, bulge = layers
     grid_y, upper, lower, shut, strip, along, lid, iod = fields
     height, width = grid_y.shape
     # Unit steps of X and Y in patch px.
@@ -265,7 +270,7 @@ def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure
                 ratio = 1.0
                 if not beside:
                     ratio = 1.0 - (1.0 - sample_bilinear(lashes, lash_y, lash_x, c)) * weight
-                    ratio = min(ratio, 1.0 - dark * (0.8 if c == 0 else 1.0))
+                    ratio = min(ratio, 1.0 - dark * tint[c])
                 old = float(out[py, px, c]) * (1.0 - (1.0 - ratio) * (1.0 - side * (1.0 - begun)))
                 if side > 0:
                     folds = 1.0 - (1.0 - sample_bilinear(crease, by, bx, c)) * (1.0 - flat)

@@ -95,7 +95,7 @@ def _find_eyeball(patch: Image, away: Floats, within: Floats) -> Flags:
     cv2.setRNGSeed(0)  # k-means starts at random
     colours = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(cv2.cvtColor(patch, cv2.COLOR_RGB2LAB), labels, None, *colours, 3, cv2.GC_INIT_WITH_MASK)
-    return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+    return np.asarray((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))
 
 
 def _contrast(patch: Image, seen: Flags, away: Floats) -> float:

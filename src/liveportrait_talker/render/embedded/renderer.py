@@ -25,7 +25,7 @@ from ...options.background import refuse_background
 from ..protocol import FaceFrame
 from .bands import Outline, Window
 from .breathing import Body
-from .eyes import Eye
+from .eyes import Eye, find_eyes
 from .layers import OPAQUE_BORDER, Layers, compose, separate
 from .limits import Limits
 from .mesh import PortraitMesh
@@ -267,8 +267,7 @@ class Portrait:
 
     @cached_property
     def _eyes(self) -> tuple[Eye, ...]:
-        eyes = (Eye(self._image, self._face, side) for side in (0, 1))
-        return tuple(eye for eye in eyes if eye.usable)
+        return find_eyes(self._image, self._face, may_be_drawn=not self._drawn_once)
 
     @cached_property
     def _outline(self) -> Outline:

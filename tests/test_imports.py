@@ -18,6 +18,7 @@ ORDER = [
     {"options", "media", "weights"},
     {"audio", "face"},
     {"render", "driving"},
+    {"live"},
     {"pipelines"},
     {"training", "batch"},
     {"ui"},

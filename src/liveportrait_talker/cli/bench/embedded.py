@@ -22,10 +22,10 @@ from ...motion.blink import natural_blinks
 from ...motion.breath import natural_breath
 from ...motion.head import natural_head_pose
 from ...options.talk import TalkOptions
-from ...pipelines.run import composite
 from ...pipelines.talk import DEFAULT_FPS, Talker
 from ...progress import OnProgress
 from ...render.embedded.renderer import EmbeddedRenderer
+from ...render.paste import composite
 
 
 @dataclass(frozen=True)

@@ -177,9 +177,10 @@ def test_readme_command_of_the_original(folder_with_weights, store, draw_one_fra
 
 def test_readme_python_example(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    code = re.search(r"```python\n(.*?)```", README, re.S)
-    assert code is not None
-    exec(compile(code.group(1), "README.md", "exec"), {})
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert len(blocks) == 2
+    for code in blocks:
+        exec(compile(code, "README.md", "exec"), {})
 
 
 def test_readme_make_targets_exist():

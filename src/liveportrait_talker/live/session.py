@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from threading import Condition, Lock
 from types import TracebackType
 
@@ -80,9 +81,8 @@ class LiveSession:
     @property
     def counts(self) -> LiveCounts:
         """What was delivered and dropped so far."""
-        self._counts.dropped_seconds = self._voice.dropped / self.sample_rate
-        self._counts.dropped_images = self._follower.dropped
-        return self._counts
+        dropped = self._voice.dropped / self.sample_rate
+        return replace(self._counts, dropped_seconds=dropped, dropped_images=self._follower.dropped)
 
     @property
     def pending_seconds(self) -> float:
@@ -177,7 +177,7 @@ class LiveSession:
                 late = now - self._clock_start - self._counts.frames / self.fps
                 if late > _LONGEST_DELAY_S:
                     if not self._counts.paused_seconds:
-                        log.warning("nobody asked for frames for %.1f s: the session stood still.", late)
+                        log.warning("frames were asked for %.1f s too late: the session stood still for that time.", late)
                     self._counts.paused_seconds += late
                     self._clock_start += late
                     late = 0.0

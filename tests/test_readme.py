@@ -175,12 +175,23 @@ def test_readme_command_of_the_original(folder_with_weights, store, draw_one_fra
     assert video.stat().st_size > 10_000
 
 
-def test_readme_python_example(folder, monkeypatch):
+def test_python_examples(folder, monkeypatch):
     monkeypatch.chdir(folder)
     blocks = re.findall(r"```python\n(.*?)```", README, re.S)
-    assert len(blocks) == 2
+    blocks += re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "live.md").read_text(), re.S)[:1]
+    assert len(blocks) == 3
     for code in blocks:
         exec(compile(code, "README.md", "exec"), {})
+
+
+def test_live_command(folder, monkeypatch, capsys):
+    """The command in docs/live.md listens; tests/serving/test_websocket.py talks to it."""
+    server = pytest.importorskip("websockets.sync.server")
+    (command,) = re.findall(r"^    (liveportrait-talker live .*)$", (ROOT / "docs" / "live.md").read_text(), re.M)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(server.Server, "serve_forever", lambda _: None)
+    assert main([*shlex.split(command)[1:], "--port", "0"]) == 0
+    assert "portrait.png listens at ws://127.0.0.1:" in capsys.readouterr().err
 
 
 def test_readme_make_targets_exist():

@@ -177,7 +177,7 @@ class LiveSession:
                 late = now - self._clock_start - self._counts.frames / self.fps
                 if late > _LONGEST_DELAY_S:
                     if not self._counts.paused_seconds:
-                        log.warning("frames were asked for %.1f s too late: the session stood still for that time.", late)
+                        log.warning("frames were asked for %.1f s too late: the session stood still meanwhile.", late)
                     self._counts.paused_seconds += late
                     self._clock_start += late
                     late = 0.0

@@ -25,6 +25,7 @@ import copy
 import datetime
 import json
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -183,9 +184,17 @@ def lip_heights(landmarks: np.ndarray, face_tracks: object) -> tuple[float, floa
 
 
 class Clips:
-    """The clips, with 36 augmented versions of the sound of each."""
+    """The clips, with `variants` versions of the sound of each at each of WARPS, all but the first augmented.
 
-    def __init__(self, path: Path) -> None:
+    `normalise` makes features (frames, bands) of mel power.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        normalise: Callable[[np.ndarray], np.ndarray] = features.normalised_log_mel,
+        variants: int = 4,
+    ) -> None:
         rng = np.random.default_rng(0)
         with np.load(path) as stored:
             self.names = sorted(key.split()[1] for key in stored if key.startswith("mouth"))
@@ -195,12 +204,12 @@ class Clips:
         for name, mouth in self.mouth.items():
             short = STRIDE * len(mouth) + 1 - len(power[name])
             warped = np.pad(power[name], ((0, max(short, 0)), (0, 0), (0, 0)), mode="edge")
-            variants = [(warp, again) for warp in range(len(WARPS)) for again in range(4)]
             self.sounds[name] = [
-                features.normalised_log_mel(augment_power(warped[:, w], rng) if again else warped[:, w])
-                for w, again in variants
+                normalise(augment_power(warped[:, w], rng) if again else warped[:, w])
+                for w in range(len(WARPS))
+                for again in range(variants)
             ]
-            self.plain[name] = features.normalised_log_mel(power[name][:, WARPS.index(1.0)])
+            self.plain[name] = normalise(power[name][:, WARPS.index(1.0)])
             scaled = (mouth - np.nanmean(mouth, axis=0)) / np.nanstd(mouth, axis=0)
             self.scaled[name] = np.nan_to_num(scaled)
 
@@ -400,8 +409,13 @@ def write(work: Path, paths: list[Path], left_out: list[str], note: str) -> None
 
 
 # ---------------------------------------------------------------- the test
-def leave_one_out_table(shared: Path, out: Path) -> str:
-    """Score the shipped code with the file made without the tested speaker; print a table, return its summary."""
+def signal_mouth(weights: Path, voice: Waveform) -> np.ndarray:
+    """Return the mouth (T, 5) at 25 fps by the shipped code."""
+    return SignalDriver(weights).mouth(voice, 25.0)
+
+
+def table(shared: Path, out: Path, drive: Callable[[Path, Waveform], np.ndarray]) -> str:
+    """Score `drive` with the file made without the tested speaker; print a table, return its summary."""
     import face_tracks
     import sync_score as score
 
@@ -410,8 +424,8 @@ def leave_one_out_table(shared: Path, out: Path) -> str:
     for name in DATASETS:
         rows = []
         for video in sorted((shared / "data" / name).glob("*.mp4")):
-            driver = SignalDriver(out / f"without_{speaker(video.stem)}.npz")
-            mouth = driver.mouth(Waveform(face_tracks.read_audio(video), features.SAMPLE_RATE), 25.0)
+            voice = Waveform(face_tracks.read_audio(video), features.SAMPLE_RATE)
+            mouth = drive(out / f"without_{speaker(video.stem)}.npz", voice)
             with np.load(video.parent / "tracks" / f"{video.stem}.npz") as truth:
                 frames = min(len(mouth), len(truth["aperture"]))
                 r0, best, lag = score.best_lag(mouth[:, 0], truth["aperture"])
@@ -458,7 +472,7 @@ def main() -> None:
                 group,
                 "speakers left out: " + ", ".join(group),
             )
-        score.write_text(leave_one_out_table(args.shared, args.out))
+        score.write_text(table(args.shared, args.out, signal_mouth))
     else:
         note = score.read_text() if score.exists() else "not measured"
         write(args.work, [args.out / "signal_driver.npz"], [], note)

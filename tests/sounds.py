@@ -18,6 +18,28 @@ def syllables(seconds: float, rate: int = 16_000) -> np.ndarray:
     return (0.15 * hum * beat * ~quiet).astype(np.float32)
 
 
+def babble(seconds: float, seed: int = 0, rate: int = 16_000) -> np.ndarray:
+    """Four syllables per second of a buzz through two moving formants: enough of a voice to move the mouth."""
+    rng = np.random.default_rng(seed)
+    count = round(seconds * rate)
+    t = np.arange(count) / rate
+    pitch = 120 + 15 * np.sin(2 * np.pi * 0.7 * t)
+    phase = 2 * np.pi * np.cumsum(pitch) / rate
+    knots = np.arange(0, seconds + 0.25, 0.25)
+    first, second = (np.interp(t, knots, rng.uniform(*span, len(knots))) for span in ((300, 800), (900, 2200)))
+    sound = np.zeros(count)
+    for k in range(1, 40):
+        hz = k * pitch
+        gain = 1 / (1 + ((hz - first) / 90) ** 2) + 0.5 / (1 + ((hz - second) / 130) ** 2) + 0.01
+        sound += gain * np.sin(k * phase)
+    return 0.1 * sound * (0.08 + np.clip(np.sin(2 * np.pi * 4 * t), 0, 1))
+
+
+def pad(sound: np.ndarray, before: float, after: float, rate: int = 16_000) -> np.ndarray:
+    """Return `sound` with silence of `before` and `after` seconds."""
+    return np.concatenate([np.zeros(round(before * rate)), sound, np.zeros(round(after * rate))])
+
+
 def write_wav(path: Path, samples: np.ndarray, rate: int = 16_000) -> Path:
     """Write a 16-bit mono WAV file, and return its path."""
     with wave.open(str(path), "wb") as file:

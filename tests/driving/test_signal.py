@@ -16,6 +16,7 @@ from liveportrait_talker.driving.signal.driver import SignalDriver
 from liveportrait_talker.driving.signal.network import SignalNetwork, _compiled_scan, _scan
 from liveportrait_talker.errors import WeightsError
 from liveportrait_talker.media.waveform import Waveform
+from sounds import babble, pad
 
 RATE = 16_000
 FPS = 25.0
@@ -36,27 +37,6 @@ def voice(samples: np.ndarray) -> Waveform:
 
 def aperture(samples: np.ndarray, fps: float = FPS) -> np.ndarray:
     return driver().mouth(voice(samples), fps)[:, OPEN].astype(float)
-
-
-def babble(seconds: float, seed: int = 0) -> np.ndarray:
-    """Four syllables per second of a buzz through two moving formants: enough of a voice to move the mouth."""
-    rng = np.random.default_rng(seed)
-    count = round(seconds * RATE)
-    t = np.arange(count) / RATE
-    pitch = 120 + 15 * np.sin(2 * np.pi * 0.7 * t)
-    phase = 2 * np.pi * np.cumsum(pitch) / RATE
-    knots = np.arange(0, seconds + 0.25, 0.25)
-    first, second = (np.interp(t, knots, rng.uniform(*span, len(knots))) for span in ((300, 800), (900, 2200)))
-    sound = np.zeros(count)
-    for k in range(1, 40):
-        hz = k * pitch
-        gain = 1 / (1 + ((hz - first) / 90) ** 2) + 0.5 / (1 + ((hz - second) / 130) ** 2) + 0.01
-        sound += gain * np.sin(k * phase)
-    return 0.1 * sound * (0.08 + np.clip(np.sin(2 * np.pi * 4 * t), 0, 1))
-
-
-def pad(sound: np.ndarray, before: float, after: float) -> np.ndarray:
-    return np.concatenate([np.zeros(round(before * RATE)), sound, np.zeros(round(after * RATE))])
 
 
 # ------------------------------------------------------------------ shape and damaged input

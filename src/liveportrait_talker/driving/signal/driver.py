@@ -89,16 +89,24 @@ class SignalDriver:
         del power
         output = self._network.predict(log_mel)
         shut = bilabial_probability(output[:, 4:])
-        aperture = scale_aperture(output[:, 0], activity[::STRIDE], self._network)
+        aperture = scale_aperture(output[:, 0], activity[::STRIDE], self._network.usual_aperture)
         aperture = aperture * presence
         above_rest = np.maximum(aperture - HUSH_APERTURE, 0.0)
         aperture = limit_speed(aperture - above_rest * hush(loudness)[::STRIDE])
         aperture = np.minimum(aperture, closure_limit(shut))
         shape = output[:, 1:4] * self._network.shape_gain + self._network.shape_mean
-        shape[:, 1] += SHUT_PRESS * shut
-        width, press, corner_up = (shape * presence[:, None]).T
-        controls = np.stack([aperture, np.maximum(width, 0), np.maximum(-width, 0), press, corner_up], axis=1)
-        return resample_track(controls, GRID_FPS, voice.frame_count(fps), fps)
+        return resample_track(mouth_controls(aperture, shape, shut, presence), GRID_FPS, voice.frame_count(fps), fps)
+
+
+def mouth_controls(aperture: Floats, shape: Floats, shut: Floats, presence: Floats) -> Floats:
+    """Return the mouth (T, 5) as in `SignalDriver.mouth`.
+
+    From the aperture (T,), the shape (T, 3) width, press, corner height, all in IOD, the probability of P, B or M (T,)
+    and the weight of the mouth's motion (T,).
+    """
+    width, press, corner_up = (shape * presence[:, None]).T
+    press = press + SHUT_PRESS * shut * presence
+    return np.stack([aperture, np.maximum(width, 0), np.maximum(-width, 0), press, corner_up], axis=1)
 
 
 def bilabial_probability(phone_logits: Floats) -> Floats:
@@ -172,17 +180,22 @@ def mouth_presence(activity: Flags) -> Floats:
     return smoothstep(0.0, 1.0, 1.0 - np.minimum(closing, opening)).astype(np.float32)
 
 
-def scale_aperture(output: Floats, activity: Flags, network: SignalNetwork) -> Floats:
-    """Scale the network's aperture output (T,) to a natural range in IOD for this voice, with a soft limit."""
+def scale_aperture(output: Floats, activity: Flags, usual: tuple[float, float]) -> Floats:
+    """Return the aperture (T,) in IOD: the network's output (T,), scaled so that this voice has a natural range."""
     spoken = output[activity]
-    low = high = 0.0
-    if len(spoken):
-        low, high = np.percentile(spoken, (LOW_PERCENT, HIGH_PERCENT))
-    trust = len(spoken) / (len(spoken) + PRIOR_FRAMES)
-    usual_low, usual_high = network.usual_aperture
-    low = trust * low + (1.0 - trust) * usual_low
-    high = trust * high + (1.0 - trust) * usual_high
-    span = max(high - low, 0.5 * (usual_high - usual_low))  # do not amplify a hum to speech
+    low, high = np.percentile(spoken, (LOW_PERCENT, HIGH_PERCENT)) if len(spoken) else (0.0, 0.0)
+    return aperture_in_iod(output, low, high, len(spoken), usual)
+
+
+def aperture_in_iod(output: Floats, low: float, high: float, count: float, usual: tuple[float, float]) -> Floats:
+    """Map `low` and `high`, percentiles of `count` outputs mixed with the `usual` ones, to SHUT and WIDE; bend above.
+
+    `output` and the result have any shape; the latter is in IOD.
+    """
+    trust = count / (count + PRIOR_FRAMES)
+    low = trust * low + (1.0 - trust) * usual[0]
+    high = trust * high + (1.0 - trust) * usual[1]
+    span = max(high - low, 0.5 * (usual[1] - usual[0]))  # do not amplify a hum to speech
     aperture = np.maximum(SHUT + (WIDE - SHUT) * (output - low) / span, 0.0)
     headroom = LIMIT - WIDE
     return np.where(aperture > WIDE, WIDE + headroom * np.tanh((aperture - WIDE) / headroom), aperture)

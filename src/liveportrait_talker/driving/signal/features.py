@@ -42,10 +42,16 @@ def mel_filters(warp: float = 1.0) -> Floats:
     return bank
 
 
-def power_spectra(samples: Floats) -> Iterator[Floats]:
-    """Yield blocks (n, FFT // 2 + 1) of power spectra, one row per HOP samples, 1 + N // HOP rows in total."""
+def frame_power(frames: Floats) -> Floats:
+    """Return the power spectra (n, FFT // 2 + 1) of frames (n, WINDOW) of samples."""
     window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
     window /= window.sum() / 2.0  # a sine of amplitude 1 has power 1 in its bin
+    spectrum = np.fft.rfft(frames * window, FFT)
+    return np.asarray(spectrum.real**2 + spectrum.imag**2, np.float32)
+
+
+def power_spectra(samples: Floats) -> Iterator[Floats]:
+    """Yield blocks (n, FFT // 2 + 1) of power spectra, one row per HOP samples, 1 + N // HOP rows in total."""
     count, half = 1 + len(samples) // HOP, WINDOW // 2
     for start in range(0, count, _BLOCK):
         stop = min(start + _BLOCK, count)
@@ -53,9 +59,7 @@ def power_spectra(samples: Floats) -> Iterator[Floats]:
         # Pad this block only: a padded copy of a long voice would double its memory.
         piece = np.asarray(samples[max(first, 0) : last], np.float32)
         piece = np.pad(piece, (max(-first, 0), last - max(first, 0) - len(piece)))
-        frames = np.lib.stride_tricks.sliding_window_view(piece, WINDOW)[::HOP]
-        spectrum = np.fft.rfft(frames * window, FFT)
-        yield (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+        yield frame_power(np.lib.stride_tricks.sliding_window_view(piece, WINDOW)[::HOP])
 
 
 def mel_power(samples: Floats, filters: Floats | None = None) -> Floats:

@@ -45,13 +45,35 @@ def _scan(drive: Floats, weight: Floats, bias: Floats, out: Floats) -> None:
 _compiled_scan = kernel(_scan)
 
 
+def gelu(y: Floats) -> Floats:
+    """Return the Gaussian error linear unit of `y` by its approximation with tanh, float32."""
+    return np.asarray(0.5 * y * (1.0 + np.tanh(0.7978845608 * (y + 0.044715 * y**3))), np.float32)
+
+
 def _halve(x: Floats, weight: Floats, bias: Floats) -> Floats:
     """Return GELU of the convolution of x (T, C) by weight (taps, C, H) with stride 2: ((T + 1) // 2, H)."""
     taps = len(weight)
     count = (len(x) + 1) // 2
     padded = np.pad(x, ((taps // 2, taps // 2 + 1), (0, 0)))
     y = bias + sum(padded[k : k + 2 * count : 2] @ weight[k] for k in range(taps))
-    return np.asarray(0.5 * y * (1.0 + np.tanh(0.7978845608 * (y + 0.044715 * y**3))), np.float32)
+    return gelu(y)
+
+
+def read_arrays(weights: Path) -> dict[str, Any]:
+    """Return the arrays of a file of weights, the matrices (`…_w`) as float32, and its note `about` as a dict.
+
+    Raises:
+        WeightsError: the file is missing or damaged.
+    """
+    try:
+        with np.load(weights, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+            about = json.loads(str(arrays.pop("about")))
+        steps = {name: arrays.pop(f"{name}_step") for name in list(arrays) if name.endswith("_w")}
+        scaled = {name: arrays[name] * step.astype(np.float32) for name, step in steps.items()}  # from int8, by column
+        return {name: array.astype(np.float32) for name, array in (arrays | scaled).items()} | {"about": about}
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+        raise WeightsError(f"{weights} does not hold the weights of the signal driver: {error}") from error
 
 
 class SignalNetwork:
@@ -62,23 +84,18 @@ class SignalNetwork:
     """
 
     def __init__(self, weights: Path) -> None:
+        stored = read_arrays(weights)
         try:
-            with np.load(weights, allow_pickle=False) as stored:
-                self.about: dict[str, Any] = json.loads(str(stored["about"]))
-                self.usual_aperture: tuple[float, float] = tuple(stored["usual_aperture"].tolist())
-                """8th and 95th percentile of the aperture output (column 0) in speech, over all voices."""
-                self.shape_mean: Floats = stored["shape_mean"]
-                self.shape_gain: Floats = stored["shape_gain"]
-                """(3,) each: width, press, corner height as changes in IOD = output (columns 1–3) · gain + mean."""
-                layers = {name: stored[name].astype(np.float32) for name in _LAYERS}
-                for name in _LAYERS:
-                    if name.endswith("_w"):  # int8, with a step for each column
-                        layers[name] *= stored[f"{name}_step"]
-                self._members = [
-                    {name: np.ascontiguousarray(layer[k]) for name, layer in layers.items()}
-                    for k in range(len(layers["head_b"]))
-                ]
-        except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+            self.about: dict[str, Any] = stored["about"]
+            self.usual_aperture: tuple[float, float] = tuple(stored["usual_aperture"].tolist())
+            """8th and 95th percentile of the aperture output (column 0) in speech, over all voices."""
+            self.shape_mean: Floats = stored["shape_mean"]
+            self.shape_gain: Floats = stored["shape_gain"]
+            """(3,) each: width, press, corner height as changes in IOD = output (columns 1–3) · gain + mean."""
+            self._members = [
+                {name: np.ascontiguousarray(stored[name][k]) for name in _LAYERS} for k in range(len(stored["head_b"]))
+            ]
+        except KeyError as error:
             raise WeightsError(f"{weights} does not hold the weights of the signal driver: {error}") from error
 
     def __repr__(self) -> str:

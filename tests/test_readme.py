@@ -6,6 +6,8 @@ import json
 import re
 import runpy
 import shlex
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -184,14 +186,28 @@ def test_python_examples(folder, monkeypatch):
         exec(compile(code, "README.md", "exec"), {})
 
 
-def test_live_command(folder, monkeypatch, capsys):
-    """The command in docs/live.md listens; tests/serving/test_websocket.py talks to it."""
-    server = pytest.importorskip("websockets.sync.server")
-    (command,) = re.findall(r"^    (liveportrait-talker live .*)$", (ROOT / "docs" / "live.md").read_text(), re.M)
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(server.Server, "serve_forever", lambda _: None)
-    assert main([*shlex.split(command)[1:], "--port", "0"]) == 0
-    assert "portrait.png listens at ws://127.0.0.1:" in capsys.readouterr().err
+def test_live_command(folder):
+    """The command in docs/live.md listens until Ctrl-C; tests/serving/test_websocket.py talks to it."""
+    client = pytest.importorskip("websockets.sync.client")
+    (command,) = re.findall(r"^    liveportrait-talker (live .*)$", (ROOT / "docs" / "live.md").read_text(), re.M)
+    words = [
+        sys.executable,
+        "-m",
+        "liveportrait_talker",
+        *shlex.split(command),
+        "--port",
+        "0",
+        "--renderer",
+        "embedded",
+    ]
+    with subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, text=True) as server:
+        lines = iter(server.stderr.readline, "")
+        url = next(found[0] for line in lines if (found := re.search(r"ws://[\d.:]+", line)))
+        with client.connect(url) as connection:
+            assert "fps" in connection.recv()
+            assert len(connection.recv()) > 1000
+            server.send_signal(signal.SIGINT)
+            assert server.wait(timeout=60) == 130
 
 
 def test_readme_make_targets_exist():

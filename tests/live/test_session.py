@@ -187,10 +187,10 @@ def test_too_much_sound_is_dropped_and_counted(caplog):
 
 def test_listening():
     live = start()
-    live.frames(25 * 300)
+    live.frames(25 * 180)
     closures = np.array([track.blink[0, 0] for track in live.tracks])
     shut = (closures[1:] >= 0.99) & (closures[:-1] < 0.99)
-    assert 8 <= shut.sum() / 5 <= 21
+    assert 8 <= shut.sum() / 3 <= 21
     head = np.array([track.head.rotation_deg[0] for track in live.tracks])
     assert (head.std(axis=0) > 0.3).all() and (np.abs(head) < 9).all()
     assert np.abs(np.diff(head, axis=0)).max() < 1.0  # degrees a frame
@@ -332,7 +332,7 @@ def test_with_closes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [{"look_ahead": 2}, {"still": True, "head_motion": 0.5}, {"blink": False, "blink_rate": 5}, {"fps": 0}]
+    "options", [{"look_ahead": 0.5}, {"still": True, "head_motion": 0.5}, {"blink": False, "blink_rate": 5}, {"fps": 0}]
 )
 def test_bad_options_are_refused(options):
     with pytest.raises(OptionError):

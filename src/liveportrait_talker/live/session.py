@@ -203,8 +203,8 @@ class LiveSession:
         now = self._now()
         if now is None:
             return 0
-        wanted = now + 1 / self.fps + self._options.look_ahead + _MARGIN_S
-        most = 2 / self.fps + _MARGIN_S
+        wanted = now + self._sound.delay_seconds + _MARGIN_S
+        most = 1 / self.fps + _MARGIN_S
         return round(min(max(wanted - self._sound.heard_seconds, 0.0), most) * self.sample_rate)
 
     def _now(self) -> float | None:

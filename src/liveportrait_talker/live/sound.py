@@ -1,7 +1,7 @@
 """The sound in the order in which it is played, with the mouth of each frame.
 
 The stream never ends and never waits: where no sound has been pushed it goes on with silence. Frame k is known once the
-sound up to its end and the look-ahead is there. Source: docs/method/live.md, Sound.
+sound up to its start and the look-ahead is there. Source: docs/method/live.md, Sound.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class SpeechStream(Protocol):
         ...
 
     def pop_frames(self) -> Floats:
-        """Return the mouth (n, 5) of the frames that are certain now, as `SignalDriver.mouth` does."""
+        """Return the mouth (n, 5) of the frames that became certain, as `SignalDriver.mouth` does."""
         ...
 
     def clear(self) -> None:
-        """Forget what was pushed after the frames that were popped, and close the lips."""
+        """Forget what was pushed after the frames that were popped. Frames come that close the lips, then a new voice."""
         ...
 
 
@@ -62,7 +62,8 @@ class SoundStream:
         self._voice, self._speech = voice, speech
         self._rate, self._fps = sample_rate, fps
         self._to_driver = Resampler(sample_rate, _DRIVER_RATE)
-        self._ahead = round((look_ahead + self._to_driver.delay_seconds) * sample_rate)
+        self.delay_seconds = max(1 / fps, look_ahead + self._to_driver.delay_seconds)
+        """How far the stream is decided at the start of a frame."""
         self._frame = 0  # that comes next
         self._heard = 0  # samples of the stream that the driver has heard
         self._pushed_until = 0  # of these, up to the last that is not padding
@@ -86,7 +87,7 @@ class SoundStream:
     def next(self) -> Moment:
         """Return the next frame's."""
         start, end = self._start_of(self._frame), self._start_of(self._frame + 1)
-        self._hear(end + self._ahead - self._heard)
+        self._hear(max(end, start + round(self.delay_seconds * self._rate)) - self._heard)
         while not self._mouths:
             self._hear(round(_MORE_S * self._rate))
         behind = self._heard - start
@@ -105,11 +106,12 @@ class SoundStream:
         """Forget what comes; the next frame begins anew. Return how many pushed samples were decided already."""
         start = self._start_of(self._frame)
         forgotten = max(0, self._pushed_until - start)
-        self._heard, self._ended_at = start, None
-        self._known = np.zeros(self._window, np.float32)
-        self._to_driver = Resampler(self._rate, _DRIVER_RATE)
-        self._mouths.clear()
         self._speech.clear()
+        self._mouths = deque(self._speech.pop_frames())  # those that close the lips, in silence
+        self._heard, self._ended_at = self._start_of(self._frame + len(self._mouths)), None
+        self._known = np.zeros(self._window + self._heard - start, np.float32)
+        self._pushed_until = start
+        self._to_driver = Resampler(self._rate, _DRIVER_RATE)
         self._hush()
         return forgotten
 

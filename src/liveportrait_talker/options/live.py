@@ -21,8 +21,8 @@ class LiveOptions(ImageOptions, RendererOptions):
         0.08,
         "how much of the sound is heard before its mouth is drawn; more is a better mouth, and later",
         "mouth",
-        low=0,
-        high=0.5,
+        low=0.04,
+        high=0.2,
         unit="s",
     )
     expression_scale: float = same_option(TalkOptions, "expression_scale")

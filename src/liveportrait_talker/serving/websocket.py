@@ -109,6 +109,8 @@ class WebSocketDoor:
             return
         with self._lock:
             self._sessions.add(session)
+            if not self._most:  # `close` came first
+                session.close()
         with session:
             reader = Thread(target=_obey, args=(connection, session, rate), daemon=True)
             try:

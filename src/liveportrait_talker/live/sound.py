@@ -33,7 +33,7 @@ class SpeechStream(Protocol):
         ...
 
     def clear(self) -> None:
-        """Forget what was pushed after the frames that were popped. Frames come that close the lips, then a new voice."""
+        """Forget the sound after the frames that were popped. Frames come that close the lips, then a new voice."""
         ...
 
 

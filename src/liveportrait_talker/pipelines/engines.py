@@ -113,6 +113,11 @@ class Engines:
         """Whether a renderer was passed, which options cannot replace."""
         return self._given_renderer is not None
 
+    @property
+    def is_driver_given(self) -> bool:
+        """Whether a driver was passed, which options cannot replace."""
+        return self._given_driver is not None
+
     def weights_for(self, options: TalkOptions) -> Weights:
         """Return network → file, with what the options name."""
         return self.weights if options.mapping is None else {**self.weights, "mappingnet": options.mapping}

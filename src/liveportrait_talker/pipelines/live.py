@@ -29,6 +29,10 @@ class LiveSessions:
         """Return a session whose first frame is drawn. Raises TalkerError."""
         from ..driving.signal.stream import SpeechStream
 
+        if self._engines.is_driver_given:
+            raise OptionError(
+                "a driver that was given hears whole voices: live has its own, take a Talker without one."
+            )
         with self._lock:
             source = self._find(portrait, options)
             chosen = self._choose(options)

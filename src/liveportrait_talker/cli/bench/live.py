@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -14,14 +14,18 @@ import numpy as np
 
 from ...arrays import Floats32
 from ...live.session import LiveSession
+from ...media import open_footage
 from ...options.live import LiveOptions
-from ...pipelines.talk import Talker
+from ...pipelines.talk import DEFAULT_FPS, Talker
 from ...progress import OnProgress
 from .embedded import peak_memory_mb, synthetic_voice
 
 _RATE = 16_000  # Hz
 _CHUNK = 320  # samples: 20 ms
 _AUDIBLE = np.float32(2e-4)  # added to the voice, so that each delivered sample of it can be counted
+
+_CAMERA_IMAGES, _HELD_IMAGES = 125, 13  # 5 s, the face moves every 0.5 s
+_CHANGE = 0.15  # mean difference of pixels, above the noise of landmarks
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class LiveTable:
     skipped: int
     clear_ms: float
     """From `clear` to the last frame with sound of before."""
+    camera_p95_ms: float
+    """From `follow` to the first frame that shows another pose."""
     peak_mb: float
 
     def as_json(self) -> dict[str, Any]:
@@ -62,6 +68,7 @@ class LiveTable:
             f"  frame rate                       {self.frames_per_second:7.2f} frames/s, {self.skipped} skipped\n"
             f"  interval between frames          {self.interval_p99_ms:7.0f} ms p99\n"
             f"  clear → last sound of before     {self.clear_ms:7.0f} ms\n"
+            f"  camera in → its frame            {self.camera_p95_ms:7.0f} ms p95\n"
             f"  processor time                   {self.draw_ms:7.1f} ms a frame, {self.cores:.2f} cores in all\n"
             f"  peak memory                      {self.peak_mb:7.0f} MB"
         )
@@ -144,6 +151,7 @@ def bench_live(source: Path, *, seconds: float, sessions: int, on_progress: OnPr
         thread.join()
     took, used = time.monotonic() - began, _processor_seconds() - used
     on_progress("speaking", 1, 1)
+    camera = _camera_delays(talker.live(source, replace(options, breath=False)), source)
     times = [np.array([t for t, _ in each.came]) for each in listeners]
     delays = [1e3 * each.delays() for each in listeners]
     frames = sum(each.session.counts.frames for each in listeners)
@@ -161,8 +169,36 @@ def bench_live(source: Path, *, seconds: float, sessions: int, on_progress: OnPr
         draw_ms=1e3 * used / frames,
         skipped=sum(each.session.counts.skipped_frames for each in listeners),
         clear_ms=max(each.clear_ms for each in listeners),
+        camera_p95_ms=1e3 * float(np.percentile(camera, 95)),
         peak_mb=peak_memory_mb(),
     )
+
+
+def _camera_delays(session: LiveSession, source: Path) -> list[float]:
+    """Return the seconds from an image with the face at another place to a frame that shows it."""
+    with open_footage(source, max_side=session.size[0]) as footage:
+        image = footage[0]
+    moved = np.roll(image, len(image) // 40, axis=1)
+    changed_at: deque[float] = deque()
+
+    def film() -> None:
+        start = time.monotonic()
+        for k in range(_CAMERA_IMAGES):
+            time.sleep(max(0.0, start + k / DEFAULT_FPS - time.monotonic()))
+            if k % _HELD_IMAGES == 0 and k > 2 * _HELD_IMAGES:
+                changed_at.append(time.monotonic())
+            session.follow(image if k // _HELD_IMAGES % 2 else moved)
+        session.close()
+
+    filming, delays, before = Thread(target=film, daemon=True), [], None
+    filming.start()
+    for frame in session:
+        seen = frame.image[::4, ::4].astype(np.int16)
+        if before is not None and changed_at and np.abs(seen - before).mean() > _CHANGE:
+            delays.append(time.monotonic() - changed_at.popleft())
+        before = seen
+    filming.join()
+    return delays
 
 
 def _processor_seconds() -> float:

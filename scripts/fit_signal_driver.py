@@ -409,13 +409,8 @@ def write(work: Path, paths: list[Path], left_out: list[str], note: str) -> None
 
 
 # ---------------------------------------------------------------- the test
-def signal_mouth(weights: Path, voice: Waveform) -> np.ndarray:
-    """Return the mouth (T, 5) at 25 fps by the shipped code."""
-    return SignalDriver(weights).mouth(voice, 25.0)
-
-
-def table(shared: Path, out: Path, drive: Callable[[Path, Waveform], np.ndarray]) -> str:
-    """Score `drive` with the file made without the tested speaker; print a table, return its summary."""
+def table(shared: Path, out: Path, driver: type) -> str:
+    """Score drivers of the class `driver`, each with the file made without the tested speaker; print a table, return its summary."""
     import face_tracks
     import sync_score as score
 
@@ -425,7 +420,7 @@ def table(shared: Path, out: Path, drive: Callable[[Path, Waveform], np.ndarray]
         rows = []
         for video in sorted((shared / "data" / name).glob("*.mp4")):
             voice = Waveform(face_tracks.read_audio(video), features.SAMPLE_RATE)
-            mouth = drive(out / f"without_{speaker(video.stem)}.npz", voice)
+            mouth = driver(out / f"without_{speaker(video.stem)}.npz").mouth(voice, 25.0)
             with np.load(video.parent / "tracks" / f"{video.stem}.npz") as truth:
                 frames = min(len(mouth), len(truth["aperture"]))
                 r0, best, lag = score.best_lag(mouth[:, 0], truth["aperture"])
@@ -472,7 +467,7 @@ def main() -> None:
                 group,
                 "speakers left out: " + ", ".join(group),
             )
-        score.write_text(table(args.shared, args.out, signal_mouth))
+        score.write_text(table(args.shared, args.out, SignalDriver))
     else:
         note = score.read_text() if score.exists() else "not measured"
         write(args.work, [args.out / "signal_driver.npz"], [], note)

@@ -43,6 +43,7 @@ from fit_signal_driver import (
     speaker,
     table,
 )
+from streamed_voice import StreamedVoice
 from synthetic_speech import ARPABET, CLASSES
 from torch import nn
 
@@ -50,9 +51,7 @@ from liveportrait_talker.driving.signal import features
 from liveportrait_talker.driving.signal.driver import HIGH_PERCENT, LOW_PERCENT
 from liveportrait_talker.driving.signal.network import STRIDE
 from liveportrait_talker.driving.signal.running import RunningFeatures, running_features
-from liveportrait_talker.driving.signal.stream import SpeechStream
 from liveportrait_talker.driving.signal.stream_network import CONTEXT, DELAYS, SILENT
-from liveportrait_talker.media.waveform import Waveform
 
 CHANNELS, UNITS = 128, 64
 VARIANTS = 4  # augmented versions of the synthetic speech
@@ -300,14 +299,6 @@ def write(work: Path, usual: Usual, paths: list[Path], left_out: list[str], note
         print(f"wrote {path}", flush=True)
 
 
-def streamed(weights: Path, voice: Waveform) -> np.ndarray:
-    """Return the mouth (T, 5) of a voice that was pushed through a stream."""
-    stream = SpeechStream(weights=weights)
-    stream.push(voice.samples)
-    stream.end()
-    return stream.pop_frames()
-
-
 def main() -> None:
     """Run the missing stages, then write the files."""
     parser = argparse.ArgumentParser(description="Fit the network of the voice driver for streams.")
@@ -338,7 +329,7 @@ def main() -> None:
         for group in left_out:
             note = "speakers left out: " + ", ".join(group)
             write(args.work, usual, [args.out / f"without_{name}.npz" for name in group], group, note)
-        score.write_text(table(args.shared, args.out, streamed))
+        score.write_text(table(args.shared, args.out, StreamedVoice))
     else:
         note = score.read_text() if score.exists() else "not measured"
         write(args.work, usual, [args.out / "speech_stream.npz"], [], note)

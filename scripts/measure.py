@@ -1,6 +1,7 @@
 """The bars of the embedded renderer, measured with the shared meters on the shared media: prints one table a part.
 
     python scripts/measure.py voice --weights DIR     # mouth against the true clips, speaker left out
+    python scripts/measure.py stream --weights DIR    # the same with the driver for streams
     python scripts/measure.py fidelity                # true apertures drawn and measured again
     python scripts/measure.py still head pose
     python scripts/measure.py video --videos a.mp4 b.mp4   # finished videos, of whatever mapping, by the sync meter
@@ -14,13 +15,14 @@ import argparse
 import logging
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from liveportrait_talker import Talker, TalkOptions
+from liveportrait_talker.driving.protocol import MouthDriver
 from liveportrait_talker.driving.signal.driver import SignalDriver
 from liveportrait_talker.face.mouth_offsets import subtract_source_mouth
 from liveportrait_talker.face.tracked import TrackedSource
@@ -28,6 +30,8 @@ from liveportrait_talker.media import Waveform
 from liveportrait_talker.motion import MouthControls
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from streamed_voice import StreamedVoice
+
 from shared import DATA, load_tool, portrait
 
 CLIP_SETS = ("talking", "talking2")
@@ -69,12 +73,17 @@ def speaker(clip: str) -> str:
     return clip.removesuffix("_1").removesuffix("_2")
 
 
-def voice(weights: Path, source: str) -> Iterator[str]:
+def stream(weights: Path, source: str) -> Iterator[str]:
+    """As `voice`, by the driver for streams."""
+    return voice(weights, source, StreamedVoice)
+
+
+def voice(weights: Path, source: str, driver: Callable[[Path], MouthDriver] = SignalDriver) -> Iterator[str]:
     """Every talking clip's voice on a portrait, by a driver that has not heard the speaker."""
     for name in CLIP_SETS:
         rows = []
         for clip in sorted((DATA / name).glob("*.mp4")):
-            talker = Talker(driver=SignalDriver(weights / f"without_{speaker(clip.stem)}.npz"))
+            talker = Talker(driver=driver(weights / f"without_{speaker(clip.stem)}.npz"))
             truth = clip.parent / "tracks" / f"{clip.stem}.npz"
             r = scored(talker, portrait(source), clip, TalkOptions(), ref=str(truth))
             rows.append((r["r_aperture0"], abs(r["lag_ms"])))
@@ -174,17 +183,18 @@ def video(files: list[Path]) -> Iterator[str]:
 def main() -> int:
     """Run the parts that are named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="+", choices=("voice", "fidelity", "still", "head", "pose", "video"))
+    parser.add_argument("parts", nargs="+", choices=("voice", "stream", "fidelity", "still", "head", "pose", "video"))
     parser.add_argument("--videos", type=Path, nargs="+", default=[], help="for video: the files")
-    parser.add_argument("--weights", type=Path, help="for voice: folder of without_SPEAKER.npz")
+    parser.add_argument("--weights", type=Path, help="for voice and stream: folder of without_SPEAKER.npz")
     parser.add_argument("--portraits", nargs="+", default=["frontal_photo", "dark_skin"])
     arguments = parser.parse_args()
-    if "voice" in arguments.parts and arguments.weights is None:
-        parser.error("voice needs --weights DIR: scripts/fit_signal_driver.py --leave-one-out --out DIR makes it")
+    if {"voice", "stream"} & set(arguments.parts) and arguments.weights is None:
+        parser.error("voice and stream need --weights DIR, made by fit_signal_driver.py or fit_speech_stream.py")
     logging.getLogger("liveportrait_talker").setLevel(logging.ERROR)
     for part in arguments.parts:
         print(f"== {part}")
-        given = {"voice": (arguments.weights, arguments.portraits[0]), "video": (arguments.videos,)}
+        left_out = arguments.weights, arguments.portraits[0]
+        given = {"voice": left_out, "stream": left_out, "video": (arguments.videos,)}
         lines = globals()[part](*given.get(part, (arguments.portraits,)))
         for line in lines:
             print(line, flush=True)

@@ -2,7 +2,7 @@
 
     python scripts/measure_closures.py --shared ../shared --weights DIR
 
-DIR holds without_SPEAKER.npz of `fit_signal_driver.py --leave-one-out`. A sound counts as closed if the aperture is
+DIR holds without_SPEAKER.npz of `fit_signal_driver.py --leave-one-out`, with --streamed of `fit_speech_stream.py`. A sound counts as closed if the aperture is
 under 0.03 IOD in a frame that is at most one frame (40 ms) outside the sound. Times of the sounds: PocketSphinx aligns
 the words in clip_transcripts.json, which were written down by ear and by an automatic recogniser; sounds longer than
 0.3 s are errors of the alignment and are left out. Needs the packages `pocketsphinx` and those of `--shared`/tools.
@@ -20,6 +20,7 @@ from pocketsphinx import Decoder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from fit_signal_driver import speaker, videos
+from streamed_voice import StreamedVoice
 
 from liveportrait_talker.driving.signal.driver import SignalDriver
 from liveportrait_talker.media.waveform import Waveform
@@ -89,6 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--streamed", action="store_true", help="the driver for streams")
     arguments = parser.parse_args()
     sys.path.insert(0, str(arguments.shared / "tools"))
     import face_tracks
@@ -100,7 +102,8 @@ def main() -> None:
         spans = aligned(samples, transcripts[video.stem]) if video.stem in transcripts else []
         with np.load(video.parent / "tracks" / f"{video.stem}.npz") as track:
             real = closed(track["aperture"].astype(float), spans)
-        driver = SignalDriver(arguments.weights / f"without_{speaker(video.stem)}.npz")
+        kind = StreamedVoice if arguments.streamed else SignalDriver
+        driver = kind(arguments.weights / f"without_{speaker(video.stem)}.npz")
         mine = closed(driver.mouth(Waveform(samples, RATE), 25.0)[:, 0], spans)
         print(f"{video.stem:16s} {len(spans):3d} sounds, closed: real {sum(real)}, driver {sum(mine)}", flush=True)
         true += real

@@ -19,7 +19,7 @@ from sounds import babble, pad
 RATE = 16_000
 FPS = 25.0
 STEP = 640  # samples of a frame
-REST = 8  # frames after the end
+REST = 9  # frames after the end
 OPEN = 0
 
 

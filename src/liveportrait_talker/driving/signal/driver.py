@@ -184,15 +184,14 @@ def scale_aperture(output: Floats, activity: Flags, usual: tuple[float, float]) 
     """Return the aperture (T,) in IOD: the network's output (T,), scaled so that this voice has a natural range."""
     spoken = output[activity]
     low, high = np.percentile(spoken, (LOW_PERCENT, HIGH_PERCENT)) if len(spoken) else (0.0, 0.0)
-    return aperture_in_iod(output, low, high, len(spoken), usual)
+    return aperture_in_iod(output, low, high, len(spoken) / (len(spoken) + PRIOR_FRAMES), usual)
 
 
-def aperture_in_iod(output: Floats, low: float, high: float, count: float, usual: tuple[float, float]) -> Floats:
-    """Map `low` and `high`, percentiles of `count` outputs mixed with the `usual` ones, to SHUT and WIDE; bend above.
+def aperture_in_iod(output: Floats, low: float, high: float, trust: float, usual: tuple[float, float]) -> Floats:
+    """Map this voice's percentiles `low` and `high`, mixed with the `usual` ones, to SHUT and WIDE, and bend above.
 
-    `output` and the result have any shape; the latter is in IOD.
+    `trust` is the weight of this voice's percentiles, 0…1. `output` and the result (in IOD) have any shape.
     """
-    trust = count / (count + PRIOR_FRAMES)
     low = trust * low + (1.0 - trust) * usual[0]
     high = trust * high + (1.0 - trust) * usual[1]
     span = max(high - low, 0.5 * (usual[1] - usual[0]))  # do not amplify a hum to speech

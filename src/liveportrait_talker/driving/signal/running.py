@@ -17,10 +17,11 @@ from .network import STRIDE
 
 BINS = 400
 LEVEL_PERCENT = 95.0
-LEVEL_PRIOR, LEVEL_MEMORY = 8.0, 400.0  # steps with voice: weight of the usual level, memory
+LEVEL_PRIOR, LEVEL_MEMORY = 2.0, 400.0  # steps with voice: weight of the usual level, memory
 SPECTRUM_PRIOR, SPECTRUM_MEMORY = 60.0, 1500.0  # the same in feature frames with voice
 REACH_DB = 35.0  # lower than this below the level is a pause
 BACKGROUND_DB = -41.0  # louder than noise at −50 dBFS, which has −44 dB here
+WEAK_STEPS = 15  # 0.6 s: weaker sounds are voice only this soon after one that is louder than the background
 NOISE_STEPS = 100  # 4 s
 STEADY_DB, ABOVE_NOISE_DB = 2.0, 5.0  # as in `driver`: a quiet tenth that varies less is noise
 
@@ -62,7 +63,8 @@ class RunningFeatures:
         self._level = usual_level
         self._spectrum = SPECTRUM_PRIOR * usual_spectrum.astype(np.float64)
         self._weight = SPECTRUM_PRIOR
-        self._recent = deque([BACKGROUND_DB] * NOISE_STEPS, NOISE_STEPS)
+        self._recent = deque([BACKGROUND_DB - 3.0] * NOISE_STEPS, NOISE_STEPS)  # until the noise is known
+        self._since_loud = WEAK_STEPS
 
     def step(self, power: Floats) -> tuple[Floats, bool]:
         """Return the features of the next mel power, both (STRIDE, MEL_BANDS), and whether there is voice in it."""
@@ -88,10 +90,14 @@ class RunningFeatures:
         self._recent.append(mean)
         ordered = sorted(self._recent)
         low, quiet = ordered[NOISE_STEPS * 3 // 100], ordered[NOISE_STEPS * 12 // 100]
-        threshold = max(self._level - REACH_DB, BACKGROUND_DB)
+        noise = -math.inf
         if quiet - low < STEADY_DB:
-            threshold = max(threshold, min(quiet + ABOVE_NOISE_DB, self._level - 6.0))
-        return mean > threshold
+            noise = min(quiet + ABOVE_NOISE_DB, self._level - 6.0)
+        if mean > max(self._level - REACH_DB, BACKGROUND_DB, noise):
+            self._since_loud = 0
+            return True
+        self._since_loud += 1
+        return mean > max(self._level - REACH_DB, noise) and self._since_loud < WEAK_STEPS
 
 
 def running_features(power: Floats, running: RunningFeatures) -> tuple[Floats, Floats]:

@@ -12,12 +12,12 @@ import numpy as np
 
 from ...arrays import Floats
 from ...motion.smoothing import smoothstep
-from .driver import CLOSED_AFTER_SECONDS, GRID_FPS
-from .stream_mouth import HISTORY, STEP, STEP_SECONDS, StreamMouth, Voice
+from .driver import GRID_FPS
+from .stream_mouth import CLOSED_AFTER_SECONDS, HISTORY, STEP, STEP_SECONDS, StreamMouth, Voice
 from .stream_network import DELAYS, StreamNetwork
 
 WEIGHTS = Path(__file__).with_name("speech_stream.npz")
-TAIL_STEPS = math.ceil(CLOSED_AFTER_SECONDS * GRID_FPS)  # from the end of the sound to shut lips
+TAIL_STEPS = math.ceil(CLOSED_AFTER_SECONDS * GRID_FPS) + 1  # until the lips are shut: windows reach into the next step
 CLEARED_SECONDS = 0.16  # from `clear` to closed lips
 
 
@@ -82,7 +82,7 @@ class SpeechStream:
         return frames
 
     def end(self) -> None:
-        """End the utterance: its last frames become certain, and frames of 0.32 s follow in which the mouth shuts."""
+        """End the utterance: its last frames become certain, and frames of 0.36 s follow in which the mouth shuts."""
         rest = len(self._sound) - HISTORY
         if self._steps or rest:
             last = self._steps + math.ceil(rest / STEP) + TAIL_STEPS

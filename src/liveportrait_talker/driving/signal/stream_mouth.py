@@ -13,13 +13,10 @@ from ...arrays import Floats
 from ...motion.smoothing import smoothstep
 from . import features
 from .driver import (
-    CLOSED_AFTER_SECONDS,
     CLOSURE_APERTURE,
-    CLOSURE_PROBABILITY,
     CLOSURE_WINDOW,
     FASTEST,
     HIGH_PERCENT,
-    LINGER,
     LOW_PERCENT,
     OPENING_SECONDS,
     aperture_in_iod,
@@ -33,7 +30,9 @@ from .stream_network import StreamNetwork
 STEP = STRIDE * features.HOP  # samples
 STEP_SECONDS = STEP / features.SAMPLE_RATE
 HISTORY = features.HOP + features.WINDOW // 2  # samples before a step, which its first feature frame covers
-RANGE_MEMORY = 500.0  # steps of voice: 20 s
+RANGE_PRIOR, RANGE_MEMORY = 200.0, 1500.0  # steps of voice, 8 s and 60 s: a range that changes fast is seen
+CLOSURE_PROBABILITY = 0.4  # as in `driver`, but the network is less sure without what follows
+LINGER_SECONDS, CLOSED_AFTER_SECONDS = 0.12, 0.32  # after the voice: gaps between words are not known to be short
 
 
 class Voice:
@@ -53,8 +52,9 @@ class Voice:
         low, high = (
             (self._outputs.at(percent) for percent in (LOW_PERCENT, HIGH_PERCENT)) if self._count else (0.0, 0.0)
         )
+        trust = self._count / (self._count + RANGE_PRIOR)
         usual_low, usual_high = self.network.usual_aperture[ahead].tolist()
-        return float(aperture_in_iod(np.array(output), low, high, self._count, (usual_low, usual_high)))
+        return float(aperture_in_iod(np.array(output), low, high, trust, (usual_low, usual_high)))
 
 
 class StreamMouth:
@@ -99,7 +99,7 @@ class StreamMouth:
         before, now, *after = self._voiced
         click = now and after and not (before or after[0])
         self._since_voice = 0 if now and not click else self._since_voice + 1
-        closing = (self._since_voice * STEP_SECONDS / CLOSED_AFTER_SECONDS - LINGER) / (1.0 - LINGER)
+        closing = (self._since_voice * STEP_SECONDS - LINGER_SECONDS) / (CLOSED_AFTER_SECONDS - LINGER_SECONDS)
         until = after.index(True) + 1 if True in after else math.inf
         opening = until / min(self._ahead + 1, OPENING_SECONDS / STEP_SECONDS)
         return float(smoothstep(0.0, 1.0, 1.0 - np.minimum(closing, opening)))

@@ -160,6 +160,7 @@ def test_clear_while_nobody_speaks_changes_nothing():
     live = start()
     live.frames(3)
     live.session.clear()
+    live.renderer.while_drawing = live.session.clear
     assert [frame.state for frame in live.frames(3)] == ["idle"] * 3
 
 

@@ -10,6 +10,7 @@ from ..errors import OptionError
 from ..options.live import LiveOptions
 from .console import say
 from .flags import add_options, options_from
+from .inputs import checking
 
 
 def add_live_parser(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -47,8 +48,10 @@ def _live(arguments: argparse.Namespace) -> int:
     if not options.paced or options.is_transparent:
         flag = "--background transparent" if options.paced else "--no-paced"
         raise OptionError(f"{flag} is for Python: leave it out with --websocket.")
-    from ..serving.websocket import WebSocketDoor
+    with checking(options, sources=(arguments.portrait,)) as check:
+        from ..serving.websocket import WebSocketDoor
 
+        check.results()
     door = WebSocketDoor(arguments.portrait, options, most_sessions=arguments.sessions)
     with door.listen(arguments.host, arguments.port, origins=tuple(arguments.allow_origin)) as server:
         host, port = server.socket.getsockname()[:2]

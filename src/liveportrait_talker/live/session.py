@@ -145,22 +145,23 @@ class LiveSession:
         """Wait for the next frame's time, draw and return it. Raises StopIteration after `close`."""
         with self._one_reader:
             delay = self._wait()
-            number, interruptions = self._counts.frames, self._take_interruptions()
-            moment = self._sound.next()
+            with self._changed:  # what is pushed after `clear` is not forgotten with what was before
+                number, interruptions = self._counts.frames, self._take_interruptions()
+                moment = self._sound.next()
             track = self._follower.apply(self._motion.step(moment))
             is_new = delay < 1 / self.fps
             if is_new:
                 self._image = self._draw(track)
             samples = moment.samples
             with self._changed:
+                spoke = self._state != "idle"
+                self._state = "speaking" if moment.is_speech else "idle"
                 if self._interruptions != interruptions:  # while it was drawn
                     samples = np.zeros_like(samples)
-                    self._state = "interrupted"
+                    self._state = "interrupted" if spoke or moment.is_speech else "idle"
                 elif self._closing_frames:
                     self._closing_frames -= 1
                     self._state = "interrupted"
-                else:
-                    self._state = "speaking" if moment.is_speech else "idle"
                 self._counts.frames += 1
                 self._counts.skipped_frames += not is_new
             return LiveFrame(self._image, samples, number / self.fps, self._state, is_new)
@@ -187,16 +188,14 @@ class LiveSession:
         raise StopIteration
 
     def _take_interruptions(self) -> int:
-        """Forget what was pushed before the last `clear`; return how many there were."""
-        with self._changed:
-            interruptions = self._interruptions
-            if interruptions != self._seen_interruptions:
-                self._seen_interruptions = interruptions
-                forgotten = self._sound.clear()
-                self._counts.cleared_seconds += forgotten / self.sample_rate
-                if self._state != "idle" or forgotten:
-                    self._closing_frames = max(1, round(_CLOSING_S * self.fps))
-        return interruptions
+        """Forget what was pushed before the last `clear`; return how many there were. `_changed` is held."""
+        if self._interruptions != self._seen_interruptions:
+            self._seen_interruptions = self._interruptions
+            forgotten = self._sound.clear()
+            self._counts.cleared_seconds += forgotten / self.sample_rate
+            if self._state != "idle" or forgotten:
+                self._closing_frames = max(1, round(_CLOSING_S * self.fps))
+        return self._interruptions
 
     def _silence_before(self) -> int:
         """Return the samples of silence before sound that comes now, so that the next chunks come in time."""

@@ -70,7 +70,9 @@ class VoiceQueue:
             if self._era_of_resampler == era:
                 self._add(self._resampler.flush(), era, silence_before)
             with self._state:
-                self._ends.append(self._taken + self._length)
+                here = self._taken + self._length
+                if not self._ends or self._ends[-1] != here:
+                    self._ends.append(here)
 
     def clear(self) -> int:
         """Drop what waits, chunks that are being pushed included; return the number of samples."""

@@ -127,7 +127,7 @@ class VoiceQueue:
                 if silence := silence_before():
                     self._waiting.append(np.zeros(silence, np.float32))
                     self._length += silence
-            kept = made[: max(0, self._most - self._length)]
+            kept = np.clip(made, -1.0, 1.0)[: max(0, self._most - self._length)]  # resampled peaks may be higher
             if len(kept):
                 self._waiting.append(kept)
                 self._length += len(kept)

@@ -4,7 +4,7 @@
     python scripts/fit_mouth_colours.py --shared ../shared --work ../fit \
         --out src/liveportrait_talker/render/embedded/mouth_colours.npz
 
-Needs PyTorch; about three minutes of tracking on two cores, half a minute for a fit. `--leave-one-out` prints figures
+Needs PyTorch; about three minutes of tracking on two cores, three quarters of a minute for a fit. `--leave-one-out` prints figures
 and writes one file per speaker into --work, without which nothing is fitted on that speaker. Source:
 docs/method/embedded_renderer.md, Mouth colours.
 """
@@ -32,9 +32,13 @@ from liveportrait_talker.render.embedded.mouth_plane import MouthPlane
 SAME_SPEAKER = {"andrew_1": "andrew", "andrew_2": "andrew", "obama_1": "obama", "obama_2": "obama"}
 FRAMES = 80  # of a clip
 LEAST_APERTURE, LEAST_GAP = 0.04, 0.02  # IOD
-HIDDEN, STEPS, FACES, POINTS = 48, 1500, 48, 96
+HIDDEN, STEPS, FACES, POINTS = 64, 2500, 48, 96
 LEARNING_RATE, WEIGHT_DECAY = 6e-3, 1e-3
 SCALE = 20.0  # of the output, CIELAB
+# What the inputs do not tell, such as how long the teeth are, is a code for each speaker and one for each frame: a fit
+# without them is a blend of all mouths, grey from lip to lip. The shipped network has the mean codes.
+SPEAKER_CODE, FRAME_CODE = 6, 4
+CODE_RATE, CODE_NOISE, CODE_PENALTY = 0.03, 0.3, 0.3
 STRANGERS = 0.6  # standard deviation of the noise on the description of a face: strangers are not like these
 RARE_GAPS = (0.05, 0.08, 0.11, 0.14, 0.18)  # IOD; wide openings are rare and count more
 
@@ -100,13 +104,14 @@ def fit(data, speakers, seed=0):
     """Return the arrays of a fitted network."""
     clips = {name: clip for name, clip in data.items() if SAME_SPEAKER.get(name, name) in speakers}
     counts = {who: sum(len(c["grid"]) for n, c in clips.items() if SAME_SPEAKER.get(n, n) == who) for who in speakers}
-    weights, faces, inputs, targets = [], [], [], []
+    weights, faces, inputs, targets, owners = [], [], [], [], []
     for name, clip in clips.items():
         scale = (clip["face"][0] + 16) / 76
         face = np.concatenate([clip["face"], (clip["lip"] - clip["face"]) / scale])
         for grid, opening, skin in zip(clip["grid"], clip["opening"], clip["skin"], strict=True):
             weights.append(min(1 / counts[SAME_SPEAKER.get(name, name)], 0.1))
             faces.append(face)
+            owners.append(speakers.index(SAME_SPEAKER.get(name, name)))
             inputs.append(describe_opening(*opening))
             targets.append((grid - skin) / ((skin[0] + 16) / 76))
     gaps = np.digitize([o[0] for clip in clips.values() for o in clip["opening"]], RARE_GAPS)
@@ -122,25 +127,42 @@ def fit(data, speakers, seed=0):
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     first = x.shape[2] + described.shape[1]
-    net = nn.Sequential(nn.Linear(first, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, 3))
-    optimizer = torch.optim.AdamW(net.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    layers = nn.Linear(first + SPEAKER_CODE + FRAME_CODE, HIDDEN), nn.Linear(HIDDEN, HIDDEN), nn.Linear(HIDDEN, 3)
+    net = nn.Sequential(layers[0], nn.Tanh(), layers[1], nn.Tanh(), layers[2])
+    of_speakers = nn.Parameter(0.01 * torch.randn(len(speakers), SPEAKER_CODE))
+    of_frames = nn.Parameter(0.01 * torch.randn(len(x), FRAME_CODE))
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": net.parameters(), "weight_decay": WEIGHT_DECAY},
+            {"params": [of_speakers, of_frames], "lr": CODE_RATE, "weight_decay": 0.0},
+        ],
+        lr=LEARNING_RATE,
+    )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    owner = torch.tensor(owners)
     for _ in range(STEPS):
         i = torch.tensor(rng.choice(len(x), FACES, p=chance))
         j = torch.tensor(rng.integers(0, ROWS * ACROSS, POINTS))
         stranger = described[i][:, None] + STRANGERS * torch.randn(FACES, 1, described.shape[1])
-        given = torch.cat([x[i][:, j], stranger.expand(-1, POINTS, -1)], dim=2)
-        loss = nn.functional.huber_loss(net(given) * SCALE, y[i][:, j], delta=15.0)
+        code = torch.cat([of_speakers[owner[i]], of_frames[i]], dim=1)
+        noisy = code + CODE_NOISE * torch.randn_like(code)
+        of_face = torch.cat([stranger.expand(-1, POINTS, -1), noisy[:, None].expand(-1, POINTS, -1)], dim=2)
+        drawn = net(torch.cat([x[i][:, j], of_face], dim=2)) * SCALE
+        loss = nn.functional.huber_loss(drawn, y[i][:, j], delta=15.0) + CODE_PENALTY * (code**2).sum(dim=1).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
+    mean_code = torch.cat([of_speakers.mean(dim=0), torch.tensor(chance).float() @ of_frames]).detach().numpy()
     about = f"Fitted by scripts/fit_mouth_colours.py on {len(clips)} public talking clips of {len(speakers)} people."
     arrays = {"about": np.array(about), "face_mean": mean.astype(np.float32), "face_spread": spread.astype(np.float32)}
-    for k, layer in enumerate((net[0], net[2], net[4])):
+    for k, layer in enumerate(layers):
+        weight, bias = layer.weight.detach().numpy().T, layer.bias.detach().numpy()
+        if k == 0:
+            weight, bias = weight[:first], bias + mean_code @ weight[first:]
         scale = SCALE if k == 2 else 1.0
-        arrays[f"weight_{k}"] = (scale * layer.weight.detach().numpy().T).astype(np.float32)
-        arrays[f"bias_{k}"] = (scale * layer.bias.detach().numpy()).astype(np.float32)
+        arrays[f"weight_{k}"] = (scale * weight).astype(np.float32)
+        arrays[f"bias_{k}"] = (scale * bias).astype(np.float32)
     return arrays
 
 

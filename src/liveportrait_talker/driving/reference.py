@@ -23,7 +23,8 @@ from ..system.cache import cache_folder, replacing
 
 log = logging.getLogger(__name__)
 
-MAX_TURN_DEG = np.array([7.5, 9.0, 7.5])  # pitch, yaw, roll that look right on any portrait
+MAX_TURN_DEG = np.array([7.5, 9.0, 7.5])
+"""Pitch, yaw, roll that look right on any portrait."""
 _EASE_S = 0.4  # transition from the source's own pose
 SMOOTH_S = 0.12  # FaceMesh has 0.3° of noise
 _CACHE_VERSION = 3
@@ -114,11 +115,12 @@ def reference_head(
     rng: np.random.Generator,
     *,
     from_zero: bool,
+    max_turn_deg: Floats = MAX_TURN_DEG,
 ) -> Floats:
     """Return the rotation (T, 3) in degrees, relative to the source, that follows a reference.
 
     A video turns the source about its own pose as the reference turns about its median, starting from the source's
-    own pose. Axes that turn further than MAX_TURN_DEG are scaled down as a whole. A still image gives its pose, held.
+    own pose. Axes that turn further than `max_turn_deg` are scaled down as a whole. A still image gives its pose, held.
 
     Args:
         poses: (N, 3) pitch, yaw, roll of the reference in degrees.
@@ -127,6 +129,7 @@ def reference_head(
         fps: frames per second of the output.
         rng: draws the first frame of a reference that is longer than the output.
         from_zero: start at the first frame instead. A shorter reference plays forth and back.
+        max_turn_deg: (3,) pitch, yaw, roll.
     """
     frames = len(source_deg)
     if reference_fps is None:
@@ -137,7 +140,7 @@ def reference_head(
     turns = resampled[_select_frames(frames, len(resampled), rng, from_zero)]
     turns = turns - np.median(turns, axis=0) - (source_deg - np.median(source_deg, axis=0))
     widest = np.percentile(np.abs(turns), 98, axis=0)
-    share = np.minimum(1.0, MAX_TURN_DEG / np.maximum(widest, 1e-6))
+    share = np.minimum(1.0, max_turn_deg / np.maximum(widest, 1e-6))
     if share.min() < 0.999:
         log.warning(
             "the reference turns its head further than the portrait can follow: its turns are reduced to %.0f %%.",

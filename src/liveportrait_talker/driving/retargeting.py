@@ -102,6 +102,7 @@ def retarget_motion(
     normalize_lip: bool = False,
     eye_retargeting: bool = False,
     lip_retargeting: bool = False,
+    max_turn_deg: Floats = MAX_TURN_DEG,
 ) -> MotionTrack:
     """Return the motion that makes `source` follow the driving face, one row per driving frame, at its frame rate.
 
@@ -117,6 +118,7 @@ def retarget_motion(
         normalize_lip: first shut the parted lips of a still source.
         eye_retargeting: open the eyes as far as the driving ones, measured on the source's own eye ratio.
         lip_retargeting: take on the driving aperture of the lips.
+        max_turn_deg: (3,) pitch, yaw, roll that the source can turn and look right.
     """
     frames, parts = len(driving), PARTS[region]
     own = measure_faces(source)
@@ -125,7 +127,9 @@ def retarget_motion(
     head, mouth, blink, gaze, brows = neutral.head, neutral.mouth, neutral.blink, neutral.gaze, neutral.brows
     window = max(1, round(SMOOTH_S * driving.fps)) if frames > 1 else 1
     if HEAD in parts:
-        head = _retarget_head(driving, source, own, window, relative, with_size=region == "all", multiplier=multiplier)
+        head = _retarget_head(
+            driving, source, own, window, relative, region == "all", multiplier=multiplier, max_turn_deg=max_turn_deg
+        )
     if MOUTH in parts:
         controls = controls_from_measurements(driving.mouth - rest.mouth)
         if source.is_still:
@@ -174,9 +178,10 @@ def _retarget_head(
     own: FaceMeasurements,
     window: int,
     relative: bool,
-    *,
     with_size: bool,
+    *,
     multiplier: float,
+    max_turn_deg: Floats,
 ) -> HeadTrack:
     rotation, place = moving_average(driving.rotation_deg, window), moving_average(driving.place, window)
     size = moving_average(driving.size, 2 * window)
@@ -187,7 +192,7 @@ def _retarget_head(
         indices = source.frame_indices(frames, driving.fps)
         turn, shift, zoom = rotation - own.rotation_deg[indices], place - np.median(place, axis=0), np.zeros(frames)
     turn, shift, zoom = multiplier * turn, multiplier * shift, multiplier * zoom * with_size
-    fitted = _limit_columns(turn, MAX_TURN_DEG)
+    fitted = _limit_columns(turn, max_turn_deg)
     share = np.abs(fitted).max(axis=0) / np.maximum(np.abs(turn).max(axis=0), 1e-6)
     if (np.abs(turn).max(axis=0) * (1 - share)).max() > 1.0:
         log.warning(

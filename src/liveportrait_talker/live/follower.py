@@ -13,7 +13,6 @@ from threading import Lock
 import numpy as np
 
 from ..arrays import Floats, Image
-from ..driving.reference import MAX_TURN_DEG
 from ..driving.retargeting import MAX_SHIFT, MAX_ZOOM, Rest, retarget_motion
 from ..errors import OptionError
 from ..face.finder import FaceFinder
@@ -21,7 +20,6 @@ from ..face.measurements import measure
 from ..face.tracked import TrackedFace, TrackedSource
 from ..motion.face_measurements import MEASUREMENT_SHAPES, FaceMeasurements
 from ..motion.track import HeadTrack, MotionTrack, MouthControls
-from ..options.live import LiveOptions
 
 _FIRST_IMAGES = 12  # define the pose at rest; the rest of mouth and eyes is measured anew this often
 _REMEMBERED, _OF_EVERY = 250, 3  # images that define the rest of mouth and eyes: 25–30 s
@@ -34,8 +32,8 @@ _LIDS_SHUT = 0.5  # the iris is hidden
 class Follower:
     """Reads faces in one thread, moves the portrait in another."""
 
-    def __init__(self, source: TrackedSource, options: LiveOptions) -> None:
-        self._source, self._fps = source, options.fps
+    def __init__(self, source: TrackedSource, fps: float, max_turn_deg: Floats) -> None:
+        self._source, self._fps, self._max_turn_deg = source, fps, max_turn_deg
         self._reading = Lock()  # one image at a time; guards what follows
         self._finder: FaceFinder | None = None
         self._face: Floats | None = None
@@ -109,7 +107,9 @@ class Follower:
         zoom = measured.size / np.median(first.size) - 1
         face = self._source.faces[0]
         iod = face.pose.iod / (face.crop.scale * face.crop.size[0])
-        return HeadTrack(_limited(turn, MAX_TURN_DEG), _limited(shift, MAX_SHIFT) * iod, 1 + _limited(zoom, MAX_ZOOM))
+        return HeadTrack(
+            _limited(turn, self._max_turn_deg), _limited(shift, MAX_SHIFT) * iod, 1 + _limited(zoom, MAX_ZOOM)
+        )
 
     def _smoothed(self, newest: MotionTrack) -> MotionTrack:
         before = self._shown

@@ -14,7 +14,7 @@ from types import TracebackType
 
 import numpy as np
 
-from ..arrays import Image
+from ..arrays import Floats, Image
 from ..errors import TalkerError
 from ..face.tracked import TrackedSource
 from ..motion.track import MotionTrack, MouthControls
@@ -40,7 +40,15 @@ class LiveSession:
     `push`, `end`, `clear`, `follow` and `close` may be called from any thread, and do not wait for drawing.
     """
 
-    def __init__(self, source: TrackedSource, face: PreparedFace, speech: SpeechStream, options: LiveOptions) -> None:
+    def __init__(
+        self,
+        source: TrackedSource,
+        face: PreparedFace,
+        speech: SpeechStream,
+        options: LiveOptions,
+        max_turn_deg: Floats,
+    ) -> None:
+        """`max_turn_deg`: (3,) pitch, yaw, roll up to which a camera is followed."""
         self._source, self._face, self._options = source, face, options
         self.fps = options.fps
         self.sample_rate = options.sample_rate
@@ -50,7 +58,7 @@ class LiveSession:
             self._voice, speech, sample_rate=options.sample_rate, fps=options.fps, look_ahead=options.look_ahead
         )
         self._motion = LiveMotion(source, options)
-        self._follower = Follower(source, options)
+        self._follower = Follower(source, options.fps, max_turn_deg)
         self._counts = LiveCounts()
         self._one_reader = Lock()
         self._changed = Condition()  # guards what follows

@@ -13,7 +13,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..arrays import Image
+from ..arrays import Floats, Image
+from ..driving.reference import MAX_TURN_DEG
 from ..driving.retargeting import Rest, retarget_motion
 from ..errors import MediaError
 from ..face.tracked import TrackedSource
@@ -28,7 +29,7 @@ from ..progress import OnProgress, ignore_progress, steps_of
 from ..render.protocol import DrivenFace, FaceFrame, Renderer
 from .driving_clip import DrivingClip, open_driving
 from .engines import EngineChoice, Engines, Weights, note_choice
-from .run import Output, Report, composed, find_face, given_or_default, open_source
+from .run import Output, Report, composed, find_face, given_or_default, open_source, turn_limit
 
 __all__ = ["AnimateOptions", "AnimateReport", "Animator"]
 
@@ -174,7 +175,7 @@ class Animator:
             draw = face.reenact(motion.networks, options, frames=frames, fps=fps, on_step=on_step)
             return _Reenactment(source, chosen, fps, frames, motion, draw)
         assert motion.landmarks is not None
-        track = retarget_to(motion.landmarks, source, fps, frames, options)
+        track = retarget_to(motion.landmarks, source, fps, frames, options, max_turn_deg=turn_limit(face))
         return _Reenactment(source, chosen, fps, frames, motion, lambda: face.frames(track))
 
     def _choose(self, clip: DrivingClip, options: AnimateOptions) -> EngineChoice:
@@ -208,7 +209,13 @@ def _clock(source: Footage, clip: DrivingClip, options: AnimateOptions) -> tuple
 
 
 def retarget_to(
-    measured: FaceMeasurements, source: TrackedSource, fps: float, frames: int, options: AnimateOptions
+    measured: FaceMeasurements,
+    source: TrackedSource,
+    fps: float,
+    frames: int,
+    options: AnimateOptions,
+    *,
+    max_turn_deg: Floats = MAX_TURN_DEG,
 ) -> MotionTrack:
     """Return `frames` frames of motion at `fps` by which the source follows what was measured on a driving face."""
     rest = Rest.of_clip(measured)  # before resampling: an image held for many frames would be its own rest
@@ -224,6 +231,7 @@ def retarget_to(
         normalize_lip=options.normalize_lip,
         eye_retargeting=options.eye_retargeting,
         lip_retargeting=options.lip_retargeting,
+        max_turn_deg=max_turn_deg,
     )
 
 

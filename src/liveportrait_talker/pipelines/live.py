@@ -12,7 +12,7 @@ from ..options.live import LiveOptions
 from ..system.devices import torch_device
 from .engines import EngineChoice, Engines, note_choice
 from .mouths import identify
-from .run import find_face, open_source
+from .run import find_face, open_source, turn_limit
 
 _KEPT_PORTRAITS = 4
 
@@ -40,7 +40,7 @@ class LiveSessions:
             note_choice(options, chosen)
             face = renderer.prepare(source)
         speech = SpeechStream(look_ahead_seconds=options.look_ahead, fps=options.fps)
-        return LiveSession(source, face, speech, options)
+        return LiveSession(source, face, speech, options, turn_limit(face))
 
     def _find(self, portrait: Path, options: LiveOptions) -> TrackedSource:
         key = (*identify([portrait]), options.face, options.crop, options.max_size, options.max_pixels)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..arrays import Floats
 from ..audio.loudness import detect_speech, frame_loudness_db
-from ..driving.reference import reference_blinks, reference_head, track_reference
+from ..driving.reference import MAX_TURN_DEG, reference_blinks, reference_head, track_reference
 from ..face.mouth_offsets import measure_source_mouth, subtract_source_mouth
 from ..face.tracked import TrackedSource
 from ..media import Waveform
@@ -45,6 +46,7 @@ def plan_motion(
     *,
     sadtalker: Callable[[TalkOptions], SadTalker],
     on_progress: OnProgress,
+    max_turn_deg: Floats = MAX_TURN_DEG,
 ) -> MotionTrack:
     """Return the motion track of a face that speaks.
 
@@ -56,6 +58,7 @@ def plan_motion(
         options: see TalkOptions.
         sadtalker: options → networks; called only for a head driven by the voice.
         on_progress: called during long steps.
+        max_turn_deg: (3,) pitch, yaw, roll up to which a reference is followed.
 
     Raises:
         TalkerError: a reference cannot be read or shows no face; the options make no sense for this source.
@@ -84,7 +87,7 @@ def plan_motion(
     elif head_pose == "synthetic":
         head = HeadTrack.turning(natural_head_pose(loudness, voiced, fps, rng(HEAD)))
     elif head_pose == "reference":
-        head = _reference_head(source, frames, fps, options, rng(HEAD), on_progress)
+        head = _reference_head(source, frames, fps, options, rng(HEAD), max_turn_deg, on_progress)
     elif head_pose == "audio":
         from ..driving.sadtalker.head import audio_head  # brings torch
 
@@ -118,13 +121,16 @@ def _reference_head(
     fps: float,
     options: TalkOptions,
     rng: np.random.Generator,
+    max_turn_deg: Floats,
     on_progress: OnProgress,
 ) -> HeadTrack:
     assert options.ref_head_pose is not None  # TalkOptions checks it
     on_frame = steps_of("following the reference", on_progress)
     seen = track_reference(options.ref_head_pose, max_seconds=options.max_seconds, on_frame=on_frame)
     own = np.stack([source.faces[i].rotation_deg for i in source.frame_indices(frames, fps)])
-    turn = reference_head(seen.rotation_deg, seen.fps, own, fps, rng, from_zero=options.ref_frames_from_zero)
+    turn = reference_head(
+        seen.rotation_deg, seen.fps, own, fps, rng, from_zero=options.ref_frames_from_zero, max_turn_deg=max_turn_deg
+    )
     return HeadTrack.turning(turn)
 
 

@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from .. import __version__
-from ..arrays import Image
+from ..arrays import Floats, Image
+from ..driving.reference import MAX_TURN_DEG
 from ..errors import MediaError
 from ..face.source_crop import crop_source
 from ..face.tracked import TrackedSource
@@ -29,7 +30,7 @@ from ..options.shared import ImageOptions
 from ..options.talk import TalkOptions
 from ..progress import OnProgress, ignore_progress, steps_of
 from ..render.paste import composite
-from ..render.protocol import FaceFrame
+from ..render.protocol import FaceFrame, LimitedFace, PreparedFace
 
 log = logging.getLogger(__name__)
 
@@ -224,6 +225,11 @@ def find_face(
     on_frame = steps_of("finding the face", on_progress)
     source = track(footage, face=options.face, search_small_faces=search_small_faces, on_frame=on_frame)
     return crop_source(source, **window) if options.crop else source
+
+
+def turn_limit(face: PreparedFace) -> Floats:
+    """Return the pitch, yaw, roll (3,) in degrees up to which a face may follow another one."""
+    return face.max_turn_deg if isinstance(face, LimitedFace) else MAX_TURN_DEG
 
 
 def composed(source: TrackedSource, faces: Iterable[FaceFrame]) -> Iterator[Image]:

@@ -18,7 +18,7 @@ from ..arrays import Image
 from ..driving.protocol import MouthDriver
 from ..errors import WeightsError
 from ..face.tracked import TrackedSource
-from ..media import Footage, Waveform, open_footage, read_waveform
+from ..media import open_footage, read_waveform
 from ..motion import MotionTrack
 from ..options.live import LiveOptions
 from ..options.talk import TalkOptions
@@ -27,7 +27,7 @@ from ..render.protocol import PreparedFace, Renderer
 from .engines import HEAD_POSE_NETWORKS, EngineChoice, Engines, Weights, missing_parts, note_choice
 from .live import LiveSessions
 from .motion import plan_motion
-from .run import Output, Report, composed, find_face, given_or_default, open_source
+from .run import Output, Report, composed, find_face, given_or_default, open_source, turn_limit
 
 if TYPE_CHECKING:
     from ..live.session import LiveSession
@@ -191,29 +191,29 @@ class Talker:
                 raise WeightsError(f"--head-pose audio cannot run: {missing}.")
             engines.sadtalker(options).load(HEAD_POSE_NETWORKS)
         note_choice(options, chosen, speaking)
-        tracked, track = self._move(footage, waveform, driver, options, on_progress)
-        return _Scene(tracked, renderer.prepare(tracked), track, chosen, speaking)
-
-    def _move(
-        self, footage: Footage, voice: Waveform, driver: MouthDriver, options: TalkOptions, on_progress: OnProgress
-    ) -> tuple[TrackedSource, MotionTrack]:
-        """Track the source and plan its motion."""
         fps = options.fps or footage.fps or DEFAULT_FPS
-        source = find_face(
+        tracked = find_face(
             footage,
             options,
-            duration=(voice.frame_count(fps), fps),
+            duration=(waveform.frame_count(fps), fps),
             search_small_faces=options.crop_to_face,
             on_progress=on_progress,
             scale=options.crop_scale,
             shift_x=options.crop_vx,
             shift_y=options.crop_vy,
         )
-        mouth = driver.drive(voice, source, fps)
+        face = renderer.prepare(tracked)
         track = plan_motion(
-            source, voice, mouth, fps, options, sadtalker=self._engines.sadtalker, on_progress=on_progress
+            tracked,
+            waveform,
+            driver.drive(waveform, tracked, fps),
+            fps,
+            options,
+            sadtalker=engines.sadtalker,
+            on_progress=on_progress,
+            max_turn_deg=turn_limit(face),
         )
-        return source, track
+        return _Scene(tracked, face, track, chosen, speaking)
 
 
 def _neural_settings(options: TalkOptions) -> dict[str, Any]:

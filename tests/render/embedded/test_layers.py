@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from liveportrait_talker.driving.reference import reference_head
 from liveportrait_talker.examples import PORTRAIT
 from liveportrait_talker.face.tracked import TrackedSource
 from liveportrait_talker.face.tracker import track
@@ -81,6 +82,19 @@ def test_a_large_turn_is_drawn(source, prepared):
     rows = np.arange(len(asked))
     assert ((turned[rows, axis] / asked[rows, axis]) > 0.72).all(), turned
     assert (np.abs(turned[rows, axis] / asked[rows, axis]) < 1.4).all(), turned  # FaceMesh sees a bowed head lower
+
+
+def test_layers_follow_a_driving_head_further(source, prepared):
+    """A video keeps its background, so that its head turns less."""
+    footage = Footage.from_frames("video", [source.footage[0]] * 2, 25.0)
+    in_one_layer = EmbeddedRenderer().prepare(TrackedSource(footage, source.faces * 2))
+    assert (prepared.max_turn_deg > 1.3 * in_one_layer.max_turn_deg).all()
+    turns = 18 * np.sin(np.linspace(0, 7, 100))[:, None] * [0, 1, 0]
+    followed = [
+        np.abs(reference_head(turns, 25.0, np.zeros((100, 3)), 25.0, None, from_zero=True, max_turn_deg=limit)).max()
+        for limit in (in_one_layer.max_turn_deg, prepared.max_turn_deg)
+    ]
+    assert followed[0] < 10 < 16 < followed[1]
 
 
 def test_a_breath_moves_the_shoulders_alone(source, prepared, layers):

@@ -25,13 +25,17 @@ from .tones import GAMMA, MouthTones, linear_light
 
 _SPILL = 0.045  # IOD around FaceMesh's lip line in which teeth are searched
 _PARTED = 0.015  # IOD; from this aperture on teeth may show
-_COARSE = 0.08  # IOD; the detail of painted teeth is finer than this
-_CONTRAST = 1.5  # of that detail, in shares of the skin's brightness
-_DEEPEST, _RISE = 0.2, 1.05  # shares of the skin's brightness: most that a cavity has, and a tooth more
-_WHITEST = 232.0  # sRGB
-_CAPPED = 0.85  # of what is above
+_COARSE = 0.06  # IOD; the detail of painted teeth is finer than this
+_DETAIL = 0.8  # strength of that detail, relative to the fitted colour
+_MOST_DETAIL = 0.6
+_CAVITY_SHADE = 0.35  # by which the painted cavity is darker than the fitted colour, a blend of cavities and tongues
+_ENAMEL = 0.32  # share of the skin's brightness that the brightest tooth has more than the fitted colour
+_PALENESS = 0.35  # share of its chroma that it lacks
 _WHITER = 0.35  # share of the skin's brightness that a teeth brightness of 1 adds
-_WHITE = 0.1  # the same for all painted teeth, as the fitted colours are means
+_DARKEST, _RANGE = 0.25, 1.05  # shares of the skin's brightness: most that a cavity has, and a tooth more
+_BRIGHTEST = 232.0  # sRGB
+_CAPPED = 0.6  # of what is above
+_REDNESS = 0.5  # of flesh, red above the mean of green and blue, in shares of its luma
 
 
 class MouthInterior:
@@ -214,22 +218,29 @@ def _compose(
             # Grain is fixed to the skull, so that it moves with the teeth.
             gy, gx = int(v / pixel) % grain.shape[0], int(u / pixel) % grain.shape[1]
             painted = 1.0 - min(layer[y, x, 3], 1.0)
-            fine = painted * (_CONTRAST * bright * (teeth[y, x, 0] - coarse[y, x]) + grain[gy, gx])
-            fine += bright * (_WHITER * whiter + _WHITE * painted) * teeth[y, x, 0]
+            # Relative to the fitted colour, so that the dark corners stay dark.
+            structure = teeth[y, x, 0]
+            detail = min(max(structure / max(coarse[y, x], 0.15) - 1.0, -_MOST_DETAIL), _MOST_DETAIL)
+            shade = 1.0 + painted * _DETAIL * detail
+            shade *= 1.0 - painted * _CAVITY_SHADE * (1.0 - ramp(0.3, 0.5, structure))
+            light = structure * structure
+            added = painted * grain[gy, gx] + bright * (_WHITER * whiter + _ENAMEL * painted) * light
             for c in range(3):
-                tint = 1.03 if c == 0 else 0.985  # enamel is a little warmer than the light
-                value[c] = sample_grid(grid, down, across, c) + layer[y, x, c] + tint * fine
-            # Few of the fitted faces were pale: nothing there is brighter than what is painted in its place.
+                value[c] = sample_grid(grid, down, across, c) * shade + layer[y, x, c] + added
+            luma = LUMA[0] * value[0] + LUMA[1] * value[1] + LUMA[2] * value[2]
+            for c in range(3):
+                value[c] += painted * _PALENESS * light * (luma - value[c])
+            # Few of the fitted faces were pale: nothing there is much brighter than what is painted in its place.
             brightest = max(value[0], value[1], value[2])
-            most = min(bright * (_DEEPEST + _RISE * teeth[y, x, 0]), _WHITEST)
+            most = min(bright * (_DARKEST + _RANGE * structure), _BRIGHTEST)
             if brightest > most:
                 ratio = 1.0 - painted * _CAPPED * (brightest - most) / brightest
                 for c in range(3):
                     value[c] *= ratio
             # What is no tooth is flesh, which is red in the palest face too.
             luma = LUMA[0] * value[0] + LUMA[1] * value[1] + LUMA[2] * value[2]
-            flesh = painted * (1.0 - ramp(0.5, 0.85, teeth[y, x, 0]))
-            lacking = 0.4 * max(luma, 0.0) - (value[0] - 0.5 * (value[1] + value[2]))
+            flesh = painted * (1.0 - ramp(0.5, 0.65, structure))
+            lacking = _REDNESS * max(luma, 0.0) - (value[0] - 0.5 * (value[1] + value[2]))
             if lacking > 0:
                 value[0] += 0.5 * flesh * lacking
                 value[1] -= 0.4 * flesh * lacking

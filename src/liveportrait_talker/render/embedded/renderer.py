@@ -174,6 +174,11 @@ class EmbeddedFace:
         chosen = [k for k in choose_frames(faces, shown, _VIDEO_EXAMPLES) if not self._is_dark(k)]
         return [mouth for k in chosen if (mouth := MouthExample.of(footage[k], faces[k])) is not None]
 
+    @property
+    def max_turn_deg(self) -> Floats:
+        """Pitch, yaw, roll in degrees that look right. See `LimitedFace`."""
+        return self._limits.max_turn_deg
+
     def warn_of_limits(self, rotation_deg: Floats, track: MotionTrack) -> None:
         """Log, once for each limit, where the turn asked for or the track's mouth goes beyond it. See `LimitedFace`."""
         limits, mouth = self._limits, track.mouth

@@ -6,6 +6,8 @@ import json
 import re
 import runpy
 import shlex
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -175,11 +177,37 @@ def test_readme_command_of_the_original(folder_with_weights, store, draw_one_fra
     assert video.stat().st_size > 10_000
 
 
-def test_readme_python_example(folder, monkeypatch):
+def test_python_examples(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    code = re.search(r"```python\n(.*?)```", README, re.S)
-    assert code is not None
-    exec(compile(code.group(1), "README.md", "exec"), {})
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    blocks += re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "live.md").read_text(), re.S)[:1]
+    assert len(blocks) == 3
+    for code in blocks:
+        exec(compile(code, "README.md", "exec"), {})
+
+
+def test_live_command(folder):
+    """The command in docs/live.md listens until Ctrl-C; tests/serving/test_websocket.py talks to it."""
+    client = pytest.importorskip("websockets.sync.client")
+    (command,) = re.findall(r"^    liveportrait-talker (live .*)$", (ROOT / "docs" / "live.md").read_text(), re.M)
+    words = [
+        sys.executable,
+        "-m",
+        "liveportrait_talker",
+        *shlex.split(command),
+        "--port",
+        "0",
+        "--renderer",
+        "embedded",
+    ]
+    with subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, text=True) as server:
+        lines = iter(server.stderr.readline, "")
+        url = next(found[0] for line in lines if (found := re.search(r"ws://[\d.:]+", line)))
+        with client.connect(url) as connection:
+            assert "fps" in connection.recv()
+            assert len(connection.recv()) > 1000
+            server.send_signal(signal.SIGINT)
+            assert server.wait(timeout=60) == 130
 
 
 def test_readme_make_targets_exist():

@@ -24,10 +24,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if TYPE_CHECKING:
     from .driving.protocol import MouthDriver
     from .face.tracked import TrackedSource
+    from .live.frame import LiveCounts, LiveFrame
+    from .live.session import LiveSession
     from .media.waveform import Waveform
     from .motion.track import HeadTrack, LipKeypoints, MotionTrack, MouthControls
     from .options.animate import AnimateOptions
     from .options.edit import EditOptions
+    from .options.live import LiveOptions
     from .options.talk import TalkOptions
     from .pipelines.animate import Animator
     from .pipelines.edit import Editor
@@ -44,6 +47,10 @@ __all__ = [
     "FaceFrame",
     "HeadTrack",
     "LipKeypoints",
+    "LiveCounts",
+    "LiveFrame",
+    "LiveOptions",
+    "LiveSession",
     "MediaError",
     "MotionTrack",
     "MouthControls",
@@ -74,6 +81,10 @@ _HOMES = {
     "HeadTrack": ".motion.track",
     "LipKeypoints": ".motion.track",
     "MotionTrack": ".motion.track",
+    "LiveCounts": ".live.frame",
+    "LiveFrame": ".live.frame",
+    "LiveOptions": ".options.live",
+    "LiveSession": ".live.session",
     "MouthControls": ".motion.track",
     "TalkOptions": ".options.talk",
     "TalkReport": ".pipelines.talk",

@@ -1,4 +1,4 @@
-"""Loudness and speech detection, one value per video frame."""
+"""Loudness and speech detection, one value per video frame: of a whole clip, or while it comes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ _FLOOR_SHARE = 0.3  # the threshold lies at least this far from the background l
 _STEADY_DB = (5.0, 9.0)  # dynamic range over which the result fades in: less is noise, not speech
 _BRIDGE_S = 0.12  # gaps of up to twice this are filled: stops and weak syllables
 
+# While the sound comes, running levels take the place of the clip's.
+_QUIETEST_DB = -47.0  # of the band; what is below is background, whatever came before
+_PEAK_FALLS_DB, _FLOOR_RISES_DB = 0.5, 3.0  # a second
+_PEAK_RISES = 0.35  # share of a frame's rise that is followed, so that clicks do not count
+
 
 def frame_loudness_db(voice: Waveform, fps: float) -> Floats32:
     """Return the RMS of the 300–3000 Hz band in dB re full scale: float32 (T,), T = `voice.frame_count(fps)`.
@@ -25,13 +30,7 @@ def frame_loudness_db(voice: Waveform, fps: float) -> Floats32:
     Samples are processed in blocks, so that memory does not grow with the length.
     """
     rate, frames = voice.sample_rate, voice.frame_count(fps)
-    size = max(8, round(2 * rate / fps))
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
-    frequency = np.fft.rfftfreq(size, 1.0 / rate)
-    band = (frequency >= _BAND_HZ[0]) & (frequency <= _BAND_HZ[1])
-    # Parseval's theorem: mean square of the windowed samples. The factor 2 is for the negative frequencies.
-    scale = 2.0 / (size * np.square(hann).sum())
-
+    size = window_size(rate, fps)
     power = np.empty(frames)
     samples = voice.samples
     block = max(1, _BLOCK_SAMPLES // size)
@@ -40,11 +39,27 @@ def frame_loudness_db(voice: Waveform, fps: float) -> Floats32:
         at = np.rint(middle - size / 2).astype(np.int64)[:, None] + np.arange(size)
         inside = (at >= 0) & (at < len(samples))
         cut = np.where(inside, samples[np.clip(at, 0, len(samples) - 1)], 0.0)
-        spectrum = np.fft.rfft(cut * hann, axis=1)[:, band]
-        power[first : first + len(cut)] = np.square(np.abs(spectrum)).sum(axis=1) * scale
+        power[first : first + len(cut)] = band_power(cut, rate)
     decibel = 10.0 * np.log10(power + 1e-18)
     floored: Floats32 = np.maximum(decibel, decibel.max() - _RANGE_DB).astype(np.float32)
     return floored
+
+
+def window_size(rate: int, fps: float) -> int:
+    """Return the samples of two frames."""
+    return max(8, round(2 * rate / fps))
+
+
+def band_power(windows: Floats, rate: int) -> Floats64:
+    """Return the mean square (n,) of the 300–3000 Hz band in windows (n, size) of samples."""
+    size = windows.shape[1]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
+    frequency = np.fft.rfftfreq(size, 1.0 / rate)
+    band = (frequency >= _BAND_HZ[0]) & (frequency <= _BAND_HZ[1])
+    # Parseval's theorem: mean square of the windowed samples. The factor 2 is for the negative frequencies.
+    scale = 2.0 / (size * np.square(hann).sum())
+    spectrum = np.fft.rfft(windows * hann, axis=1)[:, band]
+    return np.asarray(np.square(np.abs(spectrum)).sum(axis=1) * scale)
 
 
 def detect_speech(loudness: Floats, fps: float) -> Floats32:
@@ -66,6 +81,31 @@ def detect_speech(loudness: Floats, fps: float) -> Floats32:
     wide = _windows(soft, reach, 0.0).max(axis=1)
     closed = _windows(wide, reach, 1.0).min(axis=1)
     return np.clip(moving_average(closed, 2 * (reach // 2) + 1), 0.0, 1.0).astype(np.float32)
+
+
+class RunningSpeechDetector:
+    """The confidence that there is speech, frame by frame; steady sounds and what is below −47 dB give 0."""
+
+    def __init__(self, fps: float) -> None:
+        self._fps = fps
+        self._peak = self._floor = _QUIETEST_DB
+        self._held_frames = 0
+
+    def step(self, loudness_db: float) -> float:
+        """Return 0 or 1 for the next frame from its loudness in dB re full scale."""
+        self._peak = max(self._peak - _PEAK_FALLS_DB / self._fps, _QUIETEST_DB)
+        self._peak += _PEAK_RISES * max(loudness_db - self._peak, 0.0)
+        self._floor = min(self._floor + _FLOOR_RISES_DB / self._fps, max(loudness_db, _QUIETEST_DB - _STEADY_DB[1]))
+        span = self._peak - self._floor
+        threshold = max(self._peak - _SPEECH_RANGE_DB, self._floor + _FLOOR_SHARE * span, _QUIETEST_DB)
+        if loudness_db > threshold and span > _STEADY_DB[0]:
+            self._held_frames = round(2 * _BRIDGE_S * self._fps) + 1
+        self._held_frames = max(0, self._held_frames - 1)
+        return float(self._held_frames > 0)
+
+    def end(self) -> None:
+        """Hold the last sound no longer: the utterance is over."""
+        self._held_frames = 0
 
 
 def _windows(x: Floats64, reach: int, padding: float) -> Floats64:

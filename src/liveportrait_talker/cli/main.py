@@ -21,6 +21,7 @@ from .console import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_MISTAKE, prepare_strea
 from .doctor import add_doctor_parser
 from .edit import add_edit_parser
 from .generate import add_demo_parser, add_generate_parser
+from .live import add_live_parser
 from .models import add_models_parser
 from .training import add_training_parsers
 from .ui import add_ui_parser
@@ -90,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     add_animate_parser(commands, common)
     add_edit_parser(commands, common)
     add_batch_parser(commands, common)
+    add_live_parser(commands, common)
     add_models_parser(commands, common)
     add_training_parsers(commands, common)
     add_ui_parser(commands, common)

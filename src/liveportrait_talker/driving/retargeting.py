@@ -23,7 +23,7 @@ from .reference import MAX_TURN_DEG, OPEN_PERCENTILE, SHUT_SHARE, SMOOTH_S, lid_
 
 log = logging.getLogger(__name__)
 
-_MAX_SHIFT, _MAX_ZOOM = 0.22, 0.10  # IOD, ratio: moved further, the head drags the background along
+MAX_SHIFT, MAX_ZOOM = 0.22, 0.10  # IOD, ratio: moved further, the head drags the background along
 _LIPS_PARTED = 0.03  # IOD, as LivePortrait's `lip_normalize_threshold`
 _REST_SHARE = 0.3  # share of the frames, the least open ones, that define the mouth at rest
 _WIDE = 1.12  # share of the open eye's ratio above which it is opened wide
@@ -214,8 +214,8 @@ def _retarget_head(
         )
     face = source.faces[0]
     crop_width = face.crop.scale * face.crop.size[0]
-    shift = _limit_columns(shift, np.full(2, _MAX_SHIFT)) * (face.pose.iod / crop_width)
-    return HeadTrack(fitted, shift, 1 + _limit_columns(zoom[:, None], np.array([_MAX_ZOOM]))[:, 0])
+    shift = _limit_columns(shift, np.full(2, MAX_SHIFT)) * (face.pose.iod / crop_width)
+    return HeadTrack(fitted, shift, 1 + _limit_columns(zoom[:, None], np.array([MAX_ZOOM]))[:, 0])
 
 
 def _limit_columns(motion: Floats, most: Floats) -> Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..arrays import Floats
@@ -28,16 +30,20 @@ def _to_canonical(face: TrackedFace) -> Floats:
 
 def measure_faces(source: TrackedSource) -> FaceMeasurements:
     """Measure the face in each frame of a source."""
-    faces = source.faces
+    usual_iod = float(np.median([face.pose.iod for face in source.faces]))
+    return measure(source.faces, source.footage.fps or _STILL_FPS, usual_iod)
+
+
+def measure(faces: Sequence[TrackedFace], fps: float, usual_iod: float) -> FaceMeasurements:
+    """Measure faces; their place and size are relative to `usual_iod`, px between the eyes."""
     iod = np.array([face.pose.iod for face in faces])
-    median_iod = float(np.median(iod))
     positions = [face.pose.origin + face.pose.iod * face.pose.rotation @ _ROTATION_CENTRE for face in faces]
     points = [_to_canonical(face) for face in faces]
     return FaceMeasurements(
-        fps=source.footage.fps or _STILL_FPS,
+        fps=fps,
         rotation_deg=np.stack([face.rotation_deg for face in faces]),
-        place=np.stack(positions)[:, :2] * (1, -1) / median_iod,
-        size=iod / median_iod,
+        place=np.stack(positions)[:, :2] * (1, -1) / usual_iod,
+        size=iod / usual_iod,
         eye_ratios=eye_ratios(np.stack([face.landmarks for face in faces])),
         gaze=np.stack([_gaze(p) for p in points]),
         mouth=np.stack([_mouth(face, p) for face, p in zip(faces, points, strict=True)]),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Floats, Floats64, Integers
-from .random_intervals import draw_intervals
+from .random_intervals import draw_interval, draw_intervals
 
 BLINKS_PER_MINUTE = 20.0  # people blink 17 times at rest, 26 times while talking
 
@@ -23,6 +23,7 @@ _APART_S = 1.1  # shortest time between peaks: 0.8 s of open eyes
 _ALWAYS_ONE_S = 4.0  # clips from this length have at least one blink
 _LEAST_SHARE = 0.75  # smallest share of the expected number of blinks
 _SEARCH_S = 0.7  # largest move of a blink towards a pause
+_RATE_LISTENING, _RATE_SPEAKING = 0.8, 1.1  # of a live face, relative to the mean rate
 
 
 def natural_blinks(
@@ -56,18 +57,56 @@ def natural_blinks(
         peaks = _move_to_pauses(peaks, np.asarray(speaking, dtype=np.float64), fps)
 
     closure = np.zeros(frames)
-    closing, hold, tail = (rng.uniform(*span, len(peaks)) for span in (_CLOSING_S, _HOLD_S, _TAIL_S))
-    reach = np.arange(-int(np.ceil(_CLOSING_S[1] * fps)), int(np.ceil(_OPENING_S * fps)) + 1)
-    seconds = reach / fps
-    for i, peak in enumerate(peaks):
-        # Times are relative to the peak, which lies on a frame, so that one frame shows the eyes shut.
+    reach = _reach(fps)
+    for peak, course in zip(peaks, _draw_courses(len(peaks), fps, rng), strict=True):
+        at = peak + reach
+        inside = (at >= 0) & (at < frames)  # outside, the closure is zero up to rounding
+        closure[at[inside]] = np.maximum(closure[at[inside]], course[inside])
+    return np.stack([closure, closure], axis=1)
+
+
+class LiveBlinks:
+    """The same blinks one frame after another, without end: fewer while listening, in pauses while speaking."""
+
+    def __init__(self, fps: float, rng: np.random.Generator, *, rate_per_minute: float = BLINKS_PER_MINUTE) -> None:
+        self._fps, self._rng, self._rate = fps, rng, rate_per_minute
+        self._course: Floats64 = np.zeros(0)  # the rest of the blink that is going on
+        self._left_s = self._draw_gap()
+
+    def step(self, speaking: float) -> float:
+        """Return the closure of the next frame, 0…1; `speaking` 0…1."""
+        share = _RATE_LISTENING + (_RATE_SPEAKING - _RATE_LISTENING) * speaking
+        self._left_s -= share / self._fps
+        if self._left_s <= -_SEARCH_S * speaking:
+            self._course = _draw_courses(1, self._fps, self._rng)[0]
+            self._left_s += self._draw_gap()
+        if not len(self._course):
+            return 0.0
+        closure, self._course = float(self._course[0]), self._course[1:]
+        return closure
+
+    def _draw_gap(self) -> float:
+        if self._rate <= 0:
+            return float(np.inf)
+        return _APART_S + draw_interval(max(60 / self._rate - _APART_S, 0.0), self._rng)
+
+
+def _reach(fps: float) -> Integers:
+    """Return the frames of a blink, relative to its peak."""
+    return np.arange(-int(np.ceil(_CLOSING_S[1] * fps)), int(np.ceil(_OPENING_S * fps)) + 1)
+
+
+def _draw_courses(count: int, fps: float, rng: np.random.Generator) -> list[Floats64]:
+    """Return the closure in the frames of `count` blinks: the peak lies on a frame, which shows the eyes shut."""
+    closing, hold, tail = (rng.uniform(*span, count) for span in (_CLOSING_S, _HOLD_S, _TAIL_S))
+    seconds = _reach(fps) / fps
+    courses = []
+    for i in range(count):
         down = np.sin(np.pi / 2 * np.clip(1.0 + seconds / closing[i], 0.0, 1.0))
         late = np.clip((seconds - hold[i]) / tail[i], 0.0, _TAILS)
         up = (np.exp(-late) - np.exp(-_TAILS)) / (1.0 - np.exp(-_TAILS))
-        at = peak + reach
-        inside = (at >= 0) & (at < frames)  # outside, the closure is zero up to rounding
-        closure[at[inside]] = np.maximum(closure[at[inside]], np.where(reach < 0, down, up)[inside])
-    return np.stack([closure, closure], axis=1)
+        courses.append(np.where(seconds < 0, down, up))
+    return courses
 
 
 def _peak_range(frames: int, fps: float) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ..arrays import Floats64
@@ -20,12 +22,20 @@ def natural_breath(frames: int, fps: float, rng: np.random.Generator) -> Floats6
     """
     if not fps > 0:
         raise ValueError(f"fps must be positive, got {fps}")
-    risen = np.zeros(frames)
-    start = 0.0
-    while start * fps < frames:
-        length, depth = rng.uniform(*_PERIOD_S), rng.uniform(*_DEPTH)
-        inside = np.arange(int(np.ceil(start * fps)), min(int(np.ceil((start + length) * fps)), frames))
-        phase = (inside / fps - start) / length
-        risen[inside] = depth * (smoothstep(0, _INHALING, phase) - smoothstep(_INHALING, 1, phase))
-        start += length
+    risen, done, following = np.zeros(frames), 0, endless_breaths(fps, rng)
+    while done < frames:
+        breath = next(following)[: frames - done]
+        risen[done : done + len(breath)] = breath
+        done += len(breath)
     return risen
+
+
+def endless_breaths(fps: float, rng: np.random.Generator) -> Iterator[Floats64]:
+    """Yield the frames of one breath after another, without end."""
+    start = 0.0
+    while True:
+        length, depth = rng.uniform(*_PERIOD_S), rng.uniform(*_DEPTH)
+        inside = np.arange(int(np.ceil(start * fps)), int(np.ceil((start + length) * fps)))
+        phase = (inside / fps - start) / length
+        yield depth * (smoothstep(0, _INHALING, phase) - smoothstep(_INHALING, 1, phase))
+        start += length

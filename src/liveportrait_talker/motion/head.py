@@ -13,26 +13,26 @@ from .smoothing import moving_average, smoothstep
 
 # Standard deviations of pitch, yaw, roll in degrees while speaking; with pauses a clip has 0.8–0.9 of them. Yaw is
 # less than people's, because artefacts of a warped portrait show there first.
-_STD = np.array([2.05, 2.9, 2.0])
-_LIMIT = np.array([8.0, 9.0, 7.0])  # a warped portrait looks right up to ±10, ±10, ±8
-_ROLL_PER_YAW = -0.25  # heads lean out of a turn
+STD = np.array([2.05, 2.9, 2.0])
+LIMIT = np.array([8.0, 9.0, 7.0])  # a warped portrait looks right up to ±10, ±10, ±8
+ROLL_PER_YAW = -0.25  # heads lean out of a turn
 
 _DRIFT_HZ = (0.05, 0.85)
 _DRIFT_SLOPE = 0.6  # power ∝ frequency^−slope; with 1, clips of a few seconds would be too calm
-_REST = 0.4  # share of the motion that remains in pauses
-_SETTLE_S = 0.9  # transition between speaking and resting
-_PHRASE_PAUSE_S = 0.4  # a pause this long ends a phrase
-_POSTURE_DEG = np.array([0.5, 1.0, 0.5])
-_POSTURE_S = 1.1
-_NOD_CHANCE = 0.4
+REST = 0.4  # share of the motion that remains in pauses
+SETTLE_S = 0.9  # transition between speaking and resting
+PHRASE_PAUSE_S = 0.4  # a pause this long ends a phrase
+POSTURE_DEG = np.array([0.5, 1.0, 0.5])
+POSTURE_S = 1.1
+NOD_CHANCE = 0.4
 _NOD_DEG = (1.5, 4.0)
 _NOD_S = (0.30, 0.55)
 _NOD_LATE_S = 0.03
 _NOD_SHARE = 0.33  # of the slow pitch's standard deviation, at most
-_NOD_UP = 0.15  # share of nods upwards
-_STRESS_DB = 2.0  # above the mean of the second around it
-_STRESS_APART_S = 0.9
-_START_S = 0.5
+NOD_UP = 0.15  # share of nods upwards
+STRESS_DB = 2.0  # above the mean of the second around it
+STRESS_APART_S = 0.9
+START_S = 0.5
 _FORGET_START_S = 1.5
 _FULL_WIDTH_S = 3.3
 
@@ -59,28 +59,28 @@ def natural_head_pose(loudness_db: Floats, speaking: Floats, fps: float, rng: np
         return np.zeros((0, 3))
     seconds = np.arange(frames) / fps
     voice = np.clip(np.asarray(speaking, dtype=np.float64), 0.0, 1.0)
-    active = _REST + (1.0 - _REST) * _smooth(voice, round(_SETTLE_S * fps))
+    active = REST + (1.0 - REST) * _smooth(voice, round(SETTLE_S * fps))
 
-    pose = _draw_drift(frames, fps, rng) * _STD
+    pose = draw_drift(frames, fps, rng) * STD
     pose += _draw_postures(voice, fps, rng)
     pose *= active[:, None]
-    pose[:, 2] += _ROLL_PER_YAW * pose[:, 1]
+    pose[:, 2] += ROLL_PER_YAW * pose[:, 1]
     nods = _draw_nods(np.asarray(loudness_db, dtype=np.float64), voice, fps, rng)
     # Limit the sum of the nods: a head that nods more than it drifts looks restless.
     nods *= min(1.0, _NOD_SHARE * pose[:, 0].std() / max(nods.std(), 1e-9))
     pose[:, 0] += nods
     pose -= pose[0] * (1.0 - smoothstep(0, 1, seconds / _FORGET_START_S))[:, None]
-    pose *= smoothstep(0, 1, seconds / _START_S)[:, None]
+    pose *= smoothstep(0, 1, seconds / START_S)[:, None]
 
     # Random draws give short clips too much or too little motion: scale to the standard deviation wanted, which is
     # less in pauses and in clips too short for a full move.
-    wanted = _STD * np.sqrt(np.mean(np.square(active))) * min(1.0, seconds[-1] / _FULL_WIDTH_S)
+    wanted = STD * np.sqrt(np.mean(np.square(active))) * min(1.0, seconds[-1] / _FULL_WIDTH_S)
     pose *= wanted / np.maximum(pose.std(axis=0), 1e-9)
-    limited: Floats64 = _LIMIT * np.tanh(pose / _LIMIT)
+    limited: Floats64 = LIMIT * np.tanh(pose / LIMIT)
     return limited
 
 
-def _draw_drift(frames: int, fps: float, rng: np.random.Generator) -> Floats64:
+def draw_drift(frames: int, fps: float, rng: np.random.Generator) -> Floats64:
     """Return band-limited noise (frames, 3) of unit variance and zero mean over the clip."""
     low, high = _DRIFT_HZ
     # Longer than the clip, because the sum of sines is periodic; whole seconds, so that the draws and thus the motion
@@ -101,13 +101,13 @@ def _draw_drift(frames: int, fps: float, rng: np.random.Generator) -> Floats64:
 def _draw_postures(voice: Floats64, fps: float, rng: np.random.Generator) -> Floats64:
     """Return the rest pose (T, 3) in degrees: a new one for each phrase, reached smoothly."""
     # A phrase starts with the first sound after a pause of at least `reach` frames.
-    reach = max(1, round(_PHRASE_PAUSE_S * fps))
+    reach = max(1, round(PHRASE_PAUSE_S * fps))
     loud = voice > 0.5
     last = np.maximum.accumulate(np.where(loud, np.arange(len(loud)), -reach - 1))
     quiet_before = np.arange(len(loud)) - np.concatenate([[-reach - 1], last[:-1]]) > reach
     phrase = np.cumsum(loud & quiet_before)
-    places = rng.standard_normal((phrase[-1] + 1, 3)) * _POSTURE_DEG
-    return np.stack([_smooth(axis, round(_POSTURE_S * fps)) for axis in places[phrase].T], axis=1)
+    places = rng.standard_normal((phrase[-1] + 1, 3)) * POSTURE_DEG
+    return np.stack([_smooth(axis, round(POSTURE_S * fps)) for axis in places[phrase].T], axis=1)
 
 
 def _draw_nods(loudness_db: Floats64, voice: Floats64, fps: float, rng: np.random.Generator) -> Floats64:
@@ -116,25 +116,29 @@ def _draw_nods(loudness_db: Floats64, voice: Floats64, fps: float, rng: np.rando
     raised = level - moving_average(loudness_db, max(1, round(1.0 * fps)))
     peak = np.zeros(len(level), dtype=bool)
     peak[1:-1] = (level[1:-1] > level[:-2]) & (level[1:-1] >= level[2:])
-    stressed = np.flatnonzero(peak & (raised > _STRESS_DB) & (voice > 0.5))
+    stressed = np.flatnonzero(peak & (raised > STRESS_DB) & (voice > 0.5))
 
     nods = np.zeros(len(level))
     free_from = 0.0
     for at in stressed / fps:
         # Draw for each peak, used or not, so that an additional peak does not change the later nods.
         chance, depth, length, direction = rng.uniform(size=4)
-        if at < free_from or chance > _NOD_CHANCE:
+        if at < free_from or chance > NOD_CHANCE:
             continue
-        free_from = at + _STRESS_APART_S
-        # Small, slow nods are the most common.
-        degrees = _NOD_DEG[0] + (_NOD_DEG[1] - _NOD_DEG[0]) * depth**2
-        half = (_NOD_S[1] - (_NOD_S[1] - _NOD_S[0]) * length**2) / 2
+        free_from = at + STRESS_APART_S
+        degrees, half = size_nod(depth, length)
         middle = at + _NOD_LATE_S
         first, last = max(0, int(np.ceil((middle - half) * fps))), int((middle + half) * fps) + 1
         phase = (np.arange(first, min(last, len(nods))) / fps - middle) / half
         bump = degrees * (1.0 + np.cos(np.pi * phase)) / 2
-        nods[first : first + len(bump)] += bump if direction < _NOD_UP else -bump
+        nods[first : first + len(bump)] += bump if direction < NOD_UP else -bump
     return nods
+
+
+def size_nod(depth: float, length: float) -> tuple[float, float]:
+    """Return degrees and half the seconds of a nod from two numbers 0…1: small, slow nods are the most common."""
+    degrees = _NOD_DEG[0] + (_NOD_DEG[1] - _NOD_DEG[0]) * depth**2
+    return degrees, (_NOD_S[1] - (_NOD_S[1] - _NOD_S[0]) * length**2) / 2
 
 
 def _smooth(x: Floats64, window: int) -> Floats64:

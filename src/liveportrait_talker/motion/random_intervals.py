@@ -1,4 +1,4 @@
-"""Random intervals between blinks and glances, with a fixed number and sum."""
+"""Random intervals between blinks and glances: with a fixed number and sum, or one after another without end."""
 
 from __future__ import annotations
 
@@ -23,3 +23,8 @@ def draw_intervals(total: int, count: int, rng: np.random.Generator, *, least: i
     weights = rng.lognormal(0.0, _SPREAD, count)
     ends = np.rint(np.cumsum(weights) / weights.sum() * free).astype(np.int64)
     return np.diff(ends, prepend=0) + least
+
+
+def draw_interval(mean: float, rng: np.random.Generator) -> float:
+    """Return one log-normal interval of this mean, for a motion without end."""
+    return float(mean * np.exp(-(_SPREAD**2) / 2) * rng.lognormal(0.0, _SPREAD))

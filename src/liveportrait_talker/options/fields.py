@@ -97,6 +97,15 @@ def option(
     )
 
 
+def same_option(options: type[Any], name: str, **changes: Any) -> Any:
+    """Return the field `name` of another options dataclass; `changes`: of its `default` or of what describes it."""
+    field = next(each for each in dataclasses.fields(options) if each.name == name)
+    default = changes.pop("default", field.default)
+    if "help" in changes:
+        changes.setdefault("flag_help", changes["help"])
+    return dataclasses.field(default=default, metadata={**field.metadata, **changes})
+
+
 def fields_of(options: Any) -> list[dataclasses.Field[Any]]:
     """Return the fields of an options dataclass (or of an instance) that are options, sorted by group."""
     return list(_fields_of(options if isinstance(options, type) else type(options)))

@@ -23,10 +23,11 @@ from ..media.media_file import check_input
 from ..motion.face_measurements import FaceMeasurements
 from ..options.edit import EditOptions, EditSetup
 from ..progress import OnProgress, ignore_progress
+from ..render.paste import composite
 from ..render.protocol import DrivenFace, FaceFrame, LimitedFace, PreparedFace, Renderer
 from .edit_keyframes import Keyframe, edits, frame_count, in_order, read_keyframes
 from .engines import EngineChoice, Engines, Weights, note_choice
-from .run import Output, Report, composite, find_face, given_or_default, open_source
+from .run import Output, Report, find_face, given_or_default, open_source
 
 __all__ = ["EditOptions", "EditReport", "EditSession", "EditSetup", "Editor", "Keyframe", "read_keyframes"]
 

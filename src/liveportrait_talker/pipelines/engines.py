@@ -24,6 +24,7 @@ from ..options.applicability import flags_without_effect
 from ..options.background import Background
 from ..options.edit import EditSetup
 from ..options.fields import changed_flags
+from ..options.live import LiveOptions
 from ..options.shared import RendererOptions
 from ..options.talk import TalkOptions
 from ..progress import OnProgress, ignore_progress, steps_of
@@ -112,6 +113,11 @@ class Engines:
         """Whether a renderer was passed, which options cannot replace."""
         return self._given_renderer is not None
 
+    @property
+    def is_driver_given(self) -> bool:
+        """Whether a driver was passed, which options cannot replace."""
+        return self._given_driver is not None
+
     def weights_for(self, options: TalkOptions) -> Weights:
         """Return network → file, with what the options name."""
         return self.weights if options.mapping is None else {**self.weights, "mappingnet": options.mapping}
@@ -167,7 +173,7 @@ class Engines:
     def renderer(
         self,
         choice: EngineChoice,
-        options: TalkOptions | AnimateOptions | EditSetup,
+        options: TalkOptions | AnimateOptions | EditSetup | LiveOptions,
         settings: Mapping[str, Any] | None = None,
         *,
         on_progress: OnProgress = ignore_progress,
@@ -245,7 +251,7 @@ class Engines:
         )
 
     def _read_mouths(
-        self, options: TalkOptions | AnimateOptions | EditSetup, on_progress: OnProgress
+        self, options: TalkOptions | AnimateOptions | EditSetup | LiveOptions, on_progress: OnProgress
     ) -> list[MouthExample]:
         """Return the mouths in the files of `mouth_from`; the last ones are kept while their files stay the same."""
         from .mouths import identify, read_mouths

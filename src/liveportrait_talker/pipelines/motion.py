@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from ..motion.gaze import idle_gaze
 from ..motion.head import natural_head_pose
 from ..motion.keyframes import keyframe_angles
 from ..motion.lips import controls_from_keypoints
+from ..motion.random_streams import BLINK, BREATH, GAZE, HEAD, random_stream
 from ..options.talk import PUPIL_RANGE, TalkOptions
 from ..progress import OnProgress, steps_of
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-_HEAD, _BLINK, _GAZE, _BREATH = range(4)  # random streams
 _FINE_FPS = 25.0  # frames a second
 _VISIBLE_MOTION = 0.02  # IOD, of the lips' opening
 
@@ -66,12 +65,9 @@ def plan_motion(
     """
     frames = len(mouth)
     mouth = _scale_mouth(mouth, source, fps, options.expression_scale)
-    # One random stream a channel: switching one off leaves the others unchanged. The image is mixed in, so that two
-    # portraits don't blink in unison.
-    picture = zlib.crc32(source.footage[0].tobytes())
 
     def rng(channel: int) -> np.random.Generator:
-        return np.random.default_rng([options.seed, picture, channel])
+        return random_stream(options.seed, source.footage[0], channel)
 
     loudness = frame_loudness_db(voice, fps)
     voiced = detect_speech(loudness, fps)
@@ -86,16 +82,16 @@ def plan_motion(
         log.warning("a source video moves its own head: --still adds no motion to it, and takes none away.")
     if head_pose == "synthetic" and options.head_style == "classic":
         head = HeadTrack.turning(
-            classic_head_pose(mouth, fps, rng(_HEAD), smooth_variance=options.driving_smooth_observation_variance)
+            classic_head_pose(mouth, fps, rng(HEAD), smooth_variance=options.driving_smooth_observation_variance)
         )
     elif head_pose == "synthetic":
-        head = HeadTrack.turning(natural_head_pose(loudness, voiced, fps, rng(_HEAD)))
+        head = HeadTrack.turning(natural_head_pose(loudness, voiced, fps, rng(HEAD)))
     elif head_pose == "reference":
-        head = _reference_head(source, frames, fps, options, rng(_HEAD), max_turn_deg, on_progress)
+        head = _reference_head(source, frames, fps, options, rng(HEAD), max_turn_deg, on_progress)
     elif head_pose == "audio":
         from ..driving.sadtalker.head import audio_head  # brings torch
 
-        head = audio_head(sadtalker(options), voice, source, fps, rng(_HEAD), style=options.pose_style)
+        head = audio_head(sadtalker(options), voice, source, fps, rng(HEAD), style=options.pose_style)
     else:  # still, source: the source's own
         head = HeadTrack.still(frames)
     head = _set_angles(head.scaled(options.head_motion), options)
@@ -105,17 +101,17 @@ def plan_motion(
             options.ref_blink, max_seconds=options.max_seconds, on_frame=steps_of("following the blinks", on_progress)
         )
         # The head's random stream: blinks and poses of one video start together.
-        start = rng(_HEAD)
+        start = rng(HEAD)
         blink = reference_blinks(seen.eye_ratios, seen.fps, fps, frames, start, from_zero=options.ref_frames_from_zero)
     elif blinking:
-        blink = natural_blinks(frames, fps, rng(_BLINK), speaking=voiced, rate_per_minute=options.blink_rate)
+        blink = natural_blinks(frames, fps, rng(BLINK), speaking=voiced, rate_per_minute=options.blink_rate)
     else:
         blink = np.zeros((frames, 2))
     glancing = source.is_still if options.gaze is None else options.gaze == "natural"
-    gaze = idle_gaze(frames, fps, rng(_GAZE)) if glancing else np.zeros((frames, 2))
+    gaze = idle_gaze(frames, fps, rng(GAZE)) if glancing else np.zeros((frames, 2))
     gaze = np.clip(gaze + np.array([options.pupil_x, options.pupil_y]) / PUPIL_RANGE, -1, 1)
     breathing = source.is_still and head_pose != "still" if options.breath is None else options.breath
-    breath = natural_breath(frames, fps, rng(_BREATH)) if breathing else np.zeros(frames)
+    breath = natural_breath(frames, fps, rng(BREATH)) if breathing else np.zeros(frames)
     return MotionTrack(fps=fps, head=head, blink=blink, gaze=gaze, mouth=mouth, breath=breath)
 
 

@@ -14,6 +14,7 @@ from ..media import open_footage
 from ..media.media_file import check_input
 from ..options.animate import AnimateOptions
 from ..options.edit import EditSetup
+from ..options.live import LiveOptions
 from ..options.talk import TalkOptions
 from ..progress import OnProgress, ignore_progress, steps_of
 from ..render.embedded.mouth_examples import MouthExample, choose_frames
@@ -38,7 +39,7 @@ def identify(paths: Iterable[Path]) -> tuple[tuple[int, ...], ...]:
 
 def read_mouths(
     paths: Iterable[Path],
-    options: TalkOptions | AnimateOptions | EditSetup,
+    options: TalkOptions | AnimateOptions | EditSetup | LiveOptions,
     on_progress: OnProgress = ignore_progress,
 ) -> list[MouthExample]:
     """Return the open mouths in images and videos.
@@ -56,7 +57,7 @@ def read_mouths(
 
 
 def _mouths_in(
-    path: Path, options: TalkOptions | AnimateOptions | EditSetup, on_progress: OnProgress
+    path: Path, options: TalkOptions | AnimateOptions | EditSetup | LiveOptions, on_progress: OnProgress
 ) -> list[MouthExample]:
     # Not scaled down to the options' `max_size`, that of the output: a preview would refuse what the video takes.
     with open_footage(path, max_pixels=options.max_pixels, max_seconds=options.max_seconds) as footage:

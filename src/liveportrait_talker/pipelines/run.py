@@ -25,10 +25,11 @@ from ..media.image_sequence import SequenceWriter, check_sequence_output, is_seq
 from ..options.animate import AnimateOptions
 from ..options.background import refuse_background
 from ..options.edit import EditSetup
+from ..options.live import LiveOptions
 from ..options.shared import ImageOptions
 from ..options.talk import TalkOptions
 from ..progress import OnProgress, ignore_progress, steps_of
-from ..render.paste import paste
+from ..render.paste import composite
 from ..render.protocol import FaceFrame, LimitedFace, PreparedFace
 
 log = logging.getLogger(__name__)
@@ -180,7 +181,9 @@ def given_or_default(options: Options | None, kind: type[Options]) -> Options:
     return kind() if options is None else options
 
 
-def open_source(path: Path, options: TalkOptions | AnimateOptions | EditSetup, max_seconds: float = 3600.0) -> Footage:
+def open_source(
+    path: Path, options: TalkOptions | AnimateOptions | EditSetup | LiveOptions, max_seconds: float = 3600.0
+) -> Footage:
     """Open the source within the limits of its options. Raises MediaError; OptionError for a video's background."""
     footage = open_footage(
         path,
@@ -233,11 +236,6 @@ def composed(source: TrackedSource, faces: Iterable[FaceFrame]) -> Iterator[Imag
     """Yield the source frames with the drawn faces pasted in, on demand. See `composite`."""
     for face in faces:
         yield composite(source, face)
-
-
-def composite(source: TrackedSource, face: FaceFrame) -> Image:
-    """Return a source frame with the drawn face pasted in, (H, W, 3), or RGBA (H, W, 4) without a background."""
-    return paste(source.footage[face.source_index] if face.picture is None else face.picture, face)
 
 
 def _is_same_file(one: Path, other: Path) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..arrays import Image
 from ..driving.protocol import MouthDriver
@@ -20,12 +20,17 @@ from ..errors import WeightsError
 from ..face.tracked import TrackedSource
 from ..media import open_footage, read_waveform
 from ..motion import MotionTrack
+from ..options.live import LiveOptions
 from ..options.talk import TalkOptions
 from ..progress import OnProgress, ignore_progress
 from ..render.protocol import PreparedFace, Renderer
 from .engines import HEAD_POSE_NETWORKS, EngineChoice, Engines, Weights, missing_parts, note_choice
+from .live import LiveSessions
 from .motion import plan_motion
 from .run import Output, Report, composed, find_face, given_or_default, open_source, turn_limit
+
+if TYPE_CHECKING:
+    from ..live.session import LiveSession
 
 DEFAULT_FPS = 25.0
 
@@ -74,6 +79,7 @@ class Talker:
         weights: Weights | None = None,
     ) -> None:
         self._engines = Engines(weights, renderer=renderer, driver=driver)
+        self._live = LiveSessions(self._engines)
 
     def save(
         self,
@@ -150,6 +156,20 @@ class Talker:
         with ExitStack() as opened:
             scene = self._prepare(opened, Path(source), Path(voice), options, on_progress or ignore_progress)
             yield from scene.images()
+
+    def live(self, portrait: Path | str, options: LiveOptions | None = None) -> LiveSession:
+        """Return a face that speaks while the sound is still coming; close it, or use it as a context manager.
+
+        Sessions of one Talker share portraits and networks.
+
+        Args:
+            portrait: a picture with a face.
+            options: see LiveOptions.
+
+        Raises:
+            TalkerError: anything the user can fix, in one sentence.
+        """
+        return self._live.start(Path(portrait), given_or_default(options, LiveOptions))
 
     def _prepare(
         self, opened: ExitStack, source: Path, voice: Path, options: TalkOptions, on_progress: OnProgress

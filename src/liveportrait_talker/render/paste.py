@@ -7,7 +7,13 @@ import numpy as np
 
 from ..arrays import Floats, Image
 from ..face.crop import FaceCrop
+from ..face.tracked import TrackedSource
 from .protocol import FaceFrame
+
+
+def composite(source: TrackedSource, face: FaceFrame) -> Image:
+    """Return a source frame with the drawn face pasted in, (H, W, 3), or RGBA (H, W, 4) without a background."""
+    return paste(source.footage[face.source_index] if face.picture is None else face.picture, face)
 
 
 def paste(image: Image, face: FaceFrame) -> Image:

@@ -22,13 +22,15 @@ def add_bench_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         "--renderer", choices=("embedded", "neural"), default="embedded", help="what to time (default embedded)"
     )
     parser.add_argument("--training", action="store_true", help="time preparing data and training instead")
+    parser.add_argument("--live", action="store_true", help="time live sessions at real-time pace instead")
+    parser.add_argument("--sessions", type=int, default=1, metavar="N", help="live: sessions at once, 1…16 (default 1)")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="device of the networks")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="neural: format of the fast path")
     parser.add_argument(
         "--compile", choices=COMPILE, default="auto", help="neural: torch.compile for the fast path on an NVIDIA GPU"
     )
     parser.add_argument("--batch-size", type=int, metavar="N", help="neural: frames the fast path draws at once, 1…64")
-    parser.add_argument("--frames", type=int, default=250, help="embedded: frames to draw, 25…5000 (default 250)")
+    parser.add_argument("--frames", type=int, default=250, help="embedded, live: frames to draw, 25…5000 (default 250)")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
     parser.set_defaults(run=_bench)
 
@@ -38,6 +40,8 @@ def _bench(arguments: argparse.Namespace) -> int:
         raise OptionError(f"--frames {arguments.frames} is out of range: give 25 … 5000.")
     if arguments.batch_size is not None and not 1 <= arguments.batch_size <= 64:
         raise OptionError(f"--batch-size {arguments.batch_size} is out of range: give 1 … 64.")
+    if not 1 <= arguments.sessions <= 16:
+        raise OptionError(f"--sessions {arguments.sessions} is out of range: give 1 … 16.")
     if arguments.renderer == "embedded" and arguments.source is None and not arguments.training:
         raise OptionError("bench needs a PICTURE to draw; bench --renderer neural and bench --training need none.")
     with Bars(quiet=arguments.quiet) as bars:
@@ -51,6 +55,12 @@ def _table(arguments: argparse.Namespace, bars: Bars) -> Any:
         from .training import bench_training
 
         return bench_training(source=arguments.source, device=arguments.device, on_progress=bars)
+    if arguments.live:
+        from ...pipelines.talk import DEFAULT_FPS
+        from .live import bench_live
+
+        seconds, sessions = arguments.frames / DEFAULT_FPS, arguments.sessions
+        return bench_live(arguments.source, seconds=seconds, sessions=sessions, on_progress=bars)
     if arguments.renderer == "embedded":
         from .embedded import bench
 

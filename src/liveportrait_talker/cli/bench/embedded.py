@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ...arrays import Floats64
 from ...driving.signal.driver import SignalDriver
 from ...face.tracker import track
 from ...media import VideoWriter, Waveform, open_footage, read_waveform
@@ -22,10 +23,10 @@ from ...motion.blink import natural_blinks
 from ...motion.breath import natural_breath
 from ...motion.head import natural_head_pose
 from ...options.talk import TalkOptions
-from ...pipelines.run import composite
 from ...pipelines.talk import DEFAULT_FPS, Talker
 from ...progress import OnProgress
 from ...render.embedded.renderer import EmbeddedRenderer
+from ...render.paste import composite
 
 
 @dataclass(frozen=True)
@@ -171,12 +172,17 @@ def _busy_track(mouth: MouthControls, fps: float) -> MotionTrack:
 
 
 def _write_voice(path: Path, seconds: float) -> None:
-    """Write a synthetic voice: a harmonic tone with four syllables per second."""
-    t = np.arange(int(seconds * 16_000)) / 16_000
-    hum = np.sin(2 * np.pi * 120 * t) + 0.5 * np.sin(2 * np.pi * 720 * t) + 0.3 * np.sin(2 * np.pi * 1300 * t)
-    samples = 0.2 * hum * np.clip(np.sin(2 * np.pi * 4 * t), 0, 1)
+    """Write a synthetic voice."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(16_000)
-        file.writeframes((32767 * samples).astype("<i2").tobytes())
+        file.writeframes((32767 * synthetic_voice(seconds)).astype("<i2").tobytes())
+
+
+def synthetic_voice(seconds: float) -> Floats64:
+    """Return a harmonic tone with four syllables per second, at 16 kHz."""
+    t = np.arange(int(seconds * 16_000)) / 16_000
+    hum = np.sin(2 * np.pi * 120 * t) + 0.5 * np.sin(2 * np.pi * 720 * t) + 0.3 * np.sin(2 * np.pi * 1300 * t)
+    voice: Floats64 = 0.2 * hum * np.clip(np.sin(2 * np.pi * 4 * t), 0, 1)
+    return voice

@@ -1,0 +1,1 @@
+"""A face that speaks while the sound is still coming."""

@@ -1,0 +1,138 @@
+"""The sound in the order in which it is played, with the mouth of each frame.
+
+The stream never ends and never waits: where no sound has been pushed it goes on with silence. Frame k is known once the
+sound up to its start and the look-ahead is there. Source: docs/method/live.md, Sound.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ..arrays import Floats, Floats32
+from ..audio.loudness import RunningSpeechDetector, band_power, window_size
+from ..audio.resampler import Resampler
+from .voice import VoiceQueue
+
+_DRIVER_RATE = 16_000  # Hz
+_MORE_S = 0.005  # is heard at a time while the mouth is not certain yet
+
+
+class SpeechStream(Protocol):
+    """Makes mouth motion from a voice that is still coming."""
+
+    def push(self, samples: Floats32) -> None:
+        """Hear more of the voice, (n,) at 16 kHz."""
+        ...
+
+    def pop_frames(self) -> Floats:
+        """Return the mouth (n, 5) of the frames that became certain, as `SignalDriver.mouth` does."""
+        ...
+
+    def clear(self) -> None:
+        """Forget the sound after the frames that were popped. Frames come that close the lips, then a new voice."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """What is heard and said in one frame."""
+
+    samples: Floats32
+    """(n,) at the session's rate."""
+    mouth: Floats
+    """(5,) of an average face, as `SignalDriver.mouth`."""
+    loudness_db: float
+    """Of the newest sound that is known, the look-ahead later."""
+    speech_ahead: float
+    """0 or 1: whether that is speech."""
+    is_speech: bool
+    """Whether there is speech in this frame or right before it."""
+
+
+class SoundStream:
+    """Pushed sound with silence where there is none, frame by frame. For one thread; `voice` takes more meanwhile."""
+
+    def __init__(
+        self, voice: VoiceQueue, speech: SpeechStream, *, sample_rate: int, fps: float, look_ahead: float
+    ) -> None:
+        self._voice, self._speech = voice, speech
+        self._rate, self._fps = sample_rate, fps
+        self._to_driver = Resampler(sample_rate, _DRIVER_RATE)
+        self.delay_seconds = max(1 / fps, look_ahead + self._to_driver.delay_seconds)
+        """How far the stream is decided at the start of a frame."""
+        self._frame = 0  # that comes next
+        self._heard = 0  # samples of the stream that the driver has heard
+        self._pushed_until = 0  # of these, up to the last that is not padding
+        self._ended_at: int | None = None
+        self._window = window_size(sample_rate, fps)
+        self._known: Floats32 = np.zeros(self._window, np.float32)  # the end of the stream, at least from the frame on
+        self._mouths: deque[Floats] = deque()
+        self._detector = RunningSpeechDetector(fps)
+        self._speech_ahead: deque[float] = deque([0.0], maxlen=1 + round(look_ahead * fps))
+
+    @property
+    def heard_seconds(self) -> float:
+        """How much of the stream is decided: what is pushed now comes after it."""
+        return self._heard / self._rate
+
+    @property
+    def holds_voice(self) -> bool:
+        """Whether some of what was pushed is decided and not yet played."""
+        return self._pushed_until > self._start_of(self._frame)
+
+    def next(self) -> Moment:
+        """Return the next frame's."""
+        start, end = self._start_of(self._frame), self._start_of(self._frame + 1)
+        self._hear(max(end, start + round(self.delay_seconds * self._rate)) - self._heard)
+        while not self._mouths:
+            self._hear(round(_MORE_S * self._rate))
+        behind = self._heard - start
+        samples = self._known[-behind:][: end - start].copy()
+        newest = self._known[-self._window :]
+        loudness = 10.0 * float(np.log10(band_power(newest[None], self._rate)[0] + 1e-18))
+        if self._ended_at is not None and start >= self._ended_at:
+            self._ended_at = None
+            self._hush()
+        self._speech_ahead.append(self._detector.step(loudness))
+        self._frame += 1
+        self._known = self._known[-max(self._window, self._heard - end) :]
+        return Moment(samples, self._mouths.popleft(), loudness, self._speech_ahead[-1], any(self._speech_ahead))
+
+    def clear(self) -> int:
+        """Forget what comes; the next frame begins anew. Return how many pushed samples were decided already."""
+        start = self._start_of(self._frame)
+        forgotten = max(0, self._pushed_until - start)
+        self._speech.clear()
+        self._mouths = deque(self._speech.pop_frames())  # those that close the lips, in silence
+        self._heard, self._ended_at = self._start_of(self._frame + len(self._mouths)), None
+        self._known = np.zeros(self._window + self._heard - start, np.float32)
+        self._pushed_until = start
+        self._to_driver = Resampler(self._rate, _DRIVER_RATE)
+        self._hush()
+        return forgotten
+
+    def _hear(self, count: int) -> None:
+        """Go on by `count` samples of the stream."""
+        if count <= 0:
+            return
+        voice, ended = self._voice.take(count)
+        if len(voice):
+            self._pushed_until = self._heard + len(voice)
+        if ended:
+            self._ended_at = self._heard + len(voice)
+        more = np.concatenate([voice, np.zeros(count - len(voice), np.float32)])
+        self._heard += count
+        self._known = np.concatenate([self._known, more])
+        self._speech.push(self._to_driver.push(more))
+        self._mouths.extend(self._speech.pop_frames())
+
+    def _hush(self) -> None:
+        self._detector.end()
+        self._speech_ahead.extend([0.0] * (self._speech_ahead.maxlen or 1))
+
+    def _start_of(self, frame: int) -> int:
+        return round(frame * self._rate / self._fps)

@@ -1,0 +1,1 @@
+"""Live sessions for other programs."""

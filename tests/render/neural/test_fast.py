@@ -16,7 +16,7 @@ import torch.nn.functional as F  # noqa: E402
 
 from liveportrait_talker.errors import WeightsError  # noqa: E402
 from liveportrait_talker.render.neural import liveportrait  # noqa: E402
-from liveportrait_talker.render.neural.fast import ConvFactory, FastGenerator, FastWarping  # noqa: E402
+from liveportrait_talker.render.neural.fast import ConvFactory, FastGenerator, FastWarping, factory  # noqa: E402
 from liveportrait_talker.render.neural.fast import winograd as winograd_module  # noqa: E402
 from liveportrait_talker.render.neural.fast.convolution import DepthFourierConv  # noqa: E402
 from liveportrait_talker.render.neural.fast.fields import (  # noqa: E402
@@ -304,10 +304,12 @@ def test_winograd_3d_equals_the_direct_sum(batch, depth, height, inputs, outputs
     torch.testing.assert_close(actual, volume(expected), atol=1e-4 * inputs**0.5, rtol=0)
 
 
-def test_winograd_is_used_where_it_is_faster():
+@pytest.mark.parametrize("amx", [True, False])
+def test_winograd_is_used_where_it_is_faster(amx, monkeypatch):
+    monkeypatch.setattr(factory, "has_amx", lambda: amx)
     cpu, bf16 = torch.device("cpu"), torch.bfloat16
     assert ConvFactory.for_device(cpu, torch.float32).winograd
-    assert not ConvFactory.for_device(cpu, bf16).winograd
+    assert ConvFactory.for_device(cpu, bf16).winograd is not amx
     assert not ConvFactory.for_device(torch.device("cuda"), torch.float32).winograd
     assert winograd_pays(512, 512) and winograd_pays(110, 64) and not winograd_pays(64, 12)
 

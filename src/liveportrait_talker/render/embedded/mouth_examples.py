@@ -27,7 +27,7 @@ from .shading import ramp, sample_bilinear, sample_curve, sample_grid
 _SHOWN_AT = (0.012, 0.05)  # IOD of opening over which an example begins to count
 _GAP, _HALF_WIDTH, _YAW, _PITCH = 0.04, 0.04, 10.0, 10.0  # unit of distance between openings: IOD, IOD, degrees
 _NEAREST = 2  # examples that are mixed: more of them blur the teeth
-_FOLLOW = 0.5  # share by which weights follow from frame to frame
+_FOLLOW_S = 0.04  # in which weights follow by half
 _WIDER = 1.6  # ratio of the gaps up to which an example shows all that is next to the lips
 _KNOWN = 0.6  # share of its brightness that a mouth also has where the example does not show it
 _TOO_WIDE = 0.4  # a mouth that is wider open than asked for shows more than one that is less open
@@ -129,9 +129,10 @@ class MouthExamples:
         self._given = list(given)
         self.begin()
 
-    def begin(self, found: Sequence[MouthExample] = ()) -> None:
-        """Begin a sequence of frames, with examples found in the source besides those that were given."""
+    def begin(self, found: Sequence[MouthExample] = (), *, fps: float = 25.0) -> None:
+        """Begin a sequence of frames at `fps`, with examples found in the source besides those that were given."""
         self._examples = [*self._given, *found]
+        self._follow = 1 - 0.5 ** (1 / (fps * _FOLLOW_S))  # share by which weights follow from frame to frame
         self._shares: dict[int, float] = {}  # number of an example → its share in the last frame
 
     def layer(
@@ -181,8 +182,8 @@ class MouthExamples:
         asked = {number: 1 / (0.05 + distances[number]) ** 3 for number in nearest}
         before = self._shares or asked
         shares = {
-            number: (1 - _FOLLOW) * before.get(number, 0.0) / sum(before.values())
-            + _FOLLOW * asked.get(number, 0.0) / sum(asked.values())
+            number: (1 - self._follow) * before.get(number, 0.0) / sum(before.values())
+            + self._follow * asked.get(number, 0.0) / sum(asked.values())
             for number in {*before, *asked} & set(candidates)
         }
         kept = {number: share for number, share in shares.items() if share > _LEAST_SHARE}

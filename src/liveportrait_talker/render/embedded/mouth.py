@@ -17,7 +17,7 @@ from ...system.jit import kernel
 from .fill import fill_harmonic
 from .mesh import PortraitMesh
 from .mouth_colours import LUMA, mouth_colours, to_rgb
-from .mouth_examples import MouthExample, MouthExamples
+from .mouth_examples import RIM, MouthExample, MouthExamples
 from .mouth_plane import MouthPlane
 from .shading import ramp, sample_curve, sample_grid
 from .teeth import draw_teeth
@@ -214,10 +214,12 @@ def _compose(
             across = (u - left) / max(right - left, 1e-6)
             at = across * (columns - 1)
             top, bottom = sample_curve(upper, at), sample_curve(lower, at)
-            down = min(max((top - v) / max(top - bottom, 1e-4), 0.0), 1.0)
+            gap = max(top - bottom, 1e-4)
             # Grain is fixed to the skull, so that it moves with the teeth.
             gy, gx = int(v / pixel) % grain.shape[0], int(u / pixel) % grain.shape[1]
             painted = 1.0 - min(layer[y, x, 3], 1.0)
+            rim = (1.0 - painted) * min(RIM / gap, 0.25)  # the rim of an example belongs to what is next to it
+            down = min(max((top - v) / gap, 0.5 * rim), 1.0 - rim)
             # Relative to the fitted colour, so that the dark corners stay dark.
             structure = teeth[y, x, 0]
             detail = min(max(structure / max(coarse[y, x], 0.15) - 1.0, -_MOST_DETAIL), _MOST_DETAIL)

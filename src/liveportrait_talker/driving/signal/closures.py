@@ -63,7 +63,7 @@ class PhoneRecogniser:
         """Return the probability of P, B or M (frames,) at 50 Hz."""
         waveform = {"waveform": samples[None], "waveform_lengths": np.array([len(samples)])}
         log_probability, count = self._session.run(["log_probs", "out_lengths"], waveform)
-        return np.exp(log_probability[0, : int(count[0]), self._bilabials]).sum(axis=0)
+        return np.asarray(np.exp(log_probability[0, : int(count[0])][:, self._bilabials]).sum(axis=1))
 
 
 def recogniser_trouble() -> str | None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from documented import blocks_of, copy_portrait
 
 from liveportrait_talker import LiveOptions, NoFaceError, Talker
 from liveportrait_talker.examples import PORTRAIT
@@ -14,10 +15,10 @@ from sounds import syllables
 
 pytest.importorskip("livekit.agents", reason="needs livekit-agents: make companions-test")
 
-from livekit import rtc  # noqa: E402
-from livekit.agents.voice.avatar import AudioSegmentEnd, AvatarRunner, QueueAudioOutput  # noqa: E402
+from livekit import rtc
+from livekit.agents.voice.avatar import AudioSegmentEnd, AvatarRunner, QueueAudioOutput
 
-from liveportrait_talker.integrations.livekit import TalkerVideoGenerator  # noqa: E402
+from liveportrait_talker.integrations.livekit import TalkerVideoGenerator
 
 RATE = 24_000
 OPTIONS = LiveOptions(renderer="embedded", max_size=160, sample_rate=RATE)
@@ -218,3 +219,26 @@ def test_runner_tells_where_it_was_interrupted():
         assert 0.36 <= finished[1].playback_position < 2
 
     with_runner(check)
+
+
+def test_the_lines_in_the_documentation(tmp_path, monkeypatch):
+    (code,) = [block for block in blocks_of("agents.md") if "livekit" in block]
+    copy_portrait(tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(compile(code, "docs/agents.md", "exec"), names)
+
+    async def check() -> None:
+        session, room, finished = SimpleNamespace(output=SimpleNamespace()), FakeRoom(), []
+        runner, face = await names["show_face"](session, room)
+        audio = session.output.audio
+        audio.on("playback_finished", finished.append)
+        for chunk in chunks(0.4):
+            await audio.capture_frame(chunk)
+        audio.flush()
+        await asyncio.wait_for(audio.wait_for_playout(), 60)
+        await runner.aclose()
+        await face.aclose()
+        assert [event.interrupted for event in finished] == [False]
+
+    asyncio.run(check())

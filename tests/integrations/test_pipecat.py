@@ -6,14 +6,16 @@ import asyncio
 
 import numpy as np
 import pytest
+from documented import blocks_of, copy_portrait
 
 from liveportrait_talker import LiveOptions, Talker
 from liveportrait_talker.examples import PORTRAIT
+from liveportrait_talker.media import open_footage, read_waveform
 from sounds import syllables
 
 pytest.importorskip("pipecat", reason="needs pipecat-ai: make companions-test")
 
-from pipecat.frames.frames import (  # noqa: E402
+from pipecat.frames.frames import (
     CancelFrame,
     InterruptionFrame,
     OutputImageRawFrame,
@@ -23,10 +25,10 @@ from pipecat.frames.frames import (  # noqa: E402
     TTSStartedFrame,
     TTSStoppedFrame,
 )
-from pipecat.processors.frame_processor import FrameDirection  # noqa: E402
-from pipecat.tests.utils import SleepFrame, run_test  # noqa: E402
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.tests.utils import SleepFrame, run_test
 
-from liveportrait_talker.integrations.pipecat import TalkerVideoService  # noqa: E402
+from liveportrait_talker.integrations.pipecat import TalkerVideoService
 
 RATE = 24_000  # of a pipeline, by default
 TALKER = Talker()
@@ -37,9 +39,7 @@ def run(frames, direction=FrameDirection.DOWNSTREAM, **kwargs):
     service = TalkerVideoService(PORTRAIT, LiveOptions(renderer="embedded", max_size=160), talker=TALKER)
     down, _ = asyncio.run(
         asyncio.wait_for(
-            run_test(
-                service, frames_to_send=frames, frames_to_send_direction=direction, start_timeout=60, **kwargs
-            ),
+            run_test(service, frames_to_send=frames, frames_to_send_direction=direction, start_timeout=60, **kwargs),
             timeout=120,
         )
     )
@@ -49,9 +49,7 @@ def run(frames, direction=FrameDirection.DOWNSTREAM, **kwargs):
 def speech(seconds: float, rate: int = RATE, chunk_seconds: float = 0.02) -> list[TTSAudioRawFrame]:
     samples = (32767 * syllables(seconds, rate) + 3).astype("<i2").tobytes()
     step = 2 * round(chunk_seconds * rate)
-    return [
-        TTSAudioRawFrame(samples[k : k + step], rate, 1, context_id="turn 1") for k in range(0, len(samples), step)
-    ]
+    return [TTSAudioRawFrame(samples[k : k + step], rate, 1, context_id="turn 1") for k in range(0, len(samples), step)]
 
 
 def sound_of(frames) -> np.ndarray:
@@ -145,3 +143,16 @@ def test_the_event_loop_is_not_blocked():
         return float(np.median(late))
 
     assert asyncio.run(watched()) < 0.04
+
+
+def test_the_bot_in_the_documentation(tmp_path, monkeypatch):
+    pytest.importorskip("espeakng_loader", reason="needs the extra speech")
+    (code,) = [block for block in blocks_of("agents.md") if "pipecat" in block]
+    copy_portrait(tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "docs/agents.md", "exec"), {})
+    voice = read_waveform(tmp_path / "bot.mp4")
+    loud = np.abs(voice.samples).reshape(-1)[: len(voice.samples) // 400 * 400].reshape(-1, 400).max(axis=1) > 0.02
+    assert np.count_nonzero(loud) * 400 / voice.sample_rate > 1.5
+    footage = open_footage(tmp_path / "bot.mp4")
+    assert footage.fps == 25 and len({footage[k].tobytes() for k in range(0, 50, 5)}) > 5

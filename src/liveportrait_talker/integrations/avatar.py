@@ -1,7 +1,7 @@
 """A live session for asyncio: what the integrations share.
 
-A thread draws; the other calls take a millisecond. Sound is taken only as far ahead as a face needs, so that what waits stays
-where it comes from, and an interruption finds little to drop.
+A thread draws; the other calls take a millisecond. Sound is taken only as far ahead as a face needs, so that what waits
+stays where it comes from, and an interruption finds little to drop.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ class Avatar:
         return cls(await asyncio.to_thread(lambda: (talker or Talker()).live(Path(portrait), options)))
 
     async def say(self, audio: bytes, sample_rate: int, channels: int = 1) -> None:
-        """Add 16-bit samples, interleaved, to be spoken; wait until there is room. `clear` drops what is not added yet."""
+        """Add 16-bit samples, interleaved, to be spoken; wait until there is room.
+
+        `clear`, also during the call, drops them. Raises OptionError for a rate outside 8000…48000 Hz.
+        """
         interruptions, samples = self._interruptions, _mono(audio, channels)
         piece = max(1, round(_PIECE_S * sample_rate))
         for begin in range(0, len(samples), piece):

@@ -1,4 +1,4 @@
-"""A video generator for LiveKit Agents: an agent's sound in, images and sound of a live face out (docs/live.md, LiveKit)."""
+"""A video generator for LiveKit Agents: an agent's sound in, images and sound of a live face out (docs/agents.md)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ try:
     from livekit.agents.voice.avatar import AudioSegmentEnd, AvatarOptions, VideoGenerator
 except ImportError as error:
     raise ImportError(
-        "the video generator for LiveKit needs a library that is not installed: pip install 'liveportrait-talker[livekit]'."
+        "the face for LiveKit needs a library that is not installed: pip install 'liveportrait-talker[livekit]'."
     ) from error
 
 

@@ -1,4 +1,4 @@
-"""A video service for Pipecat: sound of a TTS service in, images and sound of a live face out (docs/live.md, Pipecat)."""
+"""A video service for Pipecat: sound of a TTS service in, images and sound of a live face out. See docs/agents.md."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ try:
         InterruptionFrame,
         OutputImageRawFrame,
         OutputTransportReadyFrame,
-        StartFrame,
         TTSAudioRawFrame,
         TTSStartedFrame,
         TTSStoppedFrame,
@@ -29,7 +28,7 @@ try:
     from pipecat.services.settings import ServiceSettings
 except ImportError as error:
     raise ImportError(
-        "the video service for Pipecat needs a library that is not installed: pip install 'liveportrait-talker[pipecat]'."
+        "the face for Pipecat needs a library that is not installed: pip install 'liveportrait-talker[pipecat]'."
     ) from error
 
 
@@ -37,8 +36,9 @@ class TalkerVideoService(AIService):
     """A live face between a TTS service and the output transport.
 
     TTSAudioRawFrame go in; OutputImageRawFrame (RGB) come out at a constant rate, and with them, while the face speaks,
-    TTSAudioRawFrame of the same 1 / fps seconds. A TTSStoppedFrame follows the sound that it ends. An interruption drops what was not
-    spoken and shuts the lips. Images begin when the output transport is ready, or with the first sound.
+    TTSAudioRawFrame of the same 1 / fps seconds. A TTSStoppedFrame follows the sound that it ends. An interruption
+    drops what was not spoken and shuts the lips. Images begin when the output transport is ready, or with the first
+    sound.
 
     Args:
         portrait: a picture with a face.

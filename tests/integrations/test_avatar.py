@@ -113,9 +113,23 @@ def test_bad_sound_is_refused_and_closing_ends_all():
     run(check)
 
 
-@pytest.mark.parametrize("name", ["pipecat", "livekit"])
-def test_a_missing_framework_is_named(name, monkeypatch):
-    monkeypatch.setitem(sys.modules, name, None)
+def test_an_error_of_the_drawing_ends_all_waits():
+    async def main() -> None:
+        avatar = await Avatar.start(PORTRAIT, OPTIONS, TALKER)
+        avatar.session._draw = lambda track: 1 / 0
+        speaking = asyncio.create_task(avatar.say(VOICE * 100, RATE))
+        with pytest.raises(ZeroDivisionError):
+            await avatar.frames().__anext__()
+        await asyncio.wait_for(speaking, 5)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("name", "module"), [("pipecat", "pipecat.frames.frames"), ("livekit", "livekit.agents.voice.avatar")]
+)
+def test_a_missing_framework_is_named(name, module, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delitem(sys.modules, f"liveportrait_talker.integrations.{name}", raising=False)
     with pytest.raises(ImportError, match=rf"pip install 'liveportrait-talker\[{name}\]'"):
         importlib.import_module(f"liveportrait_talker.integrations.{name}")

@@ -67,8 +67,9 @@ class Avatar:
             )
             if self._is_closed or self._interruptions != interruptions:
                 return
-            self.session.push(samples[begin : begin + piece], sample_rate)
-            self._pending_seconds += piece / sample_rate  # until a frame is drawn
+            part = samples[begin : begin + piece]
+            self.session.push(part, sample_rate)
+            self._pending_seconds += len(part) / sample_rate  # until a frame is drawn
 
     async def end(self) -> None:
         """End the utterance and wait until all of it is in frames that were read, or was dropped."""
@@ -81,7 +82,7 @@ class Avatar:
     async def clear(self) -> None:
         """Interrupt: no sound of the utterance comes any more, and the lips shut."""
         self._interruptions += 1
-        self._is_ending = False
+        self._is_ending, self._pending_seconds = False, 0.0
         self.session.clear()
         await self._notify()
 
@@ -90,7 +91,11 @@ class Avatar:
         loop, seen, is_heard = asyncio.get_running_loop(), self._interruptions, False
         while not self._is_closed:
             is_ending = self._is_ending
-            drawn = await loop.run_in_executor(self._drawing, self._draw)
+            try:
+                drawn = await loop.run_in_executor(self._drawing, self._draw)
+            except Exception:
+                await self.close()  # nobody waits for frames that do not come
+                raise
             if drawn is None or self._is_closed:
                 return
             image, audio, is_whole = drawn

@@ -123,7 +123,6 @@ class TalkerVideoService(AIService):
                     rate = avatar.session.sample_rate
                     await self.push_frame(TTSAudioRawFrame(made.audio, rate, 1, context_id=self._context_id))
         except Exception as error:
-            await avatar.close()
             await self.push_error(f"the live face stopped: {error}", error)
 
     async def _close(self) -> None:

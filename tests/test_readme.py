@@ -179,11 +179,20 @@ def test_readme_command_of_the_original(folder_with_weights, store, draw_one_fra
 
 def test_python_examples(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    blocks = [block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "integrations" not in block]
     blocks += re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "live.md").read_text(), re.S)[:1]
     assert len(blocks) == 3
     for code in blocks:
         exec(compile(code, "README.md", "exec"), {})
+
+
+@pytest.mark.parametrize(("library", "name"), [("pipecat", "pipecat"), ("livekit.agents", "livekit")])
+def test_examples_of_integrations(library, name, folder, monkeypatch):
+    """tests/integrations runs the longer ones in docs/agents.md."""
+    (code,) = [b for b in re.findall(r"```python\n(.*?)```", README, re.S) if f"integrations.{name}" in b]
+    pytest.importorskip(library, reason=f"needs the extra {name}: make companions-test")
+    monkeypatch.chdir(folder)
+    exec(compile(code, "README.md", "exec"), {})
 
 
 def test_live_command(folder):

@@ -94,8 +94,9 @@ class LiveSession:
 
     @property
     def pending_seconds(self) -> float:
-        """Sound that waits to be spoken."""
-        return len(self._voice) / self.sample_rate
+        """Sound that was pushed and is not in a frame yet: 0 when the last frame has the end of it."""
+        with self._changed:
+            return (len(self._voice) + self._sound.decided_voice) / self.sample_rate
 
     def push(self, samples: Samples, sample_rate: int) -> None:
         """Add sound to be spoken.

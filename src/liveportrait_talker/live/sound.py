@@ -80,9 +80,9 @@ class SoundStream:
         return self._heard / self._rate
 
     @property
-    def holds_voice(self) -> bool:
-        """Whether some of what was pushed is decided and not yet played."""
-        return self._pushed_until > self._start_of(self._frame)
+    def decided_voice(self) -> int:
+        """How many samples of what was pushed are decided and not yet played."""
+        return max(0, self._pushed_until - self._start_of(self._frame))
 
     def next(self) -> Moment:
         """Return the next frame's."""
@@ -104,8 +104,7 @@ class SoundStream:
 
     def clear(self) -> int:
         """Forget what comes; the next frame begins anew. Return how many pushed samples were decided already."""
-        start = self._start_of(self._frame)
-        forgotten = max(0, self._pushed_until - start)
+        start, forgotten = self._start_of(self._frame), self.decided_voice
         self._speech.clear()
         self._mouths = deque(self._speech.pop_frames())  # those that close the lips, in silence
         self._heard, self._ended_at = self._start_of(self._frame + len(self._mouths)), None

@@ -56,7 +56,7 @@ from liveportrait_talker.driving.signal.stream_network import CONTEXT, DELAYS, S
 CHANNELS, UNITS = 128, 64
 VARIANTS = 4  # augmented versions of the synthetic speech
 START_STEPS, STARTS = 1600, 2
-MEMBER_STEPS, MEMBERS = 250, 4
+MEMBER_STEPS, MEMBERS = 250, 2
 DELAY_WEIGHTS = (0.5, 1.0, 0.5, 0.3, 0.3)  # most streams look 80 ms ahead: one step
 GAIN_DB = 6.0  # standard deviation of the loudness of recordings, against the usual level
 Usual = tuple[float, np.ndarray]

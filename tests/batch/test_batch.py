@@ -264,6 +264,24 @@ def test_an_unclosed_quote_affects_no_valid_line(place):
     assert [(one.line, isinstance(one, RenderJob)) for one in found] == [(2, True), (3, False), (4, True), (5, False)]
 
 
+def test_transparent_videos(place, capsys):
+    jobs = listed(
+        place,
+        {"background": "transparent"},
+        {"background": "transparent", "out": "cut.mov"},
+        {"background": "transparent", "out": "cut.mp4"},
+        {"background": "transparent", "out": "cut_%05d.png"},
+    )
+    code, report = run(capsys, jobs, "--out", place / "videos")
+    assert code == 1 and states(report) == [DONE, DONE, FAILED, FAILED]
+    assert "to be transparent" in report["jobs"][2]["reason"] and "in a batch" in report["jobs"][3]["reason"]
+    assert sorted(p.name for p in (place / "videos").iterdir() if p.suffix in (".webm", ".mov")) == [
+        "cut.mov",
+        "face_a.webm",
+    ]
+    assert states(run(capsys, jobs, "--out", place / "videos")[1])[:2] == [EXISTING, EXISTING]
+
+
 def test_generated_names_are_deterministic_and_requested_ones_take_precedence(place):
     (place / "FACE.png").symlink_to(PORTRAIT)
     jobs = listed(place, {}, {}, {"source": "FACE.png"}, {"out": "face_a_2.mp4"}, {"fps": -1}, {"fps": 5})

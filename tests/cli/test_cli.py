@@ -71,6 +71,7 @@ def test_help_loads_no_heavy_library():
         "--no-crop",
         "--pupil-x",
         "--seed",
+        "--background keep|COLOR|FILE|transparent",
     ):
         assert flag in done.stdout
 

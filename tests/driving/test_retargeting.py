@@ -117,6 +117,15 @@ def test_lids_read_as_three_quarters_open_are_nearly_half_shut():
     np.testing.assert_allclose(closure, [0, 0.35, 0.5, 0.6, 0.75, 1], atol=0.05)
 
 
+def test_half_lowered_lids_shut_when_the_driving_eyes_do():
+    """What landmarks read on shut lids is a share of the open eye's ratio, not of the half-lowered one's."""
+    ratios = 0.35 * np.array([[0.65, 0.65], [0.3, 0.3], [1.0, 1.0]])
+    same, shut, wide = blink_from_eye_ratios(ratios, np.full(2, 0.65 * 0.35), np.full(2, 0.35))
+    np.testing.assert_allclose(same, 0, atol=1e-6)
+    np.testing.assert_allclose(shut, 1, atol=1e-6)
+    assert (wide < 0).all()
+
+
 def test_both_lids_close_together_unless_one_winks():
     shares = np.array([[0.3, 0.6], [0.3, 0.95]])
     blink, wink = blink_from_eye_ratios(0.35 * shares, np.full(2, 0.35))

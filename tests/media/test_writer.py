@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 from clips import number_image, number_in, tone, write_sound
 
 from liveportrait_talker.errors import MediaError
-from liveportrait_talker.media import VideoWriter, check_output, open_footage, read_waveform
+from liveportrait_talker.examples import PORTRAIT
+from liveportrait_talker.media import VideoWriter, check_output, muxer, open_footage, read_waveform
 
 BEEPS = (0.4, 1.52, 2.0, 3.6)  # seconds; on frame boundaries at 25 fps
 BEEP_SECONDS = 0.08
@@ -283,3 +285,39 @@ def test_stopping_does_not_depend_on_queue_notifications(tmp_path: Path) -> None
     thread.join(5)
     assert not thread.is_alive()
     assert not list(tmp_path.iterdir())
+
+
+def test_large_frames_lose_no_more_to_the_encoder_than_by_the_slower_preset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A face moves by fractions of a pixel over a background that stands still. Grey, so that no matrix matters."""
+    width = height = 1300
+    count = 20
+    image = cv2.resize(
+        cv2.imread(str(PORTRAIT), cv2.IMREAD_GRAYSCALE), (width, height), interpolation=cv2.INTER_LANCZOS4
+    )
+    frames = []
+    for k in range(count):
+        shift = np.array([[1, 0, 3 * np.sin(k / 3)], [0, 1, 2.2 * np.cos(k / 4)]])
+        moved, frame = cv2.warpAffine(image, shift, (width, height), flags=cv2.INTER_CUBIC), image.copy()
+        frame[200:1100, 350:950] = moved[200:1100, 350:950]
+        frames.append(np.stack([frame] * 3, axis=-1))
+    for name, large in (("ours.mp4", muxer._LARGE), ("slower.mp4", 10**9)):
+        monkeypatch.setattr(muxer, "_LARGE", large)
+        with writer(tmp_path / name, size=(width, height), frame_count=count, crf=14) as video:
+            for frame in frames:
+                video.write(frame)
+    ours, slower = (_luma_psnr(tmp_path / name, frames) for name in ("ours.mp4", "slower.mp4"))
+    assert ours > slower - 0.05
+
+
+def _luma_psnr(path: Path, frames: list[np.ndarray]) -> float:
+    """Compare the luma of a video with that of grey frames, up to gain and offset."""
+    with av.open(str(path)) as file:
+        decoded = [frame.to_ndarray(format="gray").astype(float) for frame in file.decode(video=0)]
+    errors = []
+    for drawn, seen in zip(frames, decoded, strict=True):
+        luma = drawn[..., 0].astype(float)
+        gain, offset = np.polyfit(luma[::7, ::7].ravel(), seen[::7, ::7].ravel(), 1)
+        errors.append(np.mean((gain * luma + offset - seen) ** 2))
+    return float(10 * np.log10(255**2 / np.mean(errors)))

@@ -60,7 +60,7 @@ def test_limited_motion_is_logged_once(caplog, monkeypatch):
         for yaw in (20, 19):
             session.draw(EditOptions(rotate_yaw=yaw))
     (note,) = (record.getMessage() for record in caplog.records)
-    assert note.endswith("by at most 0 10 0° (pitch, yaw, roll), not by the requested 0 20 0°.")
+    assert note.endswith("by at most 0, 10, 0° (pitch, yaw, roll), not by the requested 0, 20, 0°.")
     caplog.clear()
     limits = Limits(turn_share=1.0, aperture=0.0)
     with caplog.at_level("WARNING"):
@@ -72,11 +72,11 @@ def test_limited_motion_is_logged_once(caplog, monkeypatch):
 @pytest.mark.parametrize(
     ("edit", "moves"),
     [
-        ({"rotate_pitch": 12}, {"pitch": -5}),
-        ({"rotate_pitch": -12}, {"pitch": 5}),
+        ({"rotate_pitch": 12}, {"pitch": 5}),
+        ({"rotate_pitch": -12}, {"pitch": -5}),
         ({"rotate_yaw": 12}, {"yaw": 5}),
         ({"rotate_yaw": -12}, {"yaw": -5}),
-        ({"rotate_roll": 12}, {"roll": -5}),
+        ({"rotate_roll": 12}, {"roll": 5}),
         ({"blink": -20}, {"eye_left": -0.1, "eye_right": -0.1}),
         ({"blink": 5}, {"eye_left": 0.01, "eye_right": 0.01}),
         ({"eyebrow": 15}, {"brows": 0.015}),

@@ -26,6 +26,14 @@ def test_json_and_csv_are_equivalent(tmp_path):
     assert read_keyframes(tmp_path / "k.csv") == wanted
 
 
+def test_files_keep_the_signs_of_earlier_releases(tmp_path):
+    """In files, pitch + is down and roll + clockwise; the options have the opposite signs."""
+    (tmp_path / "k.json").write_text(json.dumps([{"time": 0, "pitch": 8, "rotate_roll": -3, "yaw": 2}]))
+    assert read_keyframes(tmp_path / "k.json") == (
+        Keyframe(0, {"rotate_pitch": -8.0, "rotate_roll": 3.0, "rotate_yaw": 2.0}),
+    )
+
+
 def test_values_ease_between_keyframes():
     frames = (Keyframe(0.4, {"smile": 0}), Keyframe(1, {"blink": -10}), Keyframe(1.4, {"smile": 1}))
     made = list(edits(frames, EditOptions(aaa=7), 10))

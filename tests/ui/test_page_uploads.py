@@ -16,14 +16,14 @@ import pytest
 from fakes import fake_work
 
 import hostile
-from liveportrait_talker.errors import MediaError
+from liveportrait_talker.errors import MediaError, OptionError
 from liveportrait_talker.examples import PORTRAIT, VOICE
 from liveportrait_talker.options.edit import EditOptions, EditSetup
 from liveportrait_talker.ui import inspections, uploads
 from liveportrait_talker.ui.inspections import Inspections
 from liveportrait_talker.ui.previews import Previews
 from liveportrait_talker.ui.server import Server
-from liveportrait_talker.ui.uploads import UploadLimits, Uploads
+from liveportrait_talker.ui.uploads import MAX_MOUTHS, UploadLimits, Uploads, mouth_names
 
 LIMITS = UploadLimits(file_mb=2, session_mb=3, total_mb=6, seconds=10, pixels=10**7)
 SYSTEM_CALLS = str(Path(__file__).parents[1] / "system")
@@ -270,3 +270,10 @@ def test_a_full_server_says_so(small: Server, monkeypatch: pytest.MonkeyPatch):
     assert full.text == "The disk of the server is full: try again later, or tell its operator.\n"
     monkeypatch.setattr("gradio.route_utils.GradioUploadFile.write", lambda *given: 1 / 0)
     assert upload(small, b"small").status_code == 500
+
+
+def test_the_number_of_mouth_examples_is_limited():
+    files = [Path(f"{k}.png") for k in range(MAX_MOUTHS + 1)]
+    assert len(mouth_names(files[:-1])) == MAX_MOUTHS
+    with pytest.raises(OptionError, match="at most 8 files: 9 are given"):
+        mouth_names(files)

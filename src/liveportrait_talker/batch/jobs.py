@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MediaError, OptionError, TalkerError
+from ..options.background import TRANSPARENT
 from ..options.fields import Kind, kind_of, paths_in
 from ..options.talk import OLD_NAMES, TalkOptions
 from ..system.links import leads_out
@@ -44,7 +45,7 @@ def read_jobs(path: Path, folder: Path, *, overwrite: bool = False) -> list[Rend
             `source` and `voice` are required; `out`, `id` and the fields of `TalkOptions` are optional. Relative paths
             refer to the file's folder; several files are a list, in CSV separated by semicolons.
         folder: of the videos that have no absolute `out`. Without `out` a video is called SOURCE_VOICE.mp4,
-            SOURCE_VOICE_2.mp4 and so on.
+            SOURCE_VOICE_2.mp4 and so on, a transparent one SOURCE_VOICE.webm.
         overwrite: whether the jobs may replace files.
 
     Raises:
@@ -202,9 +203,10 @@ def _assign_outputs(rows: Sequence[Row], folder: Path) -> dict[int, Output | Opt
         return owners.setdefault(os.path.realpath(out).casefold(), line)
 
     def generate_path(values: Values, line: int) -> Path:
+        suffix = ".webm" if str(values.get("background")).lower() == TRANSPARENT else ".mp4"
         name = "_".join(_check_path(part, values.get(part), folder).stem for part in ("source", "voice"))
         for number in count(numbers.get(name.casefold(), 1)):
-            out = folder / (f"{name}.mp4" if number == 1 else f"{name}_{number}.mp4")
+            out = folder / f"{name}{'' if number == 1 else f'_{number}'}{suffix}"
             if claim(line, out) == line:
                 break
         numbers[name.casefold()] = number + 1
@@ -257,6 +259,8 @@ def _make_job(
         check_input(path)
     if isinstance(out, OptionError):
         raise out
+    if out[0].suffix.lower() == ".png":
+        raise OptionError(f"{out[0].name} is no video: in a batch, give a .webm or .mov for a transparent background.")
     # Without defaults, so that a later version's new option does not change the keys of existing jobs.
     # Negated options enter by their old names, so that batches of the previous release resume.
     old_names = {new: old for old, new in OLD_NAMES.items()}

@@ -213,7 +213,7 @@ def _decided_outcomes(
             folder = job.out.parent
             while job.own_folder and not os.path.lexists(folder):
                 folder = folder.parent
-            check_output(folder / job.out.name, job.overwrite)
+            check_output(folder / job.out.name, job.overwrite, transparent=job.options.is_transparent)
         except MediaError as error:
             outcomes[job.line] = job.outcome(FAILED, str(error), again=True)
     return outcomes
@@ -248,7 +248,8 @@ def _remove_partial_videos(jobs: Iterable[RenderJob], entries: Mapping[str, Entr
     """Remove the temporary files that `VideoWriter` left for these jobs when a run was killed."""
     for job in jobs:
         if job.own_folder and "fresh" in entries.get(job.key, {}):
-            pattern = f".{glob.escape(job.out.stem[:40])}.{'[0-9a-f]' * 8}.part.mp4"
+            suffix = job.out.suffix.lower() if job.options.is_transparent else ".mp4"
+            pattern = f".{glob.escape(job.out.stem[:40])}.{'[0-9a-f]' * 8}.part{suffix}"
             for part in job.out.parent.glob(pattern):
                 with contextlib.suppress(OSError):
                     part.unlink()

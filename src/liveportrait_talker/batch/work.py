@@ -144,7 +144,7 @@ def _is_temporary(error: TalkerError, job: RenderJob) -> bool:
     if isinstance(error, WeightsError) or (isinstance(cause, Exception) and is_disk_full(cause)):
         return True
     try:
-        check_output(job.out, job.overwrite)
+        check_output(job.out, job.overwrite, transparent=job.options.is_transparent)
     except MediaError:
         return True
     return False

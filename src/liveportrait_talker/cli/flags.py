@@ -63,7 +63,7 @@ def _add_flag(group: argparse._ArgumentGroup, field: dataclasses.Field[Any], pat
     elif kind.type is Path:
         metavar = limits["unit"] or path_is
     elif kind.type is str:
-        metavar = "TEXT"
+        metavar = limits["unit"] or "TEXT"
     flags = [flag, limits["alias"]] if limits["alias"] else [flag]
     help += f" ({', '.join(notes)})" if notes else ""
     group.add_argument(

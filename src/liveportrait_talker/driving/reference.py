@@ -31,9 +31,10 @@ _CACHE_VERSION = 3
 
 # In twelve talking clips, open lids vary down to 0.8 of their usual ratio, blinks reach 0.03–0.35 of it.
 OPEN_PERCENTILE = 80  # of the eye ratios: open eyes
+SHUT_SHARE = 0.30  # of the open eye's ratio: shut eyes
 # Share of the open eye's ratio → closure. Landmarks hold on to the open eye: a lid closed by 0.4 is read as 0.8 of its
 # ratio, by 0.6 as 0.6, by 0.7 as 0.42 (medians of nineteen drawn faces). Above 0.82 a lid counts as open.
-_SHARES, _CLOSURES = (0.30, 0.42, 0.60, 0.72, 0.82), (1.0, 0.77, 0.6, 0.42, 0.0)
+_SHARES, _CLOSURES = (SHUT_SHARE, 0.42, 0.60, 0.72, 0.82), (1.0, 0.77, 0.6, 0.42, 0.0)
 
 
 @dataclass(frozen=True, eq=False)

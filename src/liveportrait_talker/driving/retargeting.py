@@ -17,9 +17,9 @@ from ..face.measurements import measure_faces
 from ..face.mouth_offsets import subtract_source_mouth
 from ..face.tracked import TrackedSource
 from ..motion.face_measurements import FaceMeasurements
-from ..motion.smoothing import moving_average
+from ..motion.smoothing import moving_average, smoothstep
 from ..motion.track import HeadTrack, MotionTrack, MouthControls
-from .reference import MAX_TURN_DEG, OPEN_PERCENTILE, SMOOTH_S, lid_closure
+from .reference import MAX_TURN_DEG, OPEN_PERCENTILE, SHUT_SHARE, SMOOTH_S, lid_closure
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _REST_SHARE = 0.3  # share of the frames, the least open ones, that define the m
 _WIDE = 1.12  # share of the open eye's ratio above which it is opened wide
 _MAX_WIDENING = 0.3
 _TOGETHER = 0.5  # share of the difference of both lids that is taken as an error
-_WINK = 0.3  # closure of the eye that stays open in a wink, at most
+_WINK = (0.78, 0.95)  # share of the open eye's ratio of the eye that stays open in a wink
 _MAX_BROWS = 0.12  # IOD
 # Mean of ten faces at rest, for driving images, which show no other state.
 _AVERAGE_MOUTH = np.array([0.0, 0.563, 0.193, -0.284])
@@ -122,7 +122,8 @@ def retarget_motion(
     """
     frames, parts = len(driving), PARTS[region]
     own = measure_faces(source)
-    rest = (rest or Rest.of_clip(driving)) if relative else Rest.as_shown(own)
+    usual = rest or Rest.of_clip(driving)
+    rest = usual if relative else Rest.as_shown(own)
     neutral = MotionTrack.neutral(frames, driving.fps)
     head, mouth, blink, gaze, brows = neutral.head, neutral.mouth, neutral.blink, neutral.gaze, neutral.brows
     window = max(1, round(SMOOTH_S * driving.fps)) if frames > 1 else 1
@@ -143,7 +144,7 @@ def retarget_motion(
             mouth = subtract_source_mouth(multiplier * controls, source, driving.fps)
     if EYES in parts:
         eyes = rest.eyes if relative and not eye_retargeting else np.median(own.eye_ratios, axis=0)
-        lids = blink_from_eye_ratios(driving.eye_ratios, eyes)
+        lids = blink_from_eye_ratios(driving.eye_ratios, eyes, usual.eyes)
         blink = np.clip(multiplier * lids, -_MAX_WIDENING, 1)
         offset = moving_average(_interpolate_blinks(driving.gaze, lids), window) - rest.gaze
         gaze = np.clip(multiplier * offset / GAZE_TRAVEL, -1, 1)
@@ -161,13 +162,24 @@ def controls_from_measurements(change: Floats) -> Floats:
     return np.stack([*first, press, corner_up], axis=1)
 
 
-def blink_from_eye_ratios(eye_ratios: Floats, opened: Floats) -> Floats:
-    """Convert eye ratios (T, 2) to `MotionTrack.blink` (T, 2), given the ratios (2,) of open eyes."""
-    share = eye_ratios / np.maximum(opened, 1e-6)
+def blink_from_eye_ratios(eye_ratios: Floats, opened: Floats, usual: Floats | None = None) -> Floats:
+    """Convert eye ratios to closures of lids.
+
+    Args:
+        eye_ratios: (T, 2) of the driving eyes.
+        opened: (2,) ratios for a closure of 0.
+        usual: (2,) ratios of the driving eyes when they are open, by default `opened`.
+
+    Returns:
+        (T, 2) as `MotionTrack.blink`.
+    """
+    usual = opened if usual is None else usual
+    shut = SHUT_SHARE * usual  # what landmarks read on shut lids depends on the person, not on how far they open
+    share = SHUT_SHARE + (1 - SHUT_SHARE) * (eye_ratios - shut) / np.maximum(opened - shut, np.maximum(shut, 1e-6))
     closure = lid_closure(share)
     # The lids of both eyes are innervated together: an eye that shuts less is read wrong, unless the other one winks.
     lead = np.maximum(closure[..., ::-1] - closure, 0.0)
-    closure = closure + _TOGETHER * lead * np.minimum(closure / _WINK, 1.0)
+    closure = closure + _TOGETHER * lead * (1 - smoothstep(*_WINK, share))
     lids: Floats = closure - np.clip(share - _WIDE, 0.0, _MAX_WIDENING)
     return lids
 

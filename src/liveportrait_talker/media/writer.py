@@ -76,7 +76,6 @@ class VideoWriter:
         voice: file with the audio, or None.
         frame_count: number of frames that will be written.
         crf: quality, 0 (lossless) … 51.
-        preset: x264's speed, ultrafast … veryslow.
         encoder: x264, or nvenc on an NVIDIA GPU (see `check_encoder`).
         overwrite: replace an existing file.
         comment: metadata.
@@ -97,7 +96,6 @@ class VideoWriter:
         voice: Path | None,
         frame_count: int,
         crf: int = 18,
-        preset: str = "veryfast",
         encoder: str = "x264",
         overwrite: bool = False,
         comment: str,
@@ -120,7 +118,6 @@ class VideoWriter:
             size=(width + width % 2, height + height % 2),
             fps=exact_fps,
             crf=crf,
-            preset=preset,
             pixel_aspect=pixel_aspect,
             encoder=_TRANSPARENT[path.suffix.lower()] if transparent else encoder,
         )

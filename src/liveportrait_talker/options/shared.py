@@ -39,6 +39,7 @@ class RendererOptions:
         "…), the file of a picture, or transparent (written as .webm, .mov or frames_%05d.png, an edit as .png or "
         ".webp)",
         "image",
+        unit="keep|COLOR|FILE|transparent",
         needs=("embedded",),
         check=parse_background,
     )
@@ -51,7 +52,7 @@ class RendererOptions:
     )
     precision: str = option(
         "auto",
-        "number format of the neural renderer; auto is fp16 on CUDA, bf16 on a CPU that supports it, fp32 elsewhere",
+        "number format of the neural renderer; auto is fp16 on CUDA, bf16 on CPUs where it is faster, fp32 elsewhere",
         "networks",
         choices=PRECISIONS,
         needs=("neural", "hybrid"),

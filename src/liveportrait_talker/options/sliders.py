@@ -55,8 +55,8 @@ _FOLLOW = -0.5  # share of a blink by which the lids follow a vertical gaze
 _GAZE_Y: Steps = {(11, "y"): -0.001, (15, "y"): -0.001}
 _GAZE_Y_WITH_LIDS: Steps = {at: _GAZE_Y.get(at, 0.0) + _FOLLOW * step for at, step in _BLINK.items()}
 # fmt: on
-_PITCH, _ROLL = Effect(turn=(1.0, 0.0, 0.0)), Effect(turn=(0.0, 0.0, 1.0))
-_YAW = Effect(turn=(0.0, -1.0, 0.0))
+# The sliders have the signs of the motion convention, docs/method/conventions.md.
+_PITCH, _YAW, _ROLL = (Effect(turn=turn) for turn in ((-1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, -1.0)))
 _WINK_AND_TURN = Effect(_WINK, turn=(0.0, -0.1, -0.1))
 _OPEN_AND_NOD = Effect(_PART_LIPS, turn=(-0.05, 0.0, 0.0))
 _EFFECTS = {
@@ -79,19 +79,12 @@ _EFFECTS = {
 class ExpressionEdit:
     """Values of the sliders; 0 leaves the face as it is. Raises OptionError for a value out of its range."""
 
-    rotate_pitch: float = option(
-        0.0, "nod, degrees, + down (in generate: + up)", "head", low=-20, high=20, alias="--pitch"
-    )
+    rotate_pitch: float = option(0.0, "nod, degrees, + up", "head", low=-20, high=20, alias="--pitch")
     rotate_yaw: float = option(
         0.0, "turn the head, degrees, + to the picture's right", "head", low=-20, high=20, alias="--yaw"
     )
     rotate_roll: float = option(
-        0.0,
-        "tilt the head, degrees, + clockwise (in generate: + counter-clockwise)",
-        "head",
-        low=-20,
-        high=20,
-        alias="--roll",
+        0.0, "tilt the head, degrees, + counter-clockwise", "head", low=-20, high=20, alias="--roll"
     )
     blink: float = option(0.0, "shut (−) or widen (+) the eyes", "eyes", low=-20, high=5)
     eyebrow: float = option(0.0, "move the eyebrows", "eyes", low=-10, high=15)

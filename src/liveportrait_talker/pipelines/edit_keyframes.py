@@ -4,6 +4,9 @@ JSON: a list of {"time": seconds, slider: value, …}. CSV: a header with `time`
 a slider is left out. The second names of the flags (`yaw`) do as well. A slider moves from one keyframe that names it
 to the next, slow at both; before the first and after the last it is held, and one that no keyframe names stays where
 the edit has it.
+
+Files have the signs of LivePortrait's editor for two sliders, as files of earlier releases do: `rotate_pitch` + is down
+and `rotate_roll` + is clockwise. Options and `Keyframe` have the opposite signs (docs/method/conventions.md).
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from ..options.sliders import sliders
 
 _LARGEST_FILE = 2**20  # bytes
 _LONGEST_S = 86400.0
+_OPPOSITE_IN_FILES = ("rotate_pitch", "rotate_roll")
 _HOLD_S = 0.2  # duration of the last keyframe
 
 
@@ -128,7 +132,7 @@ def _keyframe(row: dict[Any, Any], where: str) -> Keyframe:
         if name in values:
             raise OptionError(f"{where} gives {name} twice.")
         try:
-            values[name] = float(value)
+            values[name] = -float(value) if name in _OPPOSITE_IN_FILES else float(value)
         except (TypeError, ValueError, OverflowError) as error:
             raise OptionError(f"{where}: {name} {shown(value)} is not a number.") from error
     try:

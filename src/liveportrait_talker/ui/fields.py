@@ -51,7 +51,7 @@ class Field:
         name = self.flag.removeprefix("--").replace("-", "_") if self.inverted else self.name
         words = _LABELS.get(name) or name.replace("_", " ").capitalize()
         words = re.sub(r"\b(Ref|ref)\b", lambda found: {"Ref": "Reference", "ref": "reference"}[found[1]], words)
-        return f"{words} ({self.unit})" if self.unit and self.kind not in (FILE, FILES) else words
+        return f"{words} ({self.unit})" if self.unit and self.kind not in (FILE, FILES, TEXT) else words
 
     @property
     def info(self) -> str:

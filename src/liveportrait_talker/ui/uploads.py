@@ -18,9 +18,12 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
-from ..errors import MediaError
+from ..errors import MediaError, OptionError
 from ..system.temporary_folders import TemporaryFolder
 from .inspections import Inspections
+
+MAX_MOUTHS = 8
+"""Files of `mouth_from` in one request."""
 
 MB = 1_000_000
 SERVER = "server"
@@ -299,7 +302,12 @@ class Uploads:
 
 
 def mouth_names(paths: Sequence[Path]) -> list[tuple[str, Path]]:
-    """Return the files of `mouth_from` with their names in a job's folder and in messages."""
+    """Return the files of `mouth_from` with their names in a job's folder and in messages.
+
+    Raises OptionError for more than `MAX_MOUTHS`.
+    """
+    if len(paths) > MAX_MOUTHS:
+        raise OptionError(f"this page takes the mouth from at most {MAX_MOUTHS} files: {len(paths)} are given.")
     return [(f"mouth example {number}", path) for number, path in enumerate(paths, 1)]
 
 

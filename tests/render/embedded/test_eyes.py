@@ -109,3 +109,19 @@ def test_eyes_of_a_cartoon_shut_entirely():
         around = np.s_[top : top + round(0.4 * iod), round(left - 0.06 * iod) : round(right + 0.06 * iod)]
         bright = image[around].mean(axis=-1) > 110
         assert (blue[around] & bright).mean() < 0.002
+
+
+@needs_shared
+def test_the_outline_of_a_cartoons_lower_lid_rises_to_the_line_of_shut_lids():
+    """Otherwise both are seen, one below the other."""
+    source = track(open_footage(portrait("cartoon_3d")))
+    image = draw(source, EmbeddedRenderer().prepare(source), blink=(1,))[0]
+    face, iod = points(source), source.faces[0].pose.iod
+    for (outer, inner), (_, lower) in zip(CORNERS, LIDS, strict=True):
+        for t in (0.3, 0.5, 0.7):
+            x = face[outer, 0] + t * (face[inner, 0] - face[outer, 0])
+            grey = column(image, np.array([x, face[lower, 1] - 0.1 * iod]), np.array([0, 1]), round(0.22 * iod))
+            darkest = np.argmin(grey)
+            above, below = grey[: darkest + 1], grey[darkest:]
+            rises = (above - np.minimum.accumulate(above)).max(), (np.maximum.accumulate(below) - below).max()
+            assert max(rises) < 0.07 * np.median(grey)  # one line

@@ -73,6 +73,54 @@ def test_the_background_stands_still_while_the_head_turns(source, prepared, laye
         assert np.abs(drawn.astype(int) - image)[~outside].mean() > 3, pose
 
 
+def _line_places(image, lines, clear):
+    """Return the sub-pixel row (lines, W) of dark horizontal lines, NaN where something else is within 4 px."""
+    found = np.full((len(lines), image.shape[1]), np.nan)
+    offset = np.arange(-4, 5)
+    for k, y in enumerate(lines):
+        rows = np.s_[y - 4 : y + 5]
+        dark = np.maximum(180.0 - image[rows].mean(axis=-1), 0)
+        visible = clear[rows].all(axis=0) & (dark.sum(axis=0) > 50)
+        found[k, visible] = y + ((dark * offset[:, None]).sum(axis=0) / np.maximum(dark.sum(axis=0), 1))[visible]
+    return found
+
+
+def test_straight_lines_behind_the_head_stay_straight(source, layers):
+    """The person over a grid of lines: outside the silhouettes these stay within half a pixel, and all at 45 dB."""
+    height, width = source.footage[0].shape[:2]
+    grid = np.full((height, width, 3), 200, np.uint8)
+    grid[10::20], grid[:, 10::20] = 60, 60
+    picture = layers.over(grid).still
+    behind = TrackedSource(Footage.from_array("grid", picture), source.faces)
+    before = separate(picture, source.faces[0])
+    lines = range(10, height - 5, 20)
+    for pose, drawn in zip(POSES, draw(behind, EmbeddedRenderer().prepare(behind), POSES), strict=True):
+        moved = separate(drawn, track(Footage.from_array("drawn", drawn)).faces[0])
+        person = [each.person[..., 3] > 0 for each in (layers, before, moved)]
+        clear = cv2.dilate(np.any(person, axis=0).astype(np.uint8), np.ones((9, 9))) == 0
+        assert clear.mean() > 0.25
+        for turned in (False, True):
+            first, second, free = (each.swapaxes(0, 1) if turned else each for each in (picture, drawn, clear))
+            bent = np.abs(_line_places(second, lines, free) - _line_places(first, lines, free))
+            assert np.isfinite(bent).mean() > 0.2 and np.nanmax(bent) <= 0.5, pose
+        error = np.mean((drawn.astype(float) - picture)[clear] ** 2)
+        assert 10 * np.log10(255**2 / max(error, 1e-9)) >= 45, pose
+
+
+def test_a_head_at_the_upper_border_nods_as_a_whole_one_does(source):
+    """Cut through the hair and bowed, the head has the outline that it has in the whole picture."""
+    face = source.faces[0]
+    top = int(face.landmarks[10, 1] - 0.45 * face.pose.iod)
+    cut = track(Footage.from_array("cut", np.ascontiguousarray(source.footage[0][top:])))
+    widths = []
+    for given, first in ((source, top), (cut, 0)):
+        green = EmbeddedRenderer(background=np.array([[[0, 255, 0]]], np.uint8)).prepare(given)
+        rest, bowed = (each[first : first + 60].astype(int) for each in draw(given, green, [(0, 0, 0), (-12, 0, 0)]))
+        widths += [(each[..., 1] - each[..., 0] < 100).sum(axis=1) for each in (rest, bowed)]
+    assert widths[1][0] < 0.9 * widths[0][0], "the whole one moves down"
+    assert np.abs(widths[3] / widths[1] - 1).max() < 0.1
+
+
 def test_a_large_turn_is_drawn(source, prepared):
     drawn = draw(source, prepared, POSES)
     measured = [track(Footage.from_array("drawn", each)).faces[0].rotation_deg for each in drawn]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from liveportrait_talker.render.embedded.layers import fill_background
+from liveportrait_talker.render.embedded.background import fill_background
 from liveportrait_talker.render.embedded.matting import estimate_matte, known_matte
 
 SIDE, IOD = 240, 60.0
@@ -50,6 +50,26 @@ def test_a_larger_image_has_the_same_matte():
     matte = estimate_matte(large, np.clip(large_mask, 0, 1), face, 4 * IOD)
     reduced = cv2.resize(matte.alpha, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     assert np.abs(reduced - alpha).mean() < 0.4 * np.abs(mask - alpha).mean()
+
+
+def test_where_the_mask_is_torn_the_colours_decide():
+    """A part of the disc and a part of the background, of which the mask knows neither."""
+    image, alpha, mask, _ = hairy_disc()
+    torn = mask.copy()
+    torn[SIDE // 2 : SIDE // 2 + 30, SIDE // 2 + 25 : SIDE // 2 + 62] = 0.4
+    torn[:45, :80] = 0.4
+    for given in (mask, torn):
+        matte = estimate_matte(image, given, face_of(mask), IOD)
+        assert np.abs(matte.alpha - alpha)[alpha == 1].max() < 0.1 and matte.alpha[:45, :80].max() < 0.1
+        assert matte.doubt == 0
+
+
+def test_colours_of_the_background_within_the_person_are_doubtful():
+    image, _, mask, _ = hairy_disc()
+    wrong = mask.copy()
+    wrong[100:160, 180:230] = 1
+    matte = estimate_matte(image, wrong, face_of(mask), IOD)
+    assert matte.doubt > 0.1
 
 
 def test_the_person_has_its_own_colours_without_the_background():

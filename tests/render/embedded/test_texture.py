@@ -27,7 +27,8 @@ def test_redrawing_a_patch_equals_enlarging_the_edited_image(left, top, width, h
     texture.redraw(left, top, patch)
     edited = IMAGE.copy()
     edited[top : top + height, left : left + width] = patch
-    assert (texture._enlarged == enlarge(edited, texture.factor)).all()
+    y, x = np.mgrid[0 : 60 * texture.factor, 0 : 80 * texture.factor].astype(np.float32)
+    assert (texture.sample(x, y) == enlarge(edited, texture.factor)).all()
 
 
 @pytest.mark.parametrize(("many_frames", "factor"), [(False, 2), (True, 4)])

@@ -562,10 +562,12 @@ def test_precisions_that_the_cpu_would_emulate_are_errors(monkeypatch):
     with pytest.raises(OptionError, match="precision fp16 is not supported by this CPU"):
         devices.torch_dtype("fp16", cpu)
     monkeypatch.setattr(devices, "has_bf16", lambda: False)
+    monkeypatch.setattr(devices, "prefers_bf16", lambda: False)
     assert devices.torch_dtype("auto", cpu) == torch.float32
     with pytest.raises(OptionError, match="precision bf16 is not supported by this CPU"):
         devices.torch_dtype("bf16", cpu)
     monkeypatch.setattr(devices, "has_bf16", lambda: True)
+    monkeypatch.setattr(devices, "prefers_bf16", lambda: True)
     assert devices.torch_dtype("auto", cpu) == torch.bfloat16
     assert devices.torch_dtype("auto", torch.device("cuda")) == torch.float16
     with pytest.raises(OptionError, match="not known"):

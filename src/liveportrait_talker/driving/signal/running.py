@@ -21,7 +21,6 @@ LEVEL_PRIOR, LEVEL_MEMORY = 2.0, 400.0  # steps with voice: weight of the usual 
 SPECTRUM_PRIOR, SPECTRUM_MEMORY = 60.0, 1500.0  # the same in feature frames with voice
 REACH_DB = 35.0  # lower than this below the level is a pause
 BACKGROUND_DB = -41.0  # louder than noise at −50 dBFS, which has −44 dB here
-WEAK_STEPS = 15  # 0.6 s: weaker sounds are voice only this soon after one that is louder than the background
 NOISE_STEPS = 100  # 4 s
 STEADY_DB, ABOVE_NOISE_DB = 2.0, 5.0  # as in `driver`: a quiet tenth that varies less is noise
 
@@ -64,7 +63,6 @@ class RunningFeatures:
         self._spectrum = SPECTRUM_PRIOR * usual_spectrum.astype(np.float64)
         self._weight = SPECTRUM_PRIOR
         self._recent = deque([BACKGROUND_DB - 3.0] * NOISE_STEPS, NOISE_STEPS)  # until the noise is known
-        self._since_loud = WEAK_STEPS
 
     def step(self, power: Floats) -> tuple[Floats, bool]:
         """Return the features of the next mel power, both (STRIDE, MEL_BANDS), and whether there is voice in it."""
@@ -93,11 +91,7 @@ class RunningFeatures:
         noise = -math.inf
         if quiet - low < STEADY_DB:
             noise = min(quiet + ABOVE_NOISE_DB, self._level - 6.0)
-        if mean > max(self._level - REACH_DB, BACKGROUND_DB, noise):
-            self._since_loud = 0
-            return True
-        self._since_loud += 1
-        return mean > max(self._level - REACH_DB, noise) and self._since_loud < WEAK_STEPS
+        return mean > max(self._level - REACH_DB, BACKGROUND_DB, noise)
 
 
 def running_features(power: Floats, running: RunningFeatures) -> tuple[Floats, Floats]:

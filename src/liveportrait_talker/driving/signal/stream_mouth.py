@@ -14,6 +14,7 @@ from ...motion.smoothing import smoothstep
 from . import features
 from .driver import (
     CLOSURE_APERTURE,
+    CLOSURE_PROBABILITY,
     CLOSURE_WINDOW,
     FASTEST,
     HIGH_PERCENT,
@@ -31,7 +32,6 @@ STEP = STRIDE * features.HOP  # samples
 STEP_SECONDS = STEP / features.SAMPLE_RATE
 HISTORY = features.HOP + features.WINDOW // 2  # samples before a step, which its first feature frame covers
 RANGE_PRIOR, RANGE_MEMORY = 200.0, 1500.0  # steps of voice, 8 s and 60 s: a range that changes fast is seen
-CLOSURE_PROBABILITY = 0.4  # as in `driver`, but the network is less sure without what follows
 LINGER_SECONDS, CLOSED_AFTER_SECONDS = 0.12, 0.32  # after the voice: gaps between words are not known to be short
 
 

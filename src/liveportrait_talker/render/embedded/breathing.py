@@ -51,9 +51,24 @@ class Body:
         lift: Floats32 = np.float32(breath) * self._rise
         return lift
 
-    def draw(self, lift: Floats32, background: Image, still: Image, out: Image, corner: tuple[int, int]) -> None:
-        """Draw the body into `out`, whose upper left pixel is at `corner` of the image."""
-        _draw_rows(self._rows, lift, *self.box, background, still, out, *corner)
+    def draw(
+        self,
+        lift: Floats32,
+        background: Image,
+        still: Image,
+        out: Image,
+        corner: tuple[int, int],
+        drawn: tuple[int, int, int, int],
+    ) -> None:
+        """Draw the body, except in the window `drawn`, into `out`, whose upper left pixel is at `corner`."""
+        left, top, right, bottom = self.box
+        low, high = max(drawn[1], top), min(drawn[3], bottom)
+        parts = [(left, top, right, bottom)]
+        if low < high:
+            sides = (left, low, max(drawn[0], left), high), (min(drawn[2], right), low, right, high)
+            parts = [(left, top, right, low), *sides, (left, high, right, bottom)]
+        for part in parts:
+            _draw_rows(self._rows, lift, *self.box, *part, background, still, out, *corner)
 
 
 def _more_rows(image: Image) -> Image:
@@ -72,22 +87,26 @@ def _draw_rows(
     top: int,
     right: int,
     bottom: int,
+    first_x: int,
+    first_y: int,
+    end_x: int,
+    end_y: int,
     background: Image,
     still: Image,
     out: Image,
     out_x: int,
     out_y: int,
 ) -> None:
-    count = 4 * (right - left)
+    begin, count = 4 * (first_x - left), max(4 * (end_x - first_x), 0)
     row = np.empty(count, np.uint8)
     channels = out.shape[2]
-    for y in range(top, bottom):
+    for y in range(first_y, end_y):
         if lift[y] == 0:
             continue
         at = min(max(_FACTOR * (np.float32(y - top) + lift[y]), np.float32(0)), np.float32(len(rows) - 1))
         upper = int(at)
         lower = min(upper + 1, len(rows) - 1)
-        one, other = rows[upper], rows[lower]
+        one, other = rows[upper, begin:], rows[lower, begin:]
         weight = np.uint16(256 * (at - np.float32(upper)))
         complement = np.uint16(256 - weight)
         for k in range(count):
@@ -95,8 +114,8 @@ def _draw_rows(
                 (np.uint16(one[k]) * complement + np.uint16(other[k]) * weight + np.uint16(128)) >> np.uint16(8)
             )
         share = min(np.float32(2) * abs(lift[y]), np.float32(1))
-        for x in range(left, right):
-            k = 4 * (x - left)
+        for x in range(first_x, end_x):
+            k = 4 * (x - first_x)
             v, w = y - out_y, x - out_x
             if channels == 4:
                 before = np.float32(still[y, x, 3])

@@ -16,6 +16,7 @@ from .curves import smooth_curve
 from .irises import draw_eyeball, separate_eyeball
 from .lids import Fields, draw_lids, separate
 from .model import UPPER_LID
+from .openings import Lids, widen_lids
 
 _LOWER_LID = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 374, 373, 390, 249, 263))
 _BROW = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276))  # the brows' lower line, left to right in the image
@@ -32,15 +33,24 @@ _SHUT_SHARE = 0.2
 _TILT = (-0.021, 0.019)  # IOD at the outer and the inner corner
 
 
+def find_eyes(image: Image, face: TrackedFace, *, may_be_drawn: bool) -> tuple[Eye, ...]:
+    """Return the eyes that can be redrawn; `may_be_drawn`: they may be larger than their landmarks."""
+    points = face.landmarks[:, :2].astype(np.float64)
+    lids = [Lids(points[list(upper)], points[list(lower)]) for upper, lower in zip(UPPER_LID, _LOWER_LID, strict=True)]
+    if may_be_drawn:
+        lids = widen_lids(image, lids, face.pose.iod)
+    return tuple(eye for side in (0, 1) if (eye := Eye(image, face, lids[side], side)).usable)
+
+
 class Eye:
     """One eye of a portrait, which can be redrawn inside its patch."""
 
-    def __init__(self, image: Image, face: TrackedFace, side: int) -> None:
+    def __init__(self, image: Image, face: TrackedFace, lids: Lids, side: int) -> None:
         """`side`: 0 for the left eye of the image, 1 for the right."""
         self.side = side
         iod = face.pose.iod
         points = face.landmarks[:, :2].astype(np.float64)
-        upper, lower = points[list(UPPER_LID[side])], points[list(_LOWER_LID[side])]
+        upper, lower = lids
         along = upper[-1] - upper[0]
         self._width = float(np.linalg.norm(along))
         axis_x = along / max(self._width, 1e-6)

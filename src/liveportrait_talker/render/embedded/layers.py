@@ -10,23 +10,21 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from ...arrays import Flags, Floats, Floats32, Image
+from ...arrays import Floats, Floats32, Image
 from ...face.segmentation import PersonSegmenter
 from ...face.tracked import TrackedFace
-from ...motion.smoothing import smoothstep
 from ...system.jit import kernel
+from .background import fill_background
+from .crown import continue_crown
 from .matting import Matte, estimate_matte, known_matte
 from .model import face_model
 
 OPAQUE_BORDER = 127
 """Opacity, of 255, beyond which the person goes on beyond a border of the image."""
 FARTHEST = 3.0  # oval radii; hair is followed no further
-_FILLED = 0.9  # IOD inside the outline over which the background is continued with its texture
-_SMOOTHED = 0.08  # IOD, of the direction in which it is mirrored
-_TEXTURE, _USUAL = 0.12, 0.5  # IOD: what is finer is texture; where its usual strength is measured
 _MOST_REMOVED = 0.2  # opacity up to which the person is removed from the background by its colours
-_UNSURE = 0.03  # weight of a pixel that may show remains of the person
-_HALO = 0.02  # IOD
+_HALO = 0.03  # IOD
+_BARELY = 12  # opacity, of 255, up to which the person has ended
 _MAY_BE = 0.03  # opacity from which on the person may be there
 _DISTINCT = 40.0  # of 255: distance of colours that tell person and background apart
 _CLEAR = np.float32(6)  # of 255; overshoots of the enlarged opacity
@@ -35,6 +33,7 @@ _NONE, _ALL, _MOST = np.float32(0), np.float32(1), np.float32(255)
 _LEAST_TRANSPARENT = 0.02  # share of an image
 _LEAST_COVERED = 0.9  # of the face, by the mask
 _MOST_UNCERTAIN = 0.5  # of the solved zone
+_MOST_DOUBT = 0.1  # IOD²
 _MOST_CROWDED = 0.3  # of the directions above the ears in which the person does not end
 
 
@@ -44,12 +43,16 @@ class Layers:
 
     person: Image
     """(H, W, 4) RGB colours of the person, continued beyond its outline, and opacity 0…255."""
+    above: Image
+    """(n, W, 4) likewise, rows above the image: the top of a head that its border cuts off."""
     background: Image
     """(H, W, 3) the image where the opacity is 0, continued behind the person."""
     still: Image
     """(H, W, 3) what is shown where nothing moves: the image itself, unless its background was replaced."""
     extent: Floats
     """(36,) where the person ends in the direction of each landmark of the face oval, in oval radii."""
+    is_doubtful: bool
+    """Whether parts of the person may be missing or something else may have been taken for it."""
 
     def over(self, background: Image) -> Layers:
         """Return the person over another background: an (h, w, 3) picture of any size, or (1, 1, 4) transparent."""
@@ -75,7 +78,9 @@ def separate(image: Image, face: TrackedFace, opacity: Image | None = None) -> L
     global _last
     digest = hashlib.blake2b(face.landmarks.tobytes())
     for part in (image, opacity):
-        digest.update(b"" if part is None else str(part.shape).encode() + np.ascontiguousarray(part).tobytes())
+        if part is not None:
+            digest.update(str(part.shape).encode())
+            digest.update(np.ascontiguousarray(part).data)
     key = digest.digest()
     if _last is None or _last[0] != key:
         _last = key, _separate(image, face, opacity)
@@ -98,11 +103,11 @@ def _separate(image: Image, face: TrackedFace, opacity: Image | None) -> Layers 
         matte = estimate_matte(image, mask, inside > 0, face.pose.iod)
     if matte.uncertain > _MOST_UNCERTAIN:
         return "the outline of the person is not clear"
-    extent = _measure_extent(matte.alpha, oval)
+    layers = _build(image, matte, oval, face.pose.iod)
     up = (oval - oval.mean(axis=0)) @ (face.pose.rotation[:2, 1] * (1, -1)) > 0
-    if (extent[up] >= FARTHEST).mean() > _MOST_CROWDED:
+    if (layers.extent[up] >= FARTHEST).mean() > _MOST_CROWDED:
         return "the head does not stand out from what is around it"
-    return _build(image, matte, extent, face.pose.iod)
+    return layers
 
 
 @lru_cache(maxsize=1)
@@ -110,37 +115,64 @@ def _segmenter() -> PersonSegmenter:
     return PersonSegmenter()
 
 
-def _build(image: Image, matte: Matte, extent: Floats, iod: float) -> Layers:
-    # Where little of the person lies over the background, it is what remains without the person.
-    alpha = matte.alpha[..., None]
-    remains = (image - alpha * matte.foreground) / np.maximum(1 - alpha, 1 - _MOST_REMOVED)
-    remains = np.where(alpha > 0, np.rint(np.clip(remains, 0, 255)).astype(np.uint8), image)
+def _build(image: Image, matte: Matte, oval: Floats, iod: float) -> Layers:
+    background = image.copy()
+    _remove_person(image, matte.alpha, matte.foreground, _MOST_REMOVED, background)
     # A sharpened photo has a light line around the person, which would stay behind.
     reach = 2 * max(1, round(_HALO * iod)) + 1
     near = cv2.dilate((matte.alpha > 0.5).astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
     hole = (matte.alpha > _MOST_REMOVED) | (near & ~matte.surely_background)
-    filled = fill_background(remains, hole, matte.surely_background, iod)
-    share = np.maximum(smoothstep(0.5 * _MOST_REMOVED, _MOST_REMOVED, alpha), hole[..., None])
-    background = np.rint(remains + (filled - remains.astype(np.float32)) * share).astype(np.uint8)
-    confirmed = _confirm_opacity(image, matte.foreground, background, matte.alpha)
-    opacity = np.maximum(np.rint(255 * matte.alpha).astype(np.uint8), confirmed)
+    background = fill_background(background, hole, matte.surely_background, iod)
+    opacity = _confirm_opacity(image, matte.foreground, background, matte.alpha)
     for border in (opacity[0], opacity[-1], opacity[:, 0], opacity[:, -1]):
         if border.max() <= OPAQUE_BORDER:
             border[:] = 0  # it is repeated beyond the border
-    return Layers(np.dstack([matte.foreground, opacity]), background, image.copy(), extent)
+    person = np.dstack([matte.foreground, opacity])
+    above = continue_crown(person, oval, iod)
+    extent = _measure_extent(np.concatenate([above[..., 3], opacity]), oval + np.array([0, len(above)]))
+    return Layers(person, above, background, image.copy(), extent, matte.doubt > _MOST_DOUBT)
+
+
+@kernel
+def _remove_person(image: Image, alpha: Floats32, foreground: Image, most: float, out: Image) -> None:
+    """Compute what remains without the person where little of it, up to `most`, lies over the background."""
+    height, width = alpha.shape
+    for y in range(height):
+        for x in range(width):
+            a = alpha[y, x]
+            if a > 0:
+                scale = np.float32(1) / max(1 - a, np.float32(1 - most))
+                for c in range(3):
+                    value = (np.float32(image[y, x, c]) - a * np.float32(foreground[y, x, c])) * scale
+                    out[y, x, c] = np.uint8(min(max(value, _NONE), _MOST) + np.float32(0.5))
 
 
 def _confirm_opacity(image: Image, foreground: Image, background: Image, alpha: Floats32) -> Image:
-    """Return the opacity (H, W) 0…255 at which the layers together give the image, where the person may be.
+    """Return the opacity (H, W) 0…255 at which the layers together give the image, but at least `alpha`.
 
     Where the mask takes hair or clothes for background, they would turn transparent as soon as they move.
     """
-    change = foreground.astype(np.float32) - background
-    size = (change * change).sum(axis=-1)
-    share = ((image.astype(np.float32) - background) * change).sum(axis=-1) / np.maximum(size, 1)
-    sure = (alpha > _MAY_BE) & (size > _DISTINCT * _DISTINCT)
-    confirmed: Image = np.rint(255 * np.where(sure, np.clip(share, 0, 1), 0)).astype(np.uint8)
-    return confirmed
+    opacity = np.empty(alpha.shape, np.uint8)
+    _explain_image(image, foreground, background, alpha, opacity)
+    return opacity
+
+
+@kernel
+def _explain_image(image: Image, foreground: Image, background: Image, alpha: Floats32, out: Image) -> None:
+    height, width = alpha.shape
+    for y in range(height):
+        for x in range(width):
+            share = alpha[y, x]
+            if share > _MAY_BE and share < 1:
+                size = along = np.float32(0)
+                for c in range(3):
+                    under = np.float32(background[y, x, c])
+                    change = np.float32(foreground[y, x, c]) - under
+                    size += change * change
+                    along += change * (np.float32(image[y, x, c]) - under)
+                if size > _DISTINCT * _DISTINCT:
+                    share = max(share, min(along / size, _ALL))
+            out[y, x] = np.uint8(_MOST * share + np.float32(0.5))
 
 
 def _cover(picture: Image, width: int, height: int) -> Image:
@@ -154,64 +186,18 @@ def _cover(picture: Image, width: int, height: int) -> Image:
     return np.ascontiguousarray(scaled[top : top + height, left : left + width])
 
 
-def _measure_extent(alpha: Floats32, oval: Floats) -> Floats:
+def _measure_extent(opacity: Image, oval: Floats) -> Floats:
     """Return, for each landmark of the oval, where the person ends on the ray from the centre, in oval radii."""
     centre = oval.mean(axis=0)
     steps = np.linspace(1, FARTHEST, 101)
     at = centre + steps[:, None, None] * (oval - centre)
-    height, width = alpha.shape
+    height, width = opacity.shape
     x, y = np.rint(at[..., 0]).astype(int), np.rint(at[..., 1]).astype(int)
-    is_person = alpha[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)] > 0.05
+    is_person = opacity[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)] > _BARELY
     is_person &= (x >= 0) & (y >= 0) & (x < width) & (y < height)
     ends = np.where(is_person.all(axis=0), len(steps) - 1, np.argmin(is_person, axis=0))
     extent: Floats = steps[ends]
     return extent
-
-
-def fill_background(image: Image, hole: Flags, sure: Flags, iod: float) -> Image:
-    """Return the image with the hole filled: smoothly, with the texture of the mirrored surroundings near its edge.
-
-    Beside the hole there may be remains of the person; where `sure`, there are none, which counts more.
-    """
-    height, width = hole.shape
-    if not hole.any() or hole.all():
-        return image.copy()
-
-    def mean(values: Floats32, radius: float) -> Floats32:
-        averaged: Floats32 = cv2.blur(values, (2 * max(1, round(radius * iod)) + 1,) * 2)
-        return averaged
-
-    known = (~hole).astype(np.float32)
-    smooth = _push_pull(image.astype(np.float32), np.where(sure, known, _UNSURE * known).astype(np.float32))
-    texture = np.where(hole[..., None], 0, image - mean(smooth, _TEXTURE))
-    # Grain, leaves and grass go on; a logo or a stray lock of hair should not.
-    usual = mean(np.abs(texture), _USUAL) / np.maximum(mean(known, _USUAL), 1e-3)[..., None]
-    texture = np.clip(texture, -2 * usual, 2 * usual)
-    distance, labels = cv2.distanceTransformWithLabels(
-        hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    y, x = np.nonzero(~hole)
-    edge = np.zeros((labels.max() + 1, 2), np.float32)
-    edge[labels[y, x]] = np.stack([x, y], axis=1)
-    grid = np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
-    offset = mean(edge[labels] - grid, _SMOOTHED)
-    place = grid + 2 * offset
-    reach = 1 - smoothstep(0.6 * _FILLED * iod, _FILLED * iod, distance)
-    mirrored = cv2.remap(texture, place[..., 0], place[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    filled = smooth + mirrored * reach[..., None]
-    return np.where(hole[..., None], np.rint(np.clip(filled, 0, 255)).astype(np.uint8), image)
-
-
-def _push_pull(colours: Floats32, weight: Floats32) -> Floats32:
-    """Return the colours (h, w, 3) with those of weight 0 interpolated from coarser levels."""
-    if min(weight.shape) <= 2 or weight.min() > 0:
-        mean = (colours * weight[..., None]).sum(axis=(0, 1)) / max(float(weight.sum()), 1e-6)
-        return np.where(weight[..., None] > 0, colours, mean).astype(np.float32)
-    small_weight = cv2.pyrDown(weight)
-    small = cv2.pyrDown(colours * weight[..., None]) / np.maximum(small_weight, 1e-6)[..., None]
-    coarse = _push_pull(small, np.where(small_weight > 1e-6, small_weight, 0))
-    size = weight.shape[1], weight.shape[0]
-    return np.where(weight[..., None] > 0, colours, cv2.pyrUp(coarse, dstsize=size)).astype(np.float32)
 
 
 @kernel
@@ -243,14 +229,20 @@ def compose(
     left, top = place
     dx, dy = left - out_place[0], top - out_place[1]
     channels = out.shape[2]
+    copied = channels == 3 and sharpening == 0
     for y in range(height):
         for x in range(width):
+            if copied and person[y, x, 3] == 255:  # most pixels
+                for c in range(3):
+                    out[y + dy, x + dx, c] = person[y, x, c]
+                continue
             share = min(moved[y, x], _ALL)
             if share == 0 and person[y, x, 3] < 255:  # else the eyes may have been redrawn
                 for c in range(channels):
                     out[y + dy, x + dx, c] = still[y + top, x + left, c]
                 continue
-            opacity = min(max((np.float32(person[y, x, 3]) - _CLEAR) * _SCALE, _NONE), _ALL)
+            opacity = np.float32(blurred[y, x, 3] if moved[y, x] > 1 else person[y, x, 3])
+            opacity = min(max((opacity - _CLEAR) * _SCALE, _NONE), _ALL)
             if opacity == 0 and share == 1:
                 for c in range(channels):
                     out[y + dy, x + dx, c] = background[y + top, x + left, c]

@@ -24,10 +24,12 @@ _OVERLAP = 0.010  # IOD by which shut lids overlap
 _LASHES = (0.022, 0.055)  # IOD above the edge: all is lashes below the first, nothing above the second
 _FINE = 0.045  # IOD: dark lines up to this thickness are lashes or crease
 _LOWER_REACH = 0.13  # IOD of the skin below the eye that follows
-_FLATTENED = 0.65  # share of the crease that vanishes
+_FLATTENED = 0.9  # share of the crease that vanishes
 _HIDDEN = (0.25, 0.7)  # of the strip above the edge: up to the first all that is dark vanishes
-# Light on the bulge of a shut eye: middle and width along the corners, middle and height above the edge in IOD, gain.
-_BULGE = (0.42, 0.28, 0.10, 0.055, 0.10)
+# Light on the bulge of a shut eye: middle and width along the corners, middle and height above the edge in IOD.
+_BULGE = (0.42, 0.21, 0.115, 0.045)
+_BULGE_GAIN = (0.55, 0.50)  # where the skin above the open eye is black; less, per its brightness relative to the cheek
+_SHADOW = (0.12, 2.2)  # of the lashes: share of the line's darkness, reach in those of the line
 
 
 class Fields(NamedTuple):
@@ -63,10 +65,14 @@ class Layers(NamedTuple):
     """(h, w) fine detail for stretched skin."""
     line: Floats32
     """(h, w) darkness of the line of shut lids, 0…1."""
+    tint: Floats32
+    """(3,) share of that darkness in red, green and blue, 0.75…1: that of the open eye's lashes."""
     fall: np.float32
     """Depth to which the lashes of shut lids hang down, px: a standard deviation."""
     spilled: Floats32
     """(h, w) 0…1: eyeball below and beside the lids' curves, which the shut lids hide."""
+    bulge: np.float32
+    """Gain of the light on the bulge of a shut eye."""
 
 
 def separate(image: Image, fields: Fields, beside: Floats) -> Layers:
@@ -93,6 +99,7 @@ def separate(image: Image, fields: Fields, beside: Floats) -> Layers:
         _grain(source, opening, iod),
         *_lash_line(lashes, fields),
         _spilled(source, grown, fields),
+        _bulge(source, fields),
     )
 
 
@@ -124,15 +131,15 @@ def _grain(source: Floats, inside: Flags, iod: float) -> Floats32:
     return np.asarray(clean[rows], np.float32)
 
 
-def _lash_line(lashes: Floats, fields: Fields) -> tuple[Floats32, np.float32]:
-    """Return `Layers.line` and `fall`: uneven as the open eye's lashes are, darker and deeper where these are dark."""
+def _lash_line(lashes: Floats, fields: Fields) -> tuple[Floats32, Floats32, np.float32]:
+    """Return `Layers.line`, `tint` and `fall`: as dark, uneven and deep as the open eye's lashes are."""
     along, iod = fields.along, float(fields.iod)
     own, above = 1 - lashes.mean(axis=-1), (fields.y - fields.upper) / iod
     middle = (along > 0.15) & (along < 0.85)
     edge, on_lid = middle & (np.abs(above) < 0.03), middle & (above > 0) & (above < 0.025)
     dark = float(np.percentile(own[edge], 75)) if edge.any() else 0.5
     thick = float(np.median(own[on_lid])) if on_lid.any() else 0.3
-    ends = smoothstep(-0.12, 0.22, along) * (1 - smoothstep(0.80, 1.02, along))
+    ends = smoothstep(-0.12, 0.22, along) * (1 - smoothstep(0.85, 1.05, along))
     # Uneven: darker where the open eye's lashes are denser than around.
     columns = max(8, int(np.count_nonzero(middle.any(axis=0)) / 1.4))  # a little wider than a pixel
     bins = np.clip(along * columns, 0, columns - 1).astype(np.intp)
@@ -144,8 +151,10 @@ def _lash_line(lashes: Floats, fields: Fields) -> tuple[Floats32, np.float32]:
     dense = np.clip((near + 0.05) / (around + 0.05), 0.85, 1.2)
     strands = np.interp(along * columns - 0.5, np.arange(columns), dense)
     line = np.clip(np.clip(0.16 + 0.75 * dark, 0.3, 0.9) * strands, 0, 0.93) * ends
+    channels = (1 - lashes[edge]).mean(axis=0) if edge.any() else np.ones(3)
+    tint = np.clip(channels / max(float(channels.max()), 1e-3), 0.75, 1).astype(np.float32)
     fall = math.hypot((0.012 + 0.028 * thick) * iod, 1.0)
-    return line.astype(np.float32), np.float32(fall)
+    return line.astype(np.float32), tint, np.float32(fall)
 
 
 def _spilled(source: Floats, grown: Floats, fields: Fields) -> Floats32:
@@ -161,6 +170,19 @@ def _spilled(source: Floats, grown: Floats, fields: Fields) -> Floats32:
     return np.asarray(cv2.GaussianBlur(unlike * connected, (0, 0), max(0.006 * iod, 0.6)), np.float32)
 
 
+def _bulge(source: Floats, fields: Fields) -> np.float32:
+    """Return `Layers.bulge`: the deeper the shade above the open eye, the more the shut lid stands out of it."""
+    middle, iod = (fields.along > 0.22) & (fields.along < 0.61), float(fields.iod)
+    over = fields.y - np.maximum(0.13 * iod, fields.upper + 0.05 * iod)
+    above = middle & (over > 0) & (over < 0.055 * iod)
+    below = middle & (fields.y < -0.11 * iod) & (fields.y > -0.20 * iod)
+    if not (above.any() and below.any()):
+        return np.float32(0.0)
+    luma = source.mean(axis=-1)
+    ratio = float(luma[above].mean() / max(luma[below].mean(), 1.0))
+    return np.float32(np.clip(_BULGE_GAIN[0] - _BULGE_GAIN[1] * ratio, 0, 0.2))
+
+
 @inlined
 def _stretch(v: float, a: float) -> float:
     """Return the q with v = q − a (1 − q)²: a strip of height 1 whose lower end is moved down by `a` < 1."""
@@ -171,7 +193,7 @@ def _stretch(v: float, a: float) -> float:
 @kernel
 def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure: float) -> None:
     """Draw the lids over `out` (h, w, 3), which shows the eyeball."""
-    skin, grown, crease, lashes, grain, line, fall, spilled = layers
+    skin, grown, crease, lashes, grain, line, tint, fall, spilled, bulge = layers
     grid_y, upper, lower, shut, strip, along, lid, iod = fields
     height, width = grid_y.shape
     # Unit steps of X and Y in patch px.
@@ -225,7 +247,12 @@ def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure
             down = 0.8 * turn * min(max(gap / (0.03 * iod), 0.0), 1.0)
             weight = (down + (1.0 - 0.9 * turn - down) * side) * lid[py, px]
             sigma = rise if above > 0 else fall
-            dark = 0.0 if beside else shown * line[py, px] * math.exp(-0.5 * (above / sigma) ** 2)
+            dark = 0.0
+            if not beside:
+                dark = math.exp(-0.5 * (above / sigma) ** 2)
+                if above < 0:
+                    dark += _SHADOW[0] * (math.exp(-0.5 * (above / (_SHADOW[1] * sigma)) ** 2) - dark)
+                dark *= shown * line[py, px]
             a = (u0 - u) / strip[py, px]
             q = _stretch(v, a)
             stretched = 1.0 + 2.0 * a * (1.0 - q)
@@ -237,13 +264,13 @@ def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure
             flat = closure * lid[py, px] * _FLATTENED
             flat += (1.0 - flat) * hidden
             revealed = max(ramp(0.0, 0.8, stretched - 1.0) * lid[py, px], hidden)
-            bulge = ((along[py, px] - _BULGE[0]) / _BULGE[1]) ** 2 + ((above / iod - _BULGE[2]) / _BULGE[3]) ** 2
-            light = 1.0 + _BULGE[4] * closure * math.exp(-bulge)
+            spot = ((along[py, px] - _BULGE[0]) / _BULGE[1]) ** 2 + ((above / iod - _BULGE[2]) / _BULGE[3]) ** 2
+            light = 1.0 + bulge * closure * closure * math.exp(-0.5 * spot)
             for c in range(3):
                 ratio = 1.0
                 if not beside:
                     ratio = 1.0 - (1.0 - sample_bilinear(lashes, lash_y, lash_x, c)) * weight
-                    ratio = min(ratio, 1.0 - dark * (0.8 if c == 0 else 1.0))
+                    ratio = min(ratio, 1.0 - dark * tint[c])
                 old = float(out[py, px, c]) * (1.0 - (1.0 - ratio) * (1.0 - side * (1.0 - begun)))
                 if side > 0:
                     folds = 1.0 - (1.0 - sample_bilinear(crease, by, bx, c)) * (1.0 - flat)

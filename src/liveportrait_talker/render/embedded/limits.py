@@ -97,8 +97,8 @@ class Limits:
         if exceeds:
             log.warning(
                 "the embedded renderer turns this head by at most %s° (pitch, yaw, roll), not by the requested %s°.",
-                " ".join(f"{v:.0f}" for v in drawn),
-                " ".join(f"{v:.0f}" for v in largest),
+                ", ".join(f"{v:.0f}" for v in drawn),
+                ", ".join(f"{v:.0f}" for v in largest),
             )
         return exceeds
 

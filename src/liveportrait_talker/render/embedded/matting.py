@@ -12,19 +12,18 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...arrays import Flags, Floats, Floats32, Floats64, Image, Integers
+from ...arrays import Flags, Floats, Floats32, Image
 from ...system.jit import kernel
+from .closed_form import solve_matte
+from .fields import cell, read
+from .trimap import build_trimap, mend_mask, opened
 
 _SOLVED_SIDE = 512  # px, longest side of the image in which the matte is solved
-_PERSON, _BACKGROUND = 0.9, 0.1  # of the mask: beyond these it is taken for certain
-_INWARD, _OUTWARD = 0.10, 0.18  # IOD, the zone on both sides of the mask's edge that is solved
-_EPSILON = 1e-5  # closed-form matting: variance of colours within a window that counts as noise
-_PRIOR = 1e-2  # weight of the mask within the zone, where it is certain
-_RELATIVE_ERROR = 1e-4  # of the solution
-_MOST_ROUNDS = 400
 _GUIDED_RADIUS, _GUIDED_EPSILON = 2, 1e-4
 _FUSION_RADII = (45, 4)  # px at the solved size: first far, then near
 _ISLAND_RIM = 0.08  # IOD
+_WIDE = 0.08  # IOD, half the width of what is neither person nor background and no edge
+_WIDE_PX = 3  # at the solved size, at least
 _CERTAIN = 0.05  # opacities this close to 0 and 1 are set to them
 
 
@@ -40,6 +39,8 @@ class Matte:
     """(H, W) where the mask alone tells that it is background."""
     uncertain: float
     """Share of the solved zone that is neither person nor background; low for a good matte."""
+    doubt: float
+    """Area where the person may be cut off or something else may belong to it, IOD²."""
 
 
 def estimate_matte(image: Image, mask: Floats32, face: Flags, iod: float) -> Matte:
@@ -57,177 +58,28 @@ def estimate_matte(image: Image, mask: Floats32, face: Flags, iod: float) -> Mat
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if factor < 1 else image
     small_mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA) if factor < 1 else mask
     small_face = cv2.resize(face.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-    trimap = _build_trimap(small_mask, small_face, iod * factor)
-    colours = small.astype(np.float64) / 255
-    index = np.full(trimap.shape, -1, np.int32)
+    small_mask, doubtful = mend_mask(small, small_mask, iod * factor)
+    trimap = build_trimap(small_mask, small_face, iod * factor)
+    solved = solve_matte(small, trimap, small_mask)
     unknown = trimap == 0.5
-    index[unknown] = np.arange(np.count_nonzero(unknown), dtype=np.int32)
-    values = trimap.astype(np.float64)
-    values[unknown] = small_mask[unknown]
-    alpha = values
-    if unknown.any():
-        stencil = _laplacian(colours, index, int(index.max()) + 1, _EPSILON)
-        prior = values[unknown].copy()
-        weight = _PRIOR * (2 * prior - 1) ** 2
-        places = np.argwhere(unknown).astype(np.int32)
-        _solve(stencil, places, index, alpha, prior, weight, _RELATIVE_ERROR, _MOST_ROUNDS)
-    solved = np.clip(alpha, 0, 1).astype(np.float32)
     between = (solved > 0.1) & (solved < 0.9) & unknown
     uncertain = np.count_nonzero(between) / max(np.count_nonzero(unknown), 1)
-    full = solved if factor == 1 else _refine(solved, small, image)
-    known = cv2.resize(trimap, (width, height), interpolation=cv2.INTER_NEAREST)
-    full = np.where(known == 0.5, full, known)
-    full = np.clip((full - _CERTAIN) / (1 - 2 * _CERTAIN), 0, 1).astype(np.float32)
-    full = _close_islands(full, known == 0, round(_ISLAND_RIM * iod))
-    return Matte(full, _person_colours(image, full, factor), known == 0, uncertain)
+    doubtful |= opened(between, max(_WIDE * iod * factor, _WIDE_PX))
+    doubt = np.count_nonzero(doubtful) / (iod * factor) ** 2
+    alpha = np.where(unknown, solved, trimap) if factor == 1 else _enlarge(solved, trimap, small, image)
+    alpha = np.clip((alpha - np.float32(_CERTAIN)) / np.float32(1 - 2 * _CERTAIN), 0, 1)
+    background = cv2.resize((trimap == 0).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+    alpha = _close_islands(alpha, background, round(_ISLAND_RIM * iod))
+    return Matte(alpha, _person_colours(image, alpha), background, uncertain, doubt)
 
 
 def known_matte(image: Image, opacity: Image) -> Matte:
     """Return the matte of an (H, W, 3) image whose opacity (H, W), 0…255, is known."""
     alpha: Floats32 = opacity.astype(np.float32) / np.float32(255)
-    factor = min(1.0, _SOLVED_SIDE / max(opacity.shape))
-    return Matte(alpha, _person_colours(image, alpha, factor), opacity == 0, 0.0)
+    return Matte(alpha, _person_colours(image, alpha), opacity == 0, 0.0, 0.0)
 
 
-def _build_trimap(mask: Floats32, face: Flags, iod: float) -> Floats32:
-    """Return 1 for the person with this face, 0 for the background, 0.5 where the matte is to be solved."""
-
-    def shrunk(area: Flags, by: float) -> Flags:
-        # Borders of the image do not shrink: the person goes on beyond them.
-        radius = max(1, round(by))
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-        eroded: Flags = cv2.erode(area.astype(np.uint8), disc, borderValue=1) > 0
-        return eroded
-
-    person = (mask > 0.5) | face
-    _, labels = cv2.connectedComponents(person.astype(np.uint8), connectivity=4)
-    own = labels == np.bincount(labels[face]).argmax() if face.any() else person
-    others = person & ~own
-    trimap = np.full(mask.shape, 0.5, np.float32)
-    trimap[shrunk((mask > _PERSON) & own, _INWARD * iod) | face] = 1
-    trimap[shrunk((mask < _BACKGROUND) | others, _OUTWARD * iod)] = 0
-    return trimap
-
-
-@kernel
-def _laplacian(colours: Floats64, index: Integers, unknowns: int, epsilon: float) -> Floats64:
-    """Return the rows (unknowns, 25) of the matting Laplacian: weights of the 5×5 neighbours, row by row."""
-    height, width = index.shape
-    stencil = np.zeros((unknowns, 25))
-    d = np.empty((9, 3))
-    for y in range(1, height - 1):
-        for x in range(1, width - 1):
-            needed = False
-            for k in range(9):
-                if index[y + k // 3 - 1, x + k % 3 - 1] >= 0:
-                    needed = True
-            if not needed:
-                continue
-            m0 = m1 = m2 = 0.0
-            for k in range(9):
-                c = colours[y + k // 3 - 1, x + k % 3 - 1]
-                d[k, 0], d[k, 1], d[k, 2] = c[0], c[1], c[2]
-                m0, m1, m2 = m0 + c[0] / 9, m1 + c[1] / 9, m2 + c[2] / 9
-            s00 = s01 = s02 = s11 = s12 = s22 = 0.0
-            for k in range(9):
-                d[k, 0], d[k, 1], d[k, 2] = d[k, 0] - m0, d[k, 1] - m1, d[k, 2] - m2
-                s00, s01, s02 = s00 + d[k, 0] * d[k, 0], s01 + d[k, 0] * d[k, 1], s02 + d[k, 0] * d[k, 2]
-                s11, s12, s22 = s11 + d[k, 1] * d[k, 1], s12 + d[k, 1] * d[k, 2], s22 + d[k, 2] * d[k, 2]
-            s00, s11, s22 = s00 / 9 + epsilon / 9, s11 / 9 + epsilon / 9, s22 / 9 + epsilon / 9
-            s01, s02, s12 = s01 / 9, s02 / 9, s12 / 9
-            i00, i01, i02 = s11 * s22 - s12 * s12, s02 * s12 - s01 * s22, s01 * s12 - s02 * s11
-            i11, i12, i22 = s00 * s22 - s02 * s02, s01 * s02 - s00 * s12, s00 * s11 - s01 * s01
-            inverse = 1 / (s00 * i00 + s01 * i01 + s02 * i02)
-            for i in range(9):
-                row = index[y + i // 3 - 1, x + i % 3 - 1]
-                if row < 0:
-                    continue
-                a0 = inverse * (d[i, 0] * i00 + d[i, 1] * i01 + d[i, 2] * i02)
-                a1 = inverse * (d[i, 0] * i01 + d[i, 1] * i11 + d[i, 2] * i12)
-                a2 = inverse * (d[i, 0] * i02 + d[i, 1] * i12 + d[i, 2] * i22)
-                for j in range(9):
-                    at = (j // 3 - i // 3 + 2) * 5 + j % 3 - i % 3 + 2
-                    stencil[row, at] -= (1 + a0 * d[j, 0] + a1 * d[j, 1] + a2 * d[j, 2]) / 9
-                stencil[row, 12] += 1
-    return stencil
-
-
-@kernel
-def _solve(
-    stencil: Floats64,
-    places: Integers,
-    index: Integers,
-    alpha: Floats64,
-    prior: Floats64,
-    weight: Floats64,
-    relative_error: float,
-    most_rounds: int,
-) -> None:
-    """Solve the Laplacian for the unknown pixels of `alpha`, in place, by preconditioned conjugate gradients.
-
-    Args:
-        stencil: of `_laplacian`.
-        places: (unknowns, 2) y, x.
-        index: (h, w) number of the unknown, −1 where alpha is known.
-        alpha: (h, w) known values, and the start of the unknown ones.
-        prior: (unknowns,) what alpha is drawn to.
-        weight: (unknowns,) of the prior, against the Laplacian.
-        relative_error: of the residual, at which to end.
-        most_rounds: to end at the latest.
-    """
-    unknowns = len(places)
-    neighbours = np.full((unknowns, 25), -1, np.int32)
-    x, r = np.empty(unknowns), np.zeros(unknowns)
-    scale = 0.0
-    for n in range(unknowns):
-        py, px = places[n, 0], places[n, 1]
-        x[n] = alpha[py, px]
-        total = known = 0.0
-        for k in range(25):
-            if stencil[n, k] != 0:
-                v, u = py + k // 5 - 2, px + k % 5 - 2
-                neighbours[n, k] = index[v, u]
-                total += stencil[n, k] * alpha[v, u]
-                if index[v, u] < 0:
-                    known += stencil[n, k] * alpha[v, u]
-        r[n] = -total + weight[n] * (prior[n] - x[n])
-        scale += (known - weight[n] * prior[n]) ** 2
-    inverse = np.empty(unknowns)
-    for n in range(unknowns):
-        inverse[n] = 1 / (stencil[n, 12] + weight[n])
-    p = np.zeros(unknowns)
-    q = np.empty(unknowns)
-    before = 1.0
-    for turn in range(most_rounds):
-        residual = rho = 0.0
-        for n in range(unknowns):
-            residual += r[n] * r[n]
-            rho += r[n] * r[n] * inverse[n]
-        if residual <= relative_error * relative_error * scale:
-            break
-        beta = rho / before if turn else 0.0
-        before = rho
-        for n in range(unknowns):
-            p[n] = r[n] * inverse[n] + beta * p[n]
-        curvature = 0.0
-        for n in range(unknowns):
-            total = weight[n] * p[n]
-            for k in range(25):
-                if neighbours[n, k] >= 0:
-                    total += stencil[n, k] * p[neighbours[n, k]]
-            q[n] = total
-            curvature += p[n] * total
-        if curvature <= 0:
-            break
-        step = rho / curvature
-        for n in range(unknowns):
-            x[n] += step * p[n]
-            r[n] -= step * q[n]
-    for n in range(unknowns):
-        alpha[places[n, 0], places[n, 1]] = x[n]
-
-
-def _refine(alpha: Floats32, small: Image, image: Image) -> Floats32:
+def _enlarge(alpha: Floats32, trimap: Floats32, small: Image, image: Image) -> Floats32:
     """Return `alpha` at the size of `image`, with the edges of its colours."""
     guide = small.astype(np.float32) / 255
     window = (2 * _GUIDED_RADIUS + 1,) * 2
@@ -242,10 +94,28 @@ def _refine(alpha: Floats32, small: Image, image: Image) -> Floats32:
     spread = products.reshape(*alpha.shape, 3, 3) - centre[..., :, None] * centre[..., None, :]
     slope = np.linalg.solve(spread + _GUIDED_EPSILON * np.eye(3, dtype=np.float32), covariance[..., None])[..., 0]
     offset = level - (slope * centre).sum(axis=-1)
-    size = image.shape[1], image.shape[0]
-    linear = cv2.resize(mean(np.dstack([slope, offset]).astype(np.float32)), size, interpolation=cv2.INTER_LINEAR)
-    refined: Floats32 = (linear[..., :3] * image).sum(axis=-1) / 255 + linear[..., 3]
-    return np.clip(refined, 0, 1)
+    enlarged = np.empty(image.shape[:2], np.float32)
+    _apply_guide(mean(np.dstack([slope / 255, offset]).astype(np.float32)), trimap, image, enlarged)
+    return enlarged
+
+
+@kernel
+def _apply_guide(linear: Floats32, trimap: Floats32, image: Image, out: Floats32) -> None:
+    """Compute the opacity (H, W) from a linear function (h, w, 4) of the colours, where the trimap (h, w) is 0.5."""
+    height, width = out.shape
+    rows, columns = trimap.shape
+    for y in range(height):
+        top, below, down = cell(y, height, rows)
+        for x in range(width):
+            known = trimap[y * rows // height, x * columns // width]
+            if known != np.float32(0.5):
+                out[y, x] = known
+                continue
+            left, right, across = cell(x, width, columns)
+            value = read(linear, top, below, down, left, right, across, 3)
+            for c in range(3):
+                value += read(linear, top, below, down, left, right, across, c) * np.float32(image[y, x, c])
+            out[y, x] = min(max(value, np.float32(0)), np.float32(1))
 
 
 def _close_islands(alpha: Floats32, surely_background: Flags, rim: int) -> Floats32:
@@ -259,16 +129,42 @@ def _close_islands(alpha: Floats32, surely_background: Flags, rim: int) -> Float
     return np.where(is_gap[labels] | (rims & (alpha > 0)), np.float32(1), alpha)
 
 
-def _person_colours(image: Image, alpha: Floats32, factor: float) -> Image:
+def _person_colours(image: Image, alpha: Floats32) -> Image:
     """Return the colours of the person, continued beyond its outline."""
-    colours = image.astype(np.float32)
-    opacity = alpha[..., None]
-    foreground, background = colours, colours
+    height, width = alpha.shape
+    factor = min(1.0, _SOLVED_SIDE / max(height, width))
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    small = image if factor == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    reduced = alpha if factor == 1 else cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
+    opacity = reduced[..., None]
+    colours = small.astype(np.float32)
+    foreground, person, background = colours, colours, colours
     for radius in _FUSION_RADII:
-        window = (2 * max(1, round(radius / factor)) + 1,) * 2
-        mean_alpha = cv2.blur(alpha, window)[..., None]
-        person = cv2.blur(foreground * opacity, window) / (mean_alpha + 1e-5)
-        background = cv2.blur(background * (1 - opacity), window) / (1 - mean_alpha + 1e-5)
+        window = (2 * radius + 1,) * 2
+        mean_alpha = cv2.blur(reduced, window)[..., None]
+        person = cv2.blur(foreground * opacity, window) / (mean_alpha + np.float32(1e-5))
+        background = cv2.blur(background * (1 - opacity), window) / (1 - mean_alpha + np.float32(1e-5))
         rest = colours - opacity * person - (1 - opacity) * background
         foreground = np.clip(person + opacity * rest, 0, 255)
-    return np.where(opacity == 1, image, np.rint(foreground).astype(np.uint8))
+    fused = image.copy()
+    _fuse(image, alpha, person, background, fused)
+    return fused
+
+
+@kernel
+def _fuse(image: Image, alpha: Floats32, person: Floats32, background: Floats32, out: Image) -> None:
+    """Compute the colours of the person where alpha is not 1, from smooth ones (h, w, 3) of person and background."""
+    height, width = alpha.shape
+    rows, columns = person.shape[:2]
+    for y in range(height):
+        top, below, down = cell(y, height, rows)
+        for x in range(width):
+            a = alpha[y, x]
+            if a == 1:
+                continue
+            left, right, across = cell(x, width, columns)
+            for c in range(3):
+                own = read(person, top, below, down, left, right, across, c)
+                other = read(background, top, below, down, left, right, across, c)
+                own += a * (np.float32(image[y, x, c]) - a * own - (1 - a) * other)
+                out[y, x, c] = np.uint8(min(max(own, np.float32(0)), np.float32(255)) + np.float32(0.5))

@@ -29,8 +29,8 @@ _COARSE = 0.06  # IOD; the detail of painted teeth is finer than this
 _DETAIL = 0.8  # strength of that detail, relative to the fitted colour
 _MOST_DETAIL = 0.6
 _CAVITY_SHADE = 0.35  # by which the painted cavity is darker than the fitted colour, a blend of cavities and tongues
-_ENAMEL = 0.32  # share of the skin's brightness that the brightest tooth has more than the fitted colour
-_PALENESS = 0.35  # share of its chroma that it lacks
+_ENAMEL = 0.7  # by which the brightest tooth is brighter than the fitted colour
+_PALENESS = 0.5  # share of its chroma that it lacks
 _WHITER = 0.35  # share of the skin's brightness that a teeth brightness of 1 adds
 _DARKEST, _RANGE = 0.25, 1.05  # shares of the skin's brightness: most that a cavity has, and a tooth more
 _BRIGHTEST = 232.0  # sRGB
@@ -221,10 +221,10 @@ def _compose(
             # Relative to the fitted colour, so that the dark corners stay dark.
             structure = teeth[y, x, 0]
             detail = min(max(structure / max(coarse[y, x], 0.15) - 1.0, -_MOST_DETAIL), _MOST_DETAIL)
-            shade = 1.0 + painted * _DETAIL * detail
-            shade *= 1.0 - painted * _CAVITY_SHADE * (1.0 - ramp(0.3, 0.5, structure))
             light = structure * structure
-            added = painted * grain[gy, gx] + bright * (_WHITER * whiter + _ENAMEL * painted) * light
+            shade = 1.0 + painted * (_DETAIL * detail + _ENAMEL * light)
+            shade *= 1.0 - painted * _CAVITY_SHADE * (1.0 - ramp(0.3, 0.5, structure))
+            added = painted * grain[gy, gx] + bright * _WHITER * whiter * light
             for c in range(3):
                 value[c] = sample_grid(grid, down, across, c) * shade + layer[y, x, c] + added
             luma = LUMA[0] * value[0] + LUMA[1] * value[1] + LUMA[2] * value[2]

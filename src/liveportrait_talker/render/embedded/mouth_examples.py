@@ -36,6 +36,7 @@ _SAME_SIZE = 0.8  # ratio of sizes from which on an example is not reduced
 _DARKER = (0.08, 0.2)  # fall of the brightness below the teeth, in shares of the skin's
 _WHOLE_ROW = (0.09, 0.14)  # IOD of opening from which on a mouth shows its teeth whole
 _UNLIKE = (1.15, 1.6)  # ratio of the gaps over which such an example is no longer shown
+_RIM = 0.02  # IOD above the lower lip of an example that is not shown; half of it below the upper one
 _LEAST_SHARE = 0.02
 _OWN = -1  # number of the mouth in the frame that is drawn on
 
@@ -303,7 +304,10 @@ def _add_example(
             near_lower = 1.0 - ramp(0.1 * from_gap, 0.4 * from_gap, gap - depth)
             shown = weight * (1.0 - ramp(1.0, 1.4, gap / from_gap) * (1.0 - max(near_upper, near_lower)))
             shown *= coverage
-            from_v = from_top - (by_upper + (by_lower - by_upper) * share)
+            # Beside its contours an example may show the rim of a lip, which looks like a second one in the mouth.
+            rim = min(_RIM, 0.25 * from_gap)
+            inside = min(max(by_upper + (by_lower - by_upper) * share, 0.5 * rim), from_gap - rim)
+            from_v = from_top - inside
             px = to_pixels[0, 0] * from_u + to_pixels[0, 1] * from_v + to_pixels[0, 2]
             py = to_pixels[1, 0] * from_u + to_pixels[1, 1] * from_v + to_pixels[1, 2]
             for c in range(3):

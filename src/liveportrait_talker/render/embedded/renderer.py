@@ -23,8 +23,9 @@ from ...motion.smoothing import smoothstep
 from ...motion.track import LipKeypoints, MotionTrack, MouthControls
 from ...options.background import refuse_background
 from ..protocol import FaceFrame
+from .bands import Outline, Window
 from .breathing import Body
-from .eyes import Eye
+from .eyes import Eye, find_eyes
 from .layers import OPAQUE_BORDER, Layers, compose, separate
 from .limits import Limits
 from .mesh import PortraitMesh
@@ -32,22 +33,20 @@ from .model import face_model
 from .mouth import MouthInterior, remove_spilled_teeth
 from .mouth_colours import measure_skin
 from .mouth_examples import MouthExample, MouthExamples, choose_frames
-from .raster import moving_window, rasterise, sharpen
+from .raster import BackwardMap, moving_window, sharpen
 from .texture import Texture, blur
 from .tones import MouthTones, luminance
 
 log = logging.getLogger(__name__)
 
-Window = tuple[int, int, int, int]
-
 _AT_REST: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # eyes: blink left, right, gaze x, y
-_NO_LIFT = np.zeros(0, np.float32)
 _EARLY_FRAMES = 100
 _TRIED_FRAMES = 5  # of a video, for its tones
 _STEADY_LIGHT = 0.25  # relative change of the light that is followed slowly, against noise
 _FOLLOW_LIGHT = 0.2  # share of such a change that is followed from frame to frame
 _VIDEO_EXAMPLES = 32  # frames of a video whose mouths are kept
 _DARK = 0.02  # of the usual light: the frame counts as black
+_FINEST_GRID = 160.0  # steps of the backward map per IOD; it is interpolated between them
 _BORDER_FADE = 0.15  # IOD: the motion fades out towards the image's border
 _BORDER_FADE_OF_LAYERS = 0.5  # IOD: larger turns need more; only where the person touches the border
 
@@ -88,6 +87,12 @@ class EmbeddedRenderer:
                 raise MediaError(
                     f"the background of {source.footage.name} cannot be replaced, because {layers}: leave out "
                     "--background, or take another picture"
+                )
+            if not isinstance(layers, str) and layers.is_doubtful and self._background is not None:
+                log.warning(
+                    "%s: the outline of the person is uncertain in places; look at the result, or give a PNG whose "
+                    "background is transparent.",
+                    source.footage.name,
                 )
             if isinstance(layers, str):
                 log.warning("%s: the background moves along with the head, because %s.", source.footage.name, layers)
@@ -252,17 +257,23 @@ class Portrait:
         self._sharpening = 0.0
         self._drawn_eyes = _AT_REST
         height, width = image.shape[:2]
-        self._buffer = np.empty(3 * height * width, np.float32)  # of the maps: a new one a frame takes longer to get
         opacity = np.full((height, width), 255, np.uint8) if layers is None else layers.person[..., 3]
         fade = _BORDER_FADE if layers is None else _BORDER_FADE_OF_LAYERS
         fade = max(fade * self._mesh.iod, 1.0)
         self._border_x = _border_weight(opacity[:, 0], opacity[:, -1], width, fade)
-        self._border_y = _border_weight(opacity[0], opacity[-1], height, fade)
+        top = opacity[0] if layers is None or not len(layers.above) else opacity[0, :0]
+        self._border_y = _border_weight(top, opacity[-1], height, fade)
+        self._step = max(1, int(self._mesh.iod / _FINEST_GRID))
 
     @cached_property
     def _eyes(self) -> tuple[Eye, ...]:
-        eyes = (Eye(self._image, self._face, side) for side in (0, 1))
-        return tuple(eye for eye in eyes if eye.usable)
+        return find_eyes(self._image, self._face, may_be_drawn=not self._drawn_once)
+
+    @cached_property
+    def _outline(self) -> Outline:
+        if self._layers is None:
+            return Outline(np.ones(self._image.shape[:2], bool))
+        return Outline((self._layers.person[..., 3] > 0) | (self._layers.background != self._still).any(axis=-1))
 
     @cached_property
     def _body(self) -> Body | None:
@@ -321,65 +332,52 @@ class Portrait:
             windows += [eye.box for eye in self._eyes]
         body = self._body if breath else None
         if body is not None and body.moves:
-            lift = body.lift(breath)
-        else:
-            body, lift = None, _NO_LIFT
-        if not windows and body is None:
+            windows.append(body.box)
+        if not windows:
             return (0, 0, 1, 1), self._still[:1, :1]
-        whole = _around(windows if body is None else [*windows, body.box])
-        pixels = self._draw_body(whole, body, lift)
+        whole = left, top, right, bottom = _around(windows)
+        pixels = self._still[top:bottom, left:right].copy()
+        lift: Floats32 = np.zeros(height, np.float32)
+        if body is not None and body.moves and self._layers is not None:
+            lift = body.lift(breath)
+            windows.pop()
+            over = self._layers.background, self._still, pixels
+            body.draw(lift, *over, (left, top), _around(windows) if windows else (0, 0, 0, 0))
         if windows:
             window = _around(windows)
+            texture = self._texture_for(window, displacement)
+            self._redraw_eyes(texture, (*blink, *gaze))
             triangles = self._mesh.model.triangles[:0] if moving is None else moving[0]
-            sampled, moved = self._warp(window, triangles, displacement, depth, lift, (*blink, *gaze))
-            blurred = blur(sampled) if self._sharpening > 0 else sampled
-            if (layers := self._layers) is not None:
-                over = layers.background, self._still, pixels
-                compose(sampled, blurred, moved, self._sharpening, *over, window[:2], whole[:2])
-            else:
-                if self._sharpening > 0:
-                    sharpen(sampled, blurred, moved, self._sharpening)
-                pixels = sampled
+            mapped = self._map(window, texture, triangles, displacement, depth, lift)
+            self._sample(texture, mapped, float(np.abs(displacement).max() + lift.max()), pixels, whole)
         if np.any(controls):
             moved_to = self._mesh.position + displacement
             opaque = np.ascontiguousarray(pixels[..., :3])
             self._interior.paint(opaque, whole[:2], moved_to, rotation, shift_px, scale, controls)
-            pixels[..., :3] = opaque
+            if opaque.base is not pixels:
+                pixels[..., :3] = opaque
         return whole, pixels
 
-    def _draw_body(self, window: Window, body: Body | None, lift: Floats32) -> Image:
-        """Return the pixels of a window with the body that breathes, where there is one."""
-        left, top, right, bottom = window
-        if body is None or self._layers is None:
-            channels = self._still.shape[2]
-            return np.empty((bottom - top, right - left, channels), np.uint8)  # the rest covers it
-        pixels = self._still[top:bottom, left:right].copy()
-        body.draw(lift, self._layers.background, self._still, pixels, (left, top))
-        return pixels
-
-    def _warp(
-        self,
-        window: Window,
-        triangles: Integers,
-        displacement: Floats,
-        depth: Floats,
-        lift: Floats32,
-        eyes: tuple[float, float, float, float],
-    ) -> tuple[Image, Floats32]:
-        """Return the pixels of a window, sampled from the texture, and how far each has moved (`raster.rasterise`)."""
-        left, top, right, bottom = window
-        texture = self._texture_for(window, displacement)
+    def _redraw_eyes(self, texture: Texture, eyes: tuple[float, float, float, float]) -> None:
         if eyes != self._drawn_eyes:
             for eye in self._eyes:
                 texture.redraw(eye.left, eye.top, eye.draw(float(eyes[eye.side]), np.array(eyes[2:])))
             self._drawn_eyes = eyes
-        height, width = bottom - top, right - left
-        maps = self._buffer[: 3 * height * width].reshape(3, height, width)
-        rasterise(
-            left,
-            top,
-            texture.box[0],
-            texture.box[1],
+
+    def _map(
+        self,
+        window: Window,
+        texture: Texture,
+        triangles: Integers,
+        displacement: Floats,
+        depth: Floats,
+        lift: Floats32,
+    ) -> BackwardMap:
+        """Return where each pixel of a window is sampled from."""
+        return BackwardMap(
+            window,
+            self._step,
+            texture.box[:2],
             texture.factor,
             self._position,
             displacement.astype(np.float32),
@@ -387,13 +385,27 @@ class Portrait:
             triangles,
             self._border_x,
             self._border_y,
-            maps[0],
-            maps[1],
-            maps[2],
-            self._layers is not None,
-            lift,
+            each_axis=self._layers is not None,
+            lift=lift,
         )
-        return texture.sample(maps[0], maps[1]), maps[2]
+
+    def _sample(self, texture: Texture, mapped: BackwardMap, reach: float, out: Image, place: Window) -> None:
+        """Draw the sampled texture into `out`, the part of the image at `place`, where it moves by up to `reach` px."""
+        layers = self._layers
+        for band in self._outline.bands(mapped.window, reach, self._step):
+            # One more row on each side, for the blur.
+            map_x, map_y, moved = mapped.of(band)
+            sampled = texture.sample(map_x, map_y)
+            blurred = blur(sampled) if self._sharpening > 0 else sampled
+            inner = np.s_[1:-1, 1:-1]
+            if layers is not None:
+                over = layers.background, self._still, out
+                compose(sampled[inner], blurred[inner], moved[inner], self._sharpening, *over, band[:2], place[:2])
+                continue
+            if self._sharpening > 0:
+                sharpen(sampled, blurred, moved, self._sharpening)
+            left, top = band[0] - place[0], band[1] - place[1]
+            out[top : top + band[3] - band[1], left : left + band[2] - band[0]] = sampled[inner]
 
     def _texture_for(self, window: Window, displacement: Floats) -> Texture:
         """Return the enlarged texture: all that can move for an image, what this frame needs for a video."""
@@ -406,7 +418,8 @@ class Portrait:
             if self._drawn_once:
                 image = remove_spilled_teeth(image, self._face, self._mesh, self._tones.lip_under(self._skin))
             box = (box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach)
-            self._texture = Texture(image, box, many_frames=not self._drawn_once)
+            above = None if self._layers is None else self._layers.above
+            self._texture = Texture(image, box, many_frames=not self._drawn_once, above=above)
             if not self._drawn_once:
                 low, high = (f(self._face.landmarks[:, :2], axis=0) for f in (np.min, np.max))
                 box = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
@@ -422,7 +435,7 @@ def _border_weight(first: Image, last: Image, length: int, fade: float) -> Float
     at = np.arange(length, dtype=np.float64)
     weight: Floats = np.ones(length)
     for opacity, distance in ((first, at), (last, at[::-1])):
-        if opacity.max() > OPAQUE_BORDER:
+        if opacity.max(initial=0) > OPAQUE_BORDER:
             weight = weight * smoothstep(0, fade, distance)
     return weight.astype(np.float32)
 

@@ -60,23 +60,26 @@ def enlarge(image: Image, factor: int) -> Image:
 class Texture:
     """An enlarged part of an image, in which patches can be replaced."""
 
-    def __init__(self, image: Image, box: Box, *, many_frames: bool) -> None:
+    def __init__(self, image: Image, box: Box, *, many_frames: bool, above: Image | None = None) -> None:
         """Enlarge a part of `image`.
 
         Args:
             image: (H, W, 3), or (H, W, 4) with an opacity.
             box: left, top, right, bottom of the part, image px; clipped to the image.
             many_frames: enlarge fourfold (where memory allows), which pays if it is sampled often.
+            above: (n, W, c) rows above the image.
         """
+        rows = 0 if above is None else len(above)
         height, width = image.shape[:2]
-        self.box = (max(box[0], 0), max(box[1], 0), min(box[2], width), min(box[3], height))
+        self.box = (max(box[0], 0), max(box[1], -rows), min(box[2], width), min(box[3], height))
         left, top, right, bottom = self.box
-        self._plain = image[top:bottom, left:right].copy()
+        self._plain = image[max(top, 0) : bottom, left:right].copy()
+        if above is not None and top < 0:
+            self._plain = np.concatenate([above[top + rows :, left:right], self._plain])
         area = self._plain.shape[0] * self._plain.shape[1]
         self.factor = 4 if many_frames and area <= _LARGEST_FOURFOLD else 2
         """Enlarged px per image px."""
         self._enlarged = enlarge(self._plain, self.factor)
-        self._sampled = np.empty(0, np.uint8)
 
     def find_sharpening(self, box: Box) -> float:
         """Return the amount of sharpening, 0…0.5, that restores the sharpness of a part after moving it.
@@ -107,6 +110,12 @@ class Texture:
         """Replace the pixels at image px (left, top) by `patch` (h, w, 3); an opacity stays."""
         x, y = left - self.box[0], top - self.box[1]
         height, width = patch.shape[:2]
+        changed = (self._plain[y : y + height, x : x + width, :3] != patch).any(axis=-1)
+        rows, columns = (np.flatnonzero(changed.any(axis=axis)) for axis in (1, 0))
+        if not len(rows):
+            return
+        patch = patch[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        x, y, (height, width) = x + int(columns[0]), y + int(rows[0]), patch.shape[:2]
         self._plain[y : y + height, x : x + width, :3] = patch
         # The filters read pixels around the patch, and pixels around the patch depend on it.
         reach, f = _TAPS + _TAPS // 2, self.factor
@@ -120,15 +129,7 @@ class Texture:
         self._enlarged[f * (y0 + top) : f * (y0 + bottom), f * (x0 + left) : f * (x0 + right)] = kept
 
     def sample(self, map_x: Floats, map_y: Floats) -> Image:
-        """Return pixels (h, w, c) at positions (h, w) in enlarged px from the box's corner; outside, edges repeat.
-
-        Those with an opacity share their memory with the next ones: new memory takes the system longer to provide.
-        """
+        """Return pixels (h, w, c) at positions (h, w) in enlarged px from the box's corner; outside, edges repeat."""
         method = cv2.INTER_LINEAR if self.factor == 4 else cv2.INTER_CUBIC
-        out = None
-        if self._enlarged.shape[2] == 4:
-            if self._sampled.size < 4 * map_x.size:
-                self._sampled = np.empty(4 * map_x.size, np.uint8)
-            out = self._sampled[: 4 * map_x.size].reshape(*map_x.shape, 4)
-        pixels: Image = cv2.remap(self._enlarged, map_x, map_y, method, dst=out, borderMode=cv2.BORDER_REPLICATE)
+        pixels: Image = cv2.remap(self._enlarged, map_x, map_y, method, borderMode=cv2.BORDER_REPLICATE)
         return pixels

@@ -141,7 +141,9 @@ def _ice_servers(urls: list[str]) -> tuple[dict[str, str], ...]:
     for url in urls:
         scheme, _, address = url.partition(":")
         if scheme not in ("stun", "stuns", "turn", "turns") or not address:
-            raise OptionError(f"--ice-server {url!r} is not a STUN or TURN server: give stun:HOST:PORT or turn:HOST:PORT.")
+            raise OptionError(
+                f"--ice-server {url!r} is not a STUN or TURN server: give stun:HOST:PORT or turn:HOST:PORT."
+            )
         is_turn = scheme.startswith("turn")
         if is_turn and not (user and colon and password):
             raise OptionError(f"a TURN server needs a user and a password: set {TURN_VARIABLE} to user:password.")

@@ -60,7 +60,7 @@ class ConnectionLimits:
 
 
 class PageServer(uvicorn.Server):
-    """Uvicorn in a thread, on sockets that are bound already; of messages of these `loggers`, repetitions are dropped."""
+    """Uvicorn in a thread, on sockets that are bound already. Repeated messages of `loggers` are dropped."""
 
     def __init__(
         self, app: ASGIApp, sockets: list[socket.socket], limits: ConnectionLimits, *, loggers: tuple[str, ...] = ()

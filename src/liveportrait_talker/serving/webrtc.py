@@ -1,7 +1,7 @@
 """Live sessions over WebRTC: a browser's microphone, camera and text in, image and sound of the face out.
 
-Each call is a session. A thread of its own draws; all else runs in the event loop that answers calls. Messages of the data
-channel: docs/live.md, Page.
+Each call is a session. A thread of its own draws; all else runs in the event loop that answers calls. Messages of the
+data channel: docs/live.md, Page.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame, VideoFrame
 
+from ..arrays import Floats32
 from ..audio.speech import speak
 from ..errors import OptionError, TalkerError
 from ..live.frame import LiveFrame
@@ -123,15 +124,19 @@ class _Track(MediaStreamTrack):
     def __init__(self, kind: str, most: int) -> None:
         super().__init__()
         self.kind = kind
-        self._waiting: asyncio.Queue[AudioFrame | VideoFrame] = asyncio.Queue(most)
+        self._queue: asyncio.Queue[AudioFrame | VideoFrame] = asyncio.Queue(most)
 
     def put(self, frame: AudioFrame | VideoFrame) -> None:
-        if self._waiting.full():
-            self._waiting.get_nowait()
-        self._waiting.put_nowait(frame)
+        if self._queue.full():
+            self._queue.get_nowait()
+        self._queue.put_nowait(frame)
+
+    def drop_waiting(self) -> None:
+        while not self._queue.empty():
+            self._queue.get_nowait()
 
     async def recv(self) -> AudioFrame | VideoFrame:
-        return await self._waiting.get()
+        return await self._queue.get()
 
 
 class _Call:
@@ -245,7 +250,8 @@ class _Call:
         shrink = min(1.0, _CAMERA_SIDE / max(frame.width, frame.height))
         width, height = max(1, round(shrink * frame.width)), max(1, round(shrink * frame.height))
         with suppress(TalkerError):  # it was closed meanwhile
-            self._session.follow(frame.to_ndarray(format="rgb24", width=width, height=height))
+            image = frame.to_ndarray(format="rgb24", width=width, height=height)
+            self._session.follow(np.asarray(image, np.uint8))
 
     def _open_channel(self, channel: RTCDataChannel) -> None:
         self._channel = channel
@@ -271,6 +277,7 @@ class _Call:
                 while not self._texts.empty():
                     self._texts.get_nowait()
                 self._session.clear()
+                self._sound.drop_waiting()
             case _:
                 self._tell(error="The message is unknown: reload the page.")
 
@@ -295,10 +302,10 @@ class _Packets:
     """Cuts samples into packets of one length."""
 
     def __init__(self) -> None:
-        self._rest = np.zeros(0, np.float32)
+        self._rest: Floats32 = np.zeros(0, np.float32)
         self._sent = 0
 
-    def push(self, samples: np.ndarray[Any, np.dtype[np.float32]]) -> list[AudioFrame]:
+    def push(self, samples: Floats32) -> list[AudioFrame]:
         samples = np.concatenate([self._rest, samples])
         count = len(samples) // _PACKET
         self._rest = samples[count * _PACKET :]

@@ -154,7 +154,9 @@ def _serve(page: gr.Blocks, settings: Settings, uploads: Uploads) -> str:
     mount.app.startup_events_triggered = True  # by uvicorn; else any request for /startup-events starts a second queue
     page.has_launched = True  # else Gradio takes any path in a request for an upload
     sockets, url = _bind(settings)
-    server = PageServer(Access(BodyLimits(app, uploads), hosts, accounts), sockets, settings.connections, loggers=_LOGGERS)
+    server = PageServer(
+        Access(BodyLimits(app, uploads), hosts, accounts), sockets, settings.connections, loggers=_LOGGERS
+    )
     page.app = mount.app  # whose event streams `page.close` ends
     page.server = server  # type: ignore[assignment]  # and which it closes
     server.start()

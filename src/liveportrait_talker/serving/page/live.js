@@ -100,7 +100,7 @@ async function measure(mine) {
   let roundTrip = 0;
   let buffered = 0;
   for (const report of (await mine.connection.getStats()).values()) {
-    if (report.type === "candidate-pair" && report.nominated) roundTrip = report.currentRoundTripTime ?? 0;
+    if (report.type === "candidate-pair" && report.nominated) roundTrip = report.totalRoundTripTime / (report.responsesReceived || 1);
     if (report.type === "inbound-rtp" && report.kind === "video") {
       const before = mine.buffer ?? { jitterBufferDelay: 0, jitterBufferEmittedCount: 0 };
       const count = report.jitterBufferEmittedCount - before.jitterBufferEmittedCount;

@@ -142,7 +142,7 @@ def test_the_microphone_moves_the_lips(page):
     start(page)
     at_rest, silence = measure(page, 1.5)
     page.click("#microphone")
-    assert page.get_attribute("#sound", "aria-pressed") == "false", "it would be heard twice"
+    page.wait_for_selector("#sound[aria-pressed=false]")  # it would be heard twice
     page.wait_for_selector("#state[data-state=speaking]")
     speaking, sound = measure(page, 3)
     assert speaking > 2 * at_rest + 0.5

@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -30,7 +29,6 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame, VideoFrame
 
-from ..arrays import Floats32
 from ..audio.speech import speak
 from ..errors import OptionError, TalkerError
 from ..live.frame import LiveFrame
@@ -39,15 +37,13 @@ from ..media.audio_file import read_waveform
 from ..media.waveform import Waveform
 from ..options.live import LiveOptions
 from ..pipelines.talk import Talker
+from .tracks import PACKET, SAMPLE_RATE, Packets, Track, mono, video_frame
 
 log = logging.getLogger(__name__)
 
-SAMPLE_RATE = 48_000  # of Opus
 MAX_CHARACTERS = 1000
 """Of a text; about 70 s of speech."""
 
-_PACKET = 960  # samples of an Opus packet; aiortc gives all packets of a longer frame the same time
-_VIDEO_CLOCK = 90_000  # Hz, of RTP
 _MOST_QUEUED_S = 1.0  # of frames that the network does not take; older ones are dropped
 _MOST_WAITING_S = 0.3  # of the microphone's sound; it is dropped while more waits, such as a text
 _MOST_TEXTS = 8
@@ -118,27 +114,6 @@ class Calls:
         self._open -= 1
 
 
-class _Track(MediaStreamTrack):
-    """Frames for the browser, of which the oldest are dropped where the network does not take them."""
-
-    def __init__(self, kind: str, most: int) -> None:
-        super().__init__()
-        self.kind = kind
-        self._queue: asyncio.Queue[AudioFrame | VideoFrame] = asyncio.Queue(most)
-
-    def put(self, frame: AudioFrame | VideoFrame) -> None:
-        if self._queue.full():
-            self._queue.get_nowait()
-        self._queue.put_nowait(frame)
-
-    def drop_waiting(self) -> None:
-        while not self._queue.empty():
-            self._queue.get_nowait()
-
-    async def recv(self) -> AudioFrame | VideoFrame:
-        return await self._queue.get()
-
-
 class _Call:
     """A browser and its session."""
 
@@ -151,9 +126,9 @@ class _Call:
     ) -> None:
         self._session, self._connection, self._look_ahead, self._forget = session, connection, look_ahead, forget
         self._loop = asyncio.get_running_loop()
-        self._image = _Track("video", max(1, round(_MOST_QUEUED_S * session.fps)))
-        self._sound = _Track("audio", round(_MOST_QUEUED_S * SAMPLE_RATE / _PACKET))
-        self._packets = _Packets()
+        self._image = Track("video", max(1, round(_MOST_QUEUED_S * session.fps)))
+        self._sound = Track("audio", round(_MOST_QUEUED_S * SAMPLE_RATE / PACKET))
+        self._packets = Packets()
         self._channel: RTCDataChannel | None = None
         self._texts: asyncio.Queue[str] = asyncio.Queue(_MOST_TEXTS)
         self._interruptions = 0
@@ -211,7 +186,7 @@ class _Call:
         with suppress(RuntimeError):  # the loop has ended
             for frame in self._session:
                 sound = self._packets.push(frame.samples)
-                self._loop.call_soon_threadsafe(self._send, frame, _video_frame(frame), sound)
+                self._loop.call_soon_threadsafe(self._send, frame, video_frame(frame), sound)
 
     def _send(self, frame: LiveFrame, image: VideoFrame | None, sound: list[AudioFrame]) -> None:
         if image is not None:
@@ -234,7 +209,7 @@ class _Call:
                 frame = await track.recv()
                 assert isinstance(frame, AudioFrame)
                 if self._session.pending_seconds < _MOST_WAITING_S:
-                    self._session.push(_mono(frame), frame.sample_rate)
+                    self._session.push(mono(frame), frame.sample_rate)
 
     async def _watch(self, track: MediaStreamTrack) -> None:
         """Follow the camera; images that come while another one is being read are dropped."""
@@ -296,41 +271,6 @@ class _Call:
     def _tell(self, **content: object) -> None:
         if self._channel is not None and self._channel.readyState == "open":
             self._channel.send(json.dumps(content))
-
-
-class _Packets:
-    """Cuts samples into packets of one length."""
-
-    def __init__(self) -> None:
-        self._rest: Floats32 = np.zeros(0, np.float32)
-        self._sent = 0
-
-    def push(self, samples: Floats32) -> list[AudioFrame]:
-        samples = np.concatenate([self._rest, samples])
-        count = len(samples) // _PACKET
-        self._rest = samples[count * _PACKET :]
-        made = []
-        for packet in np.rint(32767 * samples[: count * _PACKET]).astype(np.int16).reshape(count, 1, _PACKET):
-            frame = AudioFrame.from_ndarray(packet, format="s16", layout="mono")
-            frame.sample_rate, frame.time_base, frame.pts = SAMPLE_RATE, Fraction(1, SAMPLE_RATE), self._sent
-            self._sent += _PACKET
-            made.append(frame)
-        return made
-
-
-def _video_frame(frame: LiveFrame) -> VideoFrame | None:
-    """Return the image in the form that is encoded; None where it is the one before."""
-    if not frame.is_new:
-        return None
-    made = VideoFrame.from_ndarray(np.ascontiguousarray(frame.image), format="rgb24").reformat(format="yuv420p")
-    made.time_base, made.pts = Fraction(1, _VIDEO_CLOCK), round(_VIDEO_CLOCK * frame.time_seconds)
-    return made
-
-
-def _mono(frame: AudioFrame) -> np.ndarray[Any, np.dtype[np.int16]]:
-    """Return the mean of the channels of packed 16-bit sound, as aiortc decodes it."""
-    channels = frame.to_ndarray().reshape(-1, len(frame.layout.channels))
-    return np.asarray(channels.mean(axis=1), np.int16)
 
 
 def _synthesised(text: str) -> Waveform:

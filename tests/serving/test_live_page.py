@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import threading
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from liveportrait_talker import LiveOptions
 from liveportrait_talker.audio.speech import is_installed
 from liveportrait_talker.cli.main import main
 from liveportrait_talker.examples import PORTRAIT
@@ -21,22 +17,7 @@ from sounds import syllables, write_wav
 
 pytest.importorskip("aiortc", reason="aiortc is not installed")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed")
-from liveportrait_talker.serving.access import Access, Hosts
-from liveportrait_talker.serving.connections import ConnectionLimits, PageServer, bind, page_address
-from liveportrait_talker.serving.live_page import LivePage
-from liveportrait_talker.serving.webrtc import Calls
-
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
-    "--autoplay-policy=no-user-gesture-required",
-]
-OPTIONS = LiveOptions(renderer="embedded", max_size=256, still=True, breath=False, blink=False, gaze="still")
+from live_browser import running_browser, serving, start
 
 # Counts how far the pixels between nose and chin, and the loudness of the face's sound, go in `seconds`.
 MEASURE = """
@@ -69,19 +50,6 @@ async (seconds) => {
 """
 
 
-@contextmanager
-def serving(most_sessions: int = 2):
-    calls = Calls(PORTRAIT, OPTIONS, most_sessions=most_sessions)
-    sockets = bind("127.0.0.1", 0)
-    server = PageServer(Access(LivePage(calls), Hosts("127.0.0.1")), sockets, ConnectionLimits())
-    server.start()
-    try:
-        yield page_address(sockets, "127.0.0.1")
-    finally:
-        server.close()
-        assert not [thread for thread in threading.enumerate() if thread.name == "lpt-live"]
-
-
 @pytest.fixture(scope="module")
 def url():
     with serving() as address:
@@ -97,14 +65,8 @@ def voice(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser(voice):
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    if not Path(CHROMIUM).exists():
-        pytest.skip("Chromium is not installed: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        flags = [*FLAGS, f"--use-file-for-fake-audio-capture={voice}"]
-        running = driver.chromium.launch(executable_path=CHROMIUM, headless=True, args=flags)
+    with running_browser(f"--use-file-for-fake-audio-capture={voice}") as running:
         yield running
-        running.close()
 
 
 @pytest.fixture
@@ -119,17 +81,6 @@ def page(browser, url):
     yield opened
     context.close()
     assert not errors
-
-
-def start(page) -> None:
-    page.click("#start")
-    page.wait_for_selector("#interrupt:enabled")
-    page.wait_for_selector("#state[data-state=idle]")
-    for _ in range(100):
-        if page.evaluate("document.getElementById('face').videoWidth"):
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError("no picture comes")
 
 
 def measure(page, seconds: float) -> tuple[float, float]:

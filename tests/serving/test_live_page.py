@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
+import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -163,6 +167,51 @@ def test_the_page_at_all_sizes(browser, url, tmp_path):
             context.close()
 
 
+def test_a_chosen_portrait_is_that_of_the_call_only(page, tmp_path):
+    mirrored = cv2.flip(cv2.imread(str(PORTRAIT)), 1)
+    cv2.imwrite(str(tmp_path / "mine.png"), mirrored)
+    before = set(Path(tempfile.gettempdir()).glob("lpt-portrait-*"))
+    page.set_input_files("#portrait", tmp_path / "mine.png")
+    page.wait_for_function("document.getElementById('face').poster.startsWith('blob:')")
+    start(page)
+    page.wait_for_timeout(500)
+    page.evaluate("document.getElementById('face').pause()")
+    jpeg = page.evaluate(
+        """() => {
+            const pen = document.createElement("canvas").getContext("2d");
+            pen.canvas.width = pen.canvas.height = 64;
+            pen.drawImage(document.getElementById("face"), 0, 0, 64, 64);
+            return pen.canvas.toDataURL("image/png");
+        }"""
+    )
+    shown = cv2.imdecode(np.frombuffer(base64.b64decode(jpeg.partition(",")[2]), np.uint8), cv2.IMREAD_COLOR)
+    expected = cv2.resize(mirrored, (64, 64), interpolation=cv2.INTER_AREA)
+    errors = [np.abs(shown.astype(float) - picture).mean() for picture in (expected, expected[:, ::-1])]
+    assert errors[0] < 0.5 * errors[1]
+    assert page.is_disabled("#portrait")
+    assert set(Path(tempfile.gettempdir()).glob("lpt-portrait-*")) == before
+
+
+def test_a_portrait_that_cannot_be_used_gets_one_sentence(browser, url, tmp_path):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(url)
+    blank, broken = tmp_path / "blank.png", tmp_path / "broken.png"
+    cv2.imwrite(str(blank), np.full((64, 64, 3), 90, np.uint8))
+    broken.write_bytes(PORTRAIT.read_bytes()[:2000])
+    for path, words in ((blank, "face"), (broken, "The portrait")):
+        page.set_input_files("#portrait", path)
+        page.click("#start")
+        page.wait_for_selector("#portrait:enabled")
+        page.wait_for_function("document.getElementById('message').textContent")
+        sentence = page.inner_text("#message")
+        assert words in sentence and sentence.count(".") == 1 and "lpt-" not in sentence, sentence
+    (tmp_path / "large.png").write_bytes(bytes(20_000_001))
+    page.set_input_files("#portrait", tmp_path / "large.png")
+    assert "more than 20 MB" in page.inner_text("#message")
+    context.close()
+
+
 def test_requests_that_are_refused(url):
     def status(path: str, body: bytes | None = None, **headers: str) -> int:
         try:
@@ -173,7 +222,9 @@ def test_requests_that_are_refused(url):
     assert status("") == status("settings") == status("portrait.jpg") == 200
     assert status("../webrtc.py") == 404
     assert status("call", b"nonsense") == 400
-    assert status("call", bytes(100_000)) == 400
+    assert status("call", json.dumps({"offer": "v" * 100_000}).encode()) == 400
+    assert status("call", b'{"offer": "v=0", "portrait": "?"}') == 400
+    assert status("call", bytes(28_000_000)) == 400
     assert status("", Host="evil.example") == 421
     assert status("call", b"v=0", Origin="https://evil.example") == 403
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 import logging
 from pathlib import Path
@@ -24,8 +26,8 @@ _FILES = {
 _HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
     ),
     "cross-origin-opener-policy": "same-origin",
     "permissions-policy": "microphone=(self), camera=(self)",
@@ -33,6 +35,9 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
 }
 _LARGEST_OFFER = 64 * 1024  # bytes
+_LARGEST_PORTRAIT_MB = 20
+_MOST_ARRIVING = 8  # calls, each of which may bring a portrait
+_ARRIVAL_S = 60.0
 
 
 class LivePage:
@@ -45,6 +50,7 @@ class LivePage:
 
     def __init__(self, calls: Calls, *, ice_servers: tuple[dict[str, str], ...] = ()) -> None:
         self._calls = calls
+        self._arriving = 0
         first = calls.first_frame()  # a mistake is found before anybody calls
         height, width = first.image.shape[:2]
         _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(np.ascontiguousarray(first.image), cv2.COLOR_RGB2BGR))
@@ -52,6 +58,7 @@ class LivePage:
             "iceServers": ice_servers,
             "hasSpeech": is_installed(),
             "maxCharacters": MAX_CHARACTERS,
+            "maxPortraitMb": _LARGEST_PORTRAIT_MB,
             "width": width,
             "height": height,
         }
@@ -83,27 +90,54 @@ class LivePage:
 
     async def _call(self, receive: Receive, send: Send) -> None:
         """Answer an SDP offer with an SDP answer, or with one sentence."""
-        offer = await _body(receive)
         try:
-            if offer is None:
-                raise OptionError("the offer is too large.")
-            answer = await self._calls.answer(offer.decode(errors="replace"))
+            body = await self._body(receive)
+            offer, portrait = await asyncio.to_thread(_parse, body)
+            answer = await self._calls.answer(offer, portrait)
         except TalkerError as error:
-            status = 400 if isinstance(error, OptionError) else 503
-            await _answer(send, status, "text/plain; charset=utf-8", f"{error}\n".encode())
+            status = 503 if type(error) is TalkerError else 400
+            sentence = str(error).rstrip(".")
+            text = f"{sentence[:1].upper()}{sentence[1:]}.\n"
+            await _answer(send, status, "text/plain; charset=utf-8", text.encode())
             return
         await _answer(send, 200, "application/sdp", answer.encode())
 
+    async def _body(self, receive: Receive) -> bytes:
+        """Return the body of a call. Raises TalkerError where it is too large, too slow or one of too many."""
+        if self._arriving >= _MOST_ARRIVING:
+            raise TalkerError("too many calls arrive at the same time: try again.")
+        self._arriving += 1
+        try:
+            return await asyncio.wait_for(_read(receive), _ARRIVAL_S)
+        except asyncio.TimeoutError as error:
+            raise TalkerError("the portrait takes too long to arrive: choose a smaller picture.") from error
+        finally:
+            self._arriving -= 1
 
-async def _body(receive: Receive) -> bytes | None:
-    """Return the body of a request; None where it is too large."""
-    body = b""
-    while len(body) <= _LARGEST_OFFER:
+
+async def _read(receive: Receive) -> bytes:
+    """Return the body of a request. Raises OptionError where it is too large."""
+    body = bytearray()
+    while True:
         message: Message = await receive()
         body += message.get("body", b"")
+        if len(body) > _LARGEST_OFFER + _LARGEST_PORTRAIT_MB * 1_000_000 * 4 // 3:  # as base64
+            raise OptionError(f"the portrait has more than {_LARGEST_PORTRAIT_MB} MB: choose a smaller picture.")
         if not message.get("more_body"):
-            return body if len(body) <= _LARGEST_OFFER else None
-    return None
+            return bytes(body)
+
+
+def _parse(body: bytes) -> tuple[str, bytes | None]:
+    """Return the offer and the portrait of a call. Raises OptionError."""
+    try:
+        call = json.loads(body)
+        offer, portrait = str(call["offer"]), call.get("portrait")
+        content = None if portrait is None else base64.b64decode(portrait, validate=True)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise OptionError("the call makes no sense: reload the page.") from error
+    if len(offer) > _LARGEST_OFFER:
+        raise OptionError("the offer is too large.")
+    return offer, content
 
 
 async def _answer(send: Send, status: int, kind: str, body: bytes) -> None:

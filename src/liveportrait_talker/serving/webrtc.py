@@ -36,7 +36,9 @@ from ..live.session import LiveSession
 from ..media.audio_file import read_waveform
 from ..media.waveform import Waveform
 from ..options.live import LiveOptions
+from ..pipelines.media_check import check_media
 from ..pipelines.talk import Talker
+from ..system.temporary_folders import TemporaryFolder
 from .tracks import PACKET, SAMPLE_RATE, Packets, Track, mono, video_frame
 
 log = logging.getLogger(__name__)
@@ -54,10 +56,10 @@ _REPORT_S = 0.4
 
 
 class Calls:
-    """Answers calls with live sessions of one portrait. For one event loop.
+    """Answers calls with live sessions. For one event loop.
 
     Args:
-        portrait: a picture with a face.
+        portrait: a picture with a face, of the calls that bring none.
         options: of every session; the sample rate is that of WebRTC.
         most_sessions: calls at once; another one is refused.
         ice_servers: STUN and TURN servers, as dictionaries of RTCIceServer.
@@ -77,18 +79,23 @@ class Calls:
         with self._talker.live(self._portrait, self._options) as session:
             return next(session)
 
-    async def answer(self, offer: str) -> str:
+    async def answer(self, offer: str, portrait: bytes | None = None) -> str:
         """Return the SDP answer to a browser's SDP offer, and start a session.
+
+        Args:
+            offer: of sound and image in both directions.
+            portrait: content of a picture with a face, for this call only.
 
         Raises:
             OptionError: the offer makes no sense.
+            MediaError: the picture cannot be used.
             TalkerError: there are too many calls.
         """
         if self._open >= self._most:
             raise TalkerError("All sessions are taken: try again later.")
         self._open += 1
         try:
-            session = await asyncio.to_thread(self._talker.live, self._portrait, self._options)
+            session = await asyncio.to_thread(self._session, portrait)
         except BaseException:
             self._open -= 1
             raise
@@ -108,6 +115,15 @@ class Calls:
         """End all calls."""
         self._most = 0
         await asyncio.gather(*(call.close() for call in tuple(self._calls)))
+
+    def _session(self, portrait: bytes | None) -> LiveSession:
+        if portrait is None:
+            return self._talker.live(self._portrait, self._options)
+        with TemporaryFolder("lpt-portrait-") as folder:
+            path = folder / "the portrait"  # so it is called in messages
+            path.write_bytes(portrait)
+            check_media(sources=path, options=self._options)
+            return Talker().live(path, self._options)  # of its own: the picture is forgotten with the call
 
     def _forget(self, call: _Call) -> None:
         self._calls.discard(call)

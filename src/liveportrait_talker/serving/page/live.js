@@ -25,8 +25,40 @@ function press(id, isPressed) {
 function enable(isConnected) {
   for (const id of ["microphone", "camera", "sound", "interrupt"]) element(id).disabled = !isConnected;
   for (const id of ["text", "speak"]) element(id).disabled = !isConnected || !settings.hasSpeech;
+  element("portrait").disabled = isConnected;
   element("start").textContent = isConnected ? "End" : "Start";
   element("start").classList.toggle("primary", !isConnected);
+}
+
+/** Show the chosen picture, of which calls are made from now on; without one, the server's. */
+function choosePortrait() {
+  const [file] = element("portrait").files;
+  if (face.poster.startsWith("blob:")) URL.revokeObjectURL(face.poster);
+  face.poster = "portrait.jpg";
+  tell("");
+  if (!file) return;
+  if (file.size > settings.maxPortraitMb * 1e6) {
+    element("portrait").value = "";
+    tell(`The picture has more than ${settings.maxPortraitMb} MB: choose a smaller one.`);
+    return;
+  }
+  const picture = new Image();
+  picture.onload = () => (face.poster = picture.src);
+  picture.onerror = () => tell("The browser cannot show this picture; Start tries it.");
+  picture.src = URL.createObjectURL(file);
+}
+
+/** Return the chosen picture as base64, or null. */
+async function chosenPortrait() {
+  const [file] = element("portrait").files;
+  if (!file) return null;
+  const reader = new FileReader();
+  await new Promise((resolve, reject) => {
+    reader.onload = resolve;
+    reader.onerror = () => reject(new Error("The picture cannot be read: choose it again."));
+    reader.readAsDataURL(file);
+  });
+  return reader.result.slice(reader.result.indexOf(",") + 1);
 }
 
 function gathered(connection) {
@@ -72,8 +104,8 @@ async function start() {
   await gathered(connection);
   const answer = await fetch("call", {
     method: "POST",
-    headers: { "content-type": "application/sdp" },
-    body: connection.localDescription.sdp,
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ offer: connection.localDescription.sdp, portrait: await chosenPortrait() }),
   });
   const text = await answer.text();
   if (!answer.ok) throw new Error(text.trim());
@@ -165,6 +197,7 @@ element("start").addEventListener("click", async () => {
   show("", "Connecting …");
   hear(true);
   element("start").disabled = true;
+  element("portrait").disabled = true;
   try {
     await start();
   } catch (error) {
@@ -173,6 +206,7 @@ element("start").addEventListener("click", async () => {
     element("start").disabled = false;
   }
 });
+element("portrait").addEventListener("change", choosePortrait);
 for (const kind of ["microphone", "camera"]) element(kind).addEventListener("click", () => toggle(kind));
 element("sound").addEventListener("click", () => hear(face.muted));
 element("interrupt").addEventListener("click", () => send({ interrupt: true }));
@@ -195,6 +229,7 @@ fetch("settings")
   .then((answer) => answer.json())
   .then((given) => {
     settings = given;
+    choosePortrait(); // the browser may have kept it
     face.width = given.width;
     face.height = given.height;
     element("text").maxLength = given.maxCharacters;

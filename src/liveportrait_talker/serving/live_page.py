@@ -35,7 +35,7 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
 }
 _LARGEST_OFFER = 64 * 1024  # bytes
-_LARGEST_PORTRAIT_MB = 20
+LARGEST_PORTRAIT_MB = 20.0
 _MOST_ARRIVING = 8  # calls, each of which may bring a portrait
 _ARRIVAL_S = 60.0
 
@@ -46,10 +46,18 @@ class LivePage:
     Args:
         calls: makes the sessions.
         ice_servers: STUN and TURN servers that the browser uses, as dictionaries of RTCIceServer.
+        max_portrait_mb: largest portrait that a call may bring, MB; at most LARGEST_PORTRAIT_MB.
     """
 
-    def __init__(self, calls: Calls, *, ice_servers: tuple[dict[str, str], ...] = ()) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        *,
+        ice_servers: tuple[dict[str, str], ...] = (),
+        max_portrait_mb: float = LARGEST_PORTRAIT_MB,
+    ) -> None:
         self._calls = calls
+        self._max_portrait_mb = min(max_portrait_mb, LARGEST_PORTRAIT_MB)
         self._arriving = 0
         first = calls.first_frame()  # a mistake is found before anybody calls
         height, width = first.image.shape[:2]
@@ -58,7 +66,7 @@ class LivePage:
             "iceServers": ice_servers,
             "hasSpeech": is_installed(),
             "maxCharacters": MAX_CHARACTERS,
-            "maxPortraitMb": _LARGEST_PORTRAIT_MB,
+            "maxPortraitMb": self._max_portrait_mb,
             "width": width,
             "height": height,
         }
@@ -108,21 +116,21 @@ class LivePage:
             raise TalkerError("too many calls arrive at the same time: try again.")
         self._arriving += 1
         try:
-            return await asyncio.wait_for(_read(receive), _ARRIVAL_S)
+            return await asyncio.wait_for(_read(receive, self._max_portrait_mb), _ARRIVAL_S)
         except asyncio.TimeoutError as error:
             raise TalkerError("the portrait takes too long to arrive: choose a smaller picture.") from error
         finally:
             self._arriving -= 1
 
 
-async def _read(receive: Receive) -> bytes:
+async def _read(receive: Receive, max_portrait_mb: float) -> bytes:
     """Return the body of a request. Raises OptionError where it is too large."""
     body = bytearray()
     while True:
         message: Message = await receive()
         body += message.get("body", b"")
-        if len(body) > _LARGEST_OFFER + _LARGEST_PORTRAIT_MB * 1_000_000 * 4 // 3:  # as base64
-            raise OptionError(f"the portrait has more than {_LARGEST_PORTRAIT_MB} MB: choose a smaller picture.")
+        if len(body) > _LARGEST_OFFER + max_portrait_mb * 1e6 * 4 / 3:  # as base64
+            raise OptionError(f"the portrait has more than {max_portrait_mb:g} MB: choose a smaller picture.")
         if not message.get("more_body"):
             return bytes(body)
 

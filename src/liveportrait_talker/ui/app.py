@@ -1,10 +1,10 @@
-"""The page with its five tabs."""
+"""The page with its six tabs."""
 
 from __future__ import annotations
 
 import gradio as gr
 
-from . import about, animate, api, edit, models, talk
+from . import about, animate, api, edit, live, models, talk
 from .backend import Backend
 from .result import PRIVATE
 from .theme import TITLE
@@ -31,6 +31,8 @@ def build(backend: Backend, *, downloads: bool = True) -> gr.Blocks:
                 animate.build(backend)
             with gr.Tab("Edit", id="edit") as edit_tab:
                 edit.build(backend)
+            with gr.Tab("Live", id="live"):
+                live.build()
             with gr.Tab("Models", id="models") as models_tab:
                 weights = models.build(backend, downloads=downloads)
             with gr.Tab("About", id="about") as about_tab:

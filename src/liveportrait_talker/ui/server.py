@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..errors import OptionError
-from ..serving.access import Access, Hosts
+from ..options.live import LiveOptions
+from ..serving.access import Access, ASGIApp, Hosts
 from ..serving.accounts import Accounts
 from ..serving.connections import ConnectionLimits, PageServer, bind, page_address
 from .jobs import Jobs
@@ -129,6 +130,7 @@ def _serve(page: gr.Blocks, settings: Settings, uploads: Uploads) -> str:
     from gradio.routes import App
     from starlette.routing import Mount
 
+    from . import live
     from .body_limits import BodyLimits
     from .theme import CSS, build_theme
 
@@ -154,9 +156,10 @@ def _serve(page: gr.Blocks, settings: Settings, uploads: Uploads) -> str:
     mount.app.startup_events_triggered = True  # by uvicorn; else any request for /startup-events starts a second queue
     page.has_launched = True  # else Gradio takes any path in a request for an upload
     sockets, url = _bind(settings)
-    server = PageServer(
-        Access(BodyLimits(app, uploads), hosts, accounts), sockets, settings.connections, loggers=_LOGGERS
-    )
+    limited: ASGIApp = BodyLimits(app, uploads)
+    if live.is_installed():
+        limited = live.LiveMount(limited, LiveOptions(max_megapixels=settings.max_megapixels), settings.max_upload_mb)
+    server = PageServer(Access(limited, hosts, accounts), sockets, settings.connections, loggers=_LOGGERS)
     page.app = mount.app  # whose event streams `page.close` ends
     page.server = server  # type: ignore[assignment]  # and which it closes
     server.start()

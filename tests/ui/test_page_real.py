@@ -207,7 +207,7 @@ def test_models_and_about(real: Server, visit: Any, artefacts: Path, monkeypatch
 
 def test_narrow_screen(real: Server, visit: Any, artefacts: Path):
     page = visit(real, width=390, height=844)
-    for name in ("Talk", "Animate", "Edit", "Models", "About"):
+    for name in ("Talk", "Animate", "Edit", "Live", "Models", "About"):
         tab(page, name)
         page.wait_for_timeout(300)
         page.screenshot(path=artefacts / f"{name.lower()}-390.png", full_page=True)

@@ -46,7 +46,7 @@ CSS = """
   word-break: normal; overflow-wrap: normal; border: 0 !important;
   border-bottom: 1px solid var(--border-color-primary) !important; }
 footer .divider { display: none !important; }
-.lpt-live { display: block; width: 100%; height: 720px; border: 0; border-radius: 8px; }
+.lpt-live { display: block; width: 100%; height: 780px; border: 0; border-radius: 8px; }
 .lpt-still { align-self: flex-start; }
 @media (min-width: 900px) { .lpt-still { position: sticky; top: 12px; } }
 #lpt-foot { color: var(--body-text-color-subdued); font-size: 0.9em; margin-top: 8px; }
@@ -58,13 +58,13 @@ button.lg { white-space: nowrap; }
   button.lg { font-size: 0.95rem; padding-inline: 6px; }
   .gradio-container .main.app main { padding: 12px 10px 24px !important; }
   #talk-video:not(:has(video)), #animate-video:not(:has(video)) { height: 150px !important; min-height: 0 !important; }
-  .lpt-live { height: 1260px; }
+  .lpt-live { height: 1300px; }
   .lpt-table thead { display: none; }
   .lpt-table tr { display: block; padding: 6px 0; border-bottom: 1px solid var(--border-color-primary) !important; }
   .lpt-table td { border: 0 !important; }
   .lpt-table td { display: grid; grid-template-columns: 7em 1fr; gap: 8px;
     padding: 3px 6px !important; overflow-wrap: anywhere; }
-  #lpt-tabs .tab-container button { padding: 0 8px; font-size: 0.92rem; }
+  #lpt-tabs .tab-container button { padding: 0 5px; font-size: 0.85rem; }
   #edit-preview { display: contents !important; }
   #edit-preview > * { flex: 1 1 100%; }
   #edit-live { position: sticky !important; top: 0; z-index: 60; height: 250px !important; }

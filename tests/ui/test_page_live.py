@@ -56,6 +56,13 @@ def test_the_tab_is_behind_the_access_checks(serve: Callable[..., Server]):
     assert status("live/../upload", **login) == 404
 
 
+def test_operators_can_leave_the_tab_out(visit: Callable[..., Any], serve: Callable[..., Server]):
+    server = serve(live_sessions=0)
+    assert not visit(server).get_by_role("tab", name="Live").count()
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{server.url}live/")
+
+
 def test_without_the_extra_the_tab_names_it(
     visit: Callable[..., Any], serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ):

@@ -1,4 +1,4 @@
-"""Flags of the commands that serve a page: who may use it."""
+"""Flags of the commands that serve a page: who may use it, and how calls reach it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..errors import OptionError
 from .console import say
 
 AUTH_VARIABLE = "LPT_UI_AUTH"
+TURN_VARIABLE = "LPT_TURN_AUTH"
 
 
 def add_access_flags(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +29,18 @@ def add_access_flags(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="host name that the page answers to besides its own address, such as that of a reverse proxy; may be "
         "repeated",
+    )
+
+
+def add_ice_flag(parser: argparse.ArgumentParser) -> None:
+    """Add --ice-server."""
+    parser.add_argument(
+        "--ice-server",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="STUN or TURN server for browsers behind a router, such as stun:example.org:3478; may be repeated; user "
+        f"and password of TURN servers are read from {TURN_VARIABLE} (user:password)",
     )
 
 
@@ -52,3 +65,20 @@ def warn_if_open(host: str, accounts: Sequence[tuple[str, str]]) -> None:
             f"warning: the server listens on {host}, so everyone who can reach this computer can use it: there is no "
             "password (--auth)."
         )
+
+
+def ice_servers_from(urls: list[str]) -> tuple[dict[str, str], ...]:
+    """Return the servers as dictionaries of RTCIceServer; the password is removed from the environment."""
+    user, colon, password = os.environ.pop(TURN_VARIABLE, "").partition(":")
+    servers = []
+    for url in urls:
+        scheme, _, address = url.partition(":")
+        if scheme not in ("stun", "stuns", "turn", "turns") or not address:
+            raise OptionError(
+                f"--ice-server {url!r} is not a STUN or TURN server: give stun:HOST:PORT or turn:HOST:PORT."
+            )
+        is_turn = scheme.startswith("turn")
+        if is_turn and not (user and colon and password):
+            raise OptionError(f"a TURN server needs a user and a password: set {TURN_VARIABLE} to user:password.")
+        servers.append({"urls": url, "username": user, "credential": password} if is_turn else {"urls": url})
+    return tuple(servers)

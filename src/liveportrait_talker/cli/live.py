@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import threading
 import webbrowser
 from importlib.util import find_spec
@@ -12,13 +11,12 @@ from typing import Any
 
 from ..errors import OptionError
 from ..options.live import LiveOptions
-from .access import accounts_from, add_access_flags, warn_if_open
+from .access import accounts_from, add_access_flags, add_ice_flag, ice_servers_from, warn_if_open
 from .console import say
 from .flags import add_options, options_from
 from .inputs import checking
 
 MISSING = "the live page needs libraries that are not installed: pip install 'liveportrait-talker[live]'."
-TURN_VARIABLE = "LPT_TURN_AUTH"
 _PORT = 8765
 
 
@@ -47,14 +45,7 @@ def add_live_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         "--open", action=argparse.BooleanOptionalAction, default=True, help="open the page in a browser (default)"
     )
     add_access_flags(parser)
-    parser.add_argument(
-        "--ice-server",
-        action="append",
-        default=[],
-        metavar="URL",
-        help="STUN or TURN server for browsers behind a router, such as stun:example.org:3478; may be repeated; user "
-        f"and password of TURN servers are read from {TURN_VARIABLE} (user:password)",
-    )
+    add_ice_flag(parser)
     add_options(parser, LiveOptions)
     parser.set_defaults(run=_live)
 
@@ -101,7 +92,7 @@ def _serve_page(arguments: argparse.Namespace, options: LiveOptions) -> int:
         raise OptionError("--allow-origin is for --websocket: other web sites cannot use the page.")
     if options.sample_rate != LiveOptions().sample_rate:
         raise OptionError("--sample-rate is for --websocket: the page has that of WebRTC.")
-    ice_servers = _ice_servers(arguments.ice_server)
+    ice_servers = ice_servers_from(arguments.ice_server)
     accounts = accounts_from(arguments.auth)
     with checking(options, sources=(arguments.portrait,)) as check:
         from ..serving.access import Access, Hosts
@@ -132,20 +123,3 @@ def _serve_page(arguments: argparse.Namespace, options: LiveOptions) -> int:
     finally:
         server.close()
     return 0
-
-
-def _ice_servers(urls: list[str]) -> tuple[dict[str, str], ...]:
-    """Return the servers as dictionaries of RTCIceServer; the password is removed from the environment."""
-    user, colon, password = os.environ.pop(TURN_VARIABLE, "").partition(":")
-    servers = []
-    for url in urls:
-        scheme, _, address = url.partition(":")
-        if scheme not in ("stun", "stuns", "turn", "turns") or not address:
-            raise OptionError(
-                f"--ice-server {url!r} is not a STUN or TURN server: give stun:HOST:PORT or turn:HOST:PORT."
-            )
-        is_turn = scheme.startswith("turn")
-        if is_turn and not (user and colon and password):
-            raise OptionError(f"a TURN server needs a user and a password: set {TURN_VARIABLE} to user:password.")
-        servers.append({"urls": url, "username": user, "credential": password} if is_turn else {"urls": url})
-    return tuple(servers)

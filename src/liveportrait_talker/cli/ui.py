@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from ..errors import OptionError
-from .access import accounts_from, add_access_flags, warn_if_open
+from .access import accounts_from, add_access_flags, add_ice_flag, ice_servers_from, warn_if_open
 from .console import say
 
 MISSING = "the page needs Gradio, which is not installed: pip install 'liveportrait-talker[ui]'."
@@ -40,7 +40,15 @@ def add_ui_parser(verbs: Any, common: argparse.ArgumentParser) -> None:
     ui.add_argument(
         "--max-total-mb", type=float, default=20_000, metavar="N", help="all files of the server (default 20000 MB)"
     )
+    ui.add_argument(
+        "--live-sessions",
+        type=int,
+        default=2,
+        metavar="N",
+        help="calls of the Live tab at once, each of which takes a core (default 2; 0: no such tab)",
+    )
     add_access_flags(ui)
+    add_ice_flag(ui)
     ui.add_argument(
         "--downloads",
         action=argparse.BooleanOptionalAction,
@@ -70,6 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
         allowed_hosts=arguments.allowed_host,
         auth=accounts_from(arguments.auth),
         downloads=arguments.downloads,
+        live_sessions=arguments.live_sessions,
+        ice_servers=ice_servers_from(arguments.ice_server),
     )
     try:
         with Server(settings) as server:

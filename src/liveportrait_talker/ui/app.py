@@ -17,8 +17,12 @@ _FOOT = (
 _CACHE_CHECK_S, _CACHE_AGE_S = 600, 6 * 3600  # Gradio removes older files
 
 
-def build(backend: Backend, *, downloads: bool = True) -> gr.Blocks:
-    """Build the page; without `downloads`, weights cannot be downloaded nor the computer be checked."""
+def build(backend: Backend, *, downloads: bool = True, has_live: bool = True) -> gr.Blocks:
+    """Build the page.
+
+    Without `downloads`, weights cannot be downloaded nor the computer be checked; without `has_live` there is no Live
+    tab.
+    """
     page: gr.Blocks
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, delete_cache=(_CACHE_CHECK_S, _CACHE_AGE_S), fill_width=False
@@ -31,8 +35,9 @@ def build(backend: Backend, *, downloads: bool = True) -> gr.Blocks:
                 animate.build(backend)
             with gr.Tab("Edit", id="edit") as edit_tab:
                 edit.build(backend)
-            with gr.Tab("Live", id="live"):
-                live.build()
+            if has_live:
+                with gr.Tab("Live", id="live"):
+                    live.build()
             with gr.Tab("Models", id="models") as models_tab:
                 weights = models.build(backend, downloads=downloads)
             with gr.Tab("About", id="about") as about_tab:

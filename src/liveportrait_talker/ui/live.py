@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ..serving.webrtc import Calls
 
 _PATH = "/live/"
-_SESSIONS = 2  # at once; each takes a core
 _FRAME = (
     f'<iframe class="lpt-live" src=".{_PATH}" title="Live portrait" allow="microphone; camera; autoplay" '
     'loading="lazy"></iframe>'  # loaded when the tab is opened
@@ -44,11 +43,22 @@ class LiveMount:
     Args:
         app: answers everything else.
         options: of the sessions.
+        most_sessions: calls at once.
         max_portrait_mb: largest portrait.
+        ice_servers: STUN and TURN servers, as dictionaries of RTCIceServer.
     """
 
-    def __init__(self, app: ASGIApp, options: LiveOptions, max_portrait_mb: float) -> None:
-        self._app, self._options, self._max_portrait_mb = app, options, max_portrait_mb
+    def __init__(
+        self,
+        app: ASGIApp,
+        options: LiveOptions,
+        *,
+        most_sessions: int,
+        max_portrait_mb: float,
+        ice_servers: tuple[dict[str, str], ...] = (),
+    ) -> None:
+        self._app, self._options, self._most = app, options, most_sessions
+        self._max_portrait_mb, self._ice_servers = max_portrait_mb, ice_servers
         self._calls: Calls | None = None
         self._page: LivePage | None = None
         self._making = asyncio.Lock()
@@ -76,5 +86,5 @@ class LiveMount:
         from ..serving.live_page import LivePage
         from ..serving.webrtc import Calls
 
-        self._calls = Calls(PORTRAIT, self._options, most_sessions=_SESSIONS)
-        return LivePage(self._calls, max_portrait_mb=self._max_portrait_mb)
+        self._calls = Calls(PORTRAIT, self._options, most_sessions=self._most, ice_servers=self._ice_servers)
+        return LivePage(self._calls, ice_servers=self._ice_servers, max_portrait_mb=self._max_portrait_mb)

@@ -36,7 +36,8 @@ class Settings:
 
     The page answers to `allowed_hosts` (names, with or without a port) besides the loopback names and its own address.
     `auth` has pairs (user, password); without any, no password is needed. `downloads` False leaves out the download of
-    weights and the check of the computer.
+    weights and the check of the computer. `live_sessions` calls of the Live tab are held at once, 0 leaves the tab out;
+    `ice_servers` are STUN and TURN servers for them, as dictionaries of RTCIceServer.
     """
 
     host: str = "127.0.0.1"
@@ -52,6 +53,8 @@ class Settings:
     allowed_hosts: Sequence[str] = ()
     auth: Sequence[tuple[str, str]] = field(default=(), repr=False)
     downloads: bool = True
+    live_sessions: int = 2
+    ice_servers: tuple[dict[str, str], ...] = field(default=(), repr=False)
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)
 
     def __post_init__(self) -> None:
@@ -63,6 +66,7 @@ class Settings:
             ("max_megapixels", 0.1, 170),
             ("max_seconds", 1, 86400),
             ("max_queue", 1, 1000),
+            ("live_sessions", 0, 64),
             ("max_job_minutes", 0.1, 10_000),
         )
         for name, low, high in limits:
@@ -99,7 +103,7 @@ class Server:
         jobs = Jobs(uploads.jobs, run_task, max_waiting=settings.max_queue, max_seconds=60 * settings.max_job_minutes)
         self.backend = Backend(uploads, jobs, Previews(uploads))
         try:
-            self.page = build(self.backend, downloads=settings.downloads)
+            self.page = build(self.backend, downloads=settings.downloads, has_live=settings.live_sessions > 0)
             uploads.retain_all(SERVER)
             self.url = _serve(self.page, settings, uploads)
             if settings.open_browser:
@@ -157,8 +161,14 @@ def _serve(page: gr.Blocks, settings: Settings, uploads: Uploads) -> str:
     page.has_launched = True  # else Gradio takes any path in a request for an upload
     sockets, url = _bind(settings)
     limited: ASGIApp = BodyLimits(app, uploads)
-    if live.is_installed():
-        limited = live.LiveMount(limited, LiveOptions(max_megapixels=settings.max_megapixels), settings.max_upload_mb)
+    if settings.live_sessions and live.is_installed():
+        limited = live.LiveMount(
+            limited,
+            LiveOptions(max_megapixels=settings.max_megapixels),
+            most_sessions=settings.live_sessions,
+            max_portrait_mb=settings.max_upload_mb,
+            ice_servers=settings.ice_servers,
+        )
     server = PageServer(Access(limited, hosts, accounts), sockets, settings.connections, loggers=_LOGGERS)
     page.app = mount.app  # whose event streams `page.close` ends
     page.server = server  # type: ignore[assignment]  # and which it closes

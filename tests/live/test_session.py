@@ -401,4 +401,4 @@ def test_one_hour_keeps_nothing_and_does_not_drift():
     tracemalloc.stop()
     assert used[-1] < used[0] + 100_000  # bytes
     assert 180_000 * len(chunk) - delivered <= 0.2 * RATE  # the look-ahead
-    assert live.session.pending_seconds == 0
+    assert live.session.pending_seconds <= 0.2

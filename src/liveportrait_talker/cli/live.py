@@ -40,7 +40,7 @@ def add_live_parser(commands: Any, common: argparse.ArgumentParser) -> None:
 def _live(arguments: argparse.Namespace) -> int:
     options = options_from(LiveOptions, arguments)
     if not arguments.websocket:
-        raise OptionError("live needs a door for other programs: add --websocket.")
+        raise OptionError("live serves other programs: add --websocket.")
     if not 0 <= arguments.port <= 65_535:
         raise OptionError(f"--port {arguments.port} is out of range: give 0 … 65535.")
     if not 1 <= arguments.sessions <= 64:
@@ -49,15 +49,15 @@ def _live(arguments: argparse.Namespace) -> int:
         flag = "--background transparent" if options.paced else "--no-paced"
         raise OptionError(f"{flag} is for Python: leave it out with --websocket.")
     with checking(options, sources=(arguments.portrait,)) as check:
-        from ..serving.websocket import WebSocketDoor
+        from ..serving.websocket import WebSocketServer
 
         check.results()
-    door = WebSocketDoor(arguments.portrait, options, most_sessions=arguments.sessions)
-    with door.listen(arguments.host, arguments.port, origins=tuple(arguments.allow_origin)) as server:
+    programs = WebSocketServer(arguments.portrait, options, most_sessions=arguments.sessions)
+    with programs.listen(arguments.host, arguments.port, origins=tuple(arguments.allow_origin)) as server:
         host, port = server.socket.getsockname()[:2]
         say(f"{arguments.portrait.name} listens at ws://{host}:{port}; Ctrl-C ends it.")
         try:
             server.serve_forever()
         finally:
-            door.close()
+            programs.close()
     return 0

@@ -5,7 +5,7 @@
         --out src/liveportrait_talker/render/embedded/mouth_colours.npz
 
 Needs PyTorch; about three minutes of tracking on two cores, three quarters of a minute for a fit. `--leave-one-out` prints figures
-and writes one file per speaker into --work, without which nothing is fitted on that speaker. Source:
+and writes one file per speaker into --work, fitted without that speaker and others of the same group. Source:
 docs/method/embedded_renderer.md, Mouth colours.
 """
 
@@ -32,6 +32,7 @@ from liveportrait_talker.render.embedded.mouth_plane import MouthPlane
 SAME_SPEAKER = {"andrew_1": "andrew", "andrew_2": "andrew", "obama_1": "obama", "obama_2": "obama"}
 FRAMES = 80  # of a clip
 LEAST_APERTURE, LEAST_GAP = 0.04, 0.02  # IOD
+GROUPS = 6  # of speakers, each left out as a whole
 HIDDEN, STEPS, FACES, POINTS = 64, 2500, 48, 96
 LEARNING_RATE, WEIGHT_DECAY = 6e-3, 1e-3
 SCALE = 20.0  # of the output, CIELAB
@@ -192,11 +193,14 @@ def main():
     speakers = sorted({SAME_SPEAKER.get(name, name) for name in data})
     if arguments.leave_one_out:
         errors = []
-        for speaker in speakers:
-            file = arguments.work / f"mouth_colours_without_{speaker}.npz"
-            np.savez(file, **fit(data, [other for other in speakers if other != speaker]))
+        for group in (speakers[k::GROUPS] for k in range(GROUPS)):
+            fitted = fit(data, [other for other in speakers if other not in group])
+            files = {speaker: arguments.work / f"mouth_colours_without_{speaker}.npz" for speaker in group}
+            for file in files.values():
+                np.savez(file, **fitted)
             for name, clip in data.items():
-                if SAME_SPEAKER.get(name, name) == speaker and (error := judge(file, clip)) is not None:
+                file = files.get(SAME_SPEAKER.get(name, name))
+                if file is not None and (error := judge(file, clip)) is not None:
                     print(f"{name}: {error:.1f}", flush=True)
                     errors.append(error)
         print(f"mean {np.mean(errors):.2f} dE")

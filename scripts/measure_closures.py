@@ -2,9 +2,9 @@
 
     python scripts/measure_closures.py --shared ../shared --weights DIR
 
-DIR holds without_SPEAKER.npz of `fit_signal_driver.py --leave-one-out`, with --streamed of `fit_speech_stream.py`. A sound counts as closed if the aperture is
-under 0.03 IOD in a frame that is at most one frame (40 ms) outside the sound. Times of the sounds: PocketSphinx aligns
-the words in clip_transcripts.json, which were written down by ear and by an automatic recogniser; sounds longer than
+DIR holds without_SPEAKER.npz of `fit_signal_driver.py --leave-one-out`, with --streamed of `fit_speech_stream.py`;
+without --weights the shipped ones are measured. A sound counts as closed if the aperture is under 0.03 IOD in a frame
+that is at most one frame (40 ms) outside the sound. Times of the sounds: PocketSphinx aligns the words in clip_transcripts.json, which were written down by ear and by an automatic recogniser; sounds longer than
 0.3 s are errors of the alignment and are left out. Needs the packages `pocketsphinx` and those of `--shared`/tools.
 """
 
@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from fit_signal_driver import speaker, videos
 from streamed_voice import StreamedVoice
 
-from liveportrait_talker.driving.signal.driver import SignalDriver
+from liveportrait_talker.driving.signal.closures import PhoneRecogniser
+from liveportrait_talker.driving.signal.driver import WEIGHTS, SignalDriver
 from liveportrait_talker.media.waveform import Waveform
 
 RATE = 16_000
@@ -89,21 +90,24 @@ def main() -> None:
     """Print one line a clip and the shares of all sounds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--streamed", action="store_true", help="the driver for streams")
+    parser.add_argument("--weights", type=Path)
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--streamed", action="store_true", help="the driver for streams, which needs --weights")
+    kinds.add_argument("--hama", action="store_true", help="P, B and M by the package hama")
     arguments = parser.parse_args()
     sys.path.insert(0, str(arguments.shared / "tools"))
     import face_tracks
 
     transcripts = json.loads(Path(__file__).with_name("clip_transcripts.json").read_text())
+    recogniser = PhoneRecogniser() if arguments.hama else None
     true, driven = [], []
     for video in videos(arguments.shared):
         samples = face_tracks.read_audio(video).astype(np.float32)
         spans = aligned(samples, transcripts[video.stem]) if video.stem in transcripts else []
         with np.load(video.parent / "tracks" / f"{video.stem}.npz") as track:
             real = closed(track["aperture"].astype(float), spans)
-        kind = StreamedVoice if arguments.streamed else SignalDriver
-        driver = kind(arguments.weights / f"without_{speaker(video.stem)}.npz")
+        weights = arguments.weights / f"without_{speaker(video.stem)}.npz" if arguments.weights else WEIGHTS
+        driver = StreamedVoice(weights) if arguments.streamed else SignalDriver(weights, recogniser)
         mine = closed(driver.mouth(Waveform(samples, RATE), 25.0)[:, 0], spans)
         print(f"{video.stem:16s} {len(spans):3d} sounds, closed: real {sum(real)}, driver {sum(mine)}", flush=True)
         true += real

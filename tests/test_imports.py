@@ -20,7 +20,7 @@ ORDER = [
     {"render", "driving"},
     {"live"},
     {"pipelines"},
-    {"training", "batch", "serving"},
+    {"training", "batch", "serving", "integrations"},
     {"ui"},
     {"cli"},
     {"original", "__main__"},
@@ -30,7 +30,7 @@ LEVEL = {package: level for level, packages in enumerate(ORDER) for package in p
 ALLOWED_IN = {
     "mediapipe": set(),
     "pi_heif": {"media"},
-    "av": {"media", "pipelines", "training"},  # doctor; cutting clips by packet times
+    "av": {"media", "pipelines", "serving", "training"},  # doctor; WebRTC's frames; cutting clips by packet times
     "lightning": {"training"},
     "ray": {"system"},
     "yt_dlp": {"training"},
@@ -38,7 +38,11 @@ ALLOWED_IN = {
     "tqdm": {"cli"},
     "matplotlib": {"training"},
     "gradio": {"ui"},
+    "aiortc": {"serving"},
+    "uvicorn": {"serving"},
     "websockets": {"serving"},
+    "pipecat": {"integrations"},
+    "livekit": {"integrations"},
     "numba": {"system"},
     "omegaconf": {"original"},
     "yaml": {"original"},

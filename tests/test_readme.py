@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from sounds import write_wav
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 USAGE = (ROOT / "docs" / "usage.md").read_text()
+LIVE = (ROOT / "docs" / "live.md").read_text()
 VERBS = "generate|demo|doctor|bench|models|animate|edit|batch|dataset|train|evaluate|export"
 ALL_COMMANDS = list(
     dict.fromkeys(
@@ -179,17 +181,26 @@ def test_readme_command_of_the_original(folder_with_weights, store, draw_one_fra
 
 def test_python_examples(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
-    blocks += re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "live.md").read_text(), re.S)[:1]
+    blocks = [block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "integrations" not in block]
+    blocks += re.findall(r"```python\n(.*?)```", LIVE, re.S)[:1]
     assert len(blocks) == 3
     for code in blocks:
         exec(compile(code, "README.md", "exec"), {})
 
 
+@pytest.mark.parametrize(("library", "name"), [("pipecat", "pipecat"), ("livekit.agents", "livekit")])
+def test_examples_of_integrations(library, name, folder, monkeypatch):
+    """tests/integrations runs the longer ones in docs/agents.md."""
+    (code,) = [b for b in re.findall(r"```python\n(.*?)```", README, re.S) if f"integrations.{name}" in b]
+    pytest.importorskip(library, reason=f"needs the extra {name}: make companions-test")
+    monkeypatch.chdir(folder)
+    exec(compile(code, "README.md", "exec"), {})
+
+
 def test_live_command(folder):
     """The command in docs/live.md listens until Ctrl-C; tests/serving/test_websocket.py talks to it."""
     client = pytest.importorskip("websockets.sync.client")
-    (command,) = re.findall(r"^    liveportrait-talker (live .*)$", (ROOT / "docs" / "live.md").read_text(), re.M)
+    (command,) = re.findall(r"^    liveportrait-talker (live .*--websocket)$", LIVE, re.M)
     words = [
         sys.executable,
         "-m",
@@ -208,6 +219,21 @@ def test_live_command(folder):
             assert len(connection.recv()) > 1000
             server.send_signal(signal.SIGINT)
             assert server.wait(timeout=60) == 130
+
+
+def test_live_page_command(folder):
+    """The command in README.md and docs/live.md serves a page until Ctrl-C; tests/serving/test_live_page.py uses it."""
+    pytest.importorskip("aiortc", reason="aiortc is not installed")
+    (command,) = re.findall(r"^    liveportrait-talker (live examples/portrait.png)$", LIVE, re.M)
+    assert f"`liveportrait-talker {command}`" in README
+    words = [sys.executable, "-m", "liveportrait_talker", *shlex.split(command), "--no-open", "--port", "0"]
+    with subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, text=True) as server:
+        lines = iter(server.stderr.readline, "")
+        url = next(found[0] for line in lines if (found := re.search(r"http://[\d.:]+/", line)))
+        with urllib.request.urlopen(url) as page:
+            assert b"AI-generated" in page.read()
+        server.send_signal(signal.SIGINT)
+        assert server.wait(timeout=60) == 0
 
 
 def test_readme_make_targets_exist():

@@ -12,6 +12,7 @@ import pytest
 
 from liveportrait_talker.driving.signal import driver as signal
 from liveportrait_talker.driving.signal import features as signal_features
+from liveportrait_talker.driving.signal.closures import BILABIAL
 from liveportrait_talker.driving.signal.driver import SignalDriver
 from liveportrait_talker.driving.signal.network import SignalNetwork, _compiled_scan, _scan
 from liveportrait_talker.errors import WeightsError
@@ -167,7 +168,7 @@ def test_lips_close_for_p_b_m(monkeypatch: pytest.MonkeyPatch) -> None:
     def predict(self: SignalNetwork, log_mel: np.ndarray) -> np.ndarray:
         answer = np.zeros(((len(log_mel) + 3) // 4, 20), np.float32)
         answer[:, 0] = np.linspace(-1, 1, len(answer))
-        answer[40:43, 4 + signal.BILABIAL] = 8.0
+        answer[40:43, 4 + BILABIAL] = 8.0
         return answer
 
     monkeypatch.setattr(SignalNetwork, "predict", predict)

@@ -200,7 +200,6 @@ def test_the_server_ends_its_sessions():
 def test_mistakes_of_the_command(capsys, tmp_path):
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((200, 200, 3), 128, np.uint8))
     for words, reason in (
-        ([str(PORTRAIT)], "--websocket"),
         ([str(PORTRAIT), "--websocket", "--port", "70000"], "out of range"),
         ([str(PORTRAIT), "--websocket", "--sessions", "0"], "out of range"),
         ([str(PORTRAIT), "--websocket", "--no-paced"], "for Python"),

@@ -22,7 +22,7 @@ from fakes import fake_work
 from liveportrait_talker.cli.main import main
 from liveportrait_talker.errors import OptionError
 from liveportrait_talker.examples import FOLDER as EXAMPLES
-from liveportrait_talker.ui.accounts import Accounts
+from liveportrait_talker.serving.accounts import Accounts
 from liveportrait_talker.ui.server import Server, Settings
 from liveportrait_talker.weights import store
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from fakes import fake_work
 
-from liveportrait_talker.ui.connections import bind
+from liveportrait_talker.serving.connections import bind
 from liveportrait_talker.ui.server import ConnectionLimits, Server
 
 REQUEST = b"GET /robots.txt HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -134,9 +134,9 @@ def test_slow_uploads_arrive(serve: Callable[..., Server]):
 
 def test_a_client_has_a_share(serve: Callable[..., Server], held: list[socket.socket], monkeypatch: pytest.MonkeyPatch):
     """All of this computer's addresses but two are like others of the network."""
-    from liveportrait_talker.ui import connections
+    from liveportrait_talker.serving import connections
 
-    monkeypatch.setattr(connections, "_LOOPBACK", ())
+    monkeypatch.setattr(connections, "LOOPBACK", ())
     server = serve(fake_work, connections=ConnectionLimits(per_client=5))
     for k in range(5):
         held.append(connect(server, f"GET /gradio_api/heartbeat/{k} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()))

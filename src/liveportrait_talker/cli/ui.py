@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import threading
-from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError
+from .access import accounts_from, add_access_flags, warn_if_open
 from .console import say
 
-AUTH_VARIABLE = "LPT_UI_AUTH"
 MISSING = "the page needs Gradio, which is not installed: pip install 'liveportrait-talker[ui]'."
 
 
@@ -43,20 +40,7 @@ def add_ui_parser(verbs: Any, common: argparse.ArgumentParser) -> None:
     ui.add_argument(
         "--max-total-mb", type=float, default=20_000, metavar="N", help="all files of the server (default 20000 MB)"
     )
-    ui.add_argument(
-        "--auth",
-        type=Path,
-        metavar="FILE",
-        help=f"ask for a user and a password; the file has one user:password a line (or set {AUTH_VARIABLE})",
-    )
-    ui.add_argument(
-        "--allowed-host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="host name that the page answers to besides its own address, such as that of a reverse proxy; may be "
-        "repeated",
-    )
+    add_access_flags(ui)
     ui.add_argument(
         "--downloads",
         action=argparse.BooleanOptionalAction,
@@ -70,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C. Raises OptionError if Gradio is missing, or the address or a flag cannot be used."""
     if find_spec("gradio") is None:
         raise OptionError(MISSING)
-    from ..ui.server import LOOPBACK, Server, Settings
+    from ..ui.server import Server, Settings
 
     settings = Settings(
         host=arguments.host,
@@ -84,30 +68,14 @@ def run(arguments: argparse.Namespace) -> int:
         max_session_mb=arguments.max_session_mb,
         max_total_mb=arguments.max_total_mb,
         allowed_hosts=arguments.allowed_host,
-        auth=_accounts(arguments.auth),
+        auth=accounts_from(arguments.auth),
         downloads=arguments.downloads,
     )
     try:
         with Server(settings) as server:
             say(f"{server.url} is the page; Ctrl-C ends it and removes all uploads.")
-            if settings.host not in LOOPBACK and not settings.auth:
-                say(
-                    f"warning: the server listens on {settings.host}, so everyone who can reach this computer can use "
-                    "it: there is no password (--auth)."
-                )
+            warn_if_open(settings.host, settings.auth)
             threading.Event().wait()
     except KeyboardInterrupt:
         say("the page is closed; all uploads were removed.")
     return 0
-
-
-def _accounts(path: Path | None) -> Sequence[tuple[str, str]]:
-    """Return the users and passwords of a file or of the environment, from which they are removed."""
-    from ..ui.accounts import parse_accounts, read_accounts
-
-    given = os.environ.pop(AUTH_VARIABLE, None)  # so that child processes do not have it
-    if path is not None and given is not None:
-        raise OptionError(f"--auth and {AUTH_VARIABLE} contradict each other: give one of them.")
-    if path is not None:
-        return read_accounts(path)
-    return () if given is None else parse_accounts(given.encode(errors="surrogateescape"), AUTH_VARIABLE)

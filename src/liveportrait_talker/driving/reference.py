@@ -17,14 +17,13 @@ from ..face.ratios import eye_ratios
 from ..face.tracked import ping_pong_indices
 from ..face.tracker import track
 from ..media.footage import open_footage
+from ..motion.rotation import MAX_TURN_DEG
 from ..motion.smoothing import moving_average, smoothstep
 from ..progress import OnStep
 from ..system.cache import cache_folder, replacing
 
 log = logging.getLogger(__name__)
 
-MAX_TURN_DEG = np.array([7.5, 9.0, 7.5])
-"""Pitch, yaw, roll that look right on any portrait."""
 _EASE_S = 0.4  # transition from the source's own pose
 SMOOTH_S = 0.12  # FaceMesh has 0.3° of noise
 _CACHE_VERSION = 3

@@ -17,9 +17,10 @@ from ..face.measurements import measure_faces
 from ..face.mouth_offsets import subtract_source_mouth
 from ..face.tracked import TrackedSource
 from ..motion.face_measurements import FaceMeasurements
+from ..motion.rotation import MAX_TURN_DEG
 from ..motion.smoothing import moving_average, smoothstep
 from ..motion.track import HeadTrack, MotionTrack, MouthControls
-from .reference import MAX_TURN_DEG, OPEN_PERCENTILE, SHUT_SHARE, SMOOTH_S, lid_closure
+from .reference import OPEN_PERCENTILE, SHUT_SHARE, SMOOTH_S, lid_closure
 
 log = logging.getLogger(__name__)
 

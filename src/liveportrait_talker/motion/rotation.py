@@ -11,6 +11,9 @@ import numpy as np
 
 from ..arrays import Floats, Floats64
 
+MAX_TURN_DEG = np.array([7.5, 9.0, 7.5])
+"""Pitch, yaw, roll that look right on any portrait, degrees."""
+
 
 def matrix_from_degrees(rotation_deg: Floats) -> Floats64:
     """Return LivePortrait's rotation matrices (..., 3, 3) for its pitch, yaw, roll (..., 3) in degrees."""

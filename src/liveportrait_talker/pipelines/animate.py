@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..arrays import Floats, Image
-from ..driving.reference import MAX_TURN_DEG
 from ..driving.retargeting import Rest, retarget_motion
 from ..errors import MediaError
 from ..face.tracked import TrackedSource
 from ..media import Footage
 from ..media.output_file import check_output_file
 from ..motion.face_measurements import FaceMeasurements
+from ..motion.rotation import MAX_TURN_DEG
 from ..motion.template import Template
 from ..motion.template import save_template as write_template
 from ..motion.track import MotionTrack

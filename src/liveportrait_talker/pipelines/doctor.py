@@ -9,6 +9,7 @@ from importlib import metadata
 from importlib.util import find_spec
 
 from .. import __version__
+from ..driving.signal.closures import recogniser_trouble
 from ..system.cache import cache_folder
 from ..system.devices import torch_device, torch_dtype
 from .engines import HEAD_POSE_NETWORKS, LIP_NETWORKS, RENDERER_NETWORKS, missing_parts
@@ -79,6 +80,9 @@ def report() -> tuple[list[str], bool]:
     ):
         missing = missing_parts(networks, {})
         lines.append(f"{what}: {_neural_note() if missing is None else f'not ready; {missing}'}")
+    trouble = recogniser_trouble()
+    closed_by = f"hama {_version('hama', 'hama')}" if trouble is None else f"its own network; {trouble}"
+    lines.append(f"driver signal: ready, P, B and M by {closed_by}")
     return lines, not problems
 
 

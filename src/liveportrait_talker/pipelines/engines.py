@@ -153,7 +153,7 @@ class Engines:
                 raise OptionError(f"--driver {options.driver} and a driver that was given contradict each other.")
             return EngineChoice(type(self._given_driver).__name__, "it was given")
         if options.driver == "signal":
-            return EngineChoice("signal", "as asked for")
+            return _signal_choice("as asked for")
         missing = missing_parts(LIP_NETWORKS, self.weights_for(options))
         cannot = f"the learned driver cannot run: {missing}"
         if options.driver == "learned":
@@ -161,8 +161,8 @@ class Engines:
                 raise WeightsError(f"{cannot}.")
             return EngineChoice("learned", "as asked for")
         if renderer != "neural":
-            return EngineChoice("signal", "auto takes the learned driver with the neural renderer only")
-        return EngineChoice("signal", cannot) if missing else EngineChoice("learned", "its weights are installed")
+            return _signal_choice("auto takes the learned driver with the neural renderer only")
+        return _signal_choice(cannot) if missing else EngineChoice("learned", "its weights are installed")
 
     def reads_driving(self, choice: EngineChoice) -> bool:
         """Return whether the renderer of a choice reads driving clips by its own networks; it need not be loaded."""
@@ -266,9 +266,10 @@ class Engines:
         if self._given_driver is not None:
             return self._given_driver
         if choice.name == "signal":
+            from ..driving.signal.closures import PhoneRecogniser, recogniser_trouble
             from ..driving.signal.driver import SignalDriver
 
-            return SignalDriver()
+            return SignalDriver(recogniser=None if recogniser_trouble() else PhoneRecogniser())
         from ..driving.sadtalker.driver import LearnedDriver
 
         return LearnedDriver(
@@ -286,6 +287,15 @@ class Engines:
         if key not in self._sadtalker:
             self._sadtalker = {key: SadTalker(weights=self.weights_for(options), device=options.device)}  # one set
         return self._sadtalker[key]
+
+
+def _signal_choice(reason: str) -> EngineChoice:
+    """Return the choice of the signal driver, with what closes the lips for P, B and M in its reason."""
+    from ..driving.signal.closures import recogniser_trouble
+
+    trouble = recogniser_trouble()
+    closed_by = "hama" if trouble is None else f"its own network, as {trouble}"
+    return EngineChoice("signal", f"{reason}; P, B and M by {closed_by}")
 
 
 def _open_background(background: Background | None, max_pixels: int) -> Image | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arrays import Floats
 from ..audio.loudness import detect_speech, frame_loudness_db
-from ..driving.reference import MAX_TURN_DEG, reference_blinks, reference_head, track_reference
+from ..driving.reference import reference_blinks, reference_head, track_reference
 from ..face.mouth_offsets import measure_source_mouth, subtract_source_mouth
 from ..face.tracked import TrackedSource
 from ..media import Waveform
@@ -24,6 +24,7 @@ from ..motion.head import natural_head_pose
 from ..motion.keyframes import keyframe_angles
 from ..motion.lips import controls_from_keypoints
 from ..motion.random_streams import BLINK, BREATH, GAZE, HEAD, random_stream
+from ..motion.rotation import MAX_TURN_DEG
 from ..options.talk import PUPIL_RANGE, TalkOptions
 from ..progress import OnProgress, steps_of
 

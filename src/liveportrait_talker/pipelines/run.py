@@ -14,7 +14,6 @@ import numpy as np
 
 from .. import __version__
 from ..arrays import Floats, Image
-from ..driving.reference import MAX_TURN_DEG
 from ..errors import MediaError
 from ..face.source_crop import crop_source
 from ..face.tracked import TrackedSource
@@ -22,6 +21,7 @@ from ..face.tracker import track
 from ..media import Footage, VideoWriter, check_encoder, check_output, open_footage
 from ..media.image_output import check_image_output, is_image_name, write_image
 from ..media.image_sequence import SequenceWriter, check_sequence_output, is_sequence_name
+from ..motion.rotation import MAX_TURN_DEG
 from ..options.animate import AnimateOptions
 from ..options.background import refuse_background
 from ..options.edit import EditSetup
@@ -30,7 +30,7 @@ from ..options.shared import ImageOptions
 from ..options.talk import TalkOptions
 from ..progress import OnProgress, ignore_progress, steps_of
 from ..render.paste import composite
-from ..render.protocol import FaceFrame, LimitedFace, PreparedFace
+from ..render.protocol import FaceFrame, PreparedFace, TurningFace
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +229,7 @@ def find_face(
 
 def turn_limit(face: PreparedFace) -> Floats:
     """Return the pitch, yaw, roll (3,) in degrees up to which a face may follow another one."""
-    return face.max_turn_deg if isinstance(face, LimitedFace) else MAX_TURN_DEG
+    return face.max_turn_deg if isinstance(face, TurningFace) else MAX_TURN_DEG
 
 
 def composed(source: TrackedSource, faces: Iterable[FaceFrame]) -> Iterator[Image]:

@@ -73,13 +73,18 @@ class Renderer(Protocol):
 
 
 @runtime_checkable
-class LimitedFace(Protocol):
-    """A prepared face that cannot draw every motion, and warns where an edit asks for more."""
+class TurningFace(Protocol):
+    """A prepared face that states how far its head can turn."""
 
     @property
     def max_turn_deg(self) -> Floats:
         """(3,) pitch, yaw, roll in degrees that look right, relative to the source's own pose."""
         ...
+
+
+@runtime_checkable
+class LimitedFace(Protocol):
+    """A prepared face that warns where an edit asks for more than it can draw."""
 
     def warn_of_limits(self, rotation_deg: Floats, track: MotionTrack) -> None:
         """Log, once for each limit, where the turn asked for, (3,) degrees, or the track's mouth goes beyond it."""

@@ -1,1 +1,1 @@
-"""Live sessions for other programs."""
+"""Live sessions for browsers and other programs, and what serves pages: access, accounts, connections."""

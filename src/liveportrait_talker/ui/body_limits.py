@@ -10,8 +10,8 @@ from gradio import route_utils
 from starlette.formparsers import MultiPartException
 
 from ..errors import MediaError
+from ..serving.access import ASGIApp, Message, Receive, Scope, Send
 from ..system.partial_files import is_disk_full
-from .access import ASGIApp, Message, Receive, Scope, Send
 from .uploads import MB, Uploads
 
 _log = logging.getLogger(__name__)

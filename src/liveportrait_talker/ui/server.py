@@ -10,8 +10,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..errors import OptionError
-from .access import Access, Hosts
-from .accounts import Accounts
+from ..serving.access import Access, Hosts
+from ..serving.accounts import Accounts
+from ..serving.connections import ConnectionLimits, PageServer, bind, page_address
 from .jobs import Jobs
 from .previews import Previews
 from .tasks import run_task
@@ -23,23 +24,9 @@ if TYPE_CHECKING:
 
     import gradio as gr
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 FIRST_PORT, PORTS = 7860, 100
-
-
-@dataclass(frozen=True)
-class ConnectionLimits:
-    """Limits on connections.
-
-    `total` is capped by half of the files that the process may open. `per_client` does not hold for the loopback
-    addresses, where a reverse proxy stands for all its clients. A request's headers must arrive within `seconds`, and
-    in each following period of that length `bytes_per_second` of its body.
-    """
-
-    total: int = 1000
-    per_client: int = 200
-    seconds: float = 10.0
-    bytes_per_second: float = 1000.0
+_LOGGERS = tuple(f"{__package__}.{name}" for name in ("body_limits", "api"))
+"""Those with a message for a request that fails."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +130,6 @@ def _serve(page: gr.Blocks, settings: Settings, uploads: Uploads) -> str:
     from starlette.routing import Mount
 
     from .body_limits import BodyLimits
-    from .connections import PageServer
     from .theme import CSS, build_theme
 
     hosts = Hosts(settings.host, settings.allowed_hosts)
@@ -168,7 +154,9 @@ def _serve(page: gr.Blocks, settings: Settings, uploads: Uploads) -> str:
     mount.app.startup_events_triggered = True  # by uvicorn; else any request for /startup-events starts a second queue
     page.has_launched = True  # else Gradio takes any path in a request for an upload
     sockets, url = _bind(settings)
-    server = PageServer(Access(BodyLimits(app, uploads), hosts, accounts), sockets, settings.connections)
+    server = PageServer(
+        Access(BodyLimits(app, uploads), hosts, accounts), sockets, settings.connections, loggers=_LOGGERS
+    )
     page.app = mount.app  # whose event streams `page.close` ends
     page.server = server  # type: ignore[assignment]  # and which it closes
     server.start()
@@ -177,8 +165,6 @@ def _serve(page: gr.Blocks, settings: Settings, uploads: Uploads) -> str:
 
 def _bind(settings: Settings) -> tuple[list[socket.socket], str]:
     """Return sockets on the given port or the first that is free, and the page's address."""
-    from .connections import bind
-
     host = settings.host.strip("[]")
     ports = [settings.port] if settings.port else range(FIRST_PORT, FIRST_PORT + PORTS)
     for port in ports:
@@ -188,6 +174,5 @@ def _bind(settings: Settings) -> tuple[list[socket.socket], str]:
             if len(ports) > 1:
                 continue
             raise OptionError(f"port {port} of {host} cannot be used: give another --port.") from error
-        name = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
-        return sockets, f"http://{name}:{port}/"
+        return sockets, page_address(sockets, host)
     raise OptionError(f"no port from {FIRST_PORT} on is free on {host}: give another --port.")

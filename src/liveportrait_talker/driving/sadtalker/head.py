@@ -19,8 +19,8 @@ from ...face.alignment import fit_alignment, flip_y, ibug68
 from ...face.tracked import TrackedSource
 from ...media.waveform import Waveform
 from ...motion.resampling import resample_track
+from ...motion.rotation import MAX_TURN_DEG
 from ...motion.track import HeadTrack
-from ..reference import MAX_TURN_DEG
 from .driver import first_frame_with_face, network_device, source_coefficients, voice_windows
 from .nets import Audio2Pose
 from .nets.audio2exp import EXPRESSION

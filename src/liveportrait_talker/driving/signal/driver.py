@@ -19,6 +19,7 @@ from ...motion.resampling import resample_track
 from ...motion.smoothing import smoothstep
 from ...motion.track import MouthControls
 from . import features
+from .closures import PhoneRecogniser, bilabial_probability
 from .network import STRIDE, SignalNetwork
 
 WEIGHTS = Path(__file__).with_name("signal_driver.npz")
@@ -45,7 +46,6 @@ HUSH_APERTURE = 0.017  # IOD, not reduced
 # Size of the mouth's motion, in inter-ocular distances (IOD).
 LOW_PERCENT, HIGH_PERCENT = 8, 95  # the range of a voice: real lips touch in a sixth of the frames of speech
 SHUT, WIDE = 0.01, 0.16  # aperture at these percentiles
-BILABIAL = 1  # P, B and M among the phone classes of the network
 SHUT_PRESS = 0.01  # IOD, added at their full probability
 CLOSURE_PROBABILITY = 0.25  # a peak of this height closes the lips; lower ones are mostly other sounds
 CLOSURE_WINDOW = 2  # grid steps on each side of a peak: two closures of the lips are 0.1 s apart
@@ -56,10 +56,16 @@ PRIOR_FRAMES = 40.0  # 1.6 s: weight of the percentiles of all voices against th
 
 
 class SignalDriver:
-    """Mouth motion by a small built-in network, for any language."""
+    """Mouth motion by a small built-in network, for any language.
 
-    def __init__(self, weights: Path = WEIGHTS) -> None:
+    Args:
+        weights: of the network.
+        recogniser: tells where P, B and M close the lips, in place of the network.
+    """
+
+    def __init__(self, weights: Path = WEIGHTS, recogniser: PhoneRecogniser | None = None) -> None:
         self._network = SignalNetwork(weights)
+        self._recogniser = recogniser
 
     def __repr__(self) -> str:
         return f"SignalDriver({self._network})"
@@ -88,7 +94,10 @@ class SignalDriver:
         log_mel = features.normalised_log_mel(power)
         del power
         output = self._network.predict(log_mel)
-        shut = bilabial_probability(output[:, 4:])
+        if self._recogniser is None:
+            shut = bilabial_probability(output[:, 4:])
+        else:
+            shut = self._recogniser.bilabial_probability(samples, features.voice_level_db(loudness), len(output))
         aperture = scale_aperture(output[:, 0], activity[::STRIDE], self._network.usual_aperture)
         aperture = aperture * presence
         above_rest = np.maximum(aperture - HUSH_APERTURE, 0.0)
@@ -107,12 +116,6 @@ def mouth_controls(aperture: Floats, shape: Floats, shut: Floats, presence: Floa
     width, press, corner_up = (shape * presence[:, None]).T
     press = press + SHUT_PRESS * shut * presence
     return np.stack([aperture, np.maximum(width, 0), np.maximum(-width, 0), press, corner_up], axis=1)
-
-
-def bilabial_probability(phone_logits: Floats) -> Floats:
-    """Return the probability (T,) of P, B or M, from logits (T, classes)."""
-    odds = np.exp(phone_logits - phone_logits.max(axis=1, keepdims=True))
-    return np.asarray(odds[:, BILABIAL] / odds.sum(axis=1))
 
 
 def closure_limit(probability: Floats) -> Floats:

@@ -12,6 +12,7 @@ import numpy as np
 from ...arrays import Floats
 from ...motion.smoothing import smoothstep
 from . import features
+from .closures import bilabial_probability
 from .driver import (
     CLOSURE_APERTURE,
     CLOSURE_PROBABILITY,
@@ -21,7 +22,6 @@ from .driver import (
     LOW_PERCENT,
     OPENING_SECONDS,
     aperture_in_iod,
-    bilabial_probability,
     mouth_controls,
 )
 from .network import STRIDE

@@ -39,7 +39,7 @@ class Outline:
         first, end = cv2.erode(self._first, around)[:, 0] - far, cv2.dilate(self._end, around)[:, 0] + far
         left, top, right, bottom = window
         rows = max(_PIXELS // max(right - left, 1), _FEWEST_ROWS)
-        rows -= rows % step
+        rows = max(rows - rows % step, step)
         for y in range(top, bottom, rows):
             below = min(y + rows, bottom)
             before, after = max(int(first[y:below].min()), left), min(int(end[y:below].max()), right)

@@ -65,7 +65,8 @@ class Body:
         low, high = max(drawn[1], top), min(drawn[3], bottom)
         parts = [(left, top, right, bottom)]
         if low < high:
-            sides = (left, low, max(drawn[0], left), high), (min(drawn[2], right), low, right, high)
+            begin, end = (min(max(x, left), right) for x in (drawn[0], drawn[2]))  # the window may lie beside the body
+            sides = (left, low, begin, high), (end, low, right, high)
             parts = [(left, top, right, low), *sides, (left, high, right, bottom)]
         for part in parts:
             _draw_rows(self._rows, lift, *self.box, *part, background, still, out, *corner)

@@ -82,9 +82,10 @@ def separate(image: Image, face: TrackedFace, opacity: Image | None = None) -> L
             digest.update(str(part.shape).encode())
             digest.update(np.ascontiguousarray(part).data)
     key = digest.digest()
-    if _last is None or _last[0] != key:
-        _last = key, _separate(image, face, opacity)
-    return _last[1]
+    last = _last  # other threads may replace it meanwhile
+    if last is None or last[0] != key:
+        _last = last = key, _separate(image, face, opacity)
+    return last[1]
 
 
 def _separate(image: Image, face: TrackedFace, opacity: Image | None) -> Layers | str:

@@ -29,7 +29,7 @@ _HIDDEN = (0.25, 0.7)  # of the strip above the edge: up to the first all that i
 # Light on the bulge of a shut eye: middle and width along the corners, middle and height above the edge in IOD.
 _BULGE = (0.42, 0.21, 0.115, 0.045)
 _BULGE_GAIN = (0.55, 0.50)  # where the skin above the open eye is black; less, per its brightness relative to the cheek
-_SHADOW = (0.12, 2.2)  # of the lashes: share of the line's darkness, reach in those of the line
+_SHADOW = (0.12, 2.2, 0.035)  # of the lashes: share of the line's darkness, reach in those of the line, at most in IOD
 
 
 class Fields(NamedTuple):
@@ -251,7 +251,8 @@ def draw_lids(out: Image, source: Image, layers: Layers, fields: Fields, closure
             if not beside:
                 dark = math.exp(-0.5 * (above / sigma) ** 2)
                 if above < 0:
-                    dark += _SHADOW[0] * (math.exp(-0.5 * (above / (_SHADOW[1] * sigma)) ** 2) - dark)
+                    far = min(_SHADOW[1] * sigma, _SHADOW[2] * iod)
+                    dark += _SHADOW[0] * (math.exp(-0.5 * (above / far) ** 2) - dark)
                 dark *= shown * line[py, px]
             a = (u0 - u) / strip[py, px]
             q = _stretch(v, a)

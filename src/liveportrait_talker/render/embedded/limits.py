@@ -9,6 +9,7 @@ import numpy as np
 
 from ...arrays import Floats
 from ...face.tracked import TrackedFace
+from ...motion.rotation import MAX_TURN_DEG
 from ...motion.smoothing import smoothstep
 
 log = logging.getLogger(__name__)
@@ -22,8 +23,7 @@ MAX_BROW = 0.12  # IOD
 MAX_EYE_WIDENING = 0.3  # of the gap between the lids
 _STIFFENING_APERTURES = (0.20, 0.30)  # IOD
 MAX_CONTROLS = np.array([0.13, 0.13, 0.06, 0.06])  # spread, round, press, corner_up; IOD
-_NATURAL_TURN_DEG = np.array([7.5, 9.0, 7.5])  # pitch, yaw, roll that look right
-_NATURAL_TURN_OF_LAYERS_DEG = np.array([10.0, 17.0, 13.0])
+_MAX_TURN_OF_LAYERS_DEG = np.array([10.0, 17.0, 13.0])  # in place of `MAX_TURN_DEG`
 _FREE_YAW_DEG = 12.0  # a face turned further shows less of its far side
 _TURNED = 0.6  # of the source's own yaw is taken from the limit of turning further
 _KNEE = 0.7
@@ -65,7 +65,7 @@ class Limits:
     @property
     def max_turn_deg(self) -> Floats:
         """(3,) pitch, yaw, roll in degrees up to which a driving motion is followed unchanged."""
-        return _NATURAL_TURN_OF_LAYERS_DEG if self.layered else _NATURAL_TURN_DEG
+        return _MAX_TURN_OF_LAYERS_DEG if self.layered else MAX_TURN_DEG
 
     def warn_about_source(self, name: str, face: TrackedFace) -> None:
         """Log a warning for a strongly turned face and one for an open mouth."""

@@ -33,8 +33,8 @@ _ENAMEL = 0.7  # by which the brightest tooth is brighter than the fitted colour
 _PALENESS = 0.5  # share of its chroma that it lacks
 _WHITER = 0.35  # share of the skin's brightness that a teeth brightness of 1 adds
 _DARKEST, _RANGE = 0.25, 1.05  # shares of the skin's brightness: most that a cavity has, and a tooth more
-_BRIGHTEST = 232.0  # sRGB
-_CAPPED = 0.6  # of what is above
+_BRIGHTEST = 216.0  # sRGB
+_CAPPED = 0.75  # of what is above
 _REDNESS = 0.5  # of flesh, red above the mean of green and blue, in shares of its luma
 
 

@@ -181,7 +181,7 @@ class EmbeddedFace:
 
     @property
     def max_turn_deg(self) -> Floats:
-        """Pitch, yaw, roll in degrees that look right. See `LimitedFace`."""
+        """Pitch, yaw, roll in degrees that look right. See `TurningFace`."""
         return self._limits.max_turn_deg
 
     def warn_of_limits(self, rotation_deg: Floats, track: MotionTrack) -> None:

@@ -17,8 +17,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h11
 import uvicorn
@@ -26,9 +27,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .access import ASGIApp
 from .accounts import client_of
-
-if TYPE_CHECKING:
-    from .server import ConnectionLimits
 
 try:
     import resource
@@ -38,24 +36,40 @@ except ImportError:  # Windows
 _BACKLOG = 128
 """Connections that wait to be accepted; asyncio accepts that many at once, before any of them is counted."""
 _FILES = 8192
-_LOOPBACK = ("127.0.0.1", "::1")
-_LOGGERS = ("asyncio", "uvicorn.error", f"{__package__}.body_limits", f"{__package__}.api")
-"""Those with a message for a request that fails."""
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_LOGGERS = ("asyncio", "uvicorn.error")
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
 _FULL_SENTENCE = b"There are too many connections: try again in a while.\n"
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _CLOSE_S = 5  # for answers that are under way, when the page is closed
 
 
-class PageServer(uvicorn.Server):
-    """Uvicorn in a thread, on sockets that are bound already."""
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """Limits on connections.
 
-    def __init__(self, app: ASGIApp, sockets: list[socket.socket], limits: ConnectionLimits) -> None:
+    `total` is capped by half of the files that the process may open. `per_client` does not hold for the loopback
+    addresses, where a reverse proxy stands for all its clients. A request's headers must arrive within `seconds`, and
+    in each following period of that length `bytes_per_second` of its body.
+    """
+
+    total: int = 1000
+    per_client: int = 200
+    seconds: float = 10.0
+    bytes_per_second: float = 1000.0
+
+
+class PageServer(uvicorn.Server):
+    """Uvicorn in a thread, on sockets that are bound already. Repeated messages of `loggers` are dropped."""
+
+    def __init__(
+        self, app: ASGIApp, sockets: list[socket.socket], limits: ConnectionLimits, *, loggers: tuple[str, ...] = ()
+    ) -> None:
         raise_file_limit()
         config = uvicorn.Config(
             app,
             http=partial(_Connection, _Connections(limits)),  # type: ignore[arg-type]  # it is called, like a class
-            ws="none",  # Gradio has none
+            ws="none",
             lifespan="on",
             backlog=_BACKLOG,
             log_level="warning",
@@ -63,7 +77,7 @@ class PageServer(uvicorn.Server):
         )
         super().__init__(config)
         self._sockets = sockets
-        self._filters = {name: _Repetitions() for name in _LOGGERS}
+        self._filters = {name: _Repetitions() for name in (*_LOGGERS, *loggers)}
         self._thread = threading.Thread(target=self.run, args=(sockets,), name="lpt-http", daemon=True)
 
     def start(self) -> None:
@@ -110,6 +124,12 @@ def bind(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
+def page_address(sockets: list[socket.socket], host: str) -> str:
+    """Return the address under which a browser on this computer finds the page of a host."""
+    name = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
+    return f"http://{name}:{sockets[0].getsockname()[1]}/"
+
+
 def _listen(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
     """Return a socket that is bound to an address. Raises OSError."""
     made = socket.socket(family, kind, protocol)
@@ -152,7 +172,7 @@ class _Connections:
 
     def admit(self, new: _Connection, client: str) -> bool:
         """Add a connection, if there is or can be made room for it."""
-        if client not in _LOOPBACK and self._count[client] >= self.limits.per_client:
+        if client not in LOOPBACK and self._count[client] >= self.limits.per_client:
             has_room = self._make_room(one for one, other in self._open.items() if other == client)
         elif len(self._open) >= self._total:
             has_room = self._make_room(self._open)

@@ -1,0 +1,1 @@
+"""Live faces in frameworks for voice agents."""

@@ -1,0 +1,243 @@
+"""`live PORTRAIT`: the page in a real browser, with a microphone that is a file and a camera that is a test pattern."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from liveportrait_talker import LiveOptions
+from liveportrait_talker.audio.speech import is_installed
+from liveportrait_talker.cli.main import main
+from liveportrait_talker.examples import PORTRAIT
+from sounds import syllables, write_wav
+
+pytest.importorskip("aiortc", reason="aiortc is not installed")
+pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+from liveportrait_talker.serving.access import Access, Hosts
+from liveportrait_talker.serving.connections import ConnectionLimits, PageServer, bind, page_address
+from liveportrait_talker.serving.live_page import LivePage
+from liveportrait_talker.serving.webrtc import Calls
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+]
+OPTIONS = LiveOptions(renderer="embedded", max_size=256, still=True, breath=False, blink=False, gaze="still")
+
+# Counts how far the pixels between nose and chin, and the loudness of the face's sound, go in `seconds`.
+MEASURE = """
+async (seconds) => {
+  const face = document.getElementById("face");
+  const context = new AudioContext({ sampleRate: 48000 });
+  await context.resume();
+  const analyser = context.createAnalyser();
+  analyser.fftSize = 1024;
+  context.createMediaStreamSource(face.srcObject).connect(analyser);
+  const canvas = document.createElement("canvas");
+  canvas.width = 64;
+  canvas.height = 48;
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
+  const samples = new Float32Array(1024);
+  const images = [];
+  const loudness = [];
+  const start = performance.now();
+  while (performance.now() - start < 1000 * seconds) {
+    const [w, h] = [face.videoWidth, face.videoHeight];
+    pen.drawImage(face, 0.35 * w, 0.5 * h, 0.3 * w, 0.25 * h, 0, 0, 64, 48);
+    images.push(Array.from(pen.getImageData(0, 0, 64, 48).data).filter((_, k) => k % 4 === 1));
+    analyser.getFloatTimeDomainData(samples);
+    loudness.push(Math.sqrt(samples.reduce((sum, x) => sum + x * x, 0) / 1024));
+    await new Promise((resolve) => setTimeout(resolve, 40));
+  }
+  await context.close();
+  return [images, loudness];
+}
+"""
+
+
+@contextmanager
+def serving(most_sessions: int = 2):
+    calls = Calls(PORTRAIT, OPTIONS, most_sessions=most_sessions)
+    sockets = bind("127.0.0.1", 0)
+    server = PageServer(Access(LivePage(calls), Hosts("127.0.0.1")), sockets, ConnectionLimits())
+    server.start()
+    try:
+        yield page_address(sockets, "127.0.0.1")
+    finally:
+        server.close()
+        assert not [thread for thread in threading.enumerate() if thread.name == "lpt-live"]
+
+
+@pytest.fixture(scope="module")
+def url():
+    with serving() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def voice(tmp_path_factory):
+    path = tmp_path_factory.mktemp("voice") / "voice.wav"
+    write_wav(path, syllables(4))
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(voice):
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if not Path(CHROMIUM).exists():
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        flags = [*FLAGS, f"--use-file-for-fake-audio-capture={voice}"]
+        running = driver.chromium.launch(executable_path=CHROMIUM, headless=True, args=flags)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser, url):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    errors = []
+    opened.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.set_default_timeout(30_000)
+    opened.goto(url)
+    yield opened
+    context.close()
+    assert not errors
+
+
+def start(page) -> None:
+    page.click("#start")
+    page.wait_for_selector("#interrupt:enabled")
+    page.wait_for_selector("#state[data-state=idle]")
+    for _ in range(100):
+        if page.evaluate("document.getElementById('face').videoWidth"):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError("no picture comes")
+
+
+def measure(page, seconds: float) -> tuple[float, float]:
+    """Return how far the mouth's pixels move (grey levels) and the loudest sound (RMS)."""
+    images, loudness = page.evaluate(MEASURE, seconds)
+    return float(np.std(np.array(images, float), axis=0).mean()), max(loudness)
+
+
+def test_the_microphone_moves_the_lips(page):
+    start(page)
+    at_rest, silence = measure(page, 1.5)
+    page.click("#microphone")
+    page.wait_for_selector("#sound[aria-pressed=false]")  # it would be heard twice
+    page.wait_for_selector("#state[data-state=speaking]")
+    speaking, sound = measure(page, 3)
+    assert speaking > 2 * at_rest + 0.5
+    assert silence < 0.01 < sound
+    page.click("#microphone")
+    page.wait_for_selector("#state[data-state=idle]")
+    assert "Delay about" in page.inner_text("#delay")
+
+
+@pytest.mark.skipif(not is_installed(), reason="the extra speech is not installed")
+def test_typed_text_speaks_until_it_is_interrupted(page):
+    start(page)
+    page.fill("#text", "This is a long sentence that goes on and on, so that there is time to interrupt it. " * 4)
+    page.press("#text", "Enter")
+    page.wait_for_selector("#state[data-state=speaking]")
+    _, sound = measure(page, 1)
+    assert sound > 0.01
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#state[data-state=idle]")
+    heard = [measure(page, 1)[1] for _ in range(4)]  # the browser has buffered some; the text takes 20 s
+    assert heard[-1] < 0.01, heard
+    assert not page.inner_text("#message")
+
+
+def test_a_camera_without_a_face_changes_nothing(page):
+    start(page)
+    page.click("#camera")
+    page.wait_for_selector("#camera[aria-pressed=true]")
+    page.wait_for_timeout(1000)
+    assert page.get_attribute("#state", "data-state") == "idle"
+    page.click("#camera")
+    page.wait_for_selector("#camera[aria-pressed=false]")
+
+
+def test_sessions_are_limited_and_those_that_leave_make_room(browser):
+    with serving(most_sessions=1) as url:
+        pages = [browser.new_context().new_page() for _ in range(2)]
+        for each in pages:
+            each.goto(url)
+        start(pages[0])
+        pages[1].click("#start")
+        pages[1].wait_for_selector("text=All sessions are taken")
+        pages[0].context.close()
+        for _ in range(40):
+            pages[1].click("#start")
+            pages[1].wait_for_selector("#start:enabled")
+            if "taken" not in pages[1].inner_text("#message"):
+                break
+            pages[1].wait_for_timeout(250)
+        pages[1].wait_for_selector("#interrupt:enabled")
+        pages[1].context.close()
+
+
+def test_the_page_at_all_sizes(browser, url, tmp_path):
+    """It fits, says what it shows, and pictures are left in $LPT_ARTIFACTS."""
+    folder = Path(os.environ.get("LPT_ARTIFACTS", tmp_path))
+    for scheme in ("light", "dark"):
+        for width, height in ((1280, 900), (390, 844)):
+            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+            page = context.new_page()
+            page.goto(url)
+            start(page)
+            page.wait_for_timeout(1500)
+            assert "AI-generated" in page.inner_text("main")
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            page.screenshot(path=folder / f"live-{width}-{scheme}.png", full_page=True)
+            context.close()
+
+
+def test_requests_that_are_refused(url):
+    def status(path: str, body: bytes | None = None, **headers: str) -> int:
+        try:
+            return urllib.request.urlopen(urllib.request.Request(url + path, body, headers)).status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    assert status("") == status("settings") == status("portrait.jpg") == 200
+    assert status("../webrtc.py") == 404
+    assert status("call", b"nonsense") == 400
+    assert status("call", bytes(100_000)) == 400
+    assert status("", Host="evil.example") == 421
+    assert status("call", b"v=0", Origin="https://evil.example") == 403
+
+
+def test_mistakes_of_the_command(capsys, monkeypatch):
+    for words, reason in (
+        (["--ice-server", "example.org"], "stun:HOST:PORT"),
+        (["--ice-server", "turn:example.org:3478"], "LPT_TURN_AUTH"),
+        (["--allow-origin", "https://example.org"], "--websocket"),
+        (["--sample-rate", "16000"], "--websocket"),
+        (["--websocket", "--ice-server", "stun:example.org"], "is for the page"),
+        (["--auth", "/missing"], "cannot be read"),
+    ):
+        assert main(["live", str(PORTRAIT), *words]) == 2
+        assert reason in capsys.readouterr().err
+    monkeypatch.setattr("liveportrait_talker.cli.live.find_spec", lambda name: None)
+    assert main(["live", str(PORTRAIT)]) == 2
+    assert "pip install 'liveportrait-talker[live]'" in capsys.readouterr().err

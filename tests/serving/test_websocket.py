@@ -197,12 +197,19 @@ def test_the_server_ends_its_sessions():
                 connection.recv()
 
 
+def test_help_names_only_what_is_accepted(capsys):
+    with pytest.raises(SystemExit):
+        main(["live", "--help"])
+    help = capsys.readouterr().out
+    assert "--no-paced" not in help and "transparent" not in help
+
+
 def test_mistakes_of_the_command(capsys, tmp_path):
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((200, 200, 3), 128, np.uint8))
     for words, reason in (
         ([str(PORTRAIT), "--websocket", "--port", "70000"], "out of range"),
         ([str(PORTRAIT), "--websocket", "--sessions", "0"], "out of range"),
-        ([str(PORTRAIT), "--websocket", "--no-paced"], "for Python"),
+        ([str(PORTRAIT), "--websocket", "--background", "transparent"], "for Python"),
         ([str(tmp_path / "grey.png"), "--websocket"], "no face"),
     ):
         assert main(["live", *words]) == 2

@@ -55,8 +55,8 @@ def add_live_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         help="STUN or TURN server for browsers behind a router, such as stun:example.org:3478; may be repeated; user "
         f"and password of TURN servers are read from {TURN_VARIABLE} (user:password)",
     )
-    add_options(parser, LiveOptions)
-    parser.set_defaults(run=_live)
+    add_options(parser, LiveOptions, without=("paced",))
+    parser.set_defaults(run=_live, paced=True)
 
 
 def _live(arguments: argparse.Namespace) -> int:
@@ -65,9 +65,8 @@ def _live(arguments: argparse.Namespace) -> int:
         raise OptionError(f"--port {arguments.port} is out of range: give 0 … 65535.")
     if not 1 <= arguments.sessions <= 64:
         raise OptionError(f"--sessions {arguments.sessions} is out of range: give 1 … 64.")
-    if not options.paced or options.is_transparent:
-        flag = "--background transparent" if options.paced else "--no-paced"
-        raise OptionError(f"{flag} is for Python: leave it out.")
+    if options.is_transparent:
+        raise OptionError("--background transparent is for Python: leave it out.")
     return _serve_programs(arguments, options) if arguments.websocket else _serve_page(arguments, options)
 
 

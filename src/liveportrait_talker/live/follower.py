@@ -52,7 +52,8 @@ class Follower:
 
     def see(self, image: Image) -> bool:
         """Read the face in an image (H, W, 3); return False where there is none, or another image is being read."""
-        if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        is_rgb = isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8
+        if not is_rgb or not image.size:
             raise OptionError("the image is not (H, W, 3) uint8, or empty: give RGB pixels.")
         if not self._reading.acquire(blocking=False):
             self.dropped += 1

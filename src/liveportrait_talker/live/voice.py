@@ -107,7 +107,8 @@ class VoiceQueue:
         with self._state:
             silence = min(self._silence, count)
             self._silence -= silence
-            parts, missing = [np.zeros(silence, np.float32)], count - silence
+            parts: list[Floats32] = [np.zeros(silence, np.float32)]
+            missing = count - silence
             while missing and self._waiting:
                 part = self._waiting.popleft()
                 if len(part) > missing:

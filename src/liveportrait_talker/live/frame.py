@@ -25,7 +25,7 @@ class LiveFrame:
     is_new: bool = True
     """False where the image of the frame before is shown again, because there was no time to draw one."""
     ends_utterance: bool = False
-    """Whether the last sample before a call of `end` is in this frame, or was in an earlier one where `end` came late."""
+    """Whether the last sample before a call of `end` is in this frame, or was in an earlier one: `end` came late."""
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import secrets
+import shutil
 import signal
 from collections.abc import Iterator
 from functools import cache
@@ -35,6 +36,33 @@ os.environ |= {
 # A busy machine must not fail a property test.
 settings.register_profile("without deadlines", deadline=None)
 settings.load_profile("without deadlines")
+
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+]
+
+
+@pytest.fixture(scope="module")
+def launch_chromium() -> Iterator[Any]:
+    """Function that starts the system's Chromium with more flags. Playwright runs for a module: beside it asyncio.run fails."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if not Path(CHROMIUM).exists():
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+
+        def launch(*flags: str) -> Any:
+            arguments = [*CHROMIUM_FLAGS, *flags]
+            return driver.chromium.launch(executable_path=CHROMIUM, headless=True, args=arguments)
+
+        yield launch
 
 
 @pytest.fixture(scope="session")

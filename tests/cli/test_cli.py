@@ -368,3 +368,18 @@ def test_table_of_the_neural_benchmark(capsys):
     assert table.as_json()["ratio"] == 4
     assert re.search(r"^frame +1234 +6000 ms +1500 ms +4\.00$", str(table), re.M)
     assert "bench needs a PICTURE" in error_of(capsys, "bench")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--live", "--renderer", "neural"], "needs a PICTURE"),
+        (["--live"], "needs a PICTURE"),
+        (["a.png", "--renderer", "hybrid"], "add --live"),
+    ],
+)
+def test_bench_refuses_in_one_sentence(words, reason, capsys):
+    from liveportrait_talker.cli.main import main as run
+
+    assert run(["bench", *words]) == 2
+    assert reason in capsys.readouterr().err

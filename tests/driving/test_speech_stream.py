@@ -141,7 +141,7 @@ def test_clearing_closes_the_lips_from_where_they_are() -> None:
     stream.push(babble(2.0)[: (last + 2) * STEP])
     assert stream.pop_frames()[-1, OPEN] == shown[last, OPEN]
     stream.push(babble(2.0)[: 3 * STEP])  # forgotten
-    stream.clear()
+    stream.clear(shown[last])
     closing = stream.pop_frames()
     assert len(closing) == 4
     assert shown[last, OPEN] > closing[0, OPEN] > closing[2, OPEN] > 0
@@ -153,7 +153,7 @@ def test_clearing_closes_the_lips_from_where_they_are() -> None:
 def test_after_clearing_an_utterance_is_as_long_as_its_sound() -> None:
     stream = SpeechStream()
     stream.push(babble(1.0)[: RATE // 2 + 100])
-    stream.clear()
+    stream.clear(stream.pop_frames()[-1])
     stream.pop_frames()
     assert len(mouth(babble(1.0), stream)) == 25 + REST
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from contextlib import contextmanager
-from pathlib import Path
-
-import pytest
 
 from liveportrait_talker import LiveOptions
 from liveportrait_talker.examples import PORTRAIT
@@ -16,16 +12,6 @@ from liveportrait_talker.serving.connections import ConnectionLimits, PageServer
 from liveportrait_talker.serving.live_page import LivePage
 from liveportrait_talker.serving.webrtc import Calls
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
-    "--autoplay-policy=no-user-gesture-required",
-]
 OPTIONS = LiveOptions(renderer="embedded", max_size=256, still=True, breath=False, blink=False, gaze="still")
 
 
@@ -40,17 +26,6 @@ def serving(most_sessions: int = 2):
     finally:
         server.close()
         assert not [thread for thread in threading.enumerate() if thread.name == "lpt-live"]
-
-
-@contextmanager
-def running_browser(*flags):
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    if not Path(CHROMIUM).exists():
-        pytest.skip("Chromium is not installed: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, headless=True, args=[*FLAGS, *flags])
-        yield running
-        running.close()
 
 
 def start(page) -> None:

@@ -21,7 +21,7 @@ from sounds import syllables, write_wav
 
 pytest.importorskip("aiortc", reason="aiortc is not installed")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed")
-from live_browser import running_browser, serving, start
+from live_browser import serving, start
 
 # Counts how far the pixels between nose and chin, and the loudness of the face's sound, go in `seconds`.
 MEASURE = """
@@ -68,9 +68,10 @@ def voice(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser(voice):
-    with running_browser(f"--use-file-for-fake-audio-capture={voice}") as running:
-        yield running
+def browser(voice, launch_chromium):
+    running = launch_chromium(f"--use-file-for-fake-audio-capture={voice}")
+    yield running
+    running.close()
 
 
 @pytest.fixture

@@ -12,10 +12,19 @@ from ..options.fields import fields_of, flag_of, format_number, kind_of
 Options = TypeVar("Options")
 
 
-def add_options(parser: argparse.ArgumentParser, *options: type[Any], path_is: str = "VIDEO") -> None:
-    """Add one flag for each field of these dataclasses, in its groups; `path_is` is the metavar of a path."""
+def add_options(
+    parser: argparse.ArgumentParser, *options: type[Any], path_is: str = "VIDEO", without: tuple[str, ...] = ()
+) -> None:
+    """Add one flag for each field of these dataclasses, in its groups.
+
+    Args:
+        parser: gets the flags.
+        options: the dataclasses.
+        path_is: the metavar of a path.
+        without: fields that get no flag.
+    """
     groups: dict[str, argparse._ArgumentGroup] = {}
-    for field in (field for each in options for field in fields_of(each)):
+    for field in (field for each in options for field in fields_of(each) if field.name not in without):
         title = field.metadata["group"]
         if title not in groups:
             groups[title] = parser.add_argument_group(title)

@@ -46,8 +46,8 @@ def add_live_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     add_access_flags(parser)
     add_ice_flag(parser)
-    add_options(parser, LiveOptions)
-    parser.set_defaults(run=_live)
+    add_options(parser, LiveOptions, without=("paced",))
+    parser.set_defaults(run=_live, paced=True)
 
 
 def _live(arguments: argparse.Namespace) -> int:
@@ -56,9 +56,8 @@ def _live(arguments: argparse.Namespace) -> int:
         raise OptionError(f"--port {arguments.port} is out of range: give 0 … 65535.")
     if not 1 <= arguments.sessions <= 64:
         raise OptionError(f"--sessions {arguments.sessions} is out of range: give 1 … 64.")
-    if not options.paced or options.is_transparent:
-        flag = "--background transparent" if options.paced else "--no-paced"
-        raise OptionError(f"{flag} is for Python: leave it out.")
+    if options.is_transparent:
+        raise OptionError("--background transparent is for Python: leave it out.")
     return _serve_programs(arguments, options) if arguments.websocket else _serve_page(arguments, options)
 
 
@@ -71,17 +70,17 @@ def _serve_programs(arguments: argparse.Namespace, options: LiveOptions) -> int:
         if given:
             raise OptionError(f"{flag} is for the page: leave it out with --websocket.")
     with checking(options, sources=(arguments.portrait,)) as check:
-        from ..serving.websocket import WebSocketDoor
+        from ..serving.websocket import WebSocketServer
 
         check.results()
-    door = WebSocketDoor(arguments.portrait, options, most_sessions=arguments.sessions)
-    with door.listen(arguments.host, arguments.port, origins=tuple(arguments.allow_origin)) as server:
+    programs = WebSocketServer(arguments.portrait, options, most_sessions=arguments.sessions)
+    with programs.listen(arguments.host, arguments.port, origins=tuple(arguments.allow_origin)) as server:
         host, port = server.socket.getsockname()[:2]
         say(f"{arguments.portrait.name} listens at ws://{host}:{port}; Ctrl-C ends it.")
         try:
             server.serve_forever()
         finally:
-            door.close()
+            programs.close()
     return 0
 
 

@@ -42,7 +42,8 @@ class Follower:
         self._seen: deque[FaceMeasurements] = deque(maxlen=_REMEMBERED)
         self._images = 0
         self._rest = Rest.average()
-        self._newest: MotionTrack | None = None  # replaced as a whole
+        self._newest: MotionTrack | None = None  # replaced as a whole; what follows is of `apply`
+        self._applied: MotionTrack | None = None
         self._age_frames = 0
         self._weight = 0.0
         self._shown: MotionTrack | None = None
@@ -51,8 +52,9 @@ class Follower:
 
     def see(self, image: Image) -> bool:
         """Read the face in an image (H, W, 3); return False where there is none, or another image is being read."""
-        if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise OptionError("the image is not (H, W, 3) uint8: give RGB pixels.")
+        is_rgb = isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8
+        if not is_rgb or not image.size:
+            raise OptionError("the image is not (H, W, 3) uint8, or empty: give RGB pixels.")
         if not self._reading.acquire(blocking=False):
             self.dropped += 1
             return False
@@ -62,7 +64,6 @@ class Follower:
                 self.dropped += 1
                 return False
             self._newest = self._motion_of(TrackedFace(self._face))
-            self._age_frames = 0
             return True
         finally:
             self._reading.release()
@@ -70,7 +71,8 @@ class Follower:
     def apply(self, track: MotionTrack) -> MotionTrack:
         """Return one frame of motion as the camera shows it, or the given one where it shows no face."""
         newest = self._newest
-        self._age_frames += 1
+        self._age_frames = self._age_frames + 1 if newest is self._applied else 1
+        self._applied = newest
         seen = newest is not None and self._age_frames <= max(2.0, _LOST_S * self._fps)
         step = 1 / (_FADE_S * self._fps)
         self._weight = min(max(self._weight + (step if seen else -step), 0.0), 1.0)
@@ -150,5 +152,4 @@ def _mixed(one: MotionTrack, other: MotionTrack, weight: float) -> MotionTrack:
         gaze=mix(one.gaze, other.gaze),
         mouth=MouthControls(mix(one.mouth.values, other.mouth.values)),
         brows=mix(one.brows, other.brows),
-        breath=one.breath,
     )

@@ -15,7 +15,7 @@ class LiveFrame:
     """An image and the sound of the same 1 / fps seconds."""
 
     image: Image
-    """(H, W, 3) uint8 RGB; (H, W, 4) RGBA without a background."""
+    """(H, W, 3) uint8 RGB; (H, W, 4) RGBA without a background. Read-only: it may be given out again."""
     samples: Floats32
     """(n,) mono at the session's `sample_rate`, −1…1; silence while nobody speaks."""
     time_seconds: float
@@ -24,6 +24,8 @@ class LiveFrame:
     """idle: it listens; speaking: there is a voice; interrupted: after `clear`, until the lips are shut."""
     is_new: bool = True
     """False where the image of the frame before is shown again, because there was no time to draw one."""
+    ends_utterance: bool = False
+    """Whether the last sample before a call of `end` is in this frame, or was in an earlier one: `end` came late."""
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
@@ -43,6 +45,6 @@ class LiveCounts:
     dropped_seconds: float = 0.0
     """Of sound that was pushed while too much was waiting."""
     cleared_seconds: float = 0.0
-    """Of sound that `clear` has dropped."""
+    """Of pushed sound that `clear` has dropped."""
     dropped_images: int = 0
     """Given to `follow` while one was still being read, or without a face."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, repeat
 
 import numpy as np
@@ -38,10 +39,7 @@ class LiveMotion:
     def step(self, moment: Moment) -> MotionTrack:
         """Return the motion of the next frame, a track of length 1."""
         options = self._options
-        turn = self._head.step(moment.loudness_db, moment.speech_ahead) * (0 if options.still else options.head_motion)
-        for axis, angle in enumerate((options.pitch, options.yaw, options.roll)):
-            if angle is not None:
-                turn[axis] = angle
+        turn = self._head.step(moment.loudness_db, moment.speech_ahead) * options.head_motion
         closure = self._blinks.step(moment.speech_ahead)
         gaze = np.clip(next(self._gaze) + self._gaze_offset, -1, 1)
         mouth = options.expression_scale * np.asarray(moment.mouth, np.float64)[None]
@@ -52,4 +50,15 @@ class LiveMotion:
             gaze=gaze[None],
             mouth=subtract_source_mouth(mouth, self._source, options.fps),
             breath=np.array([next(self._breath)]),
+            continues=True,
         )
+
+    def hold(self, track: MotionTrack) -> MotionTrack:
+        """Return one frame with the head where the options hold it, whether it moves by itself or as the camera."""
+        options = self._options
+        head = HeadTrack.still(1) if options.still else track.head
+        turn = head.rotation_deg.copy()
+        for axis, angle in enumerate((options.pitch, options.yaw, options.roll)):
+            if angle is not None:
+                turn[:, axis] = angle
+        return replace(track, head=replace(head, rotation_deg=turn))

@@ -24,13 +24,12 @@ from ..render.protocol import PreparedFace
 from .follower import Follower
 from .frame import LiveCounts, LiveFrame, State
 from .motion import LiveMotion
-from .sound import SoundStream, SpeechStream
+from .sound import MouthStream, SoundStream
 from .voice import Samples, VoiceQueue
 
 log = logging.getLogger(__name__)
 
 _MARGIN_S = 0.02  # by which a chunk may be late without a gap in the sound
-_CLOSING_S = 0.16  # from an interruption to shut lips
 _LONGEST_DELAY_S = 1.0  # a session that is further behind its clock sets it anew
 
 
@@ -44,7 +43,7 @@ class LiveSession:
         self,
         source: TrackedSource,
         face: PreparedFace,
-        speech: SpeechStream,
+        speech: MouthStream,
         options: LiveOptions,
         max_turn_deg: Floats,
     ) -> None:
@@ -66,6 +65,7 @@ class LiveSession:
         self._interruptions = 0  # calls of `clear`
         self._seen_interruptions = 0  # of these, what the drawing thread knows about
         self._closing_frames = 0
+        self._undelivered = 0  # pushed samples that left the queue and are in no frame that was returned
         self._clock_start: float | None = None  # when frame 0 is due
         self._state: State = "idle"
         self._image = self._warm_up()
@@ -96,7 +96,7 @@ class LiveSession:
     def pending_seconds(self) -> float:
         """Sound that was pushed and is not in a frame yet: 0 when the last frame has the end of it."""
         with self._changed:
-            return (len(self._voice) + self._sound.decided_voice) / self.sample_rate
+            return (len(self._voice) + self._undelivered) / self.sample_rate
 
     def push(self, samples: Samples, sample_rate: int) -> None:
         """Add sound to be spoken.
@@ -120,7 +120,8 @@ class LiveSession:
     def clear(self) -> float:
         """Interrupt: drop everything that was not played and close the lips. Return the seconds of sound dropped."""
         with self._changed:
-            dropped = self._voice.clear()
+            dropped = self._voice.clear() + self._undelivered
+            self._undelivered = 0
             self._interruptions += 1
             self._counts.cleared_seconds += dropped / self.sample_rate
         return dropped / self.sample_rate
@@ -157,23 +158,26 @@ class LiveSession:
             with self._changed:  # what is pushed after `clear` is not forgotten with what was before
                 number, interruptions = self._counts.frames, self._take_interruptions()
                 moment = self._sound.next()
-            track = self._follower.apply(self._motion.step(moment))
+                self._undelivered = moment.pushed_samples + self._sound.decided_voice
+                self._counts.frames += 1
+            track = self._motion.hold(self._follower.apply(self._motion.step(moment)))
             is_new = delay < 1 / self.fps
             if is_new:
                 self._image = self._draw(track)
-            samples = moment.samples
+            samples, ends_utterance = moment.samples, moment.ends_utterance
             with self._changed:
                 spoke = self._state != "idle"
                 self._state = "speaking" if moment.is_speech else "idle"
                 if self._interruptions != interruptions:  # while it was drawn
-                    samples = np.zeros_like(samples)
+                    samples, ends_utterance = np.zeros_like(samples), False
                     self._state = "interrupted" if spoke or moment.is_speech else "idle"
-                elif self._closing_frames:
-                    self._closing_frames -= 1
-                    self._state = "interrupted"
-                self._counts.frames += 1
+                else:
+                    self._undelivered -= moment.pushed_samples
+                    if self._closing_frames:
+                        self._closing_frames -= 1
+                        self._state = "interrupted"
                 self._counts.skipped_frames += not is_new
-            return LiveFrame(self._image, samples, number / self.fps, self._state, is_new)
+            return LiveFrame(self._image, samples, number / self.fps, self._state, is_new, ends_utterance)
 
     def _wait(self) -> float:
         """Wait until the next frame is due; return by how many seconds it is late."""
@@ -200,10 +204,10 @@ class LiveSession:
         """Forget what was pushed before the last `clear`; return how many there were. `_changed` is held."""
         if self._interruptions != self._seen_interruptions:
             self._seen_interruptions = self._interruptions
-            forgotten = self._sound.clear()
-            self._counts.cleared_seconds += forgotten / self.sample_rate
-            if self._state != "idle" or forgotten:
-                self._closing_frames = max(1, round(_CLOSING_S * self.fps))
+            had_voice = self._sound.decided_voice > 0
+            closing_frames = self._sound.clear()
+            if self._state != "idle" or had_voice:
+                self._closing_frames = closing_frames
         return self._interruptions
 
     def _silence_before(self) -> int:
@@ -221,7 +225,9 @@ class LiveSession:
         return time.monotonic() - start if self._options.paced and start is not None else None
 
     def _draw(self, track: MotionTrack) -> Image:
-        return composite(self._source, next(iter(self._face.frames(track))))
+        image = composite(self._source, next(iter(self._face.frames(track))))
+        image.flags.writeable = False
+        return image
 
     def _warm_up(self) -> Image:
         """Draw all that moves once, so that no later frame takes long, and warn where one does. Return the rest."""

@@ -21,7 +21,7 @@ _DRIVER_RATE = 16_000  # Hz
 _MORE_S = 0.005  # is heard at a time while the mouth is not certain yet
 
 
-class SpeechStream(Protocol):
+class MouthStream(Protocol):
     """Makes mouth motion from a voice that is still coming."""
 
     def push(self, samples: Floats32) -> None:
@@ -32,8 +32,8 @@ class SpeechStream(Protocol):
         """Return the mouth (n, 5) of the frames that became certain, as `SignalDriver.mouth` does."""
         ...
 
-    def clear(self) -> None:
-        """Forget the sound after the frames that were popped. Frames come that close the lips, then a new voice."""
+    def clear(self, shown: Floats) -> None:
+        """Forget the sound. Frames come that close the lips from the mouth (5,) that is shown, then a new voice."""
         ...
 
 
@@ -51,13 +51,17 @@ class Moment:
     """0 or 1: whether that is speech."""
     is_speech: bool
     """Whether there is speech in this frame or right before it."""
+    pushed_samples: int
+    """How many of the samples were pushed."""
+    ends_utterance: bool
+    """Whether an utterance that was ended is over at the end of this frame."""
 
 
 class SoundStream:
     """Pushed sound with silence where there is none, frame by frame. For one thread; `voice` takes more meanwhile."""
 
     def __init__(
-        self, voice: VoiceQueue, speech: SpeechStream, *, sample_rate: int, fps: float, look_ahead: float
+        self, voice: VoiceQueue, speech: MouthStream, *, sample_rate: int, fps: float, look_ahead: float
     ) -> None:
         self._voice, self._speech = voice, speech
         self._rate, self._fps = sample_rate, fps
@@ -66,11 +70,14 @@ class SoundStream:
         """How far the stream is decided at the start of a frame."""
         self._frame = 0  # that comes next
         self._heard = 0  # samples of the stream that the driver has heard
-        self._pushed_until = 0  # of these, up to the last that is not padding
-        self._ended_at: int | None = None
+        self._pushed: deque[tuple[int, int]] = deque()  # parts of the stream from this frame on that were pushed
+        self._pushed_until = 0  # the end of the last of them
+        self._ends: deque[int] = deque()  # of utterances in the stream
+        self._has_ended = False  # with the frame before
         self._window = window_size(sample_rate, fps)
         self._known: Floats32 = np.zeros(self._window, np.float32)  # the end of the stream, at least from the frame on
         self._mouths: deque[Floats] = deque()
+        self._shown: Floats = np.zeros(5)  # mouth of the frame before
         self._detector = RunningSpeechDetector(fps)
         self._speech_ahead: deque[float] = deque([0.0], maxlen=1 + round(look_ahead * fps))
 
@@ -81,8 +88,9 @@ class SoundStream:
 
     @property
     def decided_voice(self) -> int:
-        """How many samples of what was pushed are decided and not yet played."""
-        return max(0, self._pushed_until - self._start_of(self._frame))
+        """How many samples of what was pushed are decided and come in later frames."""
+        start = self._start_of(self._frame)
+        return sum(last - max(first, start) for first, last in self._pushed)
 
     def next(self) -> Moment:
         """Return the next frame's."""
@@ -94,42 +102,60 @@ class SoundStream:
         samples = self._known[-behind:][: end - start].copy()
         newest = self._known[-self._window :]
         loudness = 10.0 * float(np.log10(band_power(newest[None], self._rate)[0] + 1e-18))
-        if self._ended_at is not None and start >= self._ended_at:
-            self._ended_at = None
-            self._hush()
+        if self._has_ended:
+            self._forget_speech()
         self._speech_ahead.append(self._detector.step(loudness))
-        self._frame += 1
         self._known = self._known[-max(self._window, self._heard - end) :]
-        return Moment(samples, self._mouths.popleft(), loudness, self._speech_ahead[-1], any(self._speech_ahead))
+        self._shown = self._mouths.popleft()
+        before = self.decided_voice
+        self._frame += 1
+        while self._pushed and self._pushed[0][1] <= end:
+            self._pushed.popleft()
+        self._has_ended = False
+        while self._ends and self._ends[0] <= end:
+            self._ends.popleft()
+            self._has_ended = True
+        return Moment(
+            samples,
+            self._shown,
+            loudness,
+            self._speech_ahead[-1],
+            any(self._speech_ahead),
+            pushed_samples=before - self.decided_voice,
+            ends_utterance=self._has_ended,
+        )
 
     def clear(self) -> int:
-        """Forget what comes; the next frame begins anew. Return how many pushed samples were decided already."""
-        start, forgotten = self._start_of(self._frame), self.decided_voice
-        self._speech.clear()
+        """Forget what comes; the next frame begins anew. Return the number of frames in which the lips close."""
+        start = self._start_of(self._frame)
+        self._speech.clear(self._shown)
         self._mouths = deque(self._speech.pop_frames())  # those that close the lips, in silence
-        self._heard, self._ended_at = self._start_of(self._frame + len(self._mouths)), None
+        self._heard = self._start_of(self._frame + len(self._mouths))
         self._known = np.zeros(self._window + self._heard - start, np.float32)
-        self._pushed_until = start
+        self._pushed.clear()
+        self._ends.clear()
+        self._pushed_until, self._has_ended = start, False
         self._to_driver = Resampler(self._rate, _DRIVER_RATE)
-        self._hush()
-        return forgotten
+        self._forget_speech()
+        return len(self._mouths)
 
     def _hear(self, count: int) -> None:
         """Go on by `count` samples of the stream."""
         if count <= 0:
             return
-        voice, ended = self._voice.take(count)
-        if len(voice):
-            self._pushed_until = self._heard + len(voice)
-        if ended:
-            self._ended_at = self._heard + len(voice)
-        more = np.concatenate([voice, np.zeros(count - len(voice), np.float32)])
+        taken = self._voice.take(count)
+        first = self._heard + taken.silence
+        self._ends.extend(first + end if end else self._pushed_until for end in taken.ends)
+        if (last := self._heard + len(taken.samples)) > first:
+            self._pushed.append((first, last))
+            self._pushed_until = last
+        more = np.concatenate([taken.samples, np.zeros(count - len(taken.samples), np.float32)])
         self._heard += count
         self._known = np.concatenate([self._known, more])
         self._speech.push(self._to_driver.push(more))
         self._mouths.extend(self._speech.pop_frames())
 
-    def _hush(self) -> None:
+    def _forget_speech(self) -> None:
         self._detector.end()
         self._speech_ahead.extend([0.0] * (self._speech_ahead.maxlen or 1))
 

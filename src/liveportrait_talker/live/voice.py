@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral
 from threading import Lock
 from typing import Any
@@ -24,20 +25,33 @@ _PIECE_S = 0.25  # of a long chunk is added at once, so that nobody waits for al
 Samples = npt.NDArray[np.float32] | npt.NDArray[np.float64] | npt.NDArray[np.int16]
 
 
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """The next samples of a queue."""
+
+    samples: Floats32
+    """(n,): silence, then sound that was pushed."""
+    silence: int
+    """How many of them are silence."""
+    ends: tuple[int, ...]
+    """After how many of the pushed ones an utterance ends."""
+
+
 class VoiceQueue:
     """Sound that waits to be played, at `sample_rate`; what is beyond `most_seconds` is dropped and counted."""
 
     def __init__(self, sample_rate: int, most_seconds: float) -> None:
         self._rate, self._most = sample_rate, round(most_seconds * sample_rate)
         self._pushing = Lock()  # one chunk after another
-        self._resampler, self._from_rate, self._era_of_resampler = Resampler(sample_rate, sample_rate), sample_rate, 0
+        self._resampler, self._from_rate, self._resampler_clears = Resampler(sample_rate, sample_rate), sample_rate, 0
         self._state = Lock()  # held for moments only; guards what follows
         self._waiting: deque[Floats32] = deque()
-        self._length = 0
+        self._silence = 0  # samples before those that wait
+        self._length = 0  # of what was pushed, as all numbers here
         self._taken = 0
         self._ends: deque[int] = deque()  # how many samples have been taken when an utterance ends
-        self._era = 0  # counts `clear`
-        self._is_dry = True  # more was asked for than there was
+        self._clears = 0  # calls of `clear`
+        self._ran_out = True  # more was asked for than there was
         self._is_full = False
         self.dropped = 0
         """Samples that were dropped because too much was waiting."""
@@ -53,25 +67,25 @@ class VoiceQueue:
         Raises:
             OptionError: the samples or the rate are of another kind.
         """
-        given, rate = _checked(samples), _checked_rate(sample_rate)
-        era = self._era
+        given, rate = _checked(samples), checked_rate(sample_rate)
+        clears = self._clears
         with self._pushing:
-            self._prepare_resampler(rate, era)
+            self._prepare_resampler(rate, clears)
             piece = max(1, round(_PIECE_S * rate))
             for begin in range(0, len(given), piece):
                 made = self._resampler.push(_as_float32(given[begin : begin + piece]))
-                if not self._add(made, era, silence_before):
+                if not self._add(made, clears, silence_before):
                     return
 
     def end(self, silence_before: Callable[[], int]) -> None:
         """Mark the end of an utterance."""
-        era = self._era
+        clears = self._clears
         with self._pushing:
-            if self._era_of_resampler == era:
-                self._add(self._resampler.flush(), era, silence_before)
+            if self._resampler_clears == clears:
+                self._add(self._resampler.flush(), clears, silence_before)
             with self._state:
                 here = self._taken + self._length
-                if not self._ends or self._ends[-1] != here:
+                if clears == self._clears and (not self._ends or self._ends[-1] != here):
                     self._ends.append(here)
 
     def clear(self) -> int:
@@ -80,19 +94,21 @@ class VoiceQueue:
             dropped, self._length = self._length, 0
             self._waiting.clear()
             self._ends.clear()
-            self._era += 1
-            self._is_dry = True
+            self._clears += 1
+            self._silence, self._ran_out = 0, True
         return dropped
 
     def __len__(self) -> int:
         """Return the number of samples that wait."""
         return self._length
 
-    def take(self, count: int) -> tuple[Floats32, bool]:
-        """Return the next samples, at most `count`, and whether an utterance ends with or within them."""
+    def take(self, count: int) -> Taken:
+        """Return the next samples, at most `count`."""
         with self._state:
-            parts: list[Floats32] = [np.zeros(0, np.float32)]
-            missing = count
+            silence = min(self._silence, count)
+            self._silence -= silence
+            parts: list[Floats32] = [np.zeros(silence, np.float32)]
+            missing = count - silence
             while missing and self._waiting:
                 part = self._waiting.popleft()
                 if len(part) > missing:
@@ -100,33 +116,31 @@ class VoiceQueue:
                     part = part[:missing]
                 parts.append(part)
                 missing -= len(part)
-            self._length -= count - missing
-            self._taken += count - missing
-            self._is_dry = self._is_dry or missing > 0
-            ended = False
+            before = self._taken
+            self._length -= count - silence - missing
+            self._taken += count - silence - missing
+            self._ran_out = self._ran_out or missing > 0
+            ends = []
             while self._ends and self._ends[0] <= self._taken:
-                self._ends.popleft()
-                ended = True
-        return np.concatenate(parts), ended
+                ends.append(self._ends.popleft() - before)
+        return Taken(np.concatenate(parts), silence, tuple(ends))
 
-    def _prepare_resampler(self, rate: int, era: int) -> None:
-        if rate != self._from_rate or self._era_of_resampler != era:
-            if self._era_of_resampler == era:  # the rest of the sound at the rate before
-                self._add(self._resampler.flush(), era, lambda: 0)
-            self._resampler, self._from_rate, self._era_of_resampler = Resampler(rate, self._rate), rate, era
+    def _prepare_resampler(self, rate: int, clears: int) -> None:
+        if rate != self._from_rate or self._resampler_clears != clears:
+            if self._resampler_clears == clears:  # the rest of the sound at the rate before
+                self._add(self._resampler.flush(), clears, lambda: 0)
+            self._resampler, self._from_rate, self._resampler_clears = Resampler(rate, self._rate), rate, clears
 
-    def _add(self, made: Floats32, era: int, silence_before: Callable[[], int]) -> bool:
-        """Add samples unless `clear` was called since; return whether they belong to this era."""
+    def _add(self, made: Floats32, clears: int, silence_before: Callable[[], int]) -> bool:
+        """Add samples unless `clear` was called since; return whether it was not."""
         with self._state:
-            if era != self._era:
+            if clears != self._clears:
                 return False
             if not len(made):
                 return True
-            if self._is_dry:
-                self._is_dry = False
-                if silence := silence_before():
-                    self._waiting.append(np.zeros(silence, np.float32))
-                    self._length += silence
+            if self._ran_out:
+                self._ran_out = False
+                self._silence = silence_before()
             kept = np.clip(made, -1.0, 1.0)[: max(0, self._most - self._length)]  # resampled peaks may be higher
             if len(kept):
                 self._waiting.append(kept)
@@ -141,7 +155,8 @@ class VoiceQueue:
             return True
 
 
-def _checked_rate(rate: int) -> int:
+def checked_rate(rate: int) -> int:
+    """Return a sample rate as int. Raises OptionError for one out of range."""
     if isinstance(rate, bool) or not isinstance(rate, Integral) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise OptionError(f"a sample rate of {rate!r} is out of range: give {LOWEST_RATE} … {HIGHEST_RATE} Hz.")
     return int(rate)

@@ -46,8 +46,8 @@ class LiveHead:
         self._fps, self._rng = fps, rng
         self._drift = _endless_drift(fps, rng)
         self._frame = 0
-        self._activity = _Follower(SETTLE_S, fps, np.array([REST]))
-        self._posture = _Follower(POSTURE_S, fps, np.zeros(3))
+        self._activity = _LowPass(SETTLE_S, fps, np.array([REST]))
+        self._posture = _LowPass(POSTURE_S, fps, np.zeros(3))
         self._place = np.zeros(3)
         self._quiet_frames = round(PHRASE_PAUSE_S * fps)
         self._loudness: deque[float] = deque(maxlen=max(1, round(_AROUND_S * fps)))
@@ -112,8 +112,8 @@ class LiveHead:
         self._nod.extend((bump if up else -bump).tolist())
 
 
-class _Follower:
-    """A value that follows its target within about `seconds`: three low-pass filters one after another."""
+class _LowPass:
+    """Three low-pass filters one after another: the value is at its target after about `seconds`."""
 
     def __init__(self, seconds: float, fps: float, value: Floats64) -> None:
         self._share = 1.0 - np.exp(-6.0 / (seconds * fps))

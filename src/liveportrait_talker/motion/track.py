@@ -135,6 +135,8 @@ class MotionTrack:
     breath: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     """(T,) how far chest and shoulders have risen, 0…1; zeros by default. Only the embedded renderer draws it, for a
     still."""
+    continues: bool = False
+    """Whether it goes on where the track before ended, of the same face: a renderer keeps what it smooths over time."""
 
     def __post_init__(self) -> None:
         if not self.fps > 0:

@@ -19,7 +19,7 @@ class LiveOptions(ImageOptions, RendererOptions):
 
     look_ahead: float = option(
         0.08,
-        "how much of the sound is heard before its mouth is drawn; more is a better mouth, and later",
+        "how much of the sound is heard before its mouth is drawn; 0.08 is best, less is earlier",
         "mouth",
         low=0.04,
         high=0.2,
@@ -41,6 +41,13 @@ class LiveOptions(ImageOptions, RendererOptions):
     )
     pupil_x: float = same_option(TalkOptions, "pupil_x")
     pupil_y: float = same_option(TalkOptions, "pupil_y")
+    background: str = same_option(
+        RendererOptions,
+        "background",
+        flag_help="what is behind the person: keep (its own, which stands still), a colour (#rrggbb, green, white …) "
+        "or the file of a picture",
+        unit="keep|COLOR|FILE",
+    )
     max_size: int = same_option(ImageOptions, "max_size", default=768)
     fps: float = fps(25.0, "frame rate")
     sample_rate: int = option(

@@ -19,12 +19,10 @@ from ..arrays import Image
 from ..driving.protocol import MouthDriver
 from ..errors import MediaError, OptionError, WeightsError
 from ..media import open_footage
-from ..options.animate import AnimateOptions
 from ..options.applicability import flags_without_effect
 from ..options.background import Background
-from ..options.edit import EditSetup
+from ..options.commands import DrawingOptions
 from ..options.fields import changed_flags
-from ..options.live import LiveOptions
 from ..options.shared import RendererOptions
 from ..options.talk import TalkOptions
 from ..progress import OnProgress, ignore_progress, steps_of
@@ -173,7 +171,7 @@ class Engines:
     def renderer(
         self,
         choice: EngineChoice,
-        options: TalkOptions | AnimateOptions | EditSetup | LiveOptions,
+        options: DrawingOptions,
         settings: Mapping[str, Any] | None = None,
         *,
         on_progress: OnProgress = ignore_progress,
@@ -250,9 +248,7 @@ class Engines:
             on_step=steps_of("drawing mouths by the networks", on_progress),
         )
 
-    def _read_mouths(
-        self, options: TalkOptions | AnimateOptions | EditSetup | LiveOptions, on_progress: OnProgress
-    ) -> list[MouthExample]:
+    def _read_mouths(self, options: DrawingOptions, on_progress: OnProgress) -> list[MouthExample]:
         """Return the mouths in the files of `mouth_from`; the last ones are kept while their files stay the same."""
         from .mouths import identify, read_mouths
 

@@ -24,6 +24,7 @@ class LiveSessions:
         self._engines = engines
         self._lock = Lock()
         self._portraits: dict[tuple[object, ...], TrackedSource] = {}
+        self._noted: tuple[EngineChoice, LiveOptions] | None = None
 
     def start(self, portrait: Path, options: LiveOptions) -> LiveSession:
         """Return a session whose first frame is drawn. Raises TalkerError."""
@@ -37,7 +38,9 @@ class LiveSessions:
             source = self._find(portrait, options)
             chosen = self._choose(options)
             renderer = self._engines.renderer(chosen, options, {"batch_size": 1})
-            note_choice(options, chosen)
+            if self._noted != (chosen, options):
+                self._noted = chosen, options
+                note_choice(options, chosen)
             face = renderer.prepare(source)
         speech = SpeechStream(look_ahead_seconds=options.look_ahead, fps=options.fps)
         return LiveSession(source, face, speech, options, turn_limit(face))

@@ -11,9 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..options.animate import AnimateOptions, is_template_name
-from ..options.edit import EditSetup
-from ..options.live import LiveOptions
+from ..options.animate import is_template_name
+from ..options.commands import DrawingOptions
 from ..options.talk import TalkOptions
 from ..system.limited_process import FileCall, LimitedProcess
 
@@ -26,7 +25,7 @@ SMALL_MB = 32.0
 
 
 def file_calls(
-    options: TalkOptions | AnimateOptions | EditSetup | LiveOptions,
+    options: DrawingOptions,
     *,
     sources: Iterable[Path | None] = (),
     voices: Iterable[Path | None] = (),
@@ -66,7 +65,7 @@ class MediaChecks:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._next.close()
 
-    def check(self, options: TalkOptions | AnimateOptions | EditSetup | LiveOptions, **files: Any) -> None:
+    def check(self, options: DrawingOptions, **files: Any) -> None:
         """Check the inputs of a job, given as to `file_calls`.
 
         Raises:
@@ -82,7 +81,7 @@ def check_media(
     *,
     sources: Path | str | Iterable[Path | str] = (),
     voices: Path | str | Iterable[Path | str] = (),
-    options: TalkOptions | AnimateOptions | EditSetup | LiveOptions | None = None,
+    options: DrawingOptions | None = None,
 ) -> None:
     """Open files of strangers in a child process with limits of memory and time, before they are used.
 

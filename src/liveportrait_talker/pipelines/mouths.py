@@ -12,10 +12,7 @@ from ..face.tracked import TrackedSource
 from ..face.tracker import track
 from ..media import open_footage
 from ..media.media_file import check_input
-from ..options.animate import AnimateOptions
-from ..options.edit import EditSetup
-from ..options.live import LiveOptions
-from ..options.talk import TalkOptions
+from ..options.commands import DrawingOptions
 from ..progress import OnProgress, ignore_progress, steps_of
 from ..render.embedded.mouth_examples import MouthExample, choose_frames
 
@@ -39,7 +36,7 @@ def identify(paths: Iterable[Path]) -> tuple[tuple[int, ...], ...]:
 
 def read_mouths(
     paths: Iterable[Path],
-    options: TalkOptions | AnimateOptions | EditSetup | LiveOptions,
+    options: DrawingOptions,
     on_progress: OnProgress = ignore_progress,
 ) -> list[MouthExample]:
     """Return the open mouths in images and videos.
@@ -56,9 +53,7 @@ def read_mouths(
     return [example for path in paths for example in _mouths_in(path, options, on_progress)]
 
 
-def _mouths_in(
-    path: Path, options: TalkOptions | AnimateOptions | EditSetup | LiveOptions, on_progress: OnProgress
-) -> list[MouthExample]:
+def _mouths_in(path: Path, options: DrawingOptions, on_progress: OnProgress) -> list[MouthExample]:
     # Not scaled down to the options' `max_size`, that of the output: a preview would refuse what the video takes.
     with open_footage(path, max_pixels=options.max_pixels, max_seconds=options.max_seconds) as footage:
         part = footage if footage.fps is None else footage.first(max(1, round(MAX_SECONDS * footage.fps)))

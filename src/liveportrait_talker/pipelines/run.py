@@ -24,8 +24,8 @@ from ..media.image_sequence import SequenceWriter, check_sequence_output, is_seq
 from ..motion.rotation import MAX_TURN_DEG
 from ..options.animate import AnimateOptions
 from ..options.background import refuse_background
+from ..options.commands import DrawingOptions
 from ..options.edit import EditSetup
-from ..options.live import LiveOptions
 from ..options.shared import ImageOptions
 from ..options.talk import TalkOptions
 from ..progress import OnProgress, ignore_progress, steps_of
@@ -181,9 +181,7 @@ def given_or_default(options: Options | None, kind: type[Options]) -> Options:
     return kind() if options is None else options
 
 
-def open_source(
-    path: Path, options: TalkOptions | AnimateOptions | EditSetup | LiveOptions, max_seconds: float = 3600.0
-) -> Footage:
+def open_source(path: Path, options: DrawingOptions, max_seconds: float = 3600.0) -> Footage:
     """Open the source within the limits of its options. Raises MediaError; OptionError for a video's background."""
     footage = open_footage(
         path,

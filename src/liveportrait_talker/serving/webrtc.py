@@ -246,9 +246,9 @@ class _Call:
 
     def _open_channel(self, channel: RTCDataChannel) -> None:
         self._channel = channel
-        channel.on("message", self._obey)
+        channel.on("message", self._read_message)
 
-    def _obey(self, message: str | bytes) -> None:
+    def _read_message(self, message: str | bytes) -> None:
         """Do what a message asks for."""
         try:
             asked = json.loads(message) if len(message) <= _LARGEST_MESSAGE else None

@@ -5,12 +5,16 @@ Each connection is a session of its own, in the thread of its connection; anothe
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
+import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Condition, Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,6 +24,7 @@ import numpy as np
 from ..errors import OptionError, TalkerError
 from ..live.frame import LiveFrame
 from ..live.session import LiveSession
+from ..live.voice import HIGHEST_RATE, LOWEST_RATE, checked_rate
 from ..options.live import LiveOptions
 from ..pipelines.talk import Talker
 
@@ -36,9 +41,13 @@ STATES = ("idle", "speaking", "interrupted")
 _LARGEST_MESSAGE = 1 << 20  # bytes: 10 s of sound at 48 kHz
 _JPEG_QUALITY = 90
 _TRY_LATER, _POLICY = 1013, 1008  # close codes of RFC 6455
+_LONGEST_REASON = 123  # bytes of a close frame
+_PING_S = 15.0  # between pings, and for their answers
+_SEND_S = 10.0  # for a message to be taken by the network; with a ping and its answer 40 s
+_LEAVE_S = 2.0  # for clients to leave when the server ends
 
 
-class WebSocketDoor:
+class WebSocketServer:
     """Serves live sessions of one portrait.
 
     Args:
@@ -49,9 +58,10 @@ class WebSocketDoor:
 
     def __init__(self, portrait: Path, options: LiveOptions, *, most_sessions: int) -> None:
         self._portrait, self._options, self._most = portrait, options, most_sessions
-        self._talker, self._lock = Talker(), Lock()
+        self._talker = Talker()
+        self._changed = Condition()  # guards what follows
         self._open = 0
-        self._sessions: set[LiveSession] = set()
+        self._sessions: dict[LiveSession, ServerConnection] = {}
         self._talker.live(portrait, options).close()  # a mistake is found before anybody connects
 
     def listen(self, host: str, port: int, *, origins: tuple[str, ...] = ()) -> Server:
@@ -72,29 +82,44 @@ class WebSocketDoor:
         allowed: list[Any] = [None, *origins]
         try:
             return serve(
-                self._serve, host, port, origins=allowed, max_size=_LARGEST_MESSAGE, compression=None, max_queue=64
+                self._serve,
+                host,
+                port,
+                origins=allowed,
+                max_size=_LARGEST_MESSAGE,
+                compression=None,
+                max_queue=64,
+                ping_interval=_PING_S,
+                ping_timeout=_PING_S,
             )
         except OSError as error:
-            raise OptionError(f"{host} port {port} cannot be listened on ({error.strerror}): take another.") from error
+            if error.errno == errno.EADDRINUSE:
+                raise OptionError(f"port {port} of {host} is in use: give another --port.") from error
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else "there is no such address"
+            raise OptionError(f"port {port} of {host} cannot be used ({reason.lower()}): give another.") from error
 
     def close(self) -> None:
-        """End all sessions and their connections."""
-        with self._lock:
+        """End all sessions and their connections, also those of clients that do not read."""
+        with self._changed:
             self._most = 0
             for session in self._sessions:
                 session.close()
+            self._changed.wait_for(lambda: not self._sessions, _LEAVE_S)
+            for connection in self._sessions.values():
+                with suppress(OSError):  # it is closed already
+                    connection.socket.shutdown(socket.SHUT_RDWR)
 
     def _serve(self, connection: ServerConnection) -> None:
-        with self._lock:
+        with self._changed:
             is_full = self._open >= self._most
             self._open += not is_full
         if is_full:
-            connection.close(_TRY_LATER, "too many sessions")
+            _refuse(connection, _TRY_LATER, "too many sessions")
             return
         try:
             self._hold(connection)
         finally:
-            with self._lock:
+            with self._changed:
                 self._open -= 1
 
     def _hold(self, connection: ServerConnection) -> None:
@@ -105,26 +130,29 @@ class WebSocketDoor:
             rate = _asked_rate(connection)
             session = self._talker.live(self._portrait, self._options)
         except TalkerError as error:
-            connection.close(_POLICY, str(error)[:120])
+            _refuse(connection, _POLICY, str(error))
             return
-        with self._lock:
-            self._sessions.add(session)
+        connection.socket.settimeout(_SEND_S)  # a client that does not read
+        with self._changed:
+            self._sessions[session] = connection
             if not self._most:  # `close` came first
                 session.close()
-        with session:
-            reader = Thread(target=_obey, args=(connection, session, rate), daemon=True)
-            try:
+        reader = Thread(target=_read_messages, args=(connection, session, rate), daemon=True)
+        try:
+            with session, suppress(ConnectionClosed):
                 width, height = session.size
                 start = {"fps": session.fps, "sample_rate": session.sample_rate, "width": width, "height": height}
                 connection.send(json.dumps(start))
                 reader.start()
                 for frame in session:
                     connection.send(packed(frame))
-            except ConnectionClosed:
-                pass
-        with self._lock:
-            self._sessions.discard(session)
-        connection.close()
+                    if frame.ends_utterance:
+                        connection.send("ended")
+            connection.close()
+        finally:
+            with self._changed:
+                del self._sessions[session]
+                self._changed.notify_all()
         counts = session.counts
         log.info(
             "a session of %.0f s ended: %d frames skipped, %.1f s of sound dropped.",
@@ -147,29 +175,42 @@ def packed(frame: LiveFrame) -> bytes:
 
 def _asked_rate(connection: ServerConnection) -> int:
     """Return the sample rate in the address of the connection."""
-    path = connection.request.path if connection.request is not None else ""
-    asked = parse_qs(urlsplit(path).query).get("rate", ["16000"])[-1]
-    if not asked.isdecimal():
-        raise OptionError("the rate in the address is not a number.")
-    return int(asked)
+    address = connection.request.path if connection.request is not None else ""
+    try:
+        asked = parse_qs(urlsplit(address).query, keep_blank_values=True)
+    except ValueError as error:
+        raise OptionError("the address cannot be read.") from error
+    if unknown := sorted(asked.keys() - {"rate"}):
+        raise OptionError(f"give only rate in the address, not {unknown[0][:40]!r}.")
+    rate = asked.get("rate", ["16000"])[-1]
+    if not rate.isdecimal() or len(rate) > len(str(HIGHEST_RATE)):
+        raise OptionError(f"the rate in the address is not a number of {LOWEST_RATE} … {HIGHEST_RATE} Hz.")
+    return checked_rate(int(rate))
 
 
-def _obey(connection: ServerConnection, session: LiveSession, rate: int) -> None:
+def _refuse(connection: ServerConnection, code: int, reason: str) -> None:
+    """Close a connection with a reason, which is cut to what fits."""
+    connection.close(code, reason.encode()[:_LONGEST_REASON].decode(errors="ignore"))
+
+
+def _read_messages(connection: ServerConnection, session: LiveSession, rate: int) -> None:
     """Do what a client asks for until it leaves; what makes no sense ends the connection with one sentence."""
     from websockets.exceptions import ConnectionClosed
 
-    orders: dict[str, Callable[[], object]] = {"end": session.end, "clear": session.clear}
+    commands: dict[str, Callable[[], object]] = {"end": session.end, "clear": session.clear}
     try:
         for message in connection:
             if isinstance(message, str):
-                if message not in orders:
+                if message not in commands:
                     raise OptionError("a text message is end or clear.")
-                orders[message]()
+                commands[message]()
+            elif len(message) % 2:
+                raise OptionError("a binary message holds 16-bit samples: its number of bytes is even.")
             else:
-                session.push(np.frombuffer(message[: len(message) // 2 * 2], "<i2").astype(np.int16), rate)
+                session.push(np.frombuffer(message, "<i2").astype(np.int16), rate)
     except ConnectionClosed:
         pass
     except TalkerError as error:
-        connection.close(_POLICY, str(error)[:120])
+        _refuse(connection, _POLICY, str(error))
     finally:
         session.close()

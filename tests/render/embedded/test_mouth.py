@@ -96,6 +96,17 @@ def test_frames_do_not_depend_on_earlier_ones_of_another_run(portrait: TrackedSo
     assert (last == alone).all()
 
 
+def test_frames_of_a_track_that_continues_are_those_of_the_whole(shut: TrackedSource):
+    renderer = EmbeddedRenderer(mouths=[with_green_mouth(shut, opening)[1] for opening in (0.08, 0.18)])
+    openings = list(np.linspace(0.08, 0.18, 6))
+    face, frames = renderer.prepare(shut), []
+    for k, opening in enumerate(openings):
+        mouth = np.array([[opening - shut.faces[0].aperture, 0, 0, 0, 0]])
+        still = HeadTrack.still(1), *np.zeros((2, 1, 2))
+        frames += composed(shut, face.frames(MotionTrack(25, *still, MouthControls(mouth), continues=k > 0)))
+    assert np.array_equal(frames, draw(shut, openings, renderer))
+
+
 def test_the_change_between_examples_is_gradual(shut: TrackedSource):
     examples = [with_green_mouth(shut, opening)[1] for opening in (0.08, 0.18)]
     frames = draw(shut, list(np.linspace(0.08, 0.18, 40)), EmbeddedRenderer(mouths=examples))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import OptionError
+from ...options.shared import RENDERERS
 from ...system.devices import COMPILE, DEVICES, PRECISIONS
 from ..console import Bars, print_out
 
@@ -19,7 +20,9 @@ def add_bench_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("source", type=Path, nargs="?", metavar="PICTURE", help="the portrait that embedded draws")
     parser.add_argument(
-        "--renderer", choices=("embedded", "neural"), default="embedded", help="what to time (default embedded)"
+        "--renderer",
+        choices=RENDERERS,
+        help="what to time (default embedded; auto with --live, which alone times auto and hybrid)",
     )
     parser.add_argument("--training", action="store_true", help="time preparing data and training instead")
     parser.add_argument("--live", action="store_true", help="time live sessions at real-time pace instead")
@@ -42,7 +45,11 @@ def _bench(arguments: argparse.Namespace) -> int:
         raise OptionError(f"--batch-size {arguments.batch_size} is out of range: give 1 … 64.")
     if not 1 <= arguments.sessions <= 16:
         raise OptionError(f"--sessions {arguments.sessions} is out of range: give 1 … 16.")
-    if arguments.renderer == "embedded" and arguments.source is None and not arguments.training:
+    if arguments.renderer in ("auto", "hybrid") and not arguments.live:
+        raise OptionError(f"bench --renderer {arguments.renderer} times live sessions only: add --live.")
+    if arguments.live and arguments.source is None:
+        raise OptionError("bench --live needs a PICTURE to draw.")
+    if arguments.renderer != "neural" and arguments.source is None and not arguments.training:
         raise OptionError("bench needs a PICTURE to draw; bench --renderer neural and bench --training need none.")
     with Bars(quiet=arguments.quiet) as bars:
         table = _table(arguments, bars)
@@ -56,12 +63,19 @@ def _table(arguments: argparse.Namespace, bars: Bars) -> Any:
 
         return bench_training(source=arguments.source, device=arguments.device, on_progress=bars)
     if arguments.live:
+        from ...options.live import LiveOptions
         from ...pipelines.talk import DEFAULT_FPS
         from .live import bench_live
 
         seconds, sessions = arguments.frames / DEFAULT_FPS, arguments.sessions
-        return bench_live(arguments.source, seconds=seconds, sessions=sessions, on_progress=bars)
-    if arguments.renderer == "embedded":
+        options = LiveOptions(
+            renderer=arguments.renderer or "auto",
+            device=arguments.device,
+            precision=arguments.precision,
+            compile=arguments.compile,
+        )
+        return bench_live(arguments.source, options, seconds=seconds, sessions=sessions, on_progress=bars)
+    if arguments.renderer != "neural":
         from .embedded import bench
 
         return bench(arguments.source, frames=arguments.frames, on_progress=bars)

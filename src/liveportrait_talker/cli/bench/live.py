@@ -124,14 +124,16 @@ class _Listener:
         return times[np.searchsorted(heard, first, side="right")] - np.array(self.pushed)
 
 
-def bench_live(source: Path, *, seconds: float, sessions: int, on_progress: OnProgress) -> LiveTable:
-    """Run sessions beside each other with a synthetic voice, the embedded renderer drawing.
+def bench_live(
+    source: Path, options: LiveOptions, *, seconds: float, sessions: int, on_progress: OnProgress
+) -> LiveTable:
+    """Run sessions beside each other with a synthetic voice; `options` have the renderer.
 
     Raises:
         TalkerError: `source` cannot be read or shows no face.
     """
     voice = (synthetic_voice(20.0) + _AUDIBLE).astype(np.float32)
-    options = LiveOptions(renderer="embedded", sample_rate=_RATE)
+    options = replace(options, sample_rate=_RATE)
     talker, starts, listeners = Talker(), [], []
     for k in range(max(2, sessions)):
         on_progress("starting", k, max(2, sessions))

@@ -7,6 +7,7 @@ averaged. Source: docs/method/signal_driver.md, Network.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -59,11 +60,11 @@ def _halve(x: Floats, weight: Floats, bias: Floats) -> Floats:
     return gelu(y)
 
 
-def read_arrays(weights: Path) -> dict[str, Any]:
+def read_arrays(weights: Path, names: Sequence[str]) -> dict[str, Any]:
     """Return the arrays of a file of weights, the matrices (`…_w`) as float32, and its note `about` as a dict.
 
     Raises:
-        WeightsError: the file is missing or damaged.
+        WeightsError: the file is missing or damaged, or lacks one of `names`.
     """
     try:
         with np.load(weights, allow_pickle=False) as stored:
@@ -71,7 +72,8 @@ def read_arrays(weights: Path) -> dict[str, Any]:
             about = json.loads(str(arrays.pop("about")))
         steps = {name: arrays.pop(f"{name}_step") for name in list(arrays) if name.endswith("_w")}
         scaled = {name: arrays[name] * step.astype(np.float32) for name, step in steps.items()}  # from int8, by column
-        return {name: array.astype(np.float32) for name, array in (arrays | scaled).items()} | {"about": about}
+        kept = {name: (arrays | scaled)[name] for name in names}
+        return {name: array.astype(np.float32) for name, array in kept.items()} | {"about": about}
     except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
         raise WeightsError(f"{weights} does not hold the weights of the signal driver: {error}") from error
 
@@ -84,19 +86,16 @@ class SignalNetwork:
     """
 
     def __init__(self, weights: Path) -> None:
-        stored = read_arrays(weights)
-        try:
-            self.about: dict[str, Any] = stored["about"]
-            self.usual_aperture: tuple[float, float] = tuple(stored["usual_aperture"].tolist())
-            """8th and 95th percentile of the aperture output (column 0) in speech, over all voices."""
-            self.shape_mean: Floats = stored["shape_mean"]
-            self.shape_gain: Floats = stored["shape_gain"]
-            """(3,) each: width, press, corner height as changes in IOD = output (columns 1–3) · gain + mean."""
-            self._members = [
-                {name: np.ascontiguousarray(stored[name][k]) for name in _LAYERS} for k in range(len(stored["head_b"]))
-            ]
-        except KeyError as error:
-            raise WeightsError(f"{weights} does not hold the weights of the signal driver: {error}") from error
+        stored = read_arrays(weights, (*_LAYERS, "usual_aperture", "shape_mean", "shape_gain"))
+        self.about: dict[str, Any] = stored["about"]
+        self.usual_aperture: tuple[float, float] = tuple(stored["usual_aperture"].tolist())
+        """8th and 95th percentile of the aperture output (column 0) in speech, over all voices."""
+        self.shape_mean: Floats = stored["shape_mean"]
+        self.shape_gain: Floats = stored["shape_gain"]
+        """(3,) each: width, press, corner height as changes in IOD = output (columns 1–3) · gain + mean."""
+        self._members = [
+            {name: np.ascontiguousarray(stored[name][k]) for name in _LAYERS} for k in range(len(stored["head_b"]))
+        ]
 
     def __repr__(self) -> str:
         channels = self._members[0]["conv1_b"].size

@@ -42,7 +42,6 @@ class SpeechStream:
         self._ahead, self._fps = math.floor(look_ahead_seconds / STEP_SECONDS + 1e-6) - 1, fps
         self._voice = Voice(StreamNetwork(weights))
         self._ready: list[Floats] = []
-        self._shown = np.zeros(5)
         self._begin()
 
     def __repr__(self) -> str:
@@ -77,8 +76,6 @@ class SpeechStream:
         """Return the frames that became certain since the last call: (n, 5) in IOD, as by `SignalDriver.mouth`."""
         frames = np.array(self._ready).reshape(-1, 5)
         self._ready.clear()
-        if len(frames):
-            self._shown = frames[-1]
         return frames
 
     def end(self) -> None:
@@ -91,14 +88,14 @@ class SpeechStream:
                 self._add(self._grid[-1])
         self._begin()
 
-    def clear(self) -> None:
+    def clear(self, shown: Floats) -> None:
         """Forget the sound and the frames that are pending. Frames of 0.16 s follow in which the lips close.
 
-        These start at the frame that was popped last.
+        `shown` (5,): the mouth of the frame before them.
         """
-        count = max(1, math.floor(CLEARED_SECONDS * self._fps + 1e-6))
+        count = max(1, round(CLEARED_SECONDS * self._fps))
         left = 1.0 - smoothstep(0.0, 1.0, np.arange(1, count + 1) / count)
-        self._ready = list(left[:, None] * self._shown)
+        self._ready = list(left[:, None] * shown)
         self._begin()
 
     def _step(self, sound: Floats) -> None:

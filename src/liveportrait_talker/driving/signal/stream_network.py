@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from ...arrays import Floats
-from ...errors import WeightsError
 from .features import MEL_BANDS
 from .network import gelu, read_arrays
 
@@ -19,6 +18,7 @@ CONTEXT = 12  # feature frames that a step sees at once
 DELAYS = 5  # a step estimates the frames 0…4 steps before its end
 SILENT = -3.0  # about what digital silence is after normalisation: the features before the first step
 _LAYERS = ("conv_w", "conv_b", "gru_in_w", "gru_in_b", "gru_w", "gru_b", "head_w", "head_b")
+_MEASURED = ("usual_level", "usual_spectrum", "usual_aperture", "shape_mean", "shape_gain")
 
 
 class StreamNetwork:
@@ -29,19 +29,16 @@ class StreamNetwork:
     """
 
     def __init__(self, weights: Path) -> None:
-        stored = read_arrays(weights)
-        try:
-            self._layers = {name: stored[name] for name in _LAYERS}
-            self.about = stored["about"]
-            self.usual_level = float(stored["usual_level"])
-            self.usual_spectrum: Floats = stored["usual_spectrum"]
-            self.usual_aperture: Floats = stored["usual_aperture"]
-            """(DELAYS, 2): 8th and 95th percentile of the aperture output in speech."""
-            self.shape_mean: Floats = stored["shape_mean"]
-            self.shape_gain: Floats = stored["shape_gain"]
-            """(DELAYS, 3) each: width, press, corner height as changes in IOD = output · gain + mean."""
-        except KeyError as error:
-            raise WeightsError(f"{weights} does not hold the weights of the driver for streams: {error}") from error
+        stored = read_arrays(weights, (*_LAYERS, *_MEASURED))
+        self._layers = {name: stored[name] for name in _LAYERS}
+        self.about = stored["about"]
+        self.usual_level = float(stored["usual_level"])
+        self.usual_spectrum: Floats = stored["usual_spectrum"]
+        self.usual_aperture: Floats = stored["usual_aperture"]
+        """(DELAYS, 2): 8th and 95th percentile of the aperture output in speech."""
+        self.shape_mean: Floats = stored["shape_mean"]
+        self.shape_gain: Floats = stored["shape_gain"]
+        """(DELAYS, 3) each: width, press, corner height as changes in IOD = output · gain + mean."""
         members, size = self._layers["gru_w"].shape[:2]
         self._start = np.zeros((members, 1, size), np.float32)
 

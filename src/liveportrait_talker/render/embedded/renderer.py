@@ -202,7 +202,8 @@ class EmbeddedFace:
         crop_width = self._source.faces[0].crop.scale * self._source.faces[0].crop.size[0]
         indices = self._source.frame_indices(len(track), track.fps)
         moves_in_video = not self._source.is_still and bool(np.any(mouth.values))
-        self._mouths.begin(self._find_mouths(indices) if moves_in_video else (), fps=track.fps)
+        if not track.continues:
+            self._mouths.begin(self._find_mouths(indices) if moves_in_video else (), fps=track.fps)
         if not self._source.is_still:  # a second run gives the same frames
             self._portrait = self._skin = None
         for k, index in enumerate(indices):

@@ -16,8 +16,8 @@ OPTIONS = LiveOptions(renderer="embedded", max_size=256, still=True, breath=Fals
 
 
 @contextmanager
-def serving(most_sessions: int = 2):
-    calls = Calls(PORTRAIT, OPTIONS, most_sessions=most_sessions)
+def serving(most_sessions: int = 2, options: LiveOptions = OPTIONS):
+    calls = Calls(PORTRAIT, options, most_sessions=most_sessions)
     sockets = bind("127.0.0.1", 0)
     server = PageServer(Access(LivePage(calls), Hosts("127.0.0.1")), sockets, ConnectionLimits())
     server.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import av
 import cv2
@@ -15,7 +16,7 @@ from shared import DATA, needs_shared
 
 pytest.importorskip("aiortc", reason="aiortc is not installed")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed")
-from live_browser import serving, start
+from live_browser import OPTIONS, serving, start
 
 EVERY_S, SECONDS = 0.08, 10
 LAGS = np.arange(0, 1.2, 0.02)
@@ -68,7 +69,8 @@ def camera(tmp_path):
 
 @needs_shared
 def test_the_head_follows_the_camera(camera, launch_chromium):
-    with serving() as url, launch_chromium(f"--use-file-for-fake-video-capture={camera}") as browser:
+    options = replace(OPTIONS, still=False)  # which a camera does not override
+    with serving(options=options) as url, launch_chromium(f"--use-file-for-fake-video-capture={camera}") as browser:
         page = browser.new_page()
         page.goto(url)
         start(page)

@@ -484,18 +484,18 @@ def test_bad_camera_images_are_refused():
 
 
 @pytest.mark.slow
-def test_one_hour_keeps_nothing_and_does_not_drift():
+def test_ten_minutes_keep_nothing_and_do_not_drift():
     live, chunk = start(), VOICE[: RATE // 50]
     delivered, used = 0, []
     tracemalloc.start()
-    for k in range(90_000):
+    for k in range(15_000):
         live.session.push(chunk, RATE)
         live.session.push(chunk, RATE)
         delivered += np.count_nonzero(next(live.session).samples)
         live.renderer.face.tracks.clear()
-        if k % 1500 == 1499:
+        if k % 500 == 499:
             used.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     assert used[-1] < used[0] + 100_000  # bytes
-    assert 180_000 * len(chunk) - delivered <= 0.2 * RATE  # the look-ahead
+    assert 30_000 * len(chunk) - delivered <= 0.2 * RATE  # the look-ahead
     assert live.session.pending_seconds <= 0.2

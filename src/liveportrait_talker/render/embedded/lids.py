@@ -29,7 +29,7 @@ _HIDDEN = (0.25, 0.7)  # of the strip above the edge: up to the first all that i
 # Light on the bulge of a shut eye: middle and width along the corners, middle and height above the edge in IOD.
 _BULGE = (0.42, 0.21, 0.115, 0.045)
 _BULGE_GAIN = (0.55, 0.50)  # where the skin above the open eye is black; less, per its brightness relative to the cheek
-_SHADOW = (0.12, 2.2, 0.035)  # of the lashes: share of the line's darkness, reach in those of the line, at most in IOD
+_SHADOW = (0.12, 2.2, 0.06)  # of the lashes: share of the line's darkness, reach in those of the line, at most in IOD
 
 
 class Fields(NamedTuple):

@@ -283,7 +283,7 @@ def make_start(folder: Path, seed: int) -> None:
         x, y = (torch.tensor(np.stack(part), dtype=torch.float32) for part in parts)
         logits = network.phones(network(x.transpose(1, 2)))
         loss = -(y * F.log_softmax(logits, -1)).sum(-1).mean()
-        _step(network, optimiser, schedule, loss)
+        take_step(network, optimiser, schedule, loss)
         if step % 100 == 99:
             right = (logits.argmax(-1) == y.argmax(-1)).float().mean()
             print(f"start {seed}, step {step + 1}: {loss.item():.3f}, {right:.3f} right", flush=True)
@@ -291,7 +291,8 @@ def make_start(folder: Path, seed: int) -> None:
     torch.save(learnt, folder / f"start_{seed}.pt")
 
 
-def _step(network: nn.Module, optimiser: torch.optim.Optimizer, schedule: object, loss: torch.Tensor) -> None:
+def take_step(network: nn.Module, optimiser: torch.optim.Optimizer, schedule: object, loss: torch.Tensor) -> None:
+    """Change the weights against the gradient of a loss."""
     optimiser.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -327,7 +328,7 @@ def fit_member(clips: Clips, names: list[str], start: Path, seed: int) -> Networ
         hidden = network(x)
         forgotten = F.cross_entropy(network.phones(hidden).flatten(0, 1), phones.flatten(0, 1))
         loss = mismatch(network.mouth(hidden), y, weight) + 0.2 * forgotten  # P, B and M are too rare in the clips
-        _step(network, optimiser, schedule, loss)
+        take_step(network, optimiser, schedule, loss)
         keep = min(0.98, step / (step + 10))
         for key, value in network.state_dict().items():
             mean[key] = keep * mean[key] + (1 - keep) * value if value.is_floating_point() else value
@@ -383,16 +384,19 @@ def quantised(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return out
 
 
-def write(work: Path, paths: list[Path], left_out: list[str], note: str) -> None:
-    """Write the members without the speakers `left_out` to `paths`."""
-    clips = Clips(work / "clips.npz")
-    names = [name for name in clips.names if speaker(name) not in left_out]
+def load_members(kind: type[nn.Module], paths: list[Path]) -> list:
+    """Return the networks of a kind whose weights are in `paths`."""
     members = []
-    for seed in range(MEMBERS):
-        members.append(Network(dropout=0.0).eval())
-        members[-1].load_state_dict(torch.load(member_path(work, left_out, seed)))
+    for path in paths:
+        members.append(kind(dropout=0.0).eval())
+        members[-1].load_state_dict(torch.load(path))
+    return members
+
+
+def save(paths: list[Path], members: list, measured: dict, names: list[str], note: str, *, made_by: str) -> None:
+    """Write the members, what was `measured` of them and a statement of what they were fitted on to `paths`."""
     about = {
-        "made_by": "scripts/fit_signal_driver.py",
+        "made_by": made_by,
         "date": datetime.date.today().isoformat(),
         "trained_on": {"synthetic speech": f"{UTTERANCES} utterances, flite and espeak-ng", "talking clips": names},
         "features": f"{features.MEL_BANDS} log-mel bands at {features.FRAMES_PER_SECOND} Hz, {features.SAMPLE_RATE} Hz",
@@ -402,10 +406,17 @@ def write(work: Path, paths: list[Path], left_out: list[str], note: str) -> None
     parts = [member.export() for member in members]
     arrays = {key: np.stack([part[key] for part in parts]) for key in parts[0]}
     for path in paths:
-        np.savez_compressed(
-            path, about=np.array(json.dumps(about)), **calibration(members, clips, names), **quantised(arrays)
-        )
+        np.savez_compressed(path, about=np.array(json.dumps(about)), **measured, **quantised(arrays))
         print(f"wrote {path}", flush=True)
+
+
+def write(work: Path, paths: list[Path], left_out: list[str], note: str) -> None:
+    """Write the members without the speakers `left_out` to `paths`."""
+    clips = Clips(work / "clips.npz")
+    names = [name for name in clips.names if speaker(name) not in left_out]
+    members = load_members(Network, [member_path(work, left_out, seed) for seed in range(MEMBERS)])
+    measured = calibration(members, clips, names)
+    save(paths, members, measured, names, note, made_by="scripts/fit_signal_driver.py")
 
 
 # ---------------------------------------------------------------- the test

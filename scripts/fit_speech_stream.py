@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import datetime
-import json
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -29,22 +27,22 @@ from fit_signal_driver import (
     FRAMES,
     SPEECH_WARPS,
     TRACKS,
-    UTTERANCES,
     WARPS,
     Clips,
-    _step,
     augment_features,
     augment_power,
     groups,
+    load_members,
     make_clips,
     make_speech,
     mismatch,
-    quantised,
+    save,
     speaker,
     table,
+    take_step,
 )
 from streamed_voice import StreamedVoice
-from synthetic_speech import ARPABET, CLASSES
+from synthetic_speech import CLASSES
 from torch import nn
 
 from liveportrait_talker.driving.signal import features
@@ -185,7 +183,7 @@ def make_start(work: Path, seed: int) -> None:
         x, y = (torch.tensor(np.stack(part), dtype=torch.float32) for part in parts)
         logits, truth = network(x.transpose(1, 2))[0], at_delays(y)
         loss = -(truth * F.log_softmax(logits, -1)).sum(-1).mean((0, 1)) @ weights
-        _step(network, optimiser, schedule, loss)
+        take_step(network, optimiser, schedule, loss)
         if step % 100 == 99:
             right = (logits.argmax(-1) == truth.argmax(-1)).float().mean((0, 1))
             print(f"start {seed}, step {step + 1}: {loss.item():.3f}, right {right.numpy().round(3)}", flush=True)
@@ -216,7 +214,7 @@ def fit_member(clips: Clips, names: list[str], start: Path, seed: int) -> Networ
             loss = loss + share / sum(DELAY_WEIGHTS) * mismatch(
                 mouth[:, :, delay], truth[:, :, delay], weight[:, :, delay]
             )
-        _step(network, optimiser, schedule, loss)
+        take_step(network, optimiser, schedule, loss)
         keep = min(0.98, step / (step + 10))
         for key, value in network.state_dict().items():
             mean[key] = keep * mean[key] + (1 - keep) * value if value.is_floating_point() else value
@@ -276,27 +274,13 @@ def write(work: Path, usual: Usual, paths: list[Path], left_out: list[str], note
     """Write the members without the speakers `left_out` to `paths`."""
     clips = Clips(work / "clips.npz", partial(normalise, usual=usual), variants=0)
     names = [name for name in clips.names if speaker(name) not in left_out]
-    members = []
-    for seed in range(MEMBERS):
-        members.append(Network(dropout=0.0).eval())
-        members[-1].load_state_dict(torch.load(member_path(work, left_out, seed)))
-    about = {
-        "made_by": "scripts/fit_speech_stream.py",
-        "date": datetime.date.today().isoformat(),
-        "trained_on": {"synthetic speech": f"{UTTERANCES} utterances, flite and espeak-ng", "talking clips": names},
-        "features": f"{features.MEL_BANDS} log-mel bands at {features.FRAMES_PER_SECOND} Hz, {features.SAMPLE_RATE} Hz",
-        "outputs": [*TRACKS, *(f"phones {phones}" for phones in ARPABET)],
-        "score": note,
-    }
-    parts = [member.export() for member in members]
-    arrays = {key: np.stack([part[key] for part in parts]) for key in parts[0]}
+    members = load_members(Network, [member_path(work, left_out, seed) for seed in range(MEMBERS)])
     level, spectrum = usual
-    extra = {"usual_level": np.float32(level), "usual_spectrum": spectrum.astype(np.float32)}
-    for path in paths:
-        np.savez_compressed(
-            path, about=np.array(json.dumps(about)), **extra, **calibration(members, clips, names), **quantised(arrays)
-        )
-        print(f"wrote {path}", flush=True)
+    measured = calibration(members, clips, names) | {
+        "usual_level": np.float32(level),
+        "usual_spectrum": spectrum.astype(np.float32),
+    }
+    save(paths, members, measured, names, note, made_by="scripts/fit_speech_stream.py")
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from liveportrait_talker.driving.signal import closures
-from liveportrait_talker.driving.signal.closures import PhoneRecogniser, recogniser_trouble
+from liveportrait_talker.driving.signal.closures import PhoneRecogniser, find_recogniser
 from liveportrait_talker.driving.signal.driver import SignalDriver
 from liveportrait_talker.media import read_waveform
 from liveportrait_talker.media.waveform import Waveform
@@ -104,8 +104,8 @@ def test_without_hama_the_network_decides_and_the_reason_says_why(
 # ------------------------------------------------------------------ hama
 @needs_hama
 def test_hama_runs_here_or_says_why() -> None:
-    trouble = recogniser_trouble()
-    assert trouble is None or "does not run here" in trouble
+    found = find_recogniser()
+    assert isinstance(found, PhoneRecogniser) or "does not run here" in found
 
 
 @needs_hama

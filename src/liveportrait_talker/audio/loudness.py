@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
-from ..arrays import Floats, Floats32, Floats64
+from ..arrays import Flags, Floats, Floats32, Floats64
 from ..media.waveform import Waveform
 from ..motion.smoothing import moving_average
 
@@ -52,14 +54,19 @@ def window_size(rate: int, fps: float) -> int:
 
 def band_power(windows: Floats, rate: int) -> Floats64:
     """Return the mean square (n,) of the 300–3000 Hz band in windows (n, size) of samples."""
-    size = windows.shape[1]
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
-    frequency = np.fft.rfftfreq(size, 1.0 / rate)
-    band = (frequency >= _BAND_HZ[0]) & (frequency <= _BAND_HZ[1])
-    # Parseval's theorem: mean square of the windowed samples. The factor 2 is for the negative frequencies.
-    scale = 2.0 / (size * np.square(hann).sum())
+    hann, band, scale = _band(windows.shape[1], rate)
     spectrum = np.fft.rfft(windows * hann, axis=1)[:, band]
     return np.asarray(np.square(np.abs(spectrum)).sum(axis=1) * scale)
+
+
+@lru_cache(maxsize=8)
+def _band(size: int, rate: int) -> tuple[Floats64, Flags, float]:
+    """Return the window (size,), which bins belong to the band, and the scale from their sum to a mean square."""
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
+    frequency = np.fft.rfftfreq(size, 1.0 / rate)
+    # Parseval's theorem: mean square of the windowed samples. The factor 2 is for the negative frequencies.
+    scale = 2.0 / (size * np.square(hann).sum())
+    return hann, (frequency >= _BAND_HZ[0]) & (frequency <= _BAND_HZ[1]), float(scale)
 
 
 def detect_speech(loudness: Floats, fps: float) -> Floats32:

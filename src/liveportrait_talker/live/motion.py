@@ -15,7 +15,7 @@ from ..motion.blink import LiveBlinks
 from ..motion.breath import endless_breaths
 from ..motion.gaze import endless_gaze
 from ..motion.live_head import LiveHead
-from ..motion.random_streams import BLINK, BREATH, GAZE, HEAD, random_stream
+from ..motion.random_streams import BLINK, BREATH, GAZE, HEAD, random_streams
 from ..motion.track import HeadTrack, MotionTrack
 from ..options.live import LiveOptions
 from ..options.talk import PUPIL_RANGE
@@ -27,14 +27,14 @@ class LiveMotion:
 
     def __init__(self, source: TrackedSource, options: LiveOptions) -> None:
         self._source, self._options, fps = source, options, options.fps
-        rng = [random_stream(options.seed, source.footage[0], channel) for channel in range(4)]
-        self._head = LiveHead(fps, rng[HEAD])
-        self._blinks = LiveBlinks(fps, rng[BLINK], rate_per_minute=options.blink_rate if options.blink else 0.0)
+        rng = random_streams(options.seed, source.footage[0])
+        self._head = LiveHead(fps, rng(HEAD))
+        self._blinks = LiveBlinks(fps, rng(BLINK), rate_per_minute=options.blink_rate if options.blink else 0.0)
         natural = options.gaze == "natural"
-        self._gaze: Iterator[Floats64] = endless_gaze(fps, rng[GAZE]) if natural else repeat(np.zeros(2))
+        self._gaze: Iterator[Floats64] = endless_gaze(fps, rng(GAZE)) if natural else repeat(np.zeros(2))
         self._gaze_offset = np.array([options.pupil_x, options.pupil_y]) / PUPIL_RANGE
         breathing = options.breath and not options.still
-        self._breath = chain.from_iterable(endless_breaths(fps, rng[BREATH])) if breathing else repeat(0.0)
+        self._breath = chain.from_iterable(endless_breaths(fps, rng(BREATH))) if breathing else repeat(0.0)
 
     def step(self, moment: Moment) -> MotionTrack:
         """Return the motion of the next frame, a track of length 1."""

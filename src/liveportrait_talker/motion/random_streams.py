@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -11,6 +12,10 @@ from ..arrays import Image
 HEAD, BLINK, GAZE, BREATH = range(4)
 
 
-def random_stream(seed: int, picture: Image, channel: int) -> np.random.Generator:
-    """Return the generator of a channel. The picture is mixed in, so that two portraits don't blink in unison."""
-    return np.random.default_rng([seed, zlib.crc32(picture.tobytes()), channel])
+def random_streams(seed: int, picture: Image) -> Callable[[int], np.random.Generator]:
+    """Return the function from a channel to its generator, in its first state.
+
+    The picture is mixed in, so that two portraits don't blink in unison.
+    """
+    digest = zlib.crc32(picture.tobytes())
+    return lambda channel: np.random.default_rng([seed, digest, channel])

@@ -15,7 +15,7 @@ _ONE_ANGLE = "hold this angle, whatever the head does otherwise: degrees from th
 
 @dataclass(frozen=True)
 class LiveOptions(ImageOptions, RendererOptions):
-    """How a face lives and speaks. Checked when made: raises OptionError for a value or a pair that makes no sense."""
+    """Options of a live face. Checked when made: raises OptionError for a value or a pair that makes no sense."""
 
     look_ahead: float = option(
         0.08,

@@ -9,7 +9,7 @@ from importlib import metadata
 from importlib.util import find_spec
 
 from .. import __version__
-from ..driving.signal.closures import recogniser_trouble
+from ..driving.signal.closures import find_recogniser
 from ..system.cache import cache_folder
 from ..system.devices import torch_device, torch_dtype
 from .engines import HEAD_POSE_NETWORKS, LIP_NETWORKS, RENDERER_NETWORKS, missing_parts
@@ -80,8 +80,8 @@ def report() -> tuple[list[str], bool]:
     ):
         missing = missing_parts(networks, {})
         lines.append(f"{what}: {_neural_note() if missing is None else f'not ready; {missing}'}")
-    trouble = recogniser_trouble()
-    closed_by = f"hama {_version('hama', 'hama')}" if trouble is None else f"its own network; {trouble}"
+    found = find_recogniser()
+    closed_by = f"its own network; {found}" if isinstance(found, str) else f"hama {_version('hama', 'hama')}"
     lines.append(f"driver signal: ready, P, B and M by {closed_by}")
     return lines, not problems
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ from ..weights.importing import missing as missing_networks
 
 if TYPE_CHECKING:
     from ..driving.sadtalker.networks import SadTalker
+    from ..driving.signal.closures import PhoneRecogniser
     from ..render.embedded.mouth_examples import MouthExample
     from ..render.embedded.renderer import EmbeddedRenderer
     from ..render.hybrid.renderer import HybridRenderer
@@ -151,7 +153,7 @@ class Engines:
                 raise OptionError(f"--driver {options.driver} and a driver that was given contradict each other.")
             return EngineChoice(type(self._given_driver).__name__, "it was given")
         if options.driver == "signal":
-            return _signal_choice("as asked for")
+            return self._signal_choice("as asked for")
         missing = missing_parts(LIP_NETWORKS, self.weights_for(options))
         cannot = f"the learned driver cannot run: {missing}"
         if options.driver == "learned":
@@ -159,8 +161,8 @@ class Engines:
                 raise WeightsError(f"{cannot}.")
             return EngineChoice("learned", "as asked for")
         if renderer != "neural":
-            return _signal_choice("auto takes the learned driver with the neural renderer only")
-        return _signal_choice(cannot) if missing else EngineChoice("learned", "its weights are installed")
+            return self._signal_choice("auto takes the learned driver with the neural renderer only")
+        return self._signal_choice(cannot) if missing else EngineChoice("learned", "its weights are installed")
 
     def reads_driving(self, choice: EngineChoice) -> bool:
         """Return whether the renderer of a choice reads driving clips by its own networks; it need not be loaded."""
@@ -262,10 +264,9 @@ class Engines:
         if self._given_driver is not None:
             return self._given_driver
         if choice.name == "signal":
-            from ..driving.signal.closures import PhoneRecogniser, recogniser_trouble
             from ..driving.signal.driver import SignalDriver
 
-            return SignalDriver(recogniser=None if recogniser_trouble() else PhoneRecogniser())
+            return SignalDriver(recogniser=None if isinstance(self._recogniser, str) else self._recogniser)
         from ..driving.sadtalker.driver import LearnedDriver
 
         return LearnedDriver(
@@ -275,6 +276,18 @@ class Engines:
             smooth_variance=options.driving_smooth_observation_variance,
         )
 
+    @cached_property
+    def _recogniser(self) -> PhoneRecogniser | str:
+        from ..driving.signal.closures import find_recogniser
+
+        return find_recogniser()
+
+    def _signal_choice(self, reason: str) -> EngineChoice:
+        """Return the choice of the signal driver, with what closes the lips for P, B and M in its reason."""
+        found = self._recogniser
+        closed_by = f"its own network, as {found}" if isinstance(found, str) else "hama"
+        return EngineChoice("signal", f"{reason}; P, B and M by {closed_by}")
+
     def sadtalker(self, options: TalkOptions) -> SadTalker:
         """Return the networks of learned lips and of audio-driven heads. Raises OptionError as `renderer` does."""
         from ..driving.sadtalker.networks import SadTalker
@@ -283,15 +296,6 @@ class Engines:
         if key not in self._sadtalker:
             self._sadtalker = {key: SadTalker(weights=self.weights_for(options), device=options.device)}  # one set
         return self._sadtalker[key]
-
-
-def _signal_choice(reason: str) -> EngineChoice:
-    """Return the choice of the signal driver, with what closes the lips for P, B and M in its reason."""
-    from ..driving.signal.closures import recogniser_trouble
-
-    trouble = recogniser_trouble()
-    closed_by = "hama" if trouble is None else f"its own network, as {trouble}"
-    return EngineChoice("signal", f"{reason}; P, B and M by {closed_by}")
 
 
 def _open_background(background: Background | None, max_pixels: int) -> Image | None:

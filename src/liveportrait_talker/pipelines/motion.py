@@ -23,7 +23,7 @@ from ..motion.gaze import idle_gaze
 from ..motion.head import natural_head_pose
 from ..motion.keyframes import keyframe_angles
 from ..motion.lips import controls_from_keypoints
-from ..motion.random_streams import BLINK, BREATH, GAZE, HEAD, random_stream
+from ..motion.random_streams import BLINK, BREATH, GAZE, HEAD, random_streams
 from ..motion.rotation import MAX_TURN_DEG
 from ..options.talk import PUPIL_RANGE, TalkOptions
 from ..progress import OnProgress, steps_of
@@ -66,9 +66,7 @@ def plan_motion(
     """
     frames = len(mouth)
     mouth = _scale_mouth(mouth, source, fps, options.expression_scale)
-
-    def rng(channel: int) -> np.random.Generator:
-        return random_stream(options.seed, source.footage[0], channel)
+    rng = random_streams(options.seed, source.footage[0])
 
     loudness = frame_loudness_db(voice, fps)
     voiced = detect_speech(loudness, fps)

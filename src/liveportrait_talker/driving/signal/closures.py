@@ -66,12 +66,11 @@ class PhoneRecogniser:
         return np.asarray(np.exp(log_probability[0, : int(count[0])][:, self._bilabials]).sum(axis=1))
 
 
-def recogniser_trouble() -> str | None:
-    """Return why hama cannot be used here, as part of a sentence, else None."""
+def find_recogniser() -> PhoneRecogniser | str:
+    """Return the phone recogniser, or why hama cannot be used here, as part of a sentence."""
     if find_spec("hama") is None:
         return "hama is not installed (pip install 'liveportrait-talker[closures]')"
     try:
-        PhoneRecogniser()
+        return PhoneRecogniser()
     except (ImportError, RuntimeError, ValueError) as error:  # another version, or another machine than its own four
         return f"hama does not run here: {error}"
-    return None

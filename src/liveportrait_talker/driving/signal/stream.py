@@ -49,9 +49,8 @@ class SpeechStream:
 
     def _begin(self) -> None:
         self._mouth = StreamMouth(self._voice, self._ahead)
-        self._sound: Floats = np.zeros(
-            HISTORY, np.float32
-        )  # HISTORY samples before the next step, and those of it so far
+        # HISTORY samples before the next step, and those of it so far.
+        self._sound: Floats = np.zeros(HISTORY, np.float32)
         self._steps = 0  # taken
         self._made = 0  # frames of the utterance
         self._grid: list[Floats] = [np.zeros(5)]  # the last two rows at 25 fps

@@ -11,9 +11,8 @@ import numpy as np
 
 from ...arrays import Flags, Floats32, Image
 from ...system.jit import inlined, kernel
-from .fields import cell, read
+from .fields import cell, read, reduced_size
 
-_REDUCED_SIDE = 512  # px, longest side at which what is smooth is computed
 _FILLED = 0.9  # IOD inside the outline over which the background is continued with its texture
 _SMOOTHED = 0.08  # IOD, of the direction in which it is mirrored
 _TEXTURE, _USUAL = 0.12, 0.5  # IOD: what is finer is texture; where its usual strength is measured
@@ -31,9 +30,7 @@ def fill_background(image: Image, hole: Flags, sure: Flags, iod: float) -> Image
     filled = image.copy()
     if not hole.any() or hole.all():
         return filled
-    height, width = hole.shape
-    factor = min(1.0, _REDUCED_SIDE / max(height, width))
-    size = max(1, round(width * factor)), max(1, round(height * factor))
+    factor, size = reduced_size(*hole.shape)
     iod *= factor
 
     def reduced(values: Image, method: int = cv2.INTER_AREA) -> Image:

@@ -7,6 +7,7 @@ import numpy as np
 from ...arrays import Floats32, Image
 from ...motion.smoothing import smoothstep
 from ...system.jit import kernel
+from .bands import Window
 from .texture import double_size
 
 _RISE = 0.018  # IOD, of the shoulders at a full breath
@@ -58,7 +59,7 @@ class Body:
         still: Image,
         out: Image,
         corner: tuple[int, int],
-        drawn: tuple[int, int, int, int],
+        drawn: Window,
     ) -> None:
         """Draw the body, except in the window `drawn`, into `out`, whose upper left pixel is at `corner`."""
         left, top, right, bottom = self.box

@@ -1,4 +1,4 @@
-"""Bilinear reading of a field that is smaller than the image it describes, inside of kernels."""
+"""Fields that are smaller than the image they describe: their size, and their bilinear reading inside of kernels."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ import numpy as np
 
 from ...arrays import Floats32
 from ...system.jit import inlined
+
+_LONGEST_SIDE = 512  # px
+
+
+def reduced_size(height: int, width: int) -> tuple[float, tuple[int, int]]:
+    """Return the factor, at most 1, and the (width, height) at which what is smooth in an image is computed."""
+    factor = min(1.0, _LONGEST_SIDE / max(height, width))
+    return factor, (max(3, round(width * factor)), max(3, round(height * factor)))
 
 
 @inlined

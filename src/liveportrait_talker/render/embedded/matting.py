@@ -15,10 +15,9 @@ import numpy as np
 from ...arrays import Flags, Floats, Floats32, Image
 from ...system.jit import kernel
 from .closed_form import solve_matte
-from .fields import cell, read
+from .fields import cell, read, reduced_size
 from .trimap import build_trimap, mend_mask, opened
 
-_SOLVED_SIDE = 512  # px, longest side of the image in which the matte is solved
 _GUIDED_RADIUS, _GUIDED_EPSILON = 2, 1e-4
 _FUSION_RADII = (45, 4)  # px at the solved size: first far, then near
 _ISLAND_RIM = 0.08  # IOD
@@ -53,8 +52,7 @@ def estimate_matte(image: Image, mask: Floats32, face: Flags, iod: float) -> Mat
         iod: px.
     """
     height, width = image.shape[:2]
-    factor = min(1.0, _SOLVED_SIDE / max(height, width))
-    size = max(3, round(width * factor)), max(3, round(height * factor))
+    factor, size = reduced_size(height, width)
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if factor < 1 else image
     small_mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA) if factor < 1 else mask
     small_face = cv2.resize(face.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
@@ -131,9 +129,7 @@ def _close_islands(alpha: Floats32, surely_background: Flags, rim: int) -> Float
 
 def _person_colours(image: Image, alpha: Floats32) -> Image:
     """Return the colours of the person, continued beyond its outline."""
-    height, width = alpha.shape
-    factor = min(1.0, _SOLVED_SIDE / max(height, width))
-    size = max(1, round(width * factor)), max(1, round(height * factor))
+    factor, size = reduced_size(*alpha.shape)
     small = image if factor == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     reduced = alpha if factor == 1 else cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
     opacity = reduced[..., None]

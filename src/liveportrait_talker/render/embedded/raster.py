@@ -7,6 +7,7 @@ import numpy as np
 
 from ...arrays import Floats, Floats32, Image, Integers
 from ...system.jit import inlined, kernel
+from .bands import Window
 
 _FAR = np.float32(3)  # px by which the displacements of neighbouring pixels differ at the rim of a cheek
 _ONE, _TWO = np.float32(1), np.float32(2)
@@ -121,7 +122,7 @@ def rasterise(
             nearest[y, x] = min(_TWO * (abs(dx) + abs(dy)), _ONE)
             map_x[y, x] = scale * (columns[x] - np.float32(texture_x) - dx)
             map_y[y, x] = scale * (rows[y] - np.float32(texture_y) - dy)
-    apart, most = scale * step, np.float32(_FAR) * scale * step
+    apart, most = scale * step, _FAR * scale * step
     for y in range(height - 1):
         for x in range(width - 1):
             here_x, here_y = map_x[y, x], map_y[y, x]
@@ -136,7 +137,7 @@ class BackwardMap:
 
     def __init__(
         self,
-        window: tuple[int, int, int, int],
+        window: Window,
         step: int,
         corner: tuple[int, int],
         factor: int,
@@ -186,7 +187,7 @@ class BackwardMap:
             _at(rows, lift),
         )
 
-    def of(self, band: tuple[int, int, int, int]) -> list[Floats32]:
+    def of(self, band: Window) -> list[Floats32]:
         """Return x, y and amount of motion (`rasterise`) of a part of the window and one pixel around it.
 
         It begins at the window's corner plus a multiple of `step`.
@@ -244,7 +245,7 @@ def sharpen(
 
 def moving_window(
     position: Floats, displacement: Floats, triangles: Integers, size: tuple[int, int]
-) -> tuple[Integers, tuple[int, int, int, int]] | None:
+) -> tuple[Integers, Window] | None:
     """Return the triangles that move and their window (left, top, right, bottom; ends excluded), or None at rest."""
     moves = np.abs(displacement).max(axis=1) > 1e-3
     active = triangles[moves[triangles].any(axis=1)]

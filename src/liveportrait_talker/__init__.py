@@ -31,12 +31,15 @@ if TYPE_CHECKING:
     from .options.animate import AnimateOptions
     from .options.edit import EditOptions
     from .options.live import LiveOptions
+    from .options.speakers import SpeakerVoice
     from .options.talk import TalkOptions
     from .pipelines.animate import Animator
     from .pipelines.edit import Editor
+    from .pipelines.faces import FoundFace, find_faces
     from .pipelines.media_check import check_media
     from .pipelines.networks import build_network, neural_networks
     from .pipelines.talk import Talker, TalkReport
+    from .pipelines.turns import voices_from_turns
     from .render.protocol import FaceFrame, PreparedFace, Renderer
 
 __all__ = [
@@ -45,6 +48,7 @@ __all__ = [
     "EditOptions",
     "Editor",
     "FaceFrame",
+    "FoundFace",
     "HeadTrack",
     "LipKeypoints",
     "LiveCounts",
@@ -59,6 +63,7 @@ __all__ = [
     "OptionError",
     "PreparedFace",
     "Renderer",
+    "SpeakerVoice",
     "TalkOptions",
     "TalkReport",
     "Talker",
@@ -69,7 +74,9 @@ __all__ = [
     "__version__",
     "build_network",
     "check_media",
+    "find_faces",
     "neural_networks",
+    "voices_from_turns",
 ]
 
 # Loaded when first asked for: importing the package must not load OpenCV or PyAV.
@@ -78,6 +85,7 @@ _HOMES = {
     "Animator": ".pipelines.animate",
     "EditOptions": ".options.edit",
     "Editor": ".pipelines.edit",
+    "FoundFace": ".pipelines.faces",
     "HeadTrack": ".motion.track",
     "LipKeypoints": ".motion.track",
     "MotionTrack": ".motion.track",
@@ -86,10 +94,12 @@ _HOMES = {
     "LiveOptions": ".options.live",
     "LiveSession": ".live.session",
     "MouthControls": ".motion.track",
+    "SpeakerVoice": ".options.speakers",
     "TalkOptions": ".options.talk",
     "TalkReport": ".pipelines.talk",
     "Talker": ".pipelines.talk",
     "check_media": ".pipelines.media_check",
+    "find_faces": ".pipelines.faces",
     "FaceFrame": ".render.protocol",
     "MouthDriver": ".driving.protocol",
     "PreparedFace": ".render.protocol",
@@ -98,6 +108,7 @@ _HOMES = {
     "Waveform": ".media.waveform",
     "build_network": ".pipelines.networks",
     "neural_networks": ".pipelines.networks",
+    "voices_from_turns": ".pipelines.turns",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from .console import Bars, print_out
 from .flags import add_options, options_from
 from .inputs import checking, video_suffix
 from .report import add_output_options, print_report
-from .voice import add_speech_options, voice_of
+from .voice import add_speaker_options, add_speech_options, speakers_of, voice_of
 
 if TYPE_CHECKING:
     from ..pipelines.run import Report
@@ -28,10 +29,15 @@ def add_generate_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="picture or video with a face")
     parser.add_argument(
-        "voice", type=Path, metavar="VOICE", nargs="?", help="sound, or a video whose sound is used; or give --text"
+        "voice",
+        type=Path,
+        metavar="VOICE",
+        nargs="?",
+        help="sound, or a video whose sound is used; or give --text or --speaker",
     )
     add_output_options(parser, "the MP4 to write (transparent: .webm, .mov or %%05d.png); SOURCE_VOICE.mp4 by default")
     add_speech_options(parser)
+    add_speaker_options(parser)
     add_options(parser, TalkOptions)
     parser.set_defaults(run=_generate)
 
@@ -52,12 +58,14 @@ def add_demo_parser(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def _generate(arguments: argparse.Namespace) -> int:
     options = options_from(TalkOptions, arguments)
-    voice_name = "text" if arguments.voice is None else arguments.voice.stem
+    speakers = speakers_of(arguments)
+    voices = [arguments.voice] if speakers is None else [voice.file for voice in speakers.values()]
+    voice_name = "text" if voices[0] is None else voices[0].stem if len(voices) == 1 else "dialogue"
     out = arguments.out or Path(f"{arguments.source.stem}_{voice_name}{video_suffix(options)}")
     sources = (arguments.source, options.ref_head_pose, options.ref_blink)
     with (
-        checking(options, sources=sources, voices=[arguments.voice]) as check,
-        voice_of(arguments) as voice,
+        checking(options, sources=sources, voices=voices) as check,
+        nullcontext(speakers) if speakers is not None else voice_of(arguments) as voice,
         Bars(quiet=arguments.quiet) as bars,
     ):
         from ..pipelines.talk import Talker

@@ -20,6 +20,7 @@ from .bench.command import add_bench_parser
 from .console import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_MISTAKE, prepare_streams, say, show_trace
 from .doctor import add_doctor_parser
 from .edit import add_edit_parser
+from .faces import add_faces_parser
 from .generate import add_demo_parser, add_generate_parser
 from .live import add_live_parser
 from .models import add_models_parser
@@ -90,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     add_bench_parser(commands, common)
     add_animate_parser(commands, common)
     add_edit_parser(commands, common)
+    add_faces_parser(commands, common)
     add_batch_parser(commands, common)
     add_live_parser(commands, common)
     add_models_parser(commands, common)

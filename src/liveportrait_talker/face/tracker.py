@@ -21,9 +21,9 @@ from .tracked import TrackedFace, TrackedSource
 
 log = logging.getLogger(__name__)
 
-_RECOMMENDED_IOD = 32.0  # px; lids and lips of smaller faces are only a few pixels
+RECOMMENDED_IOD = 32.0  # px; lids and lips of smaller faces are only a few pixels
 _MAX_ROLL_DEG = 60.0  # more suggests an image that is not upright
-_LONGEST_GAP_S = 0.5  # a face that is absent for longer counts as invisible
+LONGEST_GAP_S = 0.5  # a face that is absent for longer counts as invisible
 _MIN_VISIBLE = 0.3  # fraction of a video's frames
 _SMOOTHING = np.array([0.25, 0.5, 0.25])  # landmark noise is about 0.5 % IOD
 
@@ -55,12 +55,12 @@ def track(
     else:
         faces, visible, first = _track_video(footage, face, on_frame)
     iod = float(np.median([f.pose.iod for f in faces]))
-    if iod < _RECOMMENDED_IOD:
+    if iod < RECOMMENDED_IOD:
         log.warning(
             "The face in %s is small (%.0f px between the eyes); at least %.0f px are recommended.",
             footage.name,
             iod,
-            _RECOMMENDED_IOD,
+            RECOMMENDED_IOD,
         )
     roll = faces[0].rotation_deg[2]
     if abs(roll) > _MAX_ROLL_DEG:
@@ -85,7 +85,8 @@ def _choose(found: list[Floats], face: int | None, name: str) -> Floats:
     return found[(face or 1) - 1]
 
 
-def _no_face_error(name: str, image: Image) -> NoFaceError:
+def no_face_error(name: str, image: Image) -> NoFaceError:
+    """Return the error for an image or a video without a face."""
     height, width = image.shape[:2]
     return NoFaceError(
         f"no face found in {name} ({width}×{height}): give a picture or a video that shows one face from the front, "
@@ -94,22 +95,32 @@ def _no_face_error(name: str, image: Image) -> NoFaceError:
 
 
 def _track_still(footage: Footage, face: int | None, search_small_faces: bool) -> list[TrackedFace]:
+    found = find_faces(footage, at_least=face or 1, search_small_faces=search_small_faces)
+    return [TrackedFace(_choose(found, face, footage.name))]
+
+
+def find_faces(footage: Footage, *, at_least: int = 1, search_small_faces: bool = True) -> list[Floats]:
+    """Return the faces of a still, largest first; searched again for small faces if there are not `at_least` as many.
+
+    Raises:
+        NoFaceError: there is none.
+    """
     image = footage[0]
     finder = FaceFinder()
     found = finder.find(image)
-    if search_small_faces and (not found or (face or 1) > len(found)):
+    if search_small_faces and len(found) < at_least:
         small = finder.find_small(image)
         found = small if len(small) > len(found) else found
     if not found:
-        raise _no_face_error(footage.name, image)
-    return [TrackedFace(_choose(found, face, footage.name))]
+        raise no_face_error(footage.name, image)
+    return found
 
 
 def _track_video(
     footage: Footage, face: int | None, on_frame: OnStep | None
 ) -> tuple[list[TrackedFace], tuple[bool, ...], int]:
     """Return the face and its visibility in each frame (empty: always visible), and the first frame with the face."""
-    longest_gap = max(1, round(_LONGEST_GAP_S * (footage.fps or 25.0)))
+    longest_gap = max(1, round(LONGEST_GAP_S * (footage.fps or 25.0)))
     finder, shots = FaceFinder(), ShotFinder()
     tracks: list[Floats | None] = []
     last: Floats | None = None
@@ -117,7 +128,7 @@ def _track_video(
     people = _People()
     gap = 0  # frames since `last`
     was_cut = False  # since `last`
-    for k, image in enumerate(_decode_ahead(footage)):
+    for k, image in enumerate(decode_ahead(footage)):
         was_cut = shots.add_frame(image) or was_cut
         seen = finder.follow(image, last) if last is not None and not gap and not was_cut else None
         if seen is None:
@@ -138,15 +149,15 @@ def _track_video(
             on_frame(k + 1, len(footage))
     found_in = np.array([t is not None for t in tracks])
     if found_in.mean() < _MIN_VISIBLE:
-        raise _no_face_error(footage.name, footage[0])
+        raise no_face_error(footage.name, footage[0])
     shot_of = shots.shots()
-    points, visible = _fill(tracks, shot_of, longest_gap)
+    points, visible = fill_gaps(tracks, shot_of, longest_gap)
     _warn_missing(footage.name, found_in, shot_of)
     flags = () if visible.all() else tuple(bool(v) for v in visible)
     return [TrackedFace(p) for p in points], flags, int(found_in.argmax())
 
 
-def _fill(tracks: list[Floats | None], shot_of: Indices, longest_gap: int) -> tuple[Floats, Flags]:
+def fill_gaps(tracks: list[Floats | None], shot_of: Indices, longest_gap: int) -> tuple[Floats, Flags]:
     """Return smoothed landmarks (T, 478, 3) and visibility (T,) of all frames, shot by shot."""
     seen = np.array([k for k, track in enumerate(tracks) if track is not None])
     known = np.stack([track for track in tracks if track is not None])
@@ -185,7 +196,7 @@ def _warn_missing(name: str, found_in: Flags, shot_of: Indices) -> None:
         )
 
 
-def _decode_ahead(footage: Footage) -> Iterator[Image]:
+def decode_ahead(footage: Footage) -> Iterator[Image]:
     """Yield the frames in order, decoding the next one in a thread."""
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(footage.__getitem__, 0)

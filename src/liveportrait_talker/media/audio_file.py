@@ -58,7 +58,9 @@ class AudioFile:
         """Energy of each channel, and of their mono mix (last), so far."""
         self.sample_rate = context.sample_rate
         """Sample rate of the file in Hz."""
-        self.channels = 1 if context.layout.nb_channels == 1 else 2
+        self.stored_channels = context.layout.nb_channels
+        """Number of channels in the file."""
+        self.channels = 1 if self.stored_channels == 1 else 2
         """1 or 2; more than two channels are mixed to stereo."""
 
     def __enter__(self) -> AudioFile:
@@ -222,21 +224,26 @@ def _mix_weights(layout: AudioLayout, channels: int, only: int | None = None) ->
     return weights
 
 
-def read_waveform(path: Path, *, sample_rate: int = 16_000, max_seconds: float = 3600.0) -> Waveform:
+def read_waveform(
+    path: Path, *, sample_rate: int = 16_000, max_seconds: float = 3600.0, channel: int | None = None
+) -> Waveform:
     """Read the audio of an audio or video file as mono, within −1…1.
 
-    Mono is the mean of the channels, or the loudest one if they cancel out. Sample 0 is the first sample, or the one at
-    the start of the video. Non-finite samples become 0, truncated files are read as far as possible; both are logged.
+    Mono is `channel`, or the mean of the channels, or the loudest one if they cancel out. Sample 0 is the first sample,
+    or the one at the start of the video. Non-finite samples become 0, truncated files are read as far as possible; both
+    are logged.
 
     Args:
         path: the file.
         sample_rate: sample rate of the result, Hz.
         max_seconds: limit of the duration.
+        channel: the one to read, 1 = left; None: all.
 
     Raises:
-        MediaError: unreadable, no audio, shorter than `MIN_VOICE_SECONDS`, or longer than `max_seconds`.
+        MediaError: unreadable, no audio, no such channel, shorter than `MIN_VOICE_SECONDS`, or longer than
+            `max_seconds`.
     """
-    return _read(path, sample_rate, max_seconds, None)
+    return _read(path, sample_rate, max_seconds, None if channel is None else channel - 1)
 
 
 def _read(path: Path, sample_rate: int, max_seconds: float, only: int | None) -> Waveform:
@@ -247,6 +254,10 @@ def _read(path: Path, sample_rate: int, max_seconds: float, only: int | None) ->
     pcm = bytearray()  # grows in place, so that long audio is in memory only once
     with AudioFile(path) as audio:
         declared = audio.declared_seconds
+        if only is not None and only >= audio.stored_channels:
+            raise MediaError(
+                f"{name} has {audio.stored_channels} channel(s), so that channel {only + 1} does not exist"
+            )
         for block in audio.blocks(sample_rate=sample_rate, channels=1, only=only):
             pcm += block.astype(np.float32, copy=False).tobytes()
             if len(pcm) > 4 * max_seconds * sample_rate:

@@ -14,6 +14,7 @@ from av.video.reformatter import VideoReformatter
 
 from .audio_file import AudioFile, audio_frame
 from .colour import BT709, FULL_RANGE, LIMITED_RANGE, TO_YUV
+from .mix import Mix, MixedFile
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -56,12 +57,12 @@ class Muxer:
         path: Path,
         video: VideoFormat,
         *,
-        voice: Path | None,
+        voice: Path | Mix | None,
         max_seconds: float,
         metadata: dict[str, str],
     ) -> None:
         # The voice first: if it cannot be read, no file is created.
-        audio = None if voice is None else AudioFile(voice)
+        audio = voice.open() if isinstance(voice, Mix) else None if voice is None else AudioFile(voice)
         self._fps = video.fps
         self._reformatter = VideoReformatter()
         self._frames = 0
@@ -146,7 +147,9 @@ def _choose_x264_options(video: VideoFormat) -> dict[str, str]:
 class _AudioTrack:
     """Audio stream that is encoded in step with the video."""
 
-    def __init__(self, container: OutputContainer, voice: AudioFile, max_seconds: float, codec: str) -> None:
+    def __init__(
+        self, container: OutputContainer, voice: AudioFile | MixedFile, max_seconds: float, codec: str
+    ) -> None:
         self._voice = voice
         # The next rate that keeps the full bandwidth.
         rates = _AAC_RATES if codec == "aac" else _OPUS_RATES

@@ -20,6 +20,7 @@ from av.video.frame import VideoFrame
 
 from ..arrays import Image
 from ..errors import MediaError, OptionError
+from .mix import Mix
 from .muxer import Muxer, VideoFormat
 from .output_file import check_output_file, partial_path, publish
 
@@ -73,7 +74,7 @@ class VideoWriter:
         path: the output, .mp4 or .m4v; .webm or .mov if `transparent`.
         size: (width, height).
         fps: frames per second.
-        voice: file with the audio, or None.
+        voice: file with the audio, or several at once, or None.
         frame_count: number of frames that will be written.
         crf: quality, 0 (lossless) … 51.
         encoder: x264, or nvenc on an NVIDIA GPU (see `check_encoder`).
@@ -93,7 +94,7 @@ class VideoWriter:
         *,
         size: tuple[int, int],
         fps: float,
-        voice: Path | None,
+        voice: Path | Mix | None,
         frame_count: int,
         crf: int = 18,
         encoder: str = "x264",
@@ -105,7 +106,7 @@ class VideoWriter:
     ) -> None:
         check_output(path, overwrite, transparent=transparent)
         self._transparent = transparent
-        if voice is not None and path.exists() and path.samefile(voice):
+        if isinstance(voice, Path) and path.exists() and path.samefile(voice):
             raise MediaError(f"{path} is the voice and would be overwritten; choose another output")
         self._path = path
         self._size = size

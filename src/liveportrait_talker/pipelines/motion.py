@@ -23,7 +23,7 @@ from ..motion.gaze import idle_gaze
 from ..motion.head import natural_head_pose
 from ..motion.keyframes import keyframe_angles
 from ..motion.lips import controls_from_keypoints
-from ..motion.random_streams import BLINK, BREATH, GAZE, HEAD, random_streams
+from ..motion.random_streams import BLINK, BREATH, GAZE, HEAD
 from ..motion.rotation import MAX_TURN_DEG
 from ..options.talk import PUPIL_RANGE, TalkOptions
 from ..progress import OnProgress, steps_of
@@ -45,6 +45,7 @@ def plan_motion(
     fps: float,
     options: TalkOptions,
     *,
+    rng: Callable[[int], np.random.Generator],
     sadtalker: Callable[[TalkOptions], SadTalker],
     on_progress: OnProgress,
     max_turn_deg: Floats = MAX_TURN_DEG,
@@ -57,6 +58,7 @@ def plan_motion(
         mouth: from the driver, one row a frame.
         fps: frames a second.
         options: see TalkOptions.
+        rng: channel → random generator, of `random_streams`.
         sadtalker: options → networks; called only for a head driven by the voice.
         on_progress: called during long steps.
         max_turn_deg: (3,) pitch, yaw, roll up to which a reference is followed.
@@ -66,16 +68,8 @@ def plan_motion(
     """
     frames = len(mouth)
     mouth = _scale_mouth(mouth, source, fps, options.expression_scale)
-    rng = random_streams(options.seed, source.footage[0])
-
     loudness = frame_loudness_db(voice, fps)
     voiced = detect_speech(loudness, fps)
-    # A low frame rate may miss the voice: check at a finer one before calling it silent.
-    if not voiced.any() and not detect_speech(frame_loudness_db(voice, _FINE_FPS), _FINE_FPS).any():
-        if source.is_still and _moves(mouth):
-            log.warning("no clear voice is heard in the sound; the mouth follows what there is.")
-        else:
-            log.warning("no voice is heard in the sound: the mouth stays at rest.")
     head_pose = options.head_pose_for(source.is_still)
     if head_pose == "still" and not source.is_still:
         log.warning("a source video moves its own head: --still adds no motion to it, and takes none away.")
@@ -112,6 +106,17 @@ def plan_motion(
     breathing = source.is_still and head_pose != "still" if options.breath is None else options.breath
     breath = natural_breath(frames, fps, rng(BREATH)) if breathing else np.zeros(frames)
     return MotionTrack(fps=fps, head=head, blink=blink, gaze=gaze, mouth=mouth, breath=breath)
+
+
+def warn_of_silence(voice: Waveform, mouth: Mouth, *, of_still: bool) -> None:
+    """Log that no voice is heard, where that is so."""
+    # A low frame rate may miss the voice: a fine one is taken.
+    if detect_speech(frame_loudness_db(voice, _FINE_FPS), _FINE_FPS).any():
+        return
+    if of_still and _moves(mouth):
+        log.warning("no clear voice is heard in the sound; the mouth follows what there is.")
+    else:
+        log.warning("no voice is heard in the sound: the mouth stays at rest.")
 
 
 def _reference_head(

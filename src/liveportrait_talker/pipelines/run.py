@@ -18,7 +18,7 @@ from ..errors import MediaError
 from ..face.source_crop import crop_source
 from ..face.tracked import TrackedSource
 from ..face.tracker import track
-from ..media import Footage, VideoWriter, check_encoder, check_output, open_footage
+from ..media import Footage, Mix, VideoWriter, check_encoder, check_output, open_footage
 from ..media.image_output import check_image_output, is_image_name, write_image
 from ..media.image_sequence import SequenceWriter, check_sequence_output, is_sequence_name
 from ..motion.rotation import MAX_TURN_DEG
@@ -123,7 +123,7 @@ class Output:
         title: str,
         comment: str,
         renderer: str,
-        sound: Path | None = None,
+        sound: Path | Mix | None = None,
         pixel_aspect: Fraction = Fraction(1),
         on_progress: OnProgress = ignore_progress,
     ) -> tuple[int, int]:
@@ -137,7 +137,7 @@ class Output:
             title: of the file.
             comment: of the file, a sentence; the statement that it is AI-generated, and the package, are added.
             renderer: name of the renderer, for the comment.
-            sound: file whose sound is added.
+            sound: file whose sound is added, or several at once.
             pixel_aspect: width of a pixel / its height.
             on_progress: called after each image.
         """
@@ -195,6 +195,11 @@ def open_source(path: Path, options: DrawingOptions, max_seconds: float = 3600.0
     return footage
 
 
+def shorten(footage: Footage, frames: int, fps: float) -> Footage:
+    """Return what is needed of a source for `frames` frames at `fps`."""
+    return footage.first(int(np.ceil(frames * (footage.fps or fps) / fps)))
+
+
 def find_face(
     footage: Footage,
     options: ImageOptions,
@@ -218,8 +223,7 @@ def find_face(
         NoFaceError: there is none, or not the one asked for.
     """
     if duration is not None:
-        frames, fps = duration
-        footage = footage.first(int(np.ceil(frames * (footage.fps or fps) / fps)))
+        footage = shorten(footage, *duration)
     on_frame = steps_of("finding the face", on_progress)
     source = track(footage, face=options.face, search_small_faces=search_small_faces, on_frame=on_frame)
     return crop_source(source, **window) if options.crop else source

@@ -8,31 +8,41 @@ head (synthetic, reference, audio, source, still), blink, gaze ┘
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..arrays import Image
 from ..driving.protocol import MouthDriver
 from ..errors import WeightsError
+from ..face.mouth_offsets import subtract_source_mouth
 from ..face.tracked import TrackedSource
-from ..media import open_footage, read_waveform
-from ..motion import MotionTrack
+from ..media import Footage, Mix, Waveform, open_footage, read_waveform
+from ..motion import MotionTrack, Mouth
+from ..motion.random_streams import random_streams
 from ..options.live import LiveOptions
+from ..options.speakers import FaceName, Speakers, SpeakerVoice, speakers_from
 from ..options.talk import TalkOptions
 from ..progress import OnProgress, ignore_progress
 from ..render.protocol import PreparedFace, Renderer
+from ..render.scene import DrawnPerson, draw_scene
 from .engines import HEAD_POSE_NETWORKS, EngineChoice, Engines, Weights, missing_parts, note_choice
 from .live import LiveSessions
-from .motion import plan_motion
-from .run import Output, Report, composed, find_face, given_or_default, open_source, turn_limit
+from .motion import plan_motion, warn_of_silence
+from .run import Output, Report, find_face, given_or_default, open_source, turn_limit
+from .speakers import attend, find_parts, mix_voices, picture_of, read_voices, refuse_single_face
 
 if TYPE_CHECKING:
     from ..live.session import LiveSession
 
 DEFAULT_FPS = 25.0
+
+Voices = Path | str | Mapping[FaceName, Path | str | SpeakerVoice]
+"""One voice, or face → voice."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +58,32 @@ class TalkReport(Report):
 
 @dataclass(frozen=True, eq=False)
 class _Scene:
-    """A prepared source, its motion and the engines that made them."""
+    """A prepared source, the motion of its faces and the engines that made them."""
 
-    source: TrackedSource
-    face: PreparedFace
-    track: MotionTrack
+    footage: Footage
+    drawn: Sequence[DrawnPerson]
+    others: Sequence[TrackedSource]
+    """Who is only seen."""
+    sound: Path | Mix
     renderer: EngineChoice
     driver: EngineChoice
 
     def images(self) -> Iterator[Image]:
-        return composed(self.source, self.face.frames(self.track))
+        return draw_scene(self.footage, self.drawn, self.others)
+
+    @property
+    def track(self) -> MotionTrack:
+        return self.drawn[0].track
+
+
+@dataclass(frozen=True, eq=False)
+class _Engines:
+    """The renderer and the driver of one video, loaded."""
+
+    renderer: Renderer
+    driver: MouthDriver
+    chosen: EngineChoice
+    speaking: EngineChoice
 
 
 class Talker:
@@ -84,7 +110,7 @@ class Talker:
     def save(
         self,
         source: Path | str,
-        voice: Path | str,
+        voice: Voices,
         out: Path | str,
         options: TalkOptions | None = None,
         *,
@@ -95,7 +121,9 @@ class Talker:
 
         Args:
             source: image or video with a face.
-            voice: sound file, or a video whose sound is used.
+            voice: sound file, or a video whose sound is used. For several speakers a mapping from faces (numbers from
+                1 as `find_faces` gives them, or left, middle, right) to voices: files, `"ben.wav@3.2"` for a later
+                start, `"call.wav#left"` for one channel, or `SpeakerVoice`s.
             out: the MP4 to write, transparent a .webm, .mov or frames_%05d.png; it appears when it is complete, or not
                 at all.
             options: see TalkOptions.
@@ -105,14 +133,14 @@ class Talker:
         Raises:
             TalkerError: anything the user can fix, in one sentence.
         """
-        options, source, voice = given_or_default(options, TalkOptions), Path(source), Path(voice)
+        options, source, voices = given_or_default(options, TalkOptions), Path(source), _voices(voice)
         on_progress = on_progress or ignore_progress
         started = time.monotonic()
         output = Output(Path(out), overwrite, options, kind="video")
-        output.check((source, voice, options.ref_head_pose, options.ref_blink))
+        output.check((source, *_voice_files(voices), options.ref_head_pose, options.ref_blink))
         with ExitStack() as opened:
-            scene = self._prepare(opened, source, voice, options, on_progress)
-            footage, frames, fps = scene.source.footage, len(scene.track), scene.track.fps
+            scene = self._prepare(opened, source, voices, options, on_progress)
+            footage, frames, fps = scene.footage, len(scene.track), scene.track.fps
             size = output.write(
                 scene.images(),
                 size=footage.size,
@@ -121,7 +149,7 @@ class Talker:
                 title="AI-generated talking portrait",
                 comment="the motion of this face is synthetic.",
                 renderer=scene.renderer.name,
-                sound=voice,
+                sound=scene.sound,
                 pixel_aspect=footage.pixel_aspect,
                 on_progress=on_progress,
             )
@@ -142,7 +170,7 @@ class Talker:
     def frames(
         self,
         source: Path | str,
-        voice: Path | str,
+        voice: Voices,
         options: TalkOptions | None = None,
         *,
         on_progress: OnProgress | None = None,
@@ -154,7 +182,7 @@ class Talker:
         """
         options = given_or_default(options, TalkOptions)
         with ExitStack() as opened:
-            scene = self._prepare(opened, Path(source), Path(voice), options, on_progress or ignore_progress)
+            scene = self._prepare(opened, Path(source), _voices(voice), options, on_progress or ignore_progress)
             yield from scene.images()
 
     def live(self, portrait: Path | str, options: LiveOptions | None = None) -> LiveSession:
@@ -172,17 +200,60 @@ class Talker:
         return self._live.start(Path(portrait), given_or_default(options, LiveOptions))
 
     def _prepare(
-        self, opened: ExitStack, source: Path, voice: Path, options: TalkOptions, on_progress: OnProgress
+        self, opened: ExitStack, source: Path, voices: Path | Speakers, options: TalkOptions, on_progress: OnProgress
     ) -> _Scene:
         for reference in (options.ref_head_pose, options.ref_blink):
             if reference is not None:  # it is read late: a mistake in it should not cost the work before
                 open_footage(reference, max_seconds=options.max_seconds).close()
         footage = opened.enter_context(open_source(source, options, options.max_seconds))
         options.head_pose_for(footage.is_still)  # refuses what makes no sense before any work
-        waveform = read_waveform(voice, max_seconds=options.max_seconds)
+        fps = options.fps or footage.fps or DEFAULT_FPS
+        if isinstance(voices, Path):
+            waveform = read_waveform(voices, max_seconds=options.max_seconds)
+            engines = self._load_engines(options, on_progress)
+            tracked = find_face(
+                footage,
+                options,
+                duration=(waveform.frame_count(fps), fps),
+                search_small_faces=options.crop_to_face,
+                on_progress=on_progress,
+                scale=options.crop_scale,
+                shift_x=options.crop_vx,
+                shift_y=options.crop_vy,
+            )
+            face = engines.renderer.prepare(tracked)
+            mouth = engines.driver.drive(waveform, tracked, fps)
+            warn_of_silence(waveform, mouth, of_still=tracked.is_still)
+            track = self._plan(tracked, face, waveform, mouth, fps, options, tracked.footage[0], on_progress)
+            drawn = [DrawnPerson(tracked, None, face, track)]
+            return _Scene(tracked.footage, drawn, (), voices, engines.chosen, engines.speaking)
+        refuse_single_face(options)
+        waveforms = read_voices(voices, options.max_seconds)
+        engines = self._load_engines(options, on_progress)
+        parts, others = find_parts(footage, voices, waveforms, fps, on_progress)
+        faces = [engines.renderer.prepare(part.source) for part in parts]
+        tracks = []
+        for part, face in zip(parts, faces, strict=True):
+            if part.is_speaker:
+                mouth = engines.driver.drive(part.voice, part.source, fps)
+                warn_of_silence(part.voice, mouth, of_still=part.source.is_still)
+            else:
+                mouth = subtract_source_mouth(np.zeros((part.voice.frame_count(fps), 5)), part.source, fps)
+            look = picture_of(part)
+            tracks.append(self._plan(part.source, face, part.voice, mouth, fps, options, look, on_progress))
+        if footage.is_still:
+            tracks = attend(parts, tracks, options)
+        drawn = [
+            DrawnPerson(part.person, part.window, face, track)
+            for part, face, track in zip(parts, faces, tracks, strict=True)
+        ]
+        sound = mix_voices(voices, waveforms)
+        return _Scene(parts[0].person.footage, drawn, others, sound, engines.chosen, engines.speaking)
+
+    def _load_engines(self, options: TalkOptions, on_progress: OnProgress) -> _Engines:
+        """Choose the engines and load their networks, before any long work."""
         engines = self._engines
         chosen = engines.choose_renderer(options)
-        # Loads networks: before any long work.
         renderer = engines.renderer(chosen, options, _neural_settings(options), on_progress=on_progress)
         speaking = engines.choose_driver(options, chosen.name)
         driver = engines.driver(speaking, options)
@@ -191,29 +262,39 @@ class Talker:
                 raise WeightsError(f"--head-pose audio cannot run: {missing}.")
             engines.sadtalker(options).load(HEAD_POSE_NETWORKS)
         note_choice(options, chosen, speaking)
-        fps = options.fps or footage.fps or DEFAULT_FPS
-        tracked = find_face(
-            footage,
-            options,
-            duration=(waveform.frame_count(fps), fps),
-            search_small_faces=options.crop_to_face,
-            on_progress=on_progress,
-            scale=options.crop_scale,
-            shift_x=options.crop_vx,
-            shift_y=options.crop_vy,
-        )
-        face = renderer.prepare(tracked)
-        track = plan_motion(
-            tracked,
-            waveform,
-            driver.drive(waveform, tracked, fps),
+        return _Engines(renderer, driver, chosen, speaking)
+
+    def _plan(
+        self,
+        source: TrackedSource,
+        face: PreparedFace,
+        voice: Waveform,
+        mouth: Mouth,
+        fps: float,
+        options: TalkOptions,
+        look: Image,
+        on_progress: OnProgress,
+    ) -> MotionTrack:
+        """Return the motion of one face; `look`, a picture, tells the random motion of faces apart."""
+        return plan_motion(
+            source,
+            voice,
+            mouth,
             fps,
             options,
-            sadtalker=engines.sadtalker,
+            rng=random_streams(options.seed, look),
+            sadtalker=self._engines.sadtalker,
             on_progress=on_progress,
             max_turn_deg=turn_limit(face),
         )
-        return _Scene(tracked, face, track, chosen, speaking)
+
+
+def _voices(given: Voices) -> Path | Speakers:
+    return speakers_from(given) if isinstance(given, Mapping) else Path(given)
+
+
+def _voice_files(voices: Path | Speakers) -> list[Path]:
+    return [voices] if isinstance(voices, Path) else [voice.file for voice in voices.values()]
 
 
 def _neural_settings(options: TalkOptions) -> dict[str, Any]:

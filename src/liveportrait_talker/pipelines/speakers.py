@@ -1,0 +1,233 @@
+"""Several speakers in one video: their sound, their faces and who listens."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..arrays import Flags, Floats32, Image
+from ..audio.loudness import detect_speech, frame_loudness_db
+from ..errors import MediaError, NoFaceError, OptionError
+from ..face.people import track_people
+from ..face.tracked import TrackedFace, TrackedSource
+from ..face.windows import cut_out, divide_picture
+from ..media import Footage, Mix, MixPart, Waveform, read_waveform
+from ..motion.listening import listen
+from ..motion.random_streams import LISTENING, random_streams
+from ..motion.track import MotionTrack
+from ..options.fields import changed_flags
+from ..options.speakers import PLACES, FaceName, Speakers, SpeakerVoice
+from ..options.talk import TalkOptions
+from ..progress import OnProgress, steps_of
+from .run import shorten
+
+log = logging.getLogger(__name__)
+
+_FADE_S = 0.03  # at both ends of a turn
+_RATE = 16_000  # Hz
+_LOUDEST = 0.98  # of full scale
+_SMALLEST_LISTENER = 0.5  # of the smallest speaker's face
+_SPEAKING = 0.5  # voice activity
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A person who is drawn, and what is heard of them."""
+
+    number: int
+    person: TrackedSource
+    source: TrackedSource
+    """What the renderer draws: the whole source, or the person's part of a still."""
+    window: tuple[int, int, int, int] | None
+    voice: Waveform
+    is_speaker: bool
+
+
+def refuse_single_face(options: TalkOptions) -> None:
+    """Raise OptionError for options that are about one face."""
+    if flags := changed_flags(options, ("face", "crop", "crop_to_face")):
+        raise OptionError(f"{flags[0]} is about one face: leave it out with --speaker, which names the faces.")
+
+
+def read_voices(speakers: Speakers, max_seconds: float) -> dict[FaceName, Waveform]:
+    """Return the sound of each speaker from the start of the video on; all are equally long.
+
+    Raises:
+        MediaError: a file cannot be read, has no such channel, or is too long.
+    """
+    voices = {face: _place(voice, max_seconds) for face, voice in speakers.items()}
+    longest = max(map(len, voices.values()))
+    if longest > max_seconds * _RATE:
+        raise MediaError(
+            f"the voices end after {longest / _RATE:.0f} seconds, the limit is {max_seconds:g}; start them earlier, or "
+            "raise the limit with --max-seconds"
+        )
+    return {face: Waveform(np.pad(voice, (0, longest - len(voice))), _RATE) for face, voice in voices.items()}
+
+
+def _place(voice: SpeakerVoice, max_seconds: float) -> Floats32:
+    samples = read_waveform(voice.file, max_seconds=max_seconds, channel=voice.channel).samples
+    if voice.turns is not None:
+        samples = samples * _gate(voice.turns, len(samples))
+    before = np.zeros(round(voice.start_seconds * _RATE), np.float32)
+    return np.concatenate([before, samples])
+
+
+def _gate(turns: Sequence[tuple[float, float]], count: int) -> Floats32:
+    """Return 1 for samples within turns, 0 for others, with short transitions."""
+    gate = np.zeros(count, np.float32)
+    fade = round(_FADE_S * _RATE)
+    ramp = np.linspace(0, 1, fade, dtype=np.float32)
+    for start, end in turns:
+        first, last = round(start * _RATE), min(round(end * _RATE), count)
+        if last - first > 2 * fade:
+            shape = np.concatenate([ramp, np.ones(last - first - 2 * fade, np.float32), ramp[::-1]])
+            gate[first:last] = np.maximum(gate[first:last], shape)
+    return gate
+
+
+def mix_voices(speakers: Speakers, voices: Mapping[FaceName, Waveform]) -> Mix:
+    """Return the sound of the video: each file once, whole, and so loud that the sum does not clip."""
+    parts = {MixPart(voice.file, voice.start_seconds, voice.channel): face for face, voice in speakers.items()}
+    loudest = 0.0
+    for first in range(0, len(next(iter(voices.values())).samples), 1 << 20):
+        total = sum(np.asarray(voices[face].samples[first : first + (1 << 20)]) for face in parts.values())
+        loudest = max(loudest, float(np.abs(total).max(initial=0.0)))
+    return Mix(tuple(parts), min(1.0, _LOUDEST / loudest) if loudest and len(parts) > 1 else 1.0)
+
+
+def find_parts(
+    footage: Footage,
+    speakers: Speakers,
+    voices: Mapping[FaceName, Waveform],
+    fps: float,
+    on_progress: OnProgress,
+) -> tuple[list[Part], list[TrackedSource]]:
+    """Return the people who are drawn, and those who are only seen.
+
+    In a picture everybody near the size of the speakers is drawn: who has no voice listens.
+
+    Raises:
+        NoFaceError: a speaker's face is not there.
+        OptionError: two names are of the same face.
+    """
+    waveform = next(iter(voices.values()))
+    footage = shorten(footage, waveform.frame_count(fps), fps)
+    wanted = max((face for face in speakers if isinstance(face, int)), default=len(speakers))
+    people = track_people(footage, at_least=wanted, on_frame=steps_of("finding the faces", on_progress))
+    voice_of: dict[int, FaceName] = {}
+    for face in speakers:
+        k = find_person(people, face, footage.name)
+        if k in voice_of:
+            raise OptionError(f"--speaker {voice_of[k]} and --speaker {face} are the same face: give it one voice.")
+        voice_of[k] = face
+    drawn = [k for k in range(len(people)) if k in voice_of or (footage.is_still and _may_listen(people, k, voice_of))]
+    others = [person for k, person in enumerate(people) if k not in drawn]
+    silence = Waveform(np.zeros_like(waveform.samples), waveform.sample_rate)
+    windows = divide_picture([people[k].faces[0] for k in drawn], footage.size) if footage.is_still else None
+    parts = []
+    for n, k in enumerate(drawn):
+        window = None if windows is None else windows[n]
+        source = people[k] if window is None else cut_out(people[k], window)
+        voice = voices[voice_of[k]] if k in voice_of else silence
+        parts.append(Part(k + 1, people[k], source, window, voice, k in voice_of))
+    _report(parts, speakers, voice_of, footage)
+    return parts, others
+
+
+def find_person(people: Sequence[TrackedSource], face: FaceName, name: str) -> int:
+    """Return the index of the person that a face's name is of. Raises NoFaceError where there is none."""
+    if isinstance(face, int):
+        if face > len(people):
+            raise NoFaceError(
+                f"{name} has {len(people)} face(s), so that --speaker {face} does not exist: "
+                f"`liveportrait-talker faces {name}` lists them."
+            )
+        return face - 1
+    places = name_places(people)
+    if face not in places:
+        raise NoFaceError(
+            f"{name} has {len(people)} face(s), so that none is called {face}: give numbers, as "
+            f"`liveportrait-talker faces {name}` lists them."
+        )
+    return places.index(face)
+
+
+def name_places(people: Sequence[TrackedSource]) -> list[str | None]:
+    """Return left, middle or right for those people who are there, by where they are most of the time."""
+    middles = [float(np.median([face.landmarks[:, 0].mean() for face in _seen(person)])) for person in people]
+    order = np.argsort(middles)
+    places: list[str | None] = [None] * len(people)
+    if len(people) > 1:
+        places[order[0]], places[order[-1]] = PLACES[0], PLACES[2]
+        if len(people) % 2:
+            places[order[len(people) // 2]] = PLACES[1]
+    return places
+
+
+def _seen(person: TrackedSource) -> list[TrackedFace]:
+    return [face for k, face in enumerate(person.faces) if person.shows_face(k)]
+
+
+def _may_listen(people: Sequence[TrackedSource], k: int, speaking: Mapping[int, FaceName]) -> bool:
+    smallest = min(people[other].faces[0].pose.iod for other in speaking)
+    return people[k].faces[0].pose.iod >= _SMALLEST_LISTENER * smallest
+
+
+def _report(parts: Sequence[Part], speakers: Speakers, voice_of: Mapping[int, FaceName], footage: Footage) -> None:
+    """Log who says what, and who is out of sight at times."""
+    said = []
+    for part in parts:
+        if part.is_speaker:
+            voice = speakers[voice_of[part.number - 1]]
+            said.append(f"face {part.number} speaks with {voice.file.name}")
+        else:
+            said.append(f"face {part.number} listens")
+    log.info("%s: %s.", footage.name, ", ".join(said))
+    for part in parts:
+        share = np.mean([part.person.shows_face(k) for k in range(len(footage))])
+        if share < 1:
+            log.info(
+                "face %d is in sight in %.0f %% of the frames; elsewhere it is only heard.", part.number, 100 * share
+            )
+
+
+def picture_of(part: Part) -> Image:
+    """Return what tells the random motion of people in one source apart: the part of the first frame with the face."""
+    if part.window is not None:
+        return part.source.footage[0]
+    first = next((k for k in range(len(part.person.faces)) if part.person.shows_face(k)), 0)
+    xy = part.person.faces[first].landmarks[:, :2]
+    (left, top), (right, bottom) = np.maximum(xy.min(axis=0), 0).astype(int), np.maximum(xy.max(axis=0), 1).astype(int)
+    return np.ascontiguousarray(part.source.footage[first][top : bottom + 1, left : right + 1])
+
+
+def attend(parts: Sequence[Part], tracks: Sequence[MotionTrack], options: TalkOptions) -> list[MotionTrack]:
+    """Return the tracks with looks at who speaks, and nods, in a still whose heads and eyes move by themselves."""
+    if (
+        options.gaze == "still"
+        or options.head_pose not in (None, "synthetic")
+        or options.still
+        or options.ref_head_pose
+    ):
+        return list(tracks)
+    activity = [_activity(part.voice, tracks[0].fps) for part in parts]
+    middles = np.array([part.person.faces[0].landmarks[:, :2].mean(axis=0) for part in parts], np.float64)
+    attending = []
+    for k, (part, track) in enumerate(zip(parts, tracks, strict=True)):
+        speaker = np.zeros((len(track), 2))
+        for other in range(len(parts)):
+            if other != k:
+                away = (middles[other] - middles[k]) * (1, -1)
+                speaker[activity[other]] = away / max(float(np.linalg.norm(away)), 1e-6)
+        rng = random_streams(options.seed, picture_of(part))(LISTENING)
+        attending.append(listen(track, speaker, activity[k], rng))
+    return attending
+
+
+def _activity(voice: Waveform, fps: float) -> Flags:
+    speaking: Flags = detect_speech(frame_loudness_db(voice, fps), fps) > _SPEAKING
+    return speaking

@@ -17,7 +17,9 @@ from typing import Any
 from ..errors import MediaError, OptionError, TalkerError
 from ..options.background import TRANSPARENT
 from ..options.fields import Kind, kind_of, paths_in
+from ..options.speakers import Speakers, speakers_from
 from ..options.talk import OLD_NAMES, TalkOptions
+from ..pipelines.turns import voices_from_turns
 from ..system.links import leads_out
 from .work import FAILED, JobOutcome, RenderJob, one_line
 
@@ -29,7 +31,7 @@ MAX_LINE = 64 * 1024
 
 _KINDS = {option.name: kind_of(option) for option in dataclasses.fields(TalkOptions)}
 _KINDS |= {old: _KINDS[new] for old, new in OLD_NAMES.items()}
-_COLUMNS = ("source", "voice", "out", "id", *_KINDS)
+_COLUMNS = ("source", "voice", "speakers", "turns", "out", "id", *_KINDS)
 Values = dict[str, Any]
 Row = tuple[int, "Values | OptionError"]
 """Line number, and the line's values or the error in it."""
@@ -42,8 +44,10 @@ def read_jobs(path: Path, folder: Path, *, overwrite: bool = False) -> list[Rend
 
     Args:
         path: JSONL (one object per line) or CSV (comma, semicolon or tab; the first line names the columns), UTF-8.
-            `source` and `voice` are required; `out`, `id` and the fields of `TalkOptions` are optional. Relative paths
-            refer to the file's folder; several files are a list, in CSV separated by semicolons.
+            `source` and `voice` are required; `out`, `id` and the fields of `TalkOptions` are optional. `speakers` (face
+            → voice, in CSV 1:anna.wav;2:ben.wav@3.2) takes the place of `voice`; with `turns`, a list of who speaks
+            when, it names the speakers of `voice`. Relative paths refer to the file's folder; several files are a list,
+            in CSV separated by semicolons.
         folder: of the videos that have no absolute `out`. Without `out` a video is called SOURCE_VOICE.mp4,
             SOURCE_VOICE_2.mp4 and so on, a transparent one SOURCE_VOICE.webm.
         overwrite: whether the jobs may replace files.
@@ -123,7 +127,7 @@ def _csv_rows(text: str, path: Path) -> Iterator[Row]:
     except (csv.Error, OptionError) as error:
         raise OptionError(f"the first line of {path} must name the columns: {str(error).rstrip('.')}.") from error
     repeated = {name for name in header if header.count(name) > 1}
-    missing = {"source", "voice"} - set(header)
+    missing = {"source", "voice"} - {"voice" if name == "speakers" else name for name in header}
     if text.strip() and (repeated or missing):
         problem = f"has {', '.join(sorted(repeated))} twice" if repeated else f"lacks {' and '.join(sorted(missing))}"
         raise OptionError(f"the first line of {path} must name the columns: it {problem}.")
@@ -163,11 +167,18 @@ def _normalise_names(pairs: Sequence[tuple[str, Any]]) -> Values:
         if name in values:
             raise OptionError(f"{name} is given twice.")
         values[name] = value
+    if isinstance(values.get("speakers"), _Pairs):
+        faces = dict(values["speakers"])
+        if len(faces) < len(values["speakers"]):
+            raise OptionError("speakers names a face twice.")
+        values["speakers"] = faces
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _parse_cell(name: str, text: str) -> Any:
     """Return a cell's value as in JSON; invalid text stays text, which `_check_value` refuses."""
+    if name == "speakers":
+        return {face.strip(): voice.strip() for part in text.split(";") for face, _, voice in [part.partition(":")]}
     kind = _KINDS.get(name, Kind(str, optional=False, many=False))
     if kind.type is bool:
         return {"true": True, "false": False}.get(text.lower(), text)
@@ -204,7 +215,9 @@ def _assign_outputs(rows: Sequence[Row], folder: Path) -> dict[int, Output | Opt
 
     def generate_path(values: Values, line: int) -> Path:
         suffix = ".webm" if str(values.get("background")).lower() == TRANSPARENT else ".mp4"
-        name = "_".join(_check_path(part, values.get(part), folder).stem for part in ("source", "voice"))
+        source = _check_path("source", values.get("source"), folder).stem
+        several = "speakers" in values and "voice" not in values
+        name = f"{source}_{'dialogue' if several else _check_path('voice', values.get('voice'), folder).stem}"
         for number in count(numbers.get(name.casefold(), 1)):
             out = folder / f"{name}{'' if number == 1 else f'_{number}'}{suffix}"
             if claim(line, out) == line:
@@ -252,8 +265,10 @@ def _make_job(
     options = TalkOptions(**given)
     if options.background_file is not None:
         options = dataclasses.replace(options, background=str(base / options.background_file))
-    source, voice = (_check_path(part, values.get(part), base) for part in ("source", "voice"))
-    inputs = [source, voice, *(path for value in given.values() for path in paths_in(value))]
+    source = _check_path("source", values.get("source"), base)
+    voices = _read_voices(values, base)
+    files = [voices] if isinstance(voices, Path) else [voice.file for voice in voices.values()]
+    inputs = [source, *files, *(path for value in given.values() for path in paths_in(value))]
     inputs += [] if options.background_file is None else [options.background_file]
     for path in inputs:
         check_input(path)
@@ -269,9 +284,28 @@ def _make_job(
         for key, value in vars(options).items()
         if value != getattr(TalkOptions, key)
     }
+    if not isinstance(voices, Path):
+        chosen["speakers"] = str(sorted((str(face), str(voice)) for face, voice in voices.items()))
     text = json.dumps([[_fingerprint(path) for path in inputs], chosen, os.path.realpath(out[0])], sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()
-    return RenderJob(line, name, source, voice, *out, options, overwrite, key)
+    return RenderJob(line, name, source, voices, *out, options, overwrite, key)
+
+
+def _read_voices(values: Values, base: Path) -> Path | Speakers:
+    """Return the voice of a job, or face → voice. Raises TalkerError."""
+    speakers, turns = values.get("speakers"), values.get("turns")
+    if speakers is None:
+        if turns is not None:
+            raise OptionError('turns needs speakers as well: whose face is whose, such as {"1": "anna"}.')
+        return _check_path("voice", values.get("voice"), base)
+    if not isinstance(speakers, dict) or not all(isinstance(name, str) for name in speakers.values()):
+        raise OptionError(f'speakers must be faces and voices, such as {{"1": "anna.wav"}}: it is {speakers!r}.')
+    if turns is not None:
+        voice = _check_path("voice", values.get("voice"), base)
+        return voices_from_turns(voice, _check_path("turns", turns, base), speakers)
+    if "voice" in values:
+        raise OptionError("voice and speakers contradict each other: give one of them, or turns as well.")
+    return speakers_from({face: _check_path("speakers", voice, base) for face, voice in speakers.items()})
 
 
 def _fingerprint(path: Path) -> tuple[str, int, int]:

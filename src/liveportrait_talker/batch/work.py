@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import MediaError, TalkerError, WeightsError
 from ..options.fields import paths_in
+from ..options.speakers import Speakers
 from ..options.talk import TalkOptions
 from ..pipelines.media_check import SMALL_MB, MediaChecks
 from ..progress import OnProgress, ignore_progress
@@ -34,7 +35,8 @@ class RenderJob:
     """Line of the jobs file, from 1."""
     id: str
     source: Path
-    voice: Path
+    voices: Path | Speakers
+    """The voice, or face → voice."""
     out: Path
     own_folder: bool
     """`out` is in the batch's own folder, where subfolders are created as needed."""
@@ -49,12 +51,17 @@ class RenderJob:
     def inputs(self) -> list[Path]:
         """All input files."""
         named = (path for value in vars(self.options).values() for path in paths_in(value))
-        return [self.source, self.voice, *named]
+        return [self.source, *self.voice_files, *named]
+
+    @property
+    def voice_files(self) -> list[Path]:
+        """Files with sound."""
+        return [self.voices] if isinstance(self.voices, Path) else [voice.file for voice in self.voices.values()]
 
     def outcome(self, state: str, reason: str = "", **more: Any) -> JobOutcome:
         """Return the outcome of this job."""
         return JobOutcome(
-            self.line, self.id, state, one_line(reason), self.key, self.source, self.voice, self.out, **more
+            self.line, self.id, state, one_line(reason), self.key, self.source, self.voice_files[0], self.out, **more
         )
 
 
@@ -72,6 +79,7 @@ class JobOutcome:
     """The job's; empty for an invalid line."""
     source: Path | None = None
     voice: Path | None = None
+    """Of several the first."""
     out: Path | None = None
     again: bool = False
     """The failure may be temporary (a full disk, missing weights, an internal error): the next run retries it."""
@@ -118,9 +126,9 @@ def render_job(job: RenderJob, talker: Talker, checks: MediaChecks, on_progress:
         if job.own_folder:
             job.out.parent.mkdir(parents=True, exist_ok=True)
         references = (job.options.ref_head_pose, job.options.ref_blink)
-        checks.check(job.options, sources=(job.source, *references), voices=(job.voice,), max_mb=SMALL_MB)
+        checks.check(job.options, sources=(job.source, *references), voices=job.voice_files, max_mb=SMALL_MB)
         report = talker.save(
-            job.source, job.voice, job.out, job.options, overwrite=job.overwrite, on_progress=on_progress
+            job.source, job.voices, job.out, job.options, overwrite=job.overwrite, on_progress=on_progress
         )
     except TalkerError as error:
         return job.outcome(FAILED, str(error), again=_is_temporary(error, job))

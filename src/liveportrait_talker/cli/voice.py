@@ -55,7 +55,7 @@ def add_speaker_options(parser: argparse.ArgumentParser) -> None:
         "--speaker",
         action="append",
         metavar="FACE:VOICE",
-        help="this face (its number as `faces` lists it, or left, middle, right) has this voice; once for each speaker. "
+        help="this face (its number in `faces`, or left, middle, right) has this voice; once for each speaker. "
         "ben.wav@3.2 begins at 3.2 seconds, call.wav#left is one channel of a file. Who has no voice listens",
     )
     group.add_argument(

@@ -44,7 +44,7 @@ def read_jobs(path: Path, folder: Path, *, overwrite: bool = False) -> list[Rend
 
     Args:
         path: JSONL (one object per line) or CSV (comma, semicolon or tab; the first line names the columns), UTF-8.
-            `source` and `voice` are required; `out`, `id` and the fields of `TalkOptions` are optional. `speakers` (face
+            `source` and `voice` are required; `out`, `id` and fields of `TalkOptions` are optional. `speakers` (face
             → voice, in CSV 1:anna.wav;2:ben.wav@3.2) takes the place of `voice`; with `turns`, a list of who speaks
             when, it names the speakers of `voice`. Relative paths refer to the file's folder; several files are a list,
             in CSV separated by semicolons.

@@ -16,8 +16,8 @@ from liveportrait_talker.media.image_output import write_image
 from liveportrait_talker.render.embedded.layers import separate
 from shared import DATA
 
-FPS = 12.5
-SHOT = 14  # frames
+FPS = 25.0  # of videos
+SHOT = 22  # frames
 PORTRAITS = (
     "frontal_photo.png",
     "bright_skin.jpg",
@@ -27,14 +27,14 @@ PORTRAITS = (
     "tall_painting.jpg",
 )
 CLIPS = (
-    "talking/grid_bbaf2n.mp4",
-    "talking/grid_lbbc2a.mp4",
-    "talking/grid_pwij3p.mp4",
-    "talking/grid_sbia1a.mp4",
     "talking/aoc.mp4",
-    "talking/feifei.mp4",
-    "talking2/grid_brbk7n.mp4",
+    "talking2/ru_woman.mp4",
+    "talking2/weakness_man.mp4",
+    "talking/glasses_woman.mp4",
+    "talking2/zh_man.mp4",
+    "talking2/travel_man.mp4",
 )
+SIZE = (720, 404)
 
 
 @dataclass
@@ -45,6 +45,11 @@ class Scene:
     places: list[list[tuple[float, float] | None]] = field(default_factory=list)
     """Person, in order of their numbers → the centre of the face in each frame, None where it is not there."""
     is_still: bool = True
+
+    @property
+    def fps(self) -> float:
+        """Frames a second to be drawn."""
+        return FPS / 2 if self.is_still else FPS
 
     def write(self, folder: Path, name: str) -> Path:
         """Write the source."""
@@ -129,7 +134,7 @@ def _tile(image: Any, face: TrackedFace, iod: float, size: tuple[int, int]) -> A
 
 def video(names: tuple[str, ...], shots: tuple[tuple[int, ...], ...], iods: tuple[float, ...] = ()) -> Scene:
     """Return a video of shots; each shows the people whose indices it lists, from left to right."""
-    size = (480, 270)
+    size = SIZE
     clips = [_clip(name, SHOT * len(shots)) for name in names]
     seen: list[int] = []
     scene = Scene([], [], is_still=False)
@@ -140,7 +145,7 @@ def video(names: tuple[str, ...], shots: tuple[tuple[int, ...], ...], iods: tupl
             out = np.zeros((size[1], size[0], 3), np.uint8)
             for place, k in enumerate(shot):
                 images, face = clips[k]
-                iod = iods[k] if iods else (74.0 if len(shot) == 1 else 58.0 - 4 * k)
+                iod = iods[k] if iods else (104.0 if len(shot) == 1 else 84.0 - 6 * k)
                 tile = _tile(images[frame], face, iod, (width, size[1]))
                 out[:, place * width : (place + 1) * width] = tile
             scene.frames.append(out)
@@ -154,31 +159,31 @@ def video(names: tuple[str, ...], shots: tuple[tuple[int, ...], ...], iods: tupl
 
 def crossing(names: tuple[str, str]) -> Scene:
     """Return a video in which a larger head passes before another one."""
-    size, frames = (480, 270), 3 * SHOT
+    (width, height), frames, part = SIZE, 3 * SHOT, 320
     back, front = (_clip(name, frames) for name in names)
     scene = Scene([], [[], []], is_still=False)
+    mask = np.zeros((height, part), np.float32)
+    cv2.ellipse(mask, (part // 2, round(0.46 * height)), (118, 168), 0, 0, 360, 1, -1)
+    cv2.rectangle(mask, (60, round(0.75 * height)), (part - 60, height), 1, -1)
+    mask = cv2.GaussianBlur(mask, (0, 0), 2)
     for k in range(frames):
-        out = np.full((size[1], size[0], 3), (80, 84, 90), np.uint8)
-        out[:, 130:350] = _tile(back[0][k], back[1], 52.0, (220, size[1]))
-        tile = _tile(front[0][k], front[1], 64.0, (220, size[1]))
-        mask = np.zeros(tile.shape[:2], np.float32)
-        cv2.ellipse(mask, (110, 126), (84, 112), 0, 0, 360, 1, -1)
-        cv2.rectangle(mask, (40, 200), (180, 270), 1, -1)
-        mask = cv2.GaussianBlur(mask, (0, 0), 2)
-        left = round(-230 + (500 + 230) * k / frames)
-        x0, x1 = max(left, 0), min(left + 220, size[0])
+        out = np.full((height, width, 3), (80, 84, 90), np.uint8)
+        out[:, 200 : 200 + part] = _tile(back[0][k], back[1], 78.0, (part, height))
+        tile = _tile(front[0][k], front[1], 92.0, (part, height))
+        left = round(-part + (width + part) * k / frames)
+        x0, x1 = max(left, 0), min(left + part, width)
         if x0 < x1:
-            part = np.s_[:, x0 - left : x1 - left]
-            share = mask[part][..., None]
-            out[:, x0:x1] = np.rint(out[:, x0:x1] + share * (tile[part].astype(np.float32) - out[:, x0:x1]))
+            share = mask[:, x0 - left : x1 - left, None]
+            drawn = tile[:, x0 - left : x1 - left].astype(np.float32)
+            out[:, x0:x1] = np.rint(out[:, x0:x1] + share * (drawn - out[:, x0:x1]))
         scene.frames.append(out)
-        hidden = abs(left + 110 - 240) < 120
-        scene.places[0].append(None if hidden else (240.0, 130.0))
-        scene.places[1].append((left + 110.0, 130.0) if 60 < left + 110 < size[0] - 60 else None)
+        middle = left + part / 2
+        scene.places[0].append(None if abs(middle - 360) < 170 else (360.0, 0.48 * height))
+        scene.places[1].append((middle, 0.48 * height) if 90 < middle < width - 90 else None)
     return scene
 
 
-P = PORTRAITS
+P, C = PORTRAITS, CLIPS
 SCENES = {
     "two photos": lambda: still((P[0], P[1]), (64, 56), 3.0),
     "two of different size": lambda: still((P[2], P[3]), (80, 48), 3.0),
@@ -190,14 +195,14 @@ SCENES = {
     "three overlapping": lambda: still((P[0], P[1], P[2]), (56, 72, 56), 1.8, cut_out=True),
     "four overlapping": lambda: still((P[3], P[0], P[1], P[2]), (56, 70, 52, 66), 2.2, cut_out=True),
     "far behind": lambda: still((P[1], P[0]), (84, 44), 1.7, cut_out=True),
-    "wide shot": lambda: video((CLIPS[0], CLIPS[1]), ((0, 1), (0, 1))),
-    "wide, close, close": lambda: video((CLIPS[0], CLIPS[1]), ((0, 1), (0,), (1,))),
-    "shot, reverse shot": lambda: video((CLIPS[2], CLIPS[4]), ((0,), (1,), (0,), (1,))),
-    "sides change": lambda: video((CLIPS[1], CLIPS[2]), ((0, 1), (1, 0), (0, 1))),
-    "three with cuts": lambda: video((CLIPS[0], CLIPS[4], CLIPS[3]), ((0, 1, 2), (2, 0), (1,)), (62, 58, 54)),
-    "one comes later": lambda: video((CLIPS[5], CLIPS[6]), ((0,), (0, 1), (1,))),
-    "two women": lambda: video((CLIPS[1], CLIPS[4]), ((0, 1), (1,), (0,), (1, 0))),
-    "two men": lambda: video((CLIPS[0], CLIPS[2]), ((0, 1), (1,), (0,), (1, 0))),
-    "four in a row": lambda: video((CLIPS[0], CLIPS[1], CLIPS[2], CLIPS[4]), ((0, 1, 2, 3), (3, 2)), (50, 48, 46, 44)),
-    "one passes another": lambda: crossing((CLIPS[1], CLIPS[2])),
+    "wide shot": lambda: video((C[0], C[1]), ((0, 1), (0, 1))),
+    "wide, close, close": lambda: video((C[0], C[2]), ((0, 1), (0,), (1,))),
+    "shot, reverse shot": lambda: video((C[2], C[1]), ((0,), (1,), (0,), (1,))),
+    "sides change": lambda: video((C[3], C[4]), ((0, 1), (1, 0), (0, 1))),
+    "three with cuts": lambda: video((C[0], C[4], C[1]), ((0, 1, 2), (2, 0), (1,)), (80, 76, 72)),
+    "one comes later": lambda: video((C[5], C[1]), ((0,), (0, 1), (1,))),
+    "two women": lambda: video((C[0], C[3]), ((0, 1), (1,), (0,), (1, 0))),
+    "two men": lambda: video((C[2], C[4]), ((0, 1), (1,), (0,), (1, 0))),
+    "four in a row": lambda: video((C[0], C[1], C[2], C[4]), ((0, 1, 2, 3), (3, 2)), (72, 70, 68, 66)),
+    "one passes another": lambda: crossing((C[1], C[2])),
 }

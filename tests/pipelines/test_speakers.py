@@ -13,11 +13,10 @@ from liveportrait_talker.face.tracked import TrackedFace
 from liveportrait_talker.media import read_waveform
 from shared import DATA, needs_shared
 from sounds import write_wav
-from speaker_scenes import FPS, SCENES
+from speaker_scenes import SCENES
 
 SECONDS = 3.0
 VOICES = ("en_man.wav", "de_woman.ogg", "zh_woman.wav", "song_en.ogg")
-OPTIONS = TalkOptions(renderer="embedded", driver="signal", fps=FPS)
 
 
 @dataclass
@@ -41,7 +40,7 @@ def measure_apertures(images, places):
         found = finder.find(image)
         for k, (x, y) in here:
             apart = [np.hypot(*(face[:, :2].mean(axis=0) - (x, y))) for face in found]
-            if apart and min(apart) < 40:
+            if apart and min(apart) < 60:
                 values[k, t] = TrackedFace(found[int(np.argmin(apart))]).aperture
     return values
 
@@ -50,8 +49,10 @@ def run(name, folder):
     scene = SCENES[name]()
     source = scene.write(folder, "scene")
     people = len(scene.places)
-    frames = round(SECONDS * FPS) if scene.is_still else len(scene.frames)
-    seconds = frames / FPS
+    fps = scene.fps
+    options = TalkOptions(renderer="embedded", driver="signal", fps=fps)
+    frames = round(SECONDS * fps) if scene.is_still else len(scene.frames)
+    seconds = frames / fps
     spoken = {}
     silent = np.ones((people, frames), bool)
     for k in range(people):
@@ -63,15 +64,15 @@ def run(name, folder):
             start = round(turn * length * 16_000)
             end = min(start + round(length * 16_000), len(samples))
             samples[start:end] = np.resize(sound, len(samples))[start:end]
-            first, last = int((turn * length - 0.35) * FPS), int(((turn + 1) * length + 0.45) * FPS) + 1
+            first, last = int((turn * length - 0.35) * fps), int(((turn + 1) * length + 0.45) * fps) + 1
             silent[k, max(first, 0) : last] = False
         spoken[k + 1] = write_wav(folder / f"{k}.wav", samples)
     places = [where * frames if scene.is_still else where for where in scene.places]
     talker = Talker()
-    together = measure_apertures(talker.frames(source, spoken, OPTIONS), places)
+    together = measure_apertures(talker.frames(source, spoken, options), places)
     alone = np.full_like(together, np.nan)
     for k, voice in spoken.items():
-        alone[k - 1] = measure_apertures(talker.frames(source, {k: voice}, OPTIONS), places)[k - 1]
+        alone[k - 1] = measure_apertures(talker.frames(source, {k: voice}, options), places)[k - 1]
     return Result(together, alone, silent)
 
 

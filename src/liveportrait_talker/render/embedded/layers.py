@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -66,26 +67,32 @@ class Layers:
         return dataclasses.replace(self, background=fitted, still=np.rint(still).astype(np.uint8))
 
 
-_last: tuple[bytes, Layers | str] | None = None
+_KEPT_PIXELS = 5_000_000  # of the pictures whose layers are kept
+_kept: dict[bytes, tuple[int, Layers | str]] = {}
+_lock = threading.Lock()
 
 
 def separate(image: Image, face: TrackedFace, opacity: Image | None = None) -> Layers | str:
     """Return the layers of an (H, W, 3) image, or why they cannot be told apart, as part of a sentence.
 
-    An opacity (H, W) 0…255 of the image itself shows the person, unless it is opaque nearly everywhere. The last result
-    is kept: the next video of a portrait begins at once.
+    An opacity (H, W) 0…255 of the image itself shows the person, unless it is opaque nearly everywhere. The last results
+    are kept: the next video of a portrait begins at once.
     """
-    global _last
     digest = hashlib.blake2b(face.landmarks.tobytes())
     for part in (image, opacity):
         if part is not None:
             digest.update(str(part.shape).encode())
             digest.update(np.ascontiguousarray(part).data)
     key = digest.digest()
-    last = _last  # other threads may replace it meanwhile
-    if last is None or last[0] != key:
-        _last = last = key, _separate(image, face, opacity)
-    return last[1]
+    with _lock:
+        found = _kept.pop(key, None)
+    if found is None:
+        found = image.shape[0] * image.shape[1], _separate(image, face, opacity)
+    with _lock:
+        _kept[key] = found  # as the newest
+        while len(_kept) > 1 and sum(pixels for pixels, _ in _kept.values()) > _KEPT_PIXELS:
+            del _kept[next(iter(_kept))]
+    return found[1]
 
 
 def _separate(image: Image, face: TrackedFace, opacity: Image | None) -> Layers | str:

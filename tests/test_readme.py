@@ -104,7 +104,7 @@ def test_readme_command(command, folder, monkeypatch, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", WITH_WEIGHTS)
-def test_readme_command_with_weights(command, folder_with_weights, store, draw_one_frame, monkeypatch, capsys):
+def test_readme_command_with_weights(command, folder_with_weights, store, draw_noise, monkeypatch, capsys):
     monkeypatch.chdir(folder_with_weights)
     monkeypatch.setenv("LPT_MODELS", str(store))
     words = shlex.split(command)[1:]
@@ -128,7 +128,7 @@ def test_readme_download(command, monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_training_commands_in_order(tmp_path, store, draw_one_frame, monkeypatch, capsys):
+def test_training_commands_in_order(tmp_path, store, draw_noise, monkeypatch, capsys):
     """Download from a local host → extract → train → evaluate → export → generate."""
     pytest.importorskip("yt_dlp")
     pytest.importorskip("lightning")
@@ -166,7 +166,7 @@ def test_training_commands_in_order(tmp_path, store, draw_one_frame, monkeypatch
 
 
 @pytest.mark.slow
-def test_readme_command_of_the_original(folder_with_weights, store, draw_one_frame, monkeypatch, capsys):
+def test_readme_command_of_the_original(folder_with_weights, store, draw_noise, monkeypatch, capsys):
     command = re.search(r"^    (python inference\.py .*)$", README, re.M)
     assert command is not None
     monkeypatch.chdir(folder_with_weights)

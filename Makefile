@@ -33,8 +33,10 @@ check: setup
 	$(BIN)/ruff format --check src tests scripts inference.py train.py
 	$(BIN)/mypy
 
-# Tests of one file may follow on each other. In their own order no long file comes last.
-PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Tests of one file may follow on each other. In their own order no long file comes last. Libraries with as many threads
+# as cores in each of two processes would wait for each other: a fifth of the time.
+PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 OPENCV_FOR_THREADS_NUM=1 \
+  $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 pytest: setup
 	$(PYTEST) -m "not slow"

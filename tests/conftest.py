@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import zlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -124,19 +125,43 @@ def driving_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return render_driving_clip(tmp_path_factory.mktemp("driving"))
 
 
+@pytest.fixture(scope="session")
+def kept_networks() -> dict[tuple[Any, ...], Any]:
+    """LivePortrait's networks that `shared_networks` has loaded."""
+    return {}
+
+
 @pytest.fixture
-def draw_one_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The networks draw the first frame of a run, which is repeated."""
+def shared_networks(kept_networks: dict[tuple[Any, ...], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load each of LivePortrait's networks once for all tests: W and G take ten seconds."""
     liveportrait = pytest.importorskip("liveportrait_talker.render.neural.liveportrait")
-    draw = liveportrait.LivePortrait.draw
-    first: list[np.ndarray] = []
+    load = liveportrait.LivePortrait.network
 
-    def draw_first_only(self: Any, features: Any, source: Any, driving: Any) -> np.ndarray:
-        if not first:
-            first.append(draw(self, features, source, driving))
-        return first[0][: len(driving)]
+    def network(self: Any, name: str) -> Any:
+        key = name, self._weights.get(name) or os.environ["LPT_MODELS"], self.device, self.dtype
+        if key not in kept_networks:
+            kept_networks[key] = load(self, name)
+        return kept_networks[key]
 
-    monkeypatch.setattr(liveportrait.LivePortrait, "draw", draw_first_only)
+    monkeypatch.setattr(liveportrait.LivePortrait, "network", network)
+
+
+@pytest.fixture
+def draw_noise(shared_networks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise that depends on the keypoints, in place of W and G, which take seconds a frame and draw noise, too."""
+    liveportrait = pytest.importorskip("liveportrait_talker.render.neural.liveportrait")
+
+    def draw(self: Any, features: Any, source: Any, driving: Any) -> np.ndarray:
+        seeds = (zlib.crc32(np.asarray(points, np.float32).tobytes()) for points in driving)
+        return np.stack([np.random.default_rng(seed).integers(0, 256, (512, 512, 3), np.uint8) for seed in seeds])
+
+    def load(self: Any) -> Any:
+        for name in set(liveportrait.BUILDERS) - set(liveportrait.HEAVY):
+            self.network(name)
+        return self
+
+    monkeypatch.setattr(liveportrait.LivePortrait, "draw", draw)
+    monkeypatch.setattr(liveportrait.LivePortrait, "load", load)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -23,13 +23,21 @@ LONG_PAUSES = DATA / "voices" / "en_long_pauses.wav"
 
 
 @pytest.fixture
-def render(tmp_path):
+def render(tmp_path, monkeypatch):
     def make(source: Path, voice: Path, options: TalkOptions, driver=None, **more):
-        out = tmp_path / "out.mp4"
+        out, tracks = tmp_path / "out.mp4", {}
         Talker(driver=driver).save(source, voice, out, options, overwrite=True)
-        score = load_tool("sync_score").score(str(out), source=str(source), **more)
-        score["track"] = load_tool("face_tracks").extract(str(out))
-        return score
+        tool = load_tool("face_tracks")
+        extract = tool.extract
+
+        def keep(path: str, *given, **named):
+            tracks[path] = extract(path, *given, **named)
+            return tracks[path]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(tool, "extract", keep)
+            score = load_tool("sync_score").score(str(out), source=str(source), **more)
+        return score | {"track": tracks[str(out)]}
 
     return make
 

@@ -1,4 +1,4 @@
-"""The commands in README.md and docs/usage.md work, in their order."""
+"""The commands in README.md and docs/usage.md work."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,7 @@ WITH_WEIGHTS = [
 TRAINING = [c for c in ALL_COMMANDS if re.search(r"dataset|--mapping|talker (train|evaluate|export) ", c)]
 DOWNLOADS = [c for c in ALL_COMMANDS if "models download" in c]
 COMMANDS = [c for c in ALL_COMMANDS if not c.endswith("--help") and c not in WITH_WEIGHTS + DOWNLOADS + TRAINING]
+MADE_BY = {file: c for c in reversed(COMMANDS) for file in re.findall(r"(?:-o|--save-template) (\S+)", c)}
 
 
 def write_small_examples(folder: Path, seconds: float) -> Path:
@@ -77,6 +79,17 @@ def test_readme_commands_are_found():
         assert any(flag in c for c in COMMANDS)
 
 
+def run(command: str) -> int:
+    """Run a command, and before it those that make its inputs, unless they are there."""
+    words = shlex.split(command)[1:]
+    for before, word in pairwise(words):
+        if before not in ("-o", "--save-template") and word in MADE_BY and not Path(word).exists():
+            assert run(MADE_BY[word]) == 0
+    if words[0] == "bench" and "neural" not in words:  # a shorter measurement
+        words += ["--frames", "30"]
+    return main([*words, "--overwrite"] if "-o" in words else words)
+
+
 def time_once(call, where) -> float:
     start = time.perf_counter()
     call()
@@ -90,21 +103,18 @@ def time_once(call, where) -> float:
 def test_readme_command(command, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("LPT_CACHE", str(folder / "cache"))
-    # For `demo`; tests/cli/test_console.py runs it in full.
+    # For `demo`; tests/test_install.py runs it in full.
     monkeypatch.setattr(examples, "PORTRAIT", folder / "examples" / "portrait.png")
     monkeypatch.setattr(examples, "VOICE", folder / "examples" / "voice.wav")
-    words = shlex.split(command)[1:]
-    if words[0] == "bench":  # shorter measurements
-        monkeypatch.setattr("liveportrait_talker.cli.bench.neural._seconds", time_once)
-        words += [] if "neural" in words else ["--frames", "30"]
-    assert main(words) == 0, capsys.readouterr().err
-    if "-o" in words:
-        assert (folder / words[words.index("-o") + 1]).stat().st_size > 10_000
+    monkeypatch.setattr("liveportrait_talker.cli.bench.neural._seconds", time_once)
+    assert run(command) == 0, capsys.readouterr().err
+    for file in re.findall(r"-o (\S+)", command):
+        assert (folder / file).stat().st_size > 10_000
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", WITH_WEIGHTS)
-def test_readme_command_with_weights(command, folder_with_weights, store, draw_one_frame, monkeypatch, capsys):
+def test_readme_command_with_weights(command, folder_with_weights, store, draw_noise, monkeypatch, capsys):
     monkeypatch.chdir(folder_with_weights)
     monkeypatch.setenv("LPT_MODELS", str(store))
     words = shlex.split(command)[1:]
@@ -128,7 +138,7 @@ def test_readme_download(command, monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_training_commands_in_order(tmp_path, store, draw_one_frame, monkeypatch, capsys):
+def test_training_commands_in_order(tmp_path, store, draw_noise, monkeypatch, capsys):
     """Download from a local host → extract → train → evaluate → export → generate."""
     pytest.importorskip("yt_dlp")
     pytest.importorskip("lightning")
@@ -166,7 +176,7 @@ def test_training_commands_in_order(tmp_path, store, draw_one_frame, monkeypatch
 
 
 @pytest.mark.slow
-def test_readme_command_of_the_original(folder_with_weights, store, draw_one_frame, monkeypatch, capsys):
+def test_readme_command_of_the_original(folder_with_weights, store, draw_noise, monkeypatch, capsys):
     command = re.search(r"^    (python inference\.py .*)$", README, re.M)
     assert command is not None
     monkeypatch.chdir(folder_with_weights)

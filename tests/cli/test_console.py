@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from liveportrait_talker import examples
 from liveportrait_talker.cli import console
 from liveportrait_talker.cli.main import main
 from liveportrait_talker.examples import PORTRAIT
@@ -117,17 +118,16 @@ def test_terminal_shows_only_progress_bars_and_own_lines(tmp_path, voice):
     assert not [line for line in lines if not line.startswith(expected)]
 
 
-def test_demo_writes_a_video_and_copies_the_examples(tmp_path):
-    done = subprocess.run(
-        [*COMMAND, "demo", "--examples", "mine"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+def test_demo_writes_a_video_and_copies_the_examples(tmp_path, voice, monkeypatch, capsys):
+    """With a shorter voice; tests/test_install.py runs it in full."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(examples, "VOICE", voice)
+    assert main(["demo", "--examples", "mine"]) == 0
     assert {"portrait.png", "voice.wav", "jobs.csv", "config.yaml", "keys.json"} <= {
         file.name for file in (tmp_path / "mine").iterdir()
     }
-    assert "demo.mp4: 186 frames" in done.stdout
-    again = subprocess.run([*COMMAND, "demo"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert again.returncode == 2 and "demo.mp4 exists already" in again.stderr
+    assert "demo.mp4: 10 frames" in capsys.readouterr().out
+    assert main(["demo"]) == 2 and "demo.mp4 exists already" in capsys.readouterr().err
 
 
 def test_a_line_tells_the_time_that_is_left(monkeypatch, capsys):

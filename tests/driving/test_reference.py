@@ -180,6 +180,12 @@ def test_a_head_starts_from_the_sources_own_pose(fps):
     assert np.abs(np.diff(turns, axis=0)).max() * fps < 30  # degrees a second
 
 
+def test_a_head_that_starts_near_the_sources_pose_follows_at_once():
+    poses = np.roll(nodding(6.0, 25.0), -2, axis=0)  # starts 1° from its median
+    turns = heads(poses, 25.0, 150)
+    np.testing.assert_allclose(turns[3:100], poses[3:100], atol=0.1)
+
+
 # ------------------------------------------------------------------ the cache
 @pytest.fixture
 def tracked(monkeypatch, tmp_path):

@@ -484,18 +484,19 @@ def test_bad_camera_images_are_refused():
 
 
 @pytest.mark.slow
-def test_ten_minutes_keep_nothing_and_do_not_drift():
+def test_minutes_keep_nothing_and_do_not_drift():
     live, chunk = start(), VOICE[: RATE // 50]
-    delivered, used = 0, []
+    delivered, used, waiting = 0, [], []
     tracemalloc.start()
-    for k in range(15_000):
+    for k in range(3500):
         live.session.push(chunk, RATE)
         live.session.push(chunk, RATE)
         delivered += np.count_nonzero(next(live.session).samples)
         live.renderer.face.tracks.clear()
-        if k % 500 == 499:
+        if k % 250 == 249:
             used.append(tracemalloc.get_traced_memory()[0])
+            waiting.append(2 * (k + 1) * len(chunk) - delivered)
     tracemalloc.stop()
-    assert used[-1] < used[0] + 100_000  # bytes
-    assert 30_000 * len(chunk) - delivered <= 0.2 * RATE  # the look-ahead
+    assert used[-1] < used[8] + 8000  # bytes, 6 a frame; the first 80 s fill what the level of the voice is learnt from
+    assert len(set(waiting)) == 1 and waiting[0] <= 0.2 * RATE  # the look-ahead
     assert live.session.pending_seconds <= 0.2

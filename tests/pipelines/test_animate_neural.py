@@ -29,7 +29,7 @@ FAST = ("--max-size", "320")
 
 
 @pytest.fixture(autouse=True)
-def installed(store, monkeypatch) -> None:
+def installed(store, shared_networks, monkeypatch) -> None:
     monkeypatch.setenv("LPT_MODELS", str(store))
 
 

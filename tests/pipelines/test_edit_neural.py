@@ -19,7 +19,7 @@ from liveportrait_talker.render.neural.renderer import NeuralRenderer
 
 
 @pytest.fixture(autouse=True)
-def installed(store, monkeypatch) -> None:
+def installed(store, shared_networks, monkeypatch) -> None:
     monkeypatch.setenv("LPT_MODELS", str(store))
 
 

@@ -18,6 +18,12 @@ from liveportrait_talker import Editor, EditOptions, Talker, TalkerError, TalkOp
 from liveportrait_talker.examples import PORTRAIT
 from liveportrait_talker.options.edit import EditSetup
 
+if sys.argv[1] == "neural":  # without W and G, which take seconds a frame
+    import numpy as np
+    from liveportrait_talker.render.neural.liveportrait import LivePortrait
+    LivePortrait.load = lambda self: self
+    LivePortrait.draw = lambda self, features, source, driving: np.full((len(driving), 512, 512, 3), 128, np.uint8)
+
 talker, options = Talker(), TalkOptions(renderer=sys.argv[1], max_size=256, device="cpu")
 
 def save(name, talker):

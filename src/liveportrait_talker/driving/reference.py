@@ -24,7 +24,7 @@ from ..system.cache import cache_folder, replacing
 
 log = logging.getLogger(__name__)
 
-_EASE_S = 0.4  # transition from the source's own pose
+_EASE_S, _EASE_S_PER_DEG = 0.4, 0.1  # longest transition from the source's own pose; up to 4° it adds 15 °/s at most
 SMOOTH_S = 0.12  # FaceMesh has 0.3° of noise
 _CACHE_VERSION = 3
 
@@ -120,7 +120,8 @@ def reference_head(
     """Return the rotation (T, 3) in degrees, relative to the source, that follows a reference.
 
     A video turns the source about its own pose as the reference turns about its median, starting from the source's
-    own pose. Axes that turn further than `max_turn_deg` are scaled down as a whole. A still image gives its pose, held.
+    own pose: the further an axis of the reference is from its median at first, the longer it is eased in. Axes that
+    turn further than `max_turn_deg` are scaled down as a whole. A still image gives its pose, held.
 
     Args:
         poses: (N, 3) pitch, yaw, roll of the reference in degrees.
@@ -146,8 +147,9 @@ def reference_head(
             "the reference turns its head further than the portrait can follow: its turns are reduced to %.0f %%.",
             100 * share.min(),
         )
-    eased = smoothstep(0, _EASE_S, np.arange(frames) / fps)
-    return np.asarray(turns * share * eased[:, None])
+    turns = turns * share
+    ease_s = np.clip(_EASE_S_PER_DEG * np.abs(turns[0]), 1 / fps, _EASE_S)
+    return np.asarray(turns * smoothstep(0, 1, np.arange(frames)[:, None] / fps / ease_s))
 
 
 def reference_blinks(

@@ -42,9 +42,7 @@ def cache(tmp_path, monkeypatch) -> Path:
     return tmp_path / "cache"
 
 
-def test_all_pipelines_and_drawn_once(
-    store, tmp_path, capsys, caplog, cache, draw_one_frame, monkeypatch, driving_clip
-):
+def test_all_pipelines_and_drawn_once(store, tmp_path, capsys, caplog, cache, draw_noise, monkeypatch, driving_clip):
     """Noise of synthetic networks shows no face: nothing is played. That too is drawn once."""
     monkeypatch.setenv("LPT_MODELS", str(store))
     count, stages = len(MOUTH_SHAPES), []

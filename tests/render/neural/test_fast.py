@@ -74,16 +74,17 @@ VARIANTS = {
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_warping_equals_the_definition(network, case, variant):
     (feature, source, driving), expected, _ = case
+    count = 2 if variant == "CPU" else 1  # sources; each takes seconds
     with torch.inference_mode():
         fast = FastWarping(network("warping_module", ""), VARIANTS[variant])
-        actual = fast(feature, kp_source=source, kp_driving=driving)
+        actual = fast(feature[:count], kp_source=source[:count], kp_driving=driving[:count])
     kinds = [type(part) for part in fast.modules()]
     assert kinds.count(WinogradDepthConv) == (6 if variant == "CPU" else 0)
     assert kinds.count(PackedConv) == (
         0 if not packing_available() or not VARIANTS[variant].cpu else 19 if variant == "CPU" else 25
     )
     for name, allowed in (("out", 2e-4), ("occlusion_map", 2e-5), ("deformation", 5e-6)):  # the goldens' tolerances
-        assert (actual[name] - expected[name]).abs().max() <= allowed, name
+        assert (actual[name] - expected[name][:count]).abs().max() <= allowed, name
 
 
 def test_batch_of_one_source_equals_single_frames(network, case):
@@ -92,9 +93,8 @@ def test_batch_of_one_source_equals_single_frames(network, case):
     with torch.inference_mode():
         fast = FastWarping(network("warping_module", ""), VARIANTS["CPU"])
         both = fast(feature[:1].expand(2, -1, -1, -1, -1), kp_source=source[:1].expand(2, -1, -1), kp_driving=driving)
-        for k in range(2):
-            one = fast(feature[:1], kp_source=source[:1], kp_driving=driving[k : k + 1])
-            torch.testing.assert_close(both["out"][k : k + 1], one["out"], atol=EXACT, rtol=EXACT)
+        one = fast(feature[:1], kp_source=source[:1], kp_driving=driving[1:])
+        torch.testing.assert_close(both["out"][1:], one["out"], atol=EXACT, rtol=EXACT)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

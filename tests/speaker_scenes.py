@@ -132,16 +132,18 @@ def _tile(image: Any, face: TrackedFace, iod: float, size: tuple[int, int]) -> A
     return cv2.warpAffine(small, matrix, size, borderMode=cv2.BORDER_REPLICATE)
 
 
-def video(names: tuple[str, ...], shots: tuple[tuple[int, ...], ...], iods: tuple[float, ...] = ()) -> Scene:
-    """Return a video of shots; each shows the people whose indices it lists, from left to right."""
+def video(
+    names: tuple[str, ...], shots: tuple[tuple[int, ...], ...], iods: tuple[float, ...] = (), *, length: int = SHOT
+) -> Scene:
+    """Return a video of shots of `length` frames; each shows the people whose indices it lists, from left to right."""
     size = SIZE
-    clips = [_clip(name, SHOT * len(shots)) for name in names]
+    clips = [_clip(name, length * len(shots)) for name in names]
     seen: list[int] = []
     scene = Scene([], [], is_still=False)
     places: dict[int, list[tuple[float, float] | None]] = {k: [] for k in range(len(names))}
     for n, shot in enumerate(shots):
         width = size[0] // len(shot)
-        for frame in range(n * SHOT, (n + 1) * SHOT):
+        for frame in range(n * length, (n + 1) * length):
             out = np.zeros((size[1], size[0], 3), np.uint8)
             for place, k in enumerate(shot):
                 images, face = clips[k]
@@ -203,6 +205,8 @@ SCENES = {
     "one comes later": lambda: video((C[5], C[1]), ((0,), (0, 1), (1,))),
     "two women": lambda: video((C[0], C[3]), ((0, 1), (1,), (0,), (1, 0))),
     "two men": lambda: video((C[2], C[4]), ((0, 1), (1,), (0,), (1, 0))),
-    "four in a row": lambda: video((C[0], C[1], C[2], C[4]), ((0, 1, 2, 3), (3, 2)), (72, 70, 68, 66)),
+    "four in a row": lambda: video(
+        (C[0], C[1], C[2], C[4]), ((0, 1, 2, 3), (3, 2), (3, 2, 1, 0)), (72, 70, 68, 66), length=40
+    ),
     "one passes another": lambda: crossing((C[1], C[2])),
 }

@@ -56,7 +56,8 @@ def _divide(faces: list[int], window: Window, boxes: Floats64, windows: list[Win
         windows[faces[0]] = window
         return
     first, second, axis, at = _best_line(faces, boxes)
-    middle = int(np.clip(round(at), window[axis] + 1, window[axis + 2] - 1))
+    # A pixel for each face at least, wherever the landmarks are.
+    middle = int(np.clip(round(at), window[axis] + len(first), window[axis + 2] - len(second)))
     before, after = list(window), list(window)
     before[axis + 2] = after[axis] = middle
     _divide(first, (before[0], before[1], before[2], before[3]), boxes, windows)

@@ -75,8 +75,8 @@ _lock = threading.Lock()
 def separate(image: Image, face: TrackedFace, opacity: Image | None = None) -> Layers | str:
     """Return the layers of an (H, W, 3) image, or why they cannot be told apart, as part of a sentence.
 
-    An opacity (H, W) 0…255 of the image itself shows the person, unless it is opaque nearly everywhere. The last results
-    are kept: the next video of a portrait begins at once.
+    An opacity (H, W) 0…255 of the image itself shows the person, unless it is opaque nearly everywhere. The last
+    results are kept: the next video of a portrait begins at once.
     """
     digest = hashlib.blake2b(face.landmarks.tobytes())
     for part in (image, opacity):

@@ -41,7 +41,7 @@ class PortraitMesh:
         self.position = np.concatenate([landmarks[:, :2], ring_xy, eye_xy])
         self.weight = np.concatenate([np.ones(POINTS), ring_weight, np.ones(2)])
         self._basis = model.mouth_basis.reshape(len(model.mouth_basis), -1)
-        self._upper_basis = upper_face_basis(model).reshape(4, -1)
+        self._upper_basis = upper_face_basis(model).reshape(6, -1)
         self.canonical = self.to_canonical(self.position, np.concatenate([depth, ring_depth, eye_depth]))
 
     def _build_rings(self, landmarks: Floats, depth: Floats, extent: Floats | None) -> tuple[Floats, Floats, Floats]:
@@ -107,7 +107,7 @@ class PortraitMesh:
             mouth: (5,) controls in IOD.
             shift_px: (2,) px, x right, y down.
             scale: ratio to the source's size.
-            upper_face: (4,) of `Limits.limit_upper_face`.
+            upper_face: (6,) of `Limits.limit_upper_face`.
 
         Returns:
             (V, 2) displacement in px, exactly zero without motion, and (V,) depth in IOD towards the viewer.

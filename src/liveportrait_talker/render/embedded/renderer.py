@@ -218,6 +218,7 @@ class EmbeddedFace:
                 blink=track.blink[k],
                 gaze=track.gaze[k],
                 brows=track.brows[k].astype(np.float64),
+                inner_brows=float(track.inner_brows[k]),
                 breath=float(track.breath[k]),
             )
             left, top, right, bottom = window
@@ -306,6 +307,7 @@ class Portrait:
         blink: Floats,
         gaze: Floats,
         brows: Floats,
+        inner_brows: float = 0.0,
         breath: float = 0.0,
     ) -> tuple[Window, Image]:
         """Return the part of the image that changes: (left, top, right, bottom) and its pixels.
@@ -318,11 +320,12 @@ class Portrait:
             blink: (2,) left, right, 0…1; negative = opened wider.
             gaze: (2,) x, y, −1…1.
             brows: (2,) left, right, raised in IOD.
+            inner_brows: their inner ends, raised further, in IOD.
             breath: 0…1, how far the chest has risen; drawn with layers only.
         """
         rotation = self._mesh.add_rotation(self._limits.limit_rotation(rotation_deg))
         controls = self._limits.limit_mouth(mouth) if np.any(mouth) else mouth
-        upper_face = self._limits.limit_upper_face(brows, blink)
+        upper_face = self._limits.limit_upper_face(brows, inner_brows, blink)
         blink = np.maximum(blink, 0)
         displacement, depth = self._mesh.displace(rotation, controls, shift_px, scale, upper_face)
         height, width = self._image.shape[:2]

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..arrays import Floats, Floats64
-from ..motion.lips import keypoints_from_controls, press_together
+from ..motion.lips import keypoints_from_controls, press_for_spread
 from ..motion.smoothing import bell_average
 from ..motion.track import HeadTrack, LipKeypoints, MotionTrack, Mouth, MouthControls
 
-_SHUT = 0.02  # IOD: an aperture up to this is that of lips that touch
-_WIDE_OPEN = 0.16  # IOD, of speech: opened further by as much as the slider says
+_SHUT = 0.04  # IOD: lips up to this apart may touch in the picture, and are not opened further
+_WIDE_OPEN = 0.2  # IOD, of speech: opened further by as much as the slider says
 _WIDEST = -0.4  # of `MotionTrack.blink`
 _LIPS_MEET_S = 0.3  # before and after speech lips are as speech has them
 
@@ -24,21 +24,20 @@ _LIPS_MEET_S = 0.3  # before and after speech lips are as speech has them
 class Preset:
     """A named expression: mouth controls and brows in IOD, lids as in `MotionTrack.blink`."""
 
-    spread: float = 0.0
     rounded: float = 0.0
     press: float = 0.0
-    corner_up: float = 0.0
+    smile: float = 0.0
     brows: float = 0.0
     inner_brows: float = 0.0
     lids: float = 0.0
 
 
 PRESETS = {
-    "happy": Preset(spread=0.07, corner_up=0.045, brows=0.012, lids=0.06),
-    "sad": Preset(corner_up=-0.03, press=0.01, brows=-0.012, inner_brows=0.06, lids=0.12),
-    "angry": Preset(rounded=0.02, press=0.025, corner_up=-0.012, brows=-0.03, inner_brows=-0.055, lids=-0.05),
+    "happy": Preset(smile=0.06, brows=0.012, lids=0.05),
+    "sad": Preset(smile=-0.035, press=0.01, brows=-0.012, inner_brows=0.06, lids=0.12),
+    "angry": Preset(rounded=0.02, press=0.025, smile=-0.02, brows=-0.024, inner_brows=-0.045, lids=-0.05),
     "surprised": Preset(rounded=0.015, brows=0.09, inner_brows=0.01, lids=-0.28),
-    "calm": Preset(spread=0.015, corner_up=0.012, brows=0.006, lids=0.08),
+    "calm": Preset(smile=0.018, brows=0.006, lids=0.08),
 }
 
 
@@ -46,12 +45,13 @@ def add_preset(change: MotionTrack, name: str, amount: float) -> MotionTrack:
     """Return a change of the face with a named expression, `amount` 0…1, added."""
     preset = PRESETS[name]
     assert isinstance(change.mouth, MouthControls)
-    controls = np.array([0, preset.spread, preset.rounded, preset.press, preset.corner_up])
+    controls = np.array([0, 0, preset.rounded, preset.press, 0])
     return replace(
         change,
         mouth=MouthControls(change.mouth.values + amount * controls),
         brows=change.brows + amount * preset.brows,
         inner_brows=change.inner_brows + amount * preset.inner_brows,
+        smile=change.smile + amount * preset.smile,
         blink=change.blink + amount * preset.lids,
     )
 
@@ -72,7 +72,7 @@ def mix_expression(
     """
     assert isinstance(change.mouth, MouthControls)
     controls = change.mouth.values.astype(np.float64)
-    controls[:, 3] += press_together(*controls[:, (1, 2, 4)].T)
+    controls[:, 3] += press_for_spread(controls[:, 1])
     controls[:, 0] *= np.maximum(aperture - _SHUT, 0.0) / (_WIDE_OPEN - _SHUT)
     controls[:, 0] += np.maximum(opened_in_pauses, 0.0) * _in_pauses(speaking, track.fps)
     turn = track.head.rotation_deg + change.head.rotation_deg
@@ -84,6 +84,7 @@ def mix_expression(
         mouth=_add_controls(track.mouth, controls),
         brows=track.brows + change.brows,
         inner_brows=track.inner_brows + change.inner_brows,
+        smile=track.smile + change.smile,
     )
 
 

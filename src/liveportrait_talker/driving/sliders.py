@@ -15,13 +15,13 @@ from ..arrays import Floats
 from ..motion.face_measurements import FaceMeasurements
 from ..motion.rotation import swap_convention
 from ..motion.track import HeadTrack, MotionTrack, MouthControls
-from ..options.sliders import FULL_BROWS, ExpressionEdit, sliders, turn_of
+from ..options.sliders import FULL_BROWS, FULL_SMILE, ExpressionEdit, sliders, turn_of
 from .retargeting import GAZE_TRAVEL, Rest, blink_from_eye_ratios, controls_from_measurements
 
 _AAA_UNITS = 290.0  # of `aaa` per IOD of opening, as in motion.lips
 # IOD at the end of the slider.
 _MAX_OPEN = 0.23
-_EEE, _WOO, _SMILE_UP, _SMILE_WIDE = 0.10, 0.11, 0.045, 0.09
+_EEE, _WOO = 0.10, 0.11
 _PRESS = 0.05
 _SHUT, _WINK, _PUPILS = 20.0, 22.0, 15.0  # units that shut both eyes, shut one, turn the irises fully
 _WIDEN = 0.04  # of the eye's gap, per unit
@@ -48,8 +48,9 @@ def build_slider_track(values: Mapping[str, Floats], fps: float) -> MotionTrack:
         head=HeadTrack.turning(swap_convention(turn_of({"blink": rest, **values}))),
         blink=np.stack([lids + of("wink") / _WINK, lids], axis=1),
         gaze=gaze,
-        mouth=MouthControls(_compute_mouth(*(of(slider) for slider in ("aaa", "eee", "woo", "smile")))),
+        mouth=MouthControls(_compute_mouth(*(of(slider) for slider in ("aaa", "eee", "woo")))),
         brows=np.tile(FULL_BROWS * of("eyebrow")[:, None] / 15, 2),
+        smile=FULL_SMILE * of("smile"),
     )
 
 
@@ -98,13 +99,17 @@ def compute_turn(edit: ExpressionEdit, sample: FaceMeasurements | None = None) -
     return turn
 
 
-def _compute_mouth(aaa: Floats, eee: Floats, woo: Floats, smile: Floats) -> Floats:
-    """Return the mouth controls (T, 5) of the sliders (T,)."""
+def opening_of(aaa: Floats) -> Floats:
+    """Return the opening of the mouth (T,) in IOD for the slider `aaa` (T,)."""
     opened = aaa / _AAA_UNITS
-    opened = np.where(opened > 0, _MAX_OPEN * np.tanh(opened / _MAX_OPEN), opened)
+    return np.where(opened > 0, _MAX_OPEN * np.tanh(opened / _MAX_OPEN), opened)
+
+
+def _compute_mouth(aaa: Floats, eee: Floats, woo: Floats) -> Floats:
+    """Return the mouth controls (T, 5) of the sliders (T,)."""
     press = _PRESS * np.maximum(-aaa, 0.0) / 30
     more_eee, more_woo = np.maximum(eee, 0.0) / 15, np.maximum(woo, 0.0) / 15
     less_eee, less_woo = np.maximum(-eee, 0.0) / 20, np.maximum(-woo, 0.0) / 20
-    spread = _EEE * more_eee + 0.5 * _WOO * less_woo + _SMILE_WIDE * np.maximum(smile, 0.0)
+    spread = _EEE * more_eee + 0.5 * _WOO * less_woo
     rounded = _WOO * more_woo + 0.5 * _EEE * less_eee
-    return np.stack([opened, spread, rounded, press, _SMILE_UP * smile], axis=1)
+    return np.stack([opening_of(aaa), spread, rounded, press, 0 * aaa], axis=1)

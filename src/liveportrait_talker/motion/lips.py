@@ -48,15 +48,13 @@ def _basis() -> Floats64:
 
 _BASIS = _basis()
 _LOWER, _UPPER = (3 * LIP_KEYPOINTS.index(keypoint) + 1 for keypoint in (19, 20))
-_LIP_GAP = {name: float(row[_LOWER] - row[_UPPER]) for name, row in zip(MOUTH_CONTROLS, _BASIS, strict=True)}
 _INVERSE: Floats64 = np.linalg.pinv(_BASIS).astype(np.float64)  # (18, 5)
 
 
-def press_together(spread: Floats, rounded: Floats, corner_up: Floats) -> Floats64:
-    """Return the control `press` (T,) that keeps the lips as far apart as they were before three others (T,) moved."""
-    gap = np.array([_LIP_GAP["spread"], _LIP_GAP["round"], _LIP_GAP["corner_up"]])
-    parted = np.stack([spread, rounded, corner_up], axis=1) @ gap
-    return np.asarray(np.maximum(parted, 0.0) / -_LIP_GAP["press"])
+def press_for_spread(spread: Floats) -> Floats64:
+    """Return the control `press` (T,) with which the lip keypoints are no further apart after `spread` (T,)."""
+    gap = dict(zip(MOUTH_CONTROLS, _BASIS[:, _LOWER] - _BASIS[:, _UPPER], strict=True))
+    return np.asarray(-gap["spread"] / gap["press"] * spread)
 
 
 def keypoints_from_controls(controls: MouthControls) -> LipKeypoints:

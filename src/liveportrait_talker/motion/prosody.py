@@ -54,11 +54,11 @@ def follow_voice(
     """
     if not (np.asarray(pitch_hz) > 0).any():
         return UpperFace(*np.zeros((2, len(times))))
-    seconds = (np.arange(len(pitch_hz)) + 0.5) / rate
+    seconds = np.asarray((np.arange(len(pitch_hz)) + 0.5) / rate, np.float64)
     voice = np.clip(np.asarray(speaking, np.float64), 0.0, 1.0)
     active = bell_average(voice, round(_SETTLE_S * rate))
     semitones = _semitones(pitch_hz)
-    slow = np.clip(bell_average(semitones, round(_SLOW_S * rate)), -_MOST_SEMITONES, _MOST_SEMITONES)
+    slow: Floats64 = np.clip(bell_average(semitones, round(_SLOW_S * rate)), -_MOST_SEMITONES, _MOST_SEMITONES)
     brows = active * (_IOD_PER_SEMITONE * slow + _draw_raises(semitones, voice, seconds, rate, rng))
     _, louder = find_stresses(loudness_db, voice, 0, rate, smoothing_s=0.2)
     emphasis = bell_average(smoothstep(*_EMPHASIS_DB, louder) * voice, round(0.25 * rate))
@@ -73,7 +73,7 @@ def _semitones(pitch_hz: Floats) -> Floats64:
     height = np.where(np.abs(height) > 12, np.sign(height) * 12, height)
     # A median of five, because an octave taken wrong looks like an accent.
     around = np.lib.stride_tricks.sliding_window_view(np.pad(height, 2, mode="edge"), 5)
-    return np.interp(np.arange(len(pitch_hz)), at, np.median(around, axis=1))
+    return np.asarray(np.interp(np.arange(len(pitch_hz)), at, np.median(around, axis=1)))
 
 
 def _draw_raises(

@@ -68,7 +68,7 @@ def moving_average(track: Floats, window: int, edge: float | None = None) -> Flo
 
 
 def bell_average(track: Floats, window: int) -> Floats64:
-    """Return `track` (T ≥ 1, ...) smoothed by a bell about `window` frames wide: a moving average applied three times."""
+    """Smooth `track` (T ≥ 1, ...) by a bell about `window` frames wide: a moving average applied three times."""
     smooth = np.asarray(track, dtype=np.float64)
     third = max(1, round(window / 1.7)) | 1  # odd, so that the bell is symmetric
     for _ in range(3):

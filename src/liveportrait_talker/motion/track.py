@@ -132,8 +132,11 @@ class MotionTrack:
     brows: Floats = field(default_factory=lambda: np.zeros((0, 2), np.float32))
     """(T, 2) left, right: raised (+) or lowered (−), in interocular distances; zeros by default."""
     inner_brows: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
-    """(T,) the inner ends of both brows, raised (+) or lowered (−) further, in interocular distances, and drawn together
-    by either; zeros by default."""
+    """(T,) the inner ends of both brows, raised (+) or lowered (−) further, in interocular distances, and drawn
+    together by either; zeros by default."""
+    smile: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    """(T,) the corners of the mouth, raised (+) or lowered (−) against its middle, in interocular distances, cheeks
+    with them; zeros by default."""
     breath: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     """(T,) how far chest and shoulders have risen, 0…1; zeros by default. Only the embedded renderer draws it, for a
     still."""
@@ -149,7 +152,7 @@ class MotionTrack:
         if len(self.brows) == 0:
             object.__setattr__(self, "brows", np.zeros((frames, 2)))
         _as_float32(self, "brows", (frames, 2))
-        for name in ("inner_brows", "breath"):
+        for name in ("inner_brows", "smile", "breath"):
             if len(getattr(self, name)) == 0:
                 object.__setattr__(self, name, np.zeros(frames))
             _as_float32(self, name, (frames,))

@@ -22,6 +22,9 @@ HEAD_POINT = 5
 FULL_BROWS = 0.09
 """IOD by which the slider `eyebrow` raises the brows at its end."""
 
+FULL_SMILE = 0.06
+"""IOD by which the slider `smile` raises the corners of the mouth at 1."""
+
 _KEYPOINTS = 21
 _AXES = "xyz"
 
@@ -115,7 +118,8 @@ class ExpressionEdit:
 
     def expression(self) -> Floats64:
         """Return (21, 3) what the sliders add to the expression."""
-        return expression_of(self._values())[0]
+        change: Floats64 = expression_of(self._values())[0]
+        return change
 
     def turn_deg(self) -> Floats64:
         """Return (3,) degrees added to pitch, yaw, roll, LivePortrait's signs."""
@@ -149,7 +153,8 @@ def _columns(values: Mapping[str, Floats]) -> Floats64:
     import numpy as np
 
     rest = np.zeros_like(next(iter(values.values())), dtype=np.float64)
-    return np.stack([values.get(name, rest) for name in _EFFECTS], axis=-1)
+    columns: Floats64 = np.stack([values.get(name, rest) for name in _EFFECTS], axis=-1)
+    return columns
 
 
 def sliders(options: type[ExpressionEdit]) -> tuple[dataclasses.Field[Any], ...]:

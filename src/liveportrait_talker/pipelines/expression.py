@@ -11,7 +11,7 @@ from ..arrays import Floats, Floats64
 from ..audio.loudness import detect_speech, frame_loudness_db
 from ..audio.pitch import frame_pitch_hz
 from ..driving.expression import add_preset, mix_expression
-from ..driving.sliders import build_slider_track
+from ..driving.sliders import build_slider_track, opening_of
 from ..errors import OptionError
 from ..face.mouth_offsets import measure_source_mouth
 from ..face.tracked import TrackedSource
@@ -24,7 +24,8 @@ from ..options.sliders import ExpressionEdit, sliders
 from .edit_keyframes import Keyframe, read_keyframes, slider_tracks
 
 _PROSODY_FPS = 50.0  # whatever the video's, so that the motion does not depend on it
-_TURNING = ("rotate_pitch", "rotate_yaw", "rotate_roll")
+_COPYING = {"source_ratio", "sample_ratio"}
+_TURNING = {"rotate_pitch", "rotate_yaw", "rotate_roll"}
 
 
 def add_expression(
@@ -58,7 +59,7 @@ def add_expression(
     if upper_face is not None:
         brows, widening = (options.liveliness * each[:, None] for each in upper_face)
         change = replace(change, brows=change.brows + brows, blink=change.blink - widening)
-    opened = build_slider_track({"aaa": keys["aaa"]}, track.fps).mouth.values[:, 0] if "aaa" in keys else 0 * times
+    opened = opening_of(keys["aaa"]) if "aaa" in keys else 0 * times
     return mix_expression(
         track,
         change,
@@ -74,13 +75,12 @@ def read_expression_keys(options: ExpressionOptions, still_source: bool) -> Sequ
         return ()
     keyframes = read_keyframes(options.expression_keys)
     named = {name for frame in keyframes for name in frame.values}
-    for slider in sorted(named & {"source_ratio", "sample_ratio"}):
-        raise OptionError(f"{slider} in {options.expression_keys.name} is for edit alone: leave it out.")
-    if turning := sorted(named & set(_TURNING)):
-        if not still_source:
-            raise OptionError(
-                f"{turning[0]} in {options.expression_keys.name} is for a picture: a source video moves its own head."
-            )
+    if copying := sorted(named & _COPYING):
+        raise OptionError(f"{copying[0]} in {options.expression_keys.name} is for edit alone: leave it out.")
+    if not still_source and (turning := sorted(named & _TURNING)):
+        raise OptionError(
+            f"{turning[0]} in {options.expression_keys.name} is for a picture: a source video moves its own head."
+        )
     return keyframes
 
 

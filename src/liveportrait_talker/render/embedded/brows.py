@@ -20,6 +20,8 @@ _FOREHEAD = 0.40  # IOD over which the forehead follows a brow
 _FADE_BEYOND = 0.22  # IOD beyond the brow's ends
 _CROSSOVER = 0.13  # IOD on each side of the middle over which left and right are blended
 _INNER_REACH = 0.34  # IOD from the inner end of a brow outwards over which it moves by itself
+_BETWEEN_EYES = (0.05, 0.16)  # IOD from the middle: the skin is gathered down to the nose, or down to the crease
+_BRIDGE_END = 195  # landmark of the nose down to which it is
 _FIXED_SHARE = 0.3  # share of the distance from lid to brow that does not move, because lashes would be stretched
 _GAP = 0.13  # IOD between the lids of an open eye
 _LID_REACH = 0.10  # IOD
@@ -40,7 +42,11 @@ def upper_face_basis(model: FaceModel) -> Floats:
         basis[4 + side, :POINTS, 1] = _GAP * _lid_weights(face, side)
     from_middle = np.abs(face[:, 0])
     inner_end = min(from_middle[line[end]] for line, end in zip(_UPPER_LINE, (-1, 0), strict=True))
-    inner = basis[:2, :POINTS, 1].sum(axis=0) * (1 - smoothstep(inner_end, inner_end + _INNER_REACH, from_middle))
+    brows_end = max(face[line[end], 1] for line, end in zip(_LOWER_LINE, (-1, 0), strict=True))
+    between = 1 - smoothstep(*_BETWEEN_EYES, from_middle)
+    bridge = smoothstep(face[_BRIDGE_END, 1], brows_end, face[:, 1]) * (face[:, 1] < brows_end)
+    both = basis[:2, :POINTS, 1].sum(axis=0)
+    inner = np.maximum(both, between * bridge) * (1 - smoothstep(inner_end, inner_end + _INNER_REACH, from_middle))
     basis[2, :POINTS, 1] = inner
     basis[3, :POINTS, 0] = -np.sign(face[:, 0]) * inner * np.minimum(from_middle / inner_end, 1)
     return basis

@@ -14,7 +14,7 @@ from ..motion.lips import keypoints_from_controls, press_for_spread
 from ..motion.smoothing import bell_average
 from ..motion.track import HeadTrack, LipKeypoints, MotionTrack, Mouth, MouthControls
 
-_SHUT = 0.04  # IOD: lips up to this apart may touch in the picture, and are not opened further
+_SHUT = 0.05  # IOD: lips up to this apart may touch in the picture, and are not opened further
 _WIDE_OPEN = 0.2  # IOD, of speech: opened further by as much as the slider says
 _WIDEST = -0.4  # of `MotionTrack.blink`
 _LIPS_MEET_S = 0.3  # before and after speech lips are as speech has them

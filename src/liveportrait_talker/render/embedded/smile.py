@@ -20,7 +20,7 @@ _LOWER_LIDS = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 
 _NOSE_BASE = 2
 _CURVE = 1.6  # exponent of the lips' curve from the middle to the corner
 _OUTWARDS, _BACKWARDS = 0.8, 0.35  # motion of a corner per unit upwards
-_PRESS = 0.45  # of `press` per unit: stretched lips are thinner
+_PRESS = 0.8  # of `press` per unit: stretched lips are thinner
 _BESIDE = (0.06, 0.50)  # IOD beyond the corner where the cheek follows less, and not at all
 _BELOW = (0.06, 0.38)  # IOD below the corner
 _CHEEK, _LID = 0.45, 0.16  # share of the motion beside the nose and at the lower lid
@@ -50,4 +50,6 @@ def smile_basis(model: FaceModel) -> Floats:
     basis[:POINTS, 0] = _OUTWARDS * np.sign(x) * across * fade * height * at_lips
     basis[:POINTS, 1] = across**_CURVE * fade * height
     basis[:POINTS, 2] = -_BACKWARDS * basis[:POINTS, 1]
-    return basis + _PRESS * model.mouth_basis[MOUTH_CONTROLS.index("press")]
+    thinner = model.mouth_basis[MOUTH_CONTROLS.index("press"), :POINTS]
+    basis[:POINTS] += _PRESS * from_chin[:, None] * thinner
+    return basis

@@ -80,6 +80,8 @@ def test_presets_sliders_and_keyframes_are_added(plain, tmp_path):
         change = getattr(given, channel) - getattr(happy, channel)
         np.testing.assert_allclose(change[[0, -1]], getattr(constant, channel), atol=1e-6)
     np.testing.assert_array_equal(given.gaze, plain.gaze)
+    nodding = motion(liveliness=0.0, aaa=60.0, wink=9.0)  # which turn the head in edit
+    np.testing.assert_array_equal(nodding.head.rotation_deg, plain.head.rotation_deg)
 
 
 def test_sums_stay_in_the_range_of_the_slider(tmp_path):

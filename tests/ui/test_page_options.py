@@ -141,7 +141,12 @@ def test_options_reach_the_job(name: str, fake: Server, page: Any, clip: Path):
     assert page.locator("#talk-status [data-state=done]").count(), page.locator("#talk-status").inner_text()
     link = page.locator("#talk-history a[download]").get_attribute("href")
     got = page.request.get(f"{fake.url}{link}").text()
-    for kind, ending in ((CLIP, "video"), (WEIGHTS, "mapping.safetensors"), (KEYS, "keys.json"), (CLIP, "mouth example [12]")):
+    for kind, ending in (
+        (CLIP, "video"),
+        (WEIGHTS, "mapping.safetensors"),
+        (KEYS, "keys.json"),
+        (CLIP, "mouth example [12]"),
+    ):
         got = re.sub(rf"PosixPath\('[^']*{ending}'\)", repr(kind), got)
     if "mouth_from" in SCENARIOS[name]:
         line = page.locator("#talk-command textarea").input_value()

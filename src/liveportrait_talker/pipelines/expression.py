@@ -16,7 +16,7 @@ from ..errors import OptionError
 from ..face.mouth_offsets import measure_source_mouth
 from ..face.tracked import TrackedSource
 from ..media import Waveform
-from ..motion import HeadTrack, LipKeypoints, MotionTrack, MouthControls
+from ..motion import LipKeypoints, MotionTrack, MouthControls
 from ..motion.lips import controls_from_keypoints
 from ..motion.prosody import UpperFace, follow_voice
 from ..options.expression import ExpressionOptions
@@ -51,9 +51,11 @@ def add_expression(
     upper_face = _follow_voice(voice, times, rng) if source.is_still and options.liveliness else None
     if not values and options.preset is None and upper_face is None:
         return track
-    change = build_slider_track(values or {"smile": np.zeros(len(times))}, track.fps)
-    if not source.is_still:  # a head moved against its body would come off its neck
-        change = replace(change, head=HeadTrack.still(len(times)))
+    rest = {"smile": 0 * times}
+    change = build_slider_track(rest | values, track.fps)
+    # The sliders of mouth and eyes that turn the head with them in `edit` leave it to speech here.
+    turning = rest | {name: values[name] for name in _TURNING & values.keys()}
+    change = replace(change, head=build_slider_track(turning, track.fps).head)
     if options.preset is not None:
         change = add_preset(change, *options.preset)
     if upper_face is not None:

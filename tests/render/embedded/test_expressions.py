@@ -26,7 +26,9 @@ def shown(source, prepared):
     for name in ("", *PRESETS):
         change = add_preset(rest, name, 1.0) if name else rest
         mouth = MouthControls(shut.values + change.mouth.values)
-        track = MotionTrack(25, rest.head, change.blink, rest.gaze, mouth, change.brows, change.inner_brows, change.smile)
+        track = MotionTrack(
+            25, rest.head, change.blink, rest.gaze, mouth, change.brows, change.inner_brows, change.smile
+        )
         image = paste(source.footage[0], next(iter(prepared.frames(track))))
         measured = measure_frames([np.ascontiguousarray(image)])
         found[name] = measured.landmarks[0] / source.faces[0].pose.iod, measured.aperture[0]

@@ -11,11 +11,12 @@ import numpy as np
 
 from ..arrays import Floats, Floats64
 from ..motion.lips import keypoints_from_controls, press_for_spread
-from ..motion.smoothing import bell_average
+from ..motion.smoothing import bell_average, smoothstep
 from ..motion.track import HeadTrack, LipKeypoints, MotionTrack, Mouth, MouthControls
 
 _SHUT = 0.05  # IOD: lips up to this apart may touch in the picture, and are not opened further
 _WIDE_OPEN = 0.2  # IOD, of speech: opened further by as much as the slider says
+_PRESS_PER_ROUND = 0.42  # by which shut lips are as thick as without
 _WIDEST = -0.4  # of `MotionTrack.blink`
 _LIPS_MEET_S = 0.3  # before and after speech lips are as speech has them
 
@@ -33,11 +34,11 @@ class Preset:
 
 
 PRESETS = {
-    "happy": Preset(smile=0.06, brows=0.012, lids=0.05),
+    "happy": Preset(press=0.006, smile=0.06, brows=0.012, lids=0.05),
     "sad": Preset(smile=-0.035, press=0.01, brows=-0.012, inner_brows=0.06, lids=0.12),
     "angry": Preset(rounded=0.02, press=0.025, smile=-0.02, brows=-0.024, inner_brows=-0.045, lids=-0.05),
     "surprised": Preset(rounded=0.015, brows=0.09, inner_brows=0.01, lids=-0.28),
-    "calm": Preset(smile=0.018, brows=0.006, lids=0.08),
+    "calm": Preset(press=0.012, smile=0.018, brows=0.006, lids=0.08),
 }
 
 
@@ -72,7 +73,8 @@ def mix_expression(
     """
     assert isinstance(change.mouth, MouthControls)
     controls = change.mouth.values.astype(np.float64)
-    controls[:, 3] += press_for_spread(controls[:, 1])
+    is_shut = 1 - smoothstep(_SHUT / 2, 2 * _SHUT, aperture)
+    controls[:, 3] += press_for_spread(controls[:, 1]) + _PRESS_PER_ROUND * controls[:, 2] * is_shut
     controls[:, 0] *= np.maximum(aperture - _SHUT, 0.0) / (_WIDE_OPEN - _SHUT)
     controls[:, 0] += np.maximum(opened_in_pauses, 0.0) * _in_pauses(speaking, track.fps)
     turn = track.head.rotation_deg + change.head.rotation_deg

@@ -20,6 +20,7 @@ FIELDS = {field.name: field for field in fields_of(TalkOptions)}
 NEURAL = {"renderer": "neural", "driver": "learned"}
 CLIP = "clip"  # an uploaded video
 WEIGHTS = "weights"  # an uploaded .safetensors file
+KEYS = "keys"  # an uploaded .json file of keyframes
 # Options that can be combined, by name of the test case.
 SCENARIOS: dict[str, dict[str, Any]] = {
     "networks": NEURAL
@@ -48,6 +49,18 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "mouth_from": (CLIP, CLIP),
         "teeth_brightness": -0.35,
         "background": "#00b140",
+    },
+    "expression": {
+        "expression": "happy:0.5",
+        "expression_keys": KEYS,
+        "liveliness": 1.5,
+        "smile": 0.4,
+        "eyebrow": 5.0,
+        "eye_opening": -3.0,
+        "wink": 2.0,
+        "aaa": -6.0,
+        "eee": 4.0,
+        "woo": 3.0,
     },
     "crop": {"crop": True, "crop_scale": 2.7, "crop_vx": 0.1, "crop_vy": -0.2},
     "whole frame": {"crop_to_face": False, "face": 2, "fps": 30.0, "encoder": "nvenc", "quality": 20, "seed": 12},
@@ -94,9 +107,9 @@ def put_in(page: Any, prefix: str, fields: Any, name: str, value: Any, clip: Pat
         place.locator("input").click()
         page.get_by_role("option", name=value, exact=True).click()
     elif field.kind == "file":
-        file = clip.with_suffix(".safetensors") if value == WEIGHTS else clip
-        if value == WEIGHTS:
-            file.write_bytes(b"weights")
+        file = clip.with_suffix({WEIGHTS: ".safetensors", KEYS: ".json"}.get(value, clip.suffix))
+        if value in (WEIGHTS, KEYS):
+            file.write_bytes(b"[]")
         place.locator("input[type=file]").set_input_files(file)
         place.get_by_text(file.suffix).wait_for()
     elif field.kind == "files":
@@ -128,7 +141,12 @@ def test_options_reach_the_job(name: str, fake: Server, page: Any, clip: Path):
     assert page.locator("#talk-status [data-state=done]").count(), page.locator("#talk-status").inner_text()
     link = page.locator("#talk-history a[download]").get_attribute("href")
     got = page.request.get(f"{fake.url}{link}").text()
-    for kind, ending in ((CLIP, "video"), (WEIGHTS, "mapping.safetensors"), (CLIP, "mouth example [12]")):
+    for kind, ending in (
+        (CLIP, "video"),
+        (WEIGHTS, "mapping.safetensors"),
+        (KEYS, "keys.json"),
+        (CLIP, "mouth example [12]"),
+    ):
         got = re.sub(rf"PosixPath\('[^']*{ending}'\)", repr(kind), got)
     if "mouth_from" in SCENARIOS[name]:
         line = page.locator("#talk-command textarea").input_value()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Floats, Floats64
-from .smoothing import moving_average, smoothstep
+from .prosody import find_stresses, number_phrases
+from .smoothing import bell_average, smoothstep
 
 # Standard deviations of pitch, yaw, roll in degrees while speaking; with pauses a clip has 0.8–0.9 of them. Yaw is
 # less than people's, because artefacts of a warped portrait show there first.
@@ -21,7 +22,6 @@ _DRIFT_HZ = (0.05, 0.85)
 _DRIFT_SLOPE = 0.6  # power ∝ frequency^−slope; with 1, clips of a few seconds would be too calm
 REST = 0.4  # share of the motion that remains in pauses
 SETTLE_S = 0.9  # transition between speaking and resting
-PHRASE_PAUSE_S = 0.4  # a pause this long ends a phrase
 POSTURE_DEG = np.array([0.5, 1.0, 0.5])
 POSTURE_S = 1.1
 NOD_CHANCE = 0.4
@@ -59,7 +59,7 @@ def natural_head_pose(loudness_db: Floats, speaking: Floats, fps: float, rng: np
         return np.zeros((0, 3))
     seconds = np.arange(frames) / fps
     voice = np.clip(np.asarray(speaking, dtype=np.float64), 0.0, 1.0)
-    active = REST + (1.0 - REST) * _smooth(voice, round(SETTLE_S * fps))
+    active = REST + (1.0 - REST) * bell_average(voice, round(SETTLE_S * fps))
 
     pose = draw_drift(frames, fps, rng) * STD
     pose += _draw_postures(voice, fps, rng)
@@ -100,25 +100,15 @@ def draw_drift(frames: int, fps: float, rng: np.random.Generator) -> Floats64:
 
 def _draw_postures(voice: Floats64, fps: float, rng: np.random.Generator) -> Floats64:
     """Return the rest pose (T, 3) in degrees: a new one for each phrase, reached smoothly."""
-    # A phrase starts with the first sound after a pause of at least `reach` frames.
-    reach = max(1, round(PHRASE_PAUSE_S * fps))
-    loud = voice > 0.5
-    last = np.maximum.accumulate(np.where(loud, np.arange(len(loud)), -reach - 1))
-    quiet_before = np.arange(len(loud)) - np.concatenate([[-reach - 1], last[:-1]]) > reach
-    phrase = np.cumsum(loud & quiet_before)
+    phrase = number_phrases(voice, fps)
     places = rng.standard_normal((phrase[-1] + 1, 3)) * POSTURE_DEG
-    return np.stack([_smooth(axis, round(POSTURE_S * fps)) for axis in places[phrase].T], axis=1)
+    return np.stack([bell_average(axis, round(POSTURE_S * fps)) for axis in places[phrase].T], axis=1)
 
 
 def _draw_nods(loudness_db: Floats64, voice: Floats64, fps: float, rng: np.random.Generator) -> Floats64:
     """Return the pitch (T,) in degrees of short nods on some of the loud syllables."""
-    level = _smooth(loudness_db, round(0.2 * fps))
-    raised = level - moving_average(loudness_db, max(1, round(1.0 * fps)))
-    peak = np.zeros(len(level), dtype=bool)
-    peak[1:-1] = (level[1:-1] > level[:-2]) & (level[1:-1] >= level[2:])
-    stressed = np.flatnonzero(peak & (raised > STRESS_DB) & (voice > 0.5))
-
-    nods = np.zeros(len(level))
+    stressed, _ = find_stresses(loudness_db, voice, STRESS_DB, fps, smoothing_s=0.2)
+    nods = np.zeros(len(loudness_db))
     free_from = 0.0
     for at in stressed / fps:
         # Draw for each peak, used or not, so that an additional peak does not change the later nods.
@@ -139,11 +129,3 @@ def size_nod(depth: float, length: float) -> tuple[float, float]:
     """Return degrees and half the seconds of a nod from two numbers 0…1: small, slow nods are the most common."""
     degrees = _NOD_DEG[0] + (_NOD_DEG[1] - _NOD_DEG[0]) * depth**2
     return degrees, (_NOD_S[1] - (_NOD_S[1] - _NOD_S[0]) * length**2) / 2
-
-
-def _smooth(x: Floats64, window: int) -> Floats64:
-    """Smooth `x` (T,) by a bell-shaped kernel about `window` frames wide: a moving average applied three times."""
-    third = max(1, round(window / 1.7)) | 1  # odd, so that the kernel is symmetric
-    for _ in range(3):
-        x = moving_average(x, third)
-    return x

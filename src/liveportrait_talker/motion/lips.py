@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arrays import Floats64
+from ..arrays import Floats, Floats64
 from .track import MOUTH_CONTROLS, LipKeypoints, MouthControls
 
 Slider = dict[tuple[int, str], float]
@@ -47,7 +47,14 @@ def _basis() -> Floats64:
 
 
 _BASIS = _basis()
+_LOWER, _UPPER = (3 * LIP_KEYPOINTS.index(keypoint) + 1 for keypoint in (19, 20))
 _INVERSE: Floats64 = np.linalg.pinv(_BASIS).astype(np.float64)  # (18, 5)
+
+
+def press_for_spread(spread: Floats) -> Floats64:
+    """Return the control `press` (T,) with which the lip keypoints are no further apart after `spread` (T,)."""
+    gap = dict(zip(MOUTH_CONTROLS, _BASIS[:, _LOWER] - _BASIS[:, _UPPER], strict=True))
+    return np.asarray(-gap["spread"] / gap["press"] * spread)
 
 
 def keypoints_from_controls(controls: MouthControls) -> LipKeypoints:

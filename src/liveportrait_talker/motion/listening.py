@@ -12,7 +12,7 @@ import numpy as np
 from ..arrays import Flags, Floats, Floats64
 from .head import size_nod
 from .random_intervals import draw_interval
-from .smoothing import moving_average
+from .smoothing import bell_average
 from .track import HeadTrack, MotionTrack
 
 _REACTION_S = (0.2, 0.6)  # from the speaker's first sound to the look
@@ -41,7 +41,7 @@ def listen(track: MotionTrack, speaker: Floats, speaks: Flags, rng: np.random.Ge
     direction = np.asarray(speaker, np.float64) * looking[:, None]
     gaze = np.where(looking[:, None], direction * _GAZE, track.gaze)
     turn = np.stack([direction[:, 1], direction[:, 0], np.zeros(len(track))], axis=1) * _TURN_DEG
-    turn = np.stack([_smooth(axis, round(_TURN_S * fps)) for axis in turn.T], axis=1)
+    turn = bell_average(turn, round(_TURN_S * fps))
     turn[:, 0] += _draw_nods(others, quiet, fps, rng)
     head = HeadTrack(track.head.rotation_deg + turn, track.head.shift, track.head.scale)
     return dataclasses.replace(track, gaze=np.clip(gaze, -1, 1), head=head)
@@ -82,10 +82,3 @@ def _runs(flags: Flags) -> list[tuple[int, int]]:
     """Return (first, end) of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     return [(int(first), int(end)) for first, end in zip(edges[::2], edges[1::2], strict=True)]
-
-
-def _smooth(x: Floats64, window: int) -> Floats64:
-    third = max(1, round(window / 1.7)) | 1  # odd, so that the kernel is symmetric
-    for _ in range(3):
-        x = moving_average(x, third)
-    return x

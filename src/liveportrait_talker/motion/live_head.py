@@ -16,7 +16,6 @@ from .head import (
     LIMIT,
     NOD_CHANCE,
     NOD_UP,
-    PHRASE_PAUSE_S,
     POSTURE_DEG,
     POSTURE_S,
     REST,
@@ -29,6 +28,7 @@ from .head import (
     draw_drift,
     size_nod,
 )
+from .prosody import PHRASE_PAUSE_S
 from .random_intervals import draw_interval
 from .smoothing import smoothstep
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..arrays import Image
 
-HEAD, BLINK, GAZE, BREATH, LISTENING = range(5)
+HEAD, BLINK, GAZE, BREATH, LISTENING, BROWS = range(6)
 
 
 def random_streams(seed: int, picture: Image) -> Callable[[int], np.random.Generator]:

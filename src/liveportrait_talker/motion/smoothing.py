@@ -67,6 +67,15 @@ def moving_average(track: Floats, window: int, edge: float | None = None) -> Flo
     return mean
 
 
+def bell_average(track: Floats, window: int) -> Floats64:
+    """Smooth `track` (T ≥ 1, ...) by a bell about `window` frames wide: a moving average applied three times."""
+    smooth = np.asarray(track, dtype=np.float64)
+    third = max(1, round(window / 1.7)) | 1  # odd, so that the bell is symmetric
+    for _ in range(3):
+        smooth = moving_average(smooth, third)
+    return smooth
+
+
 def smoothstep(low: float, high: float, x: Floats) -> Floats64:
     """Return 0 below `low`, 1 above `high` and a smooth transition between, for any shape; `low` < `high`."""
     t = np.clip((np.asarray(x, dtype=np.float64) - low) / (high - low), 0.0, 1.0)

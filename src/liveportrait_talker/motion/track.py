@@ -130,8 +130,13 @@ class MotionTrack:
     """(T, 2) x + to the image's right, y + up, −1…1 of the full travel of the iris, 0 = as in the source."""
     mouth: Mouth
     brows: Floats = field(default_factory=lambda: np.zeros((0, 2), np.float32))
-    """(T, 2) left, right: raised (+) or lowered (−), in interocular distances; zeros by default. The neural renderer
-    ignores them."""
+    """(T, 2) left, right: raised (+) or lowered (−), in interocular distances; zeros by default."""
+    inner_brows: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    """(T,) the inner ends of both brows, raised (+) or lowered (−) further, in interocular distances, and drawn
+    together by either; zeros by default."""
+    smile: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    """(T,) the corners of the mouth, raised (+) or lowered (−) against its middle, in interocular distances, cheeks
+    with them; zeros by default."""
     breath: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     """(T,) how far chest and shoulders have risen, 0…1; zeros by default. Only the embedded renderer draws it, for a
     still."""
@@ -147,9 +152,10 @@ class MotionTrack:
         if len(self.brows) == 0:
             object.__setattr__(self, "brows", np.zeros((frames, 2)))
         _as_float32(self, "brows", (frames, 2))
-        if len(self.breath) == 0:
-            object.__setattr__(self, "breath", np.zeros(frames))
-        _as_float32(self, "breath", (frames,))
+        for name in ("inner_brows", "smile", "breath"):
+            if len(getattr(self, name)) == 0:
+                object.__setattr__(self, name, np.zeros(frames))
+            _as_float32(self, name, (frames,))
         if len(self.mouth) != frames:
             raise ValueError(f"MotionTrack.mouth has {len(self.mouth)} frames, its head {frames}")
 

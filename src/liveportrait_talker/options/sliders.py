@@ -6,17 +6,24 @@ Source: docs/method/liveportrait.md, Expression editor.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .fields import check_values, option
 
 if TYPE_CHECKING:  # not at run time: the command line imports this module, and `--help` should not load NumPy
-    from ..arrays import Floats64
+    from ..arrays import Floats, Floats64
 
 SAMPLE_PARTS = ("all", "expression", "rotation", "mouth", "eyes")
 HEAD_POINT = 5
 """The keypoint that carries the position of the head."""
+
+FULL_BROWS = 0.09
+"""IOD by which the slider `eyebrow` raises the brows at its end."""
+
+FULL_SMILE = 0.06
+"""IOD by which the slider `smile` raises the corners of the mouth at 1."""
 
 _KEYPOINTS = 21
 _AXES = "xyz"
@@ -111,22 +118,43 @@ class ExpressionEdit:
 
     def expression(self) -> Floats64:
         """Return (21, 3) what the sliders add to the expression."""
-        import numpy as np
-
-        values = self._values()
-        above, below, _ = _tables()
-        change: Floats64 = np.tensordot(np.maximum(values, 0), above, 1) + np.tensordot(np.minimum(values, 0), below, 1)
+        change: Floats64 = expression_of(self._values())[0]
         return change
 
     def turn_deg(self) -> Floats64:
         """Return (3,) degrees added to pitch, yaw, roll, LivePortrait's signs."""
-        turn: Floats64 = self._values() @ _tables()[2]
+        turn: Floats64 = turn_of(self._values())[0]
         return turn
 
-    def _values(self) -> Floats64:
+    def _values(self) -> dict[str, Floats]:
         import numpy as np
 
-        return np.array([getattr(self, name) for name in _EFFECTS], dtype=np.float64)
+        return {name: np.array([getattr(self, name)], np.float64) for name in _EFFECTS}
+
+
+def expression_of(values: Mapping[str, Floats]) -> Floats64:
+    """Return (T, 21, 3) what sliders over time, name → (T,), add to the expression."""
+    import numpy as np
+
+    above, below, _ = _tables()
+    table = _columns(values)
+    change: Floats64 = np.tensordot(np.maximum(table, 0), above, 1) + np.tensordot(np.minimum(table, 0), below, 1)
+    return change
+
+
+def turn_of(values: Mapping[str, Floats]) -> Floats64:
+    """Return (T, 3) degrees that sliders over time, name → (T,), add to pitch, yaw, roll, LivePortrait's signs."""
+    turn: Floats64 = _columns(values) @ _tables()[2]
+    return turn
+
+
+def _columns(values: Mapping[str, Floats]) -> Floats64:
+    """Return sliders over time, name → (T,), as (T, n) with a column for each row of the tables."""
+    import numpy as np
+
+    rest = np.zeros_like(next(iter(values.values())), dtype=np.float64)
+    columns: Floats64 = np.stack([values.get(name, rest) for name in _EFFECTS], axis=-1)
+    return columns
 
 
 def sliders(options: type[ExpressionEdit]) -> tuple[dataclasses.Field[Any], ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import OptionError
 from .applicability import check_engines
+from .expression import ExpressionOptions
 from .fields import accept_old_names, changed_flags, check_values, option, shown
 from .shared import EncoderOptions, ImageOptions, RendererOptions, batch_size, fps, max_seconds
 
@@ -28,7 +29,7 @@ Degrees = tuple[float, ...]
 
 @accept_old_names(OLD_NAMES)
 @dataclass(frozen=True)
-class TalkOptions(EncoderOptions, ImageOptions, RendererOptions):
+class TalkOptions(EncoderOptions, ImageOptions, RendererOptions, ExpressionOptions):
     """How a talking video is made. Checked when made: raises OptionError for a value or a pair that makes no sense."""
 
     driver: str = option(
@@ -221,6 +222,8 @@ class TalkOptions(EncoderOptions, ImageOptions, RendererOptions):
         if chosen == "synthetic" and not still_source:
             # The body goes on moving in the video: a head moved against it would come off its neck.
             raise OptionError("--head-pose synthetic is for a picture: a source video moves its own head.")
+        if not still_source and self.liveliness not in (0, 1):
+            raise OptionError("--liveliness is for a picture: the brows and lids of a source video move by themselves.")
         if not still_source and self.breath:
             raise OptionError("--breath is for a picture: a source video moves its own shoulders.")
         if not still_source and (flags := changed_flags(self, ("yaw", "pitch", "roll"))):

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Floats, Floats64
 from ..errors import MediaError, OptionError
 from ..motion.smoothing import smoothstep
 from ..options.edit import EditOptions
@@ -144,10 +145,16 @@ def frame_count(keyframes: Sequence[Keyframe], fps: float) -> int:
 
 def edits(keyframes: Sequence[Keyframe], edit: EditOptions, fps: float) -> Iterator[EditOptions]:
     """Yield the expression of every frame of a clip; sliders that no keyframe names are as in `edit`."""
-    times = np.arange(frame_count(keyframes, fps)) / fps
-    names = sorted({name for frame in keyframes for name in frame.values})
-    tracks: dict[str, Any] = {}
-    for name in names:
+    tracks = slider_tracks(keyframes, np.arange(frame_count(keyframes, fps)) / fps)
+    for k in range(frame_count(keyframes, fps)):
+        now: dict[str, Any] = {name: float(track[k]) for name, track in tracks.items()}
+        yield dataclasses.replace(edit, **now)
+
+
+def slider_tracks(keyframes: Sequence[Keyframe], times: Floats) -> dict[str, Floats64]:
+    """Return the values (T,) of each slider that keyframes name at `times` (T,), in seconds."""
+    tracks: dict[str, Floats64] = {}
+    for name in sorted({name for frame in keyframes for name in frame.values}):
         at = [frame.seconds for frame in keyframes if name in frame.values]
         values = np.array([frame.values[name] for frame in keyframes if name in frame.values])
         after = np.clip(np.searchsorted(at, times, side="right"), 1, len(at) - 1) if len(at) > 1 else None
@@ -157,6 +164,4 @@ def edits(keyframes: Sequence[Keyframe], edit: EditOptions, fps: float) -> Itera
         start, end = np.array(at)[after - 1], np.array(at)[after]
         share = smoothstep(0, 1, np.clip((times - start) / np.maximum(end - start, 1e-9), 0, 1))
         tracks[name] = values[after - 1] + share * (values[after] - values[after - 1])
-    for k in range(len(times)):
-        now: dict[str, Any] = {name: float(track[k]) for name, track in tracks.items()}
-        yield dataclasses.replace(edit, **now)
+    return tracks

@@ -23,10 +23,11 @@ from ..motion.gaze import idle_gaze
 from ..motion.head import natural_head_pose
 from ..motion.keyframes import keyframe_angles
 from ..motion.lips import controls_from_keypoints
-from ..motion.random_streams import BLINK, BREATH, GAZE, HEAD
+from ..motion.random_streams import BLINK, BREATH, BROWS, GAZE, HEAD
 from ..motion.rotation import MAX_TURN_DEG
 from ..options.talk import PUPIL_RANGE, TalkOptions
 from ..progress import OnProgress, steps_of
+from .expression import add_expression
 
 if TYPE_CHECKING:
     from ..driving.sadtalker.networks import SadTalker
@@ -105,7 +106,8 @@ def plan_motion(
     gaze = np.clip(gaze + np.array([options.pupil_x, options.pupil_y]) / PUPIL_RANGE, -1, 1)
     breathing = source.is_still and head_pose != "still" if options.breath is None else options.breath
     breath = natural_breath(frames, fps, rng(BREATH)) if breathing else np.zeros(frames)
-    return MotionTrack(fps=fps, head=head, blink=blink, gaze=gaze, mouth=mouth, breath=breath)
+    track = MotionTrack(fps=fps, head=head, blink=blink, gaze=gaze, mouth=mouth, breath=breath)
+    return add_expression(track, source, voice, options, rng(BROWS))
 
 
 def warn_of_silence(voice: Waveform, mouth: Mouth, *, of_still: bool) -> None:

@@ -31,6 +31,7 @@ from ..progress import OnProgress, ignore_progress
 from ..render.protocol import PreparedFace, Renderer
 from ..render.scene import DrawnPerson, draw_scene
 from .engines import HEAD_POSE_NETWORKS, EngineChoice, Engines, Weights, missing_parts, note_choice
+from .expression import read_expression_keys
 from .live import LiveSessions
 from .motion import plan_motion, warn_of_silence
 from .run import Output, Report, find_face, given_or_default, open_source, turn_limit
@@ -207,6 +208,7 @@ class Talker:
                 open_footage(reference, max_seconds=options.max_seconds).close()
         footage = opened.enter_context(open_source(source, options, options.max_seconds))
         options.head_pose_for(footage.is_still)  # refuses what makes no sense before any work
+        read_expression_keys(options, footage.is_still)
         fps = options.fps or footage.fps or DEFAULT_FPS
         if isinstance(voices, Path):
             waveform = read_waveform(voices, max_seconds=options.max_seconds)

@@ -43,6 +43,7 @@ def _build_talk(backend: Backend) -> None:
         ref_head_pose: str | None = None,
         ref_blink: str | None = None,
         mapping: str | None = None,
+        expression_keys: str | None = None,
         speech_voice: str = "",
         pace: float = 0,
         mouth_from: list[str] | None = None,
@@ -50,7 +51,7 @@ def _build_talk(backend: Backend) -> None:
         """A talking video from a portrait and a voice or a text, and its report. `options` are TalkOptions by name."""
 
         files: dict[str, Any] = {"ref_head_pose": ref_head_pose, "ref_blink": ref_blink, "mapping": mapping}
-        files["mouth_from"] = mouth_from
+        files |= {"expression_keys": expression_keys, "mouth_from": mouth_from}
 
         def make_task() -> Task:
             given = _with_files(options, files)

@@ -17,7 +17,7 @@ from ..options import fields as options_fields
 AUTOMATIC = "automatic"
 SWITCH, THREE_WAY, CHOICE, SLIDER = "switch", "three-way", "choice", "slider"
 NUMBER, NUMBERS, FILE, FILES, TEXT = "number", "numbers", "file", "files", "text"
-SUFFIXES = {"mapping": (".safetensors",)}
+SUFFIXES = {"mapping": (".safetensors",), "expression_keys": (".json", ".csv")}
 """Required suffixes; other files are recognised by their content."""
 _WIDEST_SLIDER = 200  # wider ranges get a text box
 _LABELS = {"fps": "Frame rate", "no_crop": "Whole frame is the face"}

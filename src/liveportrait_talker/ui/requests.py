@@ -29,7 +29,10 @@ from .worker import Task
 TALK, ANIMATE = fields_of(TalkOptions), fields_of(AnimateOptions)
 EDIT, SETUP = fields_of(EditOptions), fields_of(EditSetup)
 TALK_FILES = tuple(field.name for field in TALK if field.kind == FILE)
-_KEYFRAME_SUFFIXES = (".json", ".csv")
+_WRONG_SUFFIX = {
+    "mapping": "the mapping must be a .safetensors file, as `liveportrait-talker export` writes it.",
+    "expression_keys": "the keyframes must be a .json or a .csv file: rename it, or choose another.",
+}
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,8 @@ class TalkRequest:
                 raise OptionError("there is no voice yet: choose a sound, record one, or type a text.")
             check_text(text)
         _check_names({OLD_NAMES.get(name, name): value for name, value in options.items()}, TALK)
-        mapping = options.get("mapping")
-        if mapping is not None and Path(mapping).suffix.lower() not in SUFFIXES["mapping"]:
-            raise OptionError("the mapping must be a .safetensors file, as `liveportrait-talker export` writes it.")
+        for name in _WRONG_SUFFIX:
+            _check_suffix(name, options.get(name))
         return cls(
             source=Path(source),
             voice=Path(voice) if voice else None,
@@ -84,7 +86,7 @@ class TalkRequest:
             for name in TALK_FILES:
                 path = getattr(self.options, name)
                 if path is not None:
-                    changes[name] = link(path, _file_role(name))
+                    changes[name] = link(path, _file_role(name, path))
             options = _linked_mouths(dataclasses.replace(self.options, **changes), link)
             arguments = {
                 "source": link(self.source, "the portrait"),
@@ -172,8 +174,7 @@ class EditRequest:
         _check_names(edit, EDIT)
         _check_names(setup, SETUP)
         path = None if not keyframes else Path(keyframes)
-        if path is not None and path.suffix.lower() not in _KEYFRAME_SUFFIXES:
-            raise OptionError("the keyframes must be a .json or a .csv file: rename it, or choose another.")
+        _check_suffix("expression_keys", path)
         return cls(Path(portrait), EditOptions(**edit), EditSetup(**setup), path)
 
     def task(self, backend: Backend) -> Task:
@@ -240,8 +241,14 @@ def _job_folder(backend: Backend) -> Iterator[tuple[Path, Callable[[Path, str], 
         raise
 
 
-def _file_role(option: str) -> str:
+def _check_suffix(option: str, path: Path | str | None) -> None:
+    """Raise OptionError for a file whose suffix is not one of the option's."""
+    if path is not None and Path(path).suffix.lower() not in SUFFIXES[option]:
+        raise OptionError(_WRONG_SUFFIX[option])
+
+
+def _file_role(option: str, path: Path) -> str:
     """Return the name of an option's file in a job's folder and in messages."""
-    if option == "mapping":
-        return "the mapping.safetensors"  # weights are recognised by their suffix
+    if option in SUFFIXES:  # recognised by their suffix
+        return f"the {option.replace('_', ' ')}{path.suffix.lower()}"
     return f"the {option.replace('ref_', 'reference ').replace('_', ' ')} video"

@@ -58,6 +58,7 @@ def hidden_talk_options(controls: Mapping[str, Any], engines: EngineNames, *, is
         "pose_style": pose != "audio",
         **dict.fromkeys(("yaw", "pitch", "roll"), not is_still),
         "breath": not is_still,
+        "liveliness": not is_still,
         "blink_rate": not blinks or ref_blink,
         "ref_blink": controls["blink"] is False,
         "crop": not crop_to_face,

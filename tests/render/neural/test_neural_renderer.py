@@ -25,6 +25,7 @@ from liveportrait_talker.face.tracker import track  # noqa: E402
 from liveportrait_talker.media import Footage, open_footage  # noqa: E402
 from liveportrait_talker.motion import HeadTrack, LipKeypoints, MotionTrack, MouthControls  # noqa: E402
 from liveportrait_talker.motion.lips import LIP_KEYPOINTS as LIPS  # noqa: E402
+from liveportrait_talker.options.sliders import FULL_BROWS, FULL_SMILE, ExpressionEdit  # noqa: E402
 from liveportrait_talker.options.talk import TalkOptions  # noqa: E402
 from liveportrait_talker.pipelines.engines import EngineChoice, Engines  # noqa: E402
 from liveportrait_talker.render.neural.keypoints import FaceMotion  # noqa: E402
@@ -572,3 +573,20 @@ def test_precisions_that_the_cpu_would_emulate_are_errors(monkeypatch):
     assert devices.torch_dtype("auto", torch.device("cuda")) == torch.float16
     with pytest.raises(OptionError, match="not known"):
         devices.torch_dtype("int8", cpu)
+
+
+def test_brows_and_smiles_are_drawn_as_the_editors_sliders(portrait):
+    _, still = points(portrait, neutral(2))
+    _, same = points(portrait, neutral(2, brows=np.zeros((2, 2)), inner_brows=np.zeros(2), smile=np.zeros(2)))
+    np.testing.assert_array_equal(same, still)
+    _, raised = points(portrait, neutral(2, brows=np.full((2, 2), FULL_BROWS)))
+    wanted = 1.3 * ExpressionEdit(eyebrow=15).expression()  # times the source's scale
+    np.testing.assert_allclose(raised - still, np.broadcast_to(wanted, raised.shape), atol=1e-7)
+    _, frowning = points(portrait, neutral(2, inner_brows=np.full(2, -0.04)))
+    frown = ExpressionEdit(eyebrow=-1).expression()
+    moved = np.abs(frown) > 0
+    assert (np.sign((frowning - still)[0][moved]) == np.sign(frown[moved])).all()
+    _, smiling = points(portrait, neutral(2, smile=np.full(2, FULL_SMILE)))
+    change, smile = (smiling - still)[0], 1.3 * ExpressionEdit(smile=1).expression()
+    np.testing.assert_allclose(np.delete(change, 19, axis=0), np.delete(smile, 19, axis=0), atol=1e-7)
+    np.testing.assert_allclose(change[19], change[20], atol=1e-9, err_msg="shut lips stay shut")

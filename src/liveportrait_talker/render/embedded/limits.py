@@ -20,6 +20,9 @@ ROTATION_GAIN = np.array([1.2, 1.0, 1.0])  # FaceMesh measures a drawn pitch at 
 MAX_APERTURE = 0.225  # IOD; beyond, the lower lip folds over the chin
 MAX_CLOSABLE_APERTURE = 0.25  # IOD; a mouth that is open further in the source cannot be closed
 MAX_BROW = 0.12  # IOD
+MAX_INNER_BROW = 0.09  # IOD
+BROWS_TOGETHER = 0.35  # share of the motion of the inner ends, up or down, by which they come together
+MAX_SMILE = 0.1  # IOD
 MAX_EYE_WIDENING = 0.3  # of the gap between the lids
 _STIFFENING_APERTURES = (0.20, 0.30)  # IOD
 MAX_CONTROLS = np.array([0.13, 0.13, 0.06, 0.06])  # spread, round, press, corner_up; IOD
@@ -139,12 +142,16 @@ class Limits:
         limited[1:] = soft_limit(limited[1:], MAX_CONTROLS)
         return limited
 
-    def limit_upper_face(self, brows: Floats, blink: Floats) -> Floats:
-        """Return (4,) drawn brow raise left, right (IOD) and eye widening left, right (share of the gap).
+    def limit_expression(self, brows: Floats, inner_brows: float, blink: Floats, smile: float) -> Floats:
+        """Return (7,) as in `upper_face_basis`, then `smile_basis`: IOD, and widening of the eyes (share of the gap).
 
         Args:
             brows: (2,) raise of the left and right brow, IOD.
+            inner_brows: further raise of their inner ends, IOD.
             blink: (2,) left and right; negative values widen the eye.
+            smile: raise of the corners of the mouth, IOD.
         """
         raised = soft_limit(np.asarray(brows, np.float64), MAX_BROW)
-        return np.concatenate([raised, np.clip(-blink, 0, MAX_EYE_WIDENING)])
+        inner, smile = soft_limit(np.array([inner_brows, smile]), np.array([MAX_INNER_BROW, MAX_SMILE]))
+        widened = np.clip(-blink, 0, MAX_EYE_WIDENING)
+        return np.array([*raised, inner, BROWS_TOGETHER * abs(inner), *widened, smile])

@@ -13,6 +13,7 @@ from ...face.tracked import TrackedFace
 from ...motion.smoothing import smoothstep
 from .brows import upper_face_basis
 from .model import PIVOT, POINTS, RINGS, RINGS_TO_OUTLINE, RINGS_TO_REST, FaceModel
+from .smile import smile_basis
 
 _OUTLINE = {"side": 1.22, "top": 1.55, "chin": 1.06}  # of the head, in oval radii
 _REACH = {"side": 0.45, "top": 0.45, "chin": 0.65}  # oval radii beyond the outline over which the motion fades to 0
@@ -41,7 +42,7 @@ class PortraitMesh:
         self.position = np.concatenate([landmarks[:, :2], ring_xy, eye_xy])
         self.weight = np.concatenate([np.ones(POINTS), ring_weight, np.ones(2)])
         self._basis = model.mouth_basis.reshape(len(model.mouth_basis), -1)
-        self._upper_basis = upper_face_basis(model).reshape(4, -1)
+        self._expression_basis = np.concatenate([upper_face_basis(model), smile_basis(model)[None]]).reshape(7, -1)
         self.canonical = self.to_canonical(self.position, np.concatenate([depth, ring_depth, eye_depth]))
 
     def _build_rings(self, landmarks: Floats, depth: Floats, extent: Floats | None) -> tuple[Floats, Floats, Floats]:
@@ -98,7 +99,7 @@ class PortraitMesh:
         return rotation_matrix(self.rotation_deg + delta_deg) @ rotation_matrix(self.rotation_deg).T @ self.rotation
 
     def displace(
-        self, rotation: Floats, mouth: Floats, shift_px: Floats, scale: float, upper_face: Floats | None = None
+        self, rotation: Floats, mouth: Floats, shift_px: Floats, scale: float, expression: Floats | None = None
     ) -> tuple[Floats, Floats]:
         """Return the displacement of the vertices.
 
@@ -107,14 +108,14 @@ class PortraitMesh:
             mouth: (5,) controls in IOD.
             shift_px: (2,) px, x right, y down.
             scale: ratio to the source's size.
-            upper_face: (4,) of `Limits.limit_upper_face`.
+            expression: (7,) of `Limits.limit_expression`.
 
         Returns:
             (V, 2) displacement in px, exactly zero without motion, and (V,) depth in IOD towards the viewer.
         """
         moved: npt.NDArray[np.float64] = (mouth @ self._basis).reshape(-1, 3)  # (V, 3)
-        if upper_face is not None and np.any(upper_face):
-            moved = moved + (upper_face @ self._upper_basis).reshape(-1, 3)
+        if expression is not None and np.any(expression):
+            moved = moved + (expression @ self._expression_basis).reshape(-1, 3)
         point = self.canonical + moved - PIVOT
         change = point @ (scale * rotation - self.rotation).T + moved @ self.rotation.T
         displacement = change[:, :2] * (self.iod, -self.iod) + shift_px

@@ -218,6 +218,8 @@ class EmbeddedFace:
                 blink=track.blink[k],
                 gaze=track.gaze[k],
                 brows=track.brows[k].astype(np.float64),
+                inner_brows=float(track.inner_brows[k]),
+                smile=float(track.smile[k]),
                 breath=float(track.breath[k]),
             )
             left, top, right, bottom = window
@@ -306,6 +308,8 @@ class Portrait:
         blink: Floats,
         gaze: Floats,
         brows: Floats,
+        inner_brows: float = 0.0,
+        smile: float = 0.0,
         breath: float = 0.0,
     ) -> tuple[Window, Image]:
         """Return the part of the image that changes: (left, top, right, bottom) and its pixels.
@@ -318,13 +322,15 @@ class Portrait:
             blink: (2,) left, right, 0…1; negative = opened wider.
             gaze: (2,) x, y, −1…1.
             brows: (2,) left, right, raised in IOD.
+            inner_brows: their inner ends, raised further, in IOD.
+            smile: corners of the mouth, raised in IOD.
             breath: 0…1, how far the chest has risen; drawn with layers only.
         """
         rotation = self._mesh.add_rotation(self._limits.limit_rotation(rotation_deg))
         controls = self._limits.limit_mouth(mouth) if np.any(mouth) else mouth
-        upper_face = self._limits.limit_upper_face(brows, blink)
+        expression = self._limits.limit_expression(brows, inner_brows, blink, smile)
         blink = np.maximum(blink, 0)
-        displacement, depth = self._mesh.displace(rotation, controls, shift_px, scale, upper_face)
+        displacement, depth = self._mesh.displace(rotation, controls, shift_px, scale, expression)
         height, width = self._image.shape[:2]
         moving = moving_window(self._mesh.position, displacement, self._mesh.model.triangles, (width, height))
         eyes_move = bool(np.any(blink) or np.any(gaze))

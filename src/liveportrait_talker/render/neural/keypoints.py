@@ -169,6 +169,7 @@ def talking_points(
     rotation: Floats,
     *,
     pupils: tuple[float | Floats, float | Floats] = (0.0, 0.0),
+    change: Floats | None = None,
     zoom: float | Floats = 1.0,
     shift: Floats | None = None,
     offsets: Floats | None = None,
@@ -185,6 +186,7 @@ def talking_points(
         lips: (T, 6, 3) expression of `LIP_KEYPOINTS`, replacing the source's.
         rotation: (T or 1, 3, 3) of the head, absolute.
         pupils: x, y of `shift_irises`.
+        change: (T, 21, 3) added to the expression, lips included.
         zoom: ratio to the source's scale, a number or (T, 1).
         shift: (T, 2) x right, y down, added to the source's translation.
         offsets: (T, 21, 3) of `retarget`, added before stitching.
@@ -196,6 +198,8 @@ def talking_points(
     expression[:, LIP_KEYPOINTS] = lips
     if np.any(pupils[0]) or np.any(pupils[1]):
         expression = shift_irises(expression, *pupils)
+    if change is not None:
+        expression = expression + change
     start = source.points
     translation = source.translation
     if shift is not None:

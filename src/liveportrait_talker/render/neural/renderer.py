@@ -28,7 +28,7 @@ from ...motion.rotation import matrix_from_degrees, swap_convention
 from ...motion.template import MotionTemplate
 from ...motion.track import LipKeypoints, MotionTrack, MouthControls
 from ...options.animate import AnimateOptions
-from ...options.sliders import ExpressionEdit
+from ...options.sliders import FULL_BROWS, FULL_SMILE, ExpressionEdit, expression_of
 from ...progress import OnStep
 from ...system.devices import refuse_forked_process
 from ..protocol import FaceFrame
@@ -44,6 +44,10 @@ from .liveportrait import LivePortrait
 Result = TypeVar("Result")
 
 PUPIL_TRAVEL = 15.0  # units of LivePortrait's gaze for the full travel of an iris
+EYEBROW_RANGE = (-10.0, 15.0)  # of the slider `eyebrow`; the end raises the brows by `FULL_BROWS`
+SMILE_RANGE = (-0.3, 1.3)
+LOWER_LIP, UPPER_LIP = 19, 20  # keypoints
+INNER_SHARE = 0.5  # of the brows' inner ends that counts for the whole brow
 LIPS_SHUT = 0.03  # lip ratio of a shut mouth; LivePortrait's `lip_normalize_threshold`
 WIDEST_RATIO = 0.8  # of lips, as in LivePortrait's editor
 BATCH = {"cuda": 8, "mps": 2, "cpu": 1}  # a CPU gains nothing by more
@@ -311,6 +315,7 @@ class NeuralFace:
             lips,
             turn,
             pupils=(PUPIL_TRAVEL * track.gaze[at, 0], PUPIL_TRAVEL * track.gaze[at, 1]),
+            change=_expression_change(track, at),
             zoom=head.scale[at, None].astype(np.float64),
             shift=self._shift(head.shift[at], seen.crops),
             offsets=offsets,
@@ -328,6 +333,21 @@ class NeuralFace:
         px = shift.astype(np.float64) * (width.scale * width.size[0])
         moved = [crop.to_crop[:2, :2] @ by * (2 / crop.size[0]) for crop, by in zip(crops, px, strict=True)]
         return np.array(moved)
+
+
+def _expression_change(track: MotionTrack, at: Indices) -> Floats64 | None:
+    """Return (n, 21, 3) what brows and smile of the track's frames `at` add to the expression; None if they never move.
+
+    The editor has one slider for both brows, which frowns below 0: their inner ends are taken into it.
+    """
+    if not (track.brows.any() or track.inner_brows.any() or track.smile.any()):
+        return None
+    raised = track.brows[at].astype(np.float64).mean(axis=1) + INNER_SHARE * track.inner_brows[at]
+    eyebrow = np.clip(EYEBROW_RANGE[1] * raised / FULL_BROWS, *EYEBROW_RANGE)
+    smile = np.clip(track.smile[at] / FULL_SMILE, *SMILE_RANGE)
+    change = expression_of({"eyebrow": eyebrow, "smile": smile})
+    change[:, LOWER_LIP] += change[:, UPPER_LIP]  # or a smile would part shut lips
+    return change
 
 
 def _ahead(work: Iterable[Callable[[], Result]], count: int) -> Iterator[Result]:

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import tempfile
 import zlib
 from collections.abc import Iterator
 from functools import cache
@@ -33,6 +34,9 @@ os.environ |= {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
 }
+
+# Tests sign with a certificate of their own, made by the first one that needs it, not with the user's.
+os.environ.setdefault("LPT_CREDENTIALS", f"{tempfile.mkdtemp(prefix='talker-tests-')}/credentials")
 
 # A busy machine must not fail a property test.
 settings.register_profile("without deadlines", deadline=None)

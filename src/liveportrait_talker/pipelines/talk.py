@@ -31,6 +31,7 @@ from ..progress import OnProgress, ignore_progress
 from ..render.protocol import PreparedFace, Renderer
 from ..render.scene import DrawnPerson, draw_scene
 from .engines import HEAD_POSE_NETWORKS, EngineChoice, Engines, Weights, missing_parts, note_choice
+from .labels import Origin
 from .live import LiveSessions
 from .motion import plan_motion, warn_of_silence
 from .run import Output, Report, find_face, given_or_default, open_source, turn_limit
@@ -149,6 +150,7 @@ class Talker:
                 title="AI-generated talking portrait",
                 comment="the motion of this face is synthetic.",
                 renderer=scene.renderer.name,
+                origin=Origin(source, footage.is_still, {"voice": _voice_files(voices)}, driver=scene.driver.name),
                 sound=scene.sound,
                 pixel_aspect=footage.pixel_aspect,
                 on_progress=on_progress,

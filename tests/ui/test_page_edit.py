@@ -47,6 +47,7 @@ ANIMATE: dict[str, dict[str, Any]] = {
         "fps": 30.0,
         "encoder": "nvenc",
         "quality": 20,
+        "credentials": False,
         "max_size": 512,
         "max_megapixels": 50.0,
         "max_seconds": 60.0,

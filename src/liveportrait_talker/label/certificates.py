@@ -144,7 +144,7 @@ def make_certificate(folder: Path, *, name: str = DEFAULT_NAME, overwrite: bool 
         (part / KEY).touch(0o600)
         (part / KEY).write_bytes(key)
         (part / CERTIFICATE).write_bytes(chain)
-        if holds_certificate(folder):
+        if overwrite and holds_certificate(folder):
             for file in (KEY, CERTIFICATE):
                 (part / file).replace(folder / file)
         else:

@@ -15,7 +15,16 @@ FORMATS = {
     ".webp": "image/webp",
 }
 """Suffix → media type of the files of ours that can hold content credentials."""
-_OFFLINE = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
+_SETTINGS = {
+    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},  # the network is never used
+    # Otherwise memory grows with the file, up to 1 GB: larger copies are temporary files, and a video is hashed in
+    # blocks, all of whose hashes are part of the credentials.
+    "core": {
+        "backing_store_memory_threshold_in_mb": 16,
+        "merkle_tree_chunk_size_in_kb": 4096,
+        "merkle_tree_max_proofs": 0,
+    },
+}
 
 
 @cache
@@ -35,7 +44,7 @@ def new_context(**settings: Any) -> Any:
     """Return a `c2pa.Context` that never uses the network."""
     import c2pa
 
-    return c2pa.Context.from_dict(_OFFLINE | settings)
+    return c2pa.Context.from_dict(_SETTINGS | settings)
 
 
 def reason_of(error: Exception) -> str:

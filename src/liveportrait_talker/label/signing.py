@@ -6,8 +6,8 @@ import errno
 import io
 import os
 import shutil
+import threading
 from base64 import b64decode
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -61,10 +61,25 @@ def sign_file(path: Path, manifest: dict[str, Any], certificate: Certificate) ->
     signed = path.with_name(f"{path.stem}.signed{path.suffix}")
     if path.stat().st_size + _MORE_BYTES > shutil.disk_usage(path.parent).free:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(signed))
+    failures: list[Exception] = []
+
+    def write() -> None:
+        try:
+            with path.open("rb") as source, signed.open("w+b") as target:
+                _sign(source, target, FORMATS[path.suffix.lower()], manifest, certificate)
+        except Exception as error:
+            failures.append(error)
+
+    # Ctrl-C does not interrupt a thread: the library would take it for the end of the file.
+    thread = threading.Thread(target=write, name="content credentials")
     try:
-        # In a thread, which Ctrl-C does not interrupt: the library would take it for the end of the file.
-        with path.open("rb") as source, signed.open("w+b") as target, ThreadPoolExecutor(1) as thread:
-            thread.submit(_sign, source, target, FORMATS[path.suffix.lower()], manifest, certificate).result()
+        try:
+            thread.start()
+            thread.join()
+        finally:
+            thread.join()
+        if failures:
+            raise failures[0]
         signed.replace(path)
     except c2pa.C2paError as error:
         raise MediaError(

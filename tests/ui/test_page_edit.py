@@ -155,7 +155,7 @@ def test_every_slider_of_edit(fake: Server, page: Any, clip: Path, tmp_path: Pat
         "device": "cpu",
         "precision": "fp32",
     }
-    setup |= {"compile": "off"}
+    setup |= {"compile": "off", "credentials": False}
     of_embedded = {"mouth_from", "teeth_brightness", "background"}
     assert set(setup) | of_embedded == {field.name for field in requests.SETUP}
     for name in ("renderer", *(name for name in setup if name != "renderer")):

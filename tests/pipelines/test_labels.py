@@ -163,6 +163,20 @@ def test_digital_source_type(portrait, voice, tmp_path, renderer, driver, head_p
 
 
 @needs_c2pa
+def test_every_voice_is_an_ingredient_once(portrait, voice, tmp_path):
+    from liveportrait_talker.label.certificates import find_certificate
+
+    path, other = tmp_path / "file.png", tmp_path / "other.wav"
+    path.write_bytes(portrait.read_bytes())
+    other.write_bytes(b"other")
+    origin = Origin(portrait, True, {"voice": (voice, other, voice)})
+    how = {"title": "t", "description": "d", "renderer": "embedded", "is_image": True}
+    prepare_label(find_certificate(), TalkOptions(), origin, **how)(path)
+    stated = [(each["title"], each["sha256"]) for each in report_on(path)["ingredients"]]
+    assert stated == [("source", digest(portrait)), ("voice", digest(voice)), ("voice", digest(other))]
+
+
+@needs_c2pa
 @pytest.mark.parametrize("name", ["cut.webm", "cut_%03d.png", "cut.mov"])
 def test_what_holds_no_credentials_says_so(portrait, voice, tmp_path, caplog, name):
     with caplog.at_level("INFO"):

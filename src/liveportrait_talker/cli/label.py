@@ -107,7 +107,7 @@ def _describe(report: dict[str, Any]) -> list[str]:
 
     path, state, signer = report["path"], report["state"], report["signer"]
     if state == is_.NONE:
-        return [f"{path}: it has no content credentials."]
+        return [f"{path}: it has no content credentials.", *(f"  {problem}" for problem in report["problems"])]
     if signer is None:
         return [f"{path}: invalid. Its content credentials are damaged ({report['problems'][0]})."]
     name = signer["name"] or "nobody by name"

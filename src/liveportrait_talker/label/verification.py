@@ -48,6 +48,8 @@ def verify_file(path: str, trust: str | None = None, own: str | None = None) -> 
     except (c2pa.C2paError.ManifestNotFound, c2pa.C2paError.NotSupported):
         return report
     except c2pa.C2paError as error:
+        if str(error).startswith("Remote"):
+            return report | {"problems": ["the file names an address of content credentials, which is not asked"]}
         return report | {"state": INVALID, "changed": True, "problems": [reason_of(error)]}
     return report | _described(read, is_list_given=trust is not None)
 

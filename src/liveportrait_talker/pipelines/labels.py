@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ class Origin:
     source: Path
     is_still: bool
     """Whether the source is an image."""
-    others: Mapping[str, Path | Sequence[Path] | None]
+    others: Mapping[str, Path | tuple[Path, ...] | None]
     """Role → file or files."""
     driver: str | None = None
     """Name of the voice driver."""
@@ -98,5 +98,5 @@ def _inputs(options: OutputOptions, origin: Origin) -> Iterator[tuple[str, Path]
     """Yield the role and path of each input: for files in options, the name of the option."""
     named = {"source": origin.source, **origin.others, **vars(options), "background": options.background_file}
     for role, value in named.items():
-        for path in dict.fromkeys(paths_in(tuple(value) if isinstance(value, list) else value)):
+        for path in dict.fromkeys(paths_in(value)):
             yield role, path

@@ -150,7 +150,7 @@ class Talker:
                 title="AI-generated talking portrait",
                 comment="the motion of this face is synthetic.",
                 renderer=scene.renderer.name,
-                origin=Origin(source, footage.is_still, {"voice": _voice_files(voices)}, driver=scene.driver.name),
+                origin=Origin(source, footage.is_still, {"voice": _voice_files(voices)}, scene.driver.name),
                 sound=scene.sound,
                 pixel_aspect=footage.pixel_aspect,
                 on_progress=on_progress,
@@ -295,8 +295,8 @@ def _voices(given: Voices) -> Path | Speakers:
     return speakers_from(given) if isinstance(given, Mapping) else Path(given)
 
 
-def _voice_files(voices: Path | Speakers) -> list[Path]:
-    return [voices] if isinstance(voices, Path) else [voice.file for voice in voices.values()]
+def _voice_files(voices: Path | Speakers) -> tuple[Path, ...]:
+    return (voices,) if isinstance(voices, Path) else tuple(voice.file for voice in voices.values())
 
 
 def _neural_settings(options: TalkOptions) -> dict[str, Any]:

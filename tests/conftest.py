@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import json
 import os
@@ -36,7 +37,9 @@ os.environ |= {
 }
 
 # Tests sign with a certificate of their own, made by the first one that needs it, not with the user's.
-os.environ.setdefault("LPT_CREDENTIALS", f"{tempfile.mkdtemp(prefix='talker-tests-')}/credentials")
+_keys = tempfile.mkdtemp(prefix="talker-tests-")
+atexit.register(shutil.rmtree, _keys, ignore_errors=True)
+os.environ["LPT_CREDENTIALS"] = f"{_keys}/credentials"
 
 # A busy machine must not fail a property test.
 settings.register_profile("without deadlines", deadline=None)

@@ -10,7 +10,7 @@
 # setup    everything into .venv
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS ?= test,neural,original,train,cluster,ui,live,speech,convert
+EXTRAS ?= test,neural,original,train,cluster,ui,live,speech,c2pa,convert
 BIN := $(VENV)/bin
 # pyproject.toml says what is needed, the lock which version of it.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint requirements/lock.txt

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import json
 import os
 import secrets
 import shutil
 import signal
+import tempfile
 import zlib
 from collections.abc import Iterator
 from functools import cache
@@ -33,6 +35,11 @@ os.environ |= {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
 }
+
+# Tests sign with a certificate of their own, made by the first one that needs it, not with the user's.
+_keys = tempfile.mkdtemp(prefix="talker-tests-")
+atexit.register(shutil.rmtree, _keys, ignore_errors=True)
+os.environ["LPT_CREDENTIALS"] = f"{_keys}/credentials"
 
 # A busy machine must not fail a property test.
 settings.register_profile("without deadlines", deadline=None)

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "liveportrait_talker"
 ORDER = [
     {"errors", "arrays", "progress"},
     {"examples", "system", "motion"},
-    {"options", "media", "weights"},
+    {"options", "media", "weights", "label"},
     {"audio", "face"},
     {"render", "driving"},
     {"live"},
@@ -43,6 +43,8 @@ ALLOWED_IN = {
     "websockets": {"serving"},
     "pipecat": {"integrations"},
     "livekit": {"integrations"},
+    "c2pa": {"label"},
+    "cryptography": {"label"},
     "numba": {"system"},
     "omegaconf": {"original"},
     "yaml": {"original"},

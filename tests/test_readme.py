@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 USAGE = (ROOT / "docs" / "usage.md").read_text()
 LIVE = (ROOT / "docs" / "live.md").read_text()
-VERBS = "generate|demo|doctor|bench|models|animate|edit|batch|dataset|train|evaluate|export"
+VERBS = "generate|demo|doctor|bench|models|animate|edit|batch|label|dataset|train|evaluate|export"
 ALL_COMMANDS = list(
     dict.fromkeys(
         match.group(1).strip()
@@ -101,6 +101,8 @@ def time_once(call, where) -> float:
     [pytest.param(c, marks=pytest.mark.slow if "bench --renderer neural" in c else ()) for c in COMMANDS],
 )
 def test_readme_command(command, folder, monkeypatch, capsys):
+    if "talker label" in command:
+        pytest.importorskip("c2pa", reason="c2pa-python is not installed (the extra c2pa)")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("LPT_CACHE", str(folder / "cache"))
     # For `demo`; tests/test_install.py runs it in full.

@@ -47,6 +47,7 @@ ANIMATE: dict[str, dict[str, Any]] = {
         "fps": 30.0,
         "encoder": "nvenc",
         "quality": 20,
+        "credentials": False,
         "max_size": 512,
         "max_megapixels": 50.0,
         "max_seconds": 60.0,
@@ -154,7 +155,7 @@ def test_every_slider_of_edit(fake: Server, page: Any, clip: Path, tmp_path: Pat
         "device": "cpu",
         "precision": "fp32",
     }
-    setup |= {"compile": "off"}
+    setup |= {"compile": "off", "credentials": False}
     of_embedded = {"mouth_from", "teeth_brightness", "background"}
     assert set(setup) | of_embedded == {field.name for field in requests.SETUP}
     for name in ("renderer", *(name for name in setup if name != "renderer")):

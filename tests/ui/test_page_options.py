@@ -63,7 +63,15 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "woo": 3.0,
     },
     "crop": {"crop": True, "crop_scale": 2.7, "crop_vx": 0.1, "crop_vy": -0.2},
-    "whole frame": {"crop_to_face": False, "face": 2, "fps": 30.0, "encoder": "nvenc", "quality": 20, "seed": 12},
+    "whole frame": {
+        "crop_to_face": False,
+        "face": 2,
+        "fps": 30.0,
+        "encoder": "nvenc",
+        "quality": 20,
+        "credentials": False,
+        "seed": 12,
+    },
     "limits": {"max_size": 512, "max_megapixels": 50.0, "max_seconds": 60.0},
 }
 

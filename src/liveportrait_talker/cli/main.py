@@ -22,6 +22,7 @@ from .doctor import add_doctor_parser
 from .edit import add_edit_parser
 from .faces import add_faces_parser
 from .generate import add_demo_parser, add_generate_parser
+from .label import add_label_parser
 from .live import add_live_parser
 from .models import add_models_parser
 from .training import add_training_parsers
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     add_batch_parser(commands, common)
     add_live_parser(commands, common)
     add_models_parser(commands, common)
+    add_label_parser(commands, common)
     add_training_parsers(commands, common)
     add_ui_parser(commands, common)
     return parser

@@ -10,7 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from ..arrays import Image as ImageArray
 from ..errors import MediaError
-from .output_file import check_output_file, partial_path, publish
+from .output_file import Label, check_output_file, partial_path, publish
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _DESCRIPTION, _SOFTWARE = 0x010E, 0x0131  # EXIF tags
@@ -28,10 +28,12 @@ def check_image_output(path: Path, overwrite: bool) -> None:
     check_output_file(path, suffixes=_SUFFIXES, kind=kind, example="edited.png", overwrite=overwrite)
 
 
-def write_image(path: Path, image: ImageArray, *, title: str, comment: str, overwrite: bool = False) -> None:
+def write_image(
+    path: Path, image: ImageArray, *, title: str, comment: str, overwrite: bool = False, label: Label | None = None
+) -> None:
     """Write (H, W, 3) uint8 RGB with `title` and `comment` as metadata; `path` appears when it is complete.
 
-    (H, W, 4) is RGBA, which JPEG cannot hold.
+    (H, W, 4) is RGBA, which JPEG cannot hold. `label` writes content credentials into the complete file.
 
     Raises:
         MediaError: it cannot be written.
@@ -50,7 +52,7 @@ def write_image(path: Path, image: ImageArray, *, title: str, comment: str, over
             exif[_DESCRIPTION], exif[_SOFTWARE] = f"{title}. {comment}", "LivePortraitTalker"
             kind = "WEBP" if suffix == ".webp" else "JPEG"
             Image.fromarray(image).save(part, kind, quality=_QUALITY, exif=exif)
-        publish(part, path, overwrite)
+        publish(part, path, overwrite, label)
     except OSError as error:
         message = f"{path} could not be written ({error.strerror or error}); choose another location"
         raise MediaError(message) from error

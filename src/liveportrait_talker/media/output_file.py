@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import MediaError
+
+Label = Callable[[Path], None]
+"""Writes content credentials into a complete file, in place. Raises MediaError or OSError."""
 
 
 def check_output_file(path: Path, *, suffixes: Sequence[str], kind: str, example: str, overwrite: bool) -> None:
@@ -55,8 +58,13 @@ def partial_path(path: Path, suffix: str) -> Path:
     return path.resolve().parent / f".{path.stem[:40]}.{secrets.token_hex(4)}.part{suffix}"
 
 
-def publish(part: Path, path: Path, overwrite: bool) -> None:
-    """Rename the complete file `part` to `path`. Raises MediaError if another process created `path`, or OSError."""
+def publish(part: Path, path: Path, overwrite: bool, label: Label | None = None) -> None:
+    """Label the complete file `part` and rename it to `path`.
+
+    Raises MediaError if another process created `path`, OSError, or what `label` raises.
+    """
+    if label is not None:
+        label(part)
     target = path.resolve()
     with part.open("rb+") as file:
         os.fsync(file.fileno())  # a network drive may report only now that it is full

@@ -22,7 +22,7 @@ from ..arrays import Image
 from ..errors import MediaError, OptionError
 from .mix import Mix
 from .muxer import Muxer, VideoFormat
-from .output_file import check_output_file, partial_path, publish
+from .output_file import Label, check_output_file, partial_path, publish
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -83,6 +83,7 @@ class VideoWriter:
         title: metadata.
         pixel_aspect: displayed width / height of a pixel.
         transparent: frames have an opacity, which the file keeps (VP9 and Opus, or ProRes 4444 and AAC).
+        label: writes content credentials into the complete file.
 
     Raises:
         MediaError: the output cannot be written, the voice cannot be read, or (later) the disk is full.
@@ -103,9 +104,10 @@ class VideoWriter:
         title: str,
         pixel_aspect: Fraction = Fraction(1),
         transparent: bool = False,
+        label: Label | None = None,
     ) -> None:
         check_output(path, overwrite, transparent=transparent)
-        self._transparent = transparent
+        self._transparent, self._label = transparent, label
         if isinstance(voice, Path) and path.exists() and path.samefile(voice):
             raise MediaError(f"{path} is the voice and would be overwritten; choose another output")
         self._path = path
@@ -200,7 +202,7 @@ class VideoWriter:
 
     def _publish(self) -> None:
         try:
-            publish(self._part, self._path, self._overwrite)
+            publish(self._part, self._path, self._overwrite, self._label)
         except OSError as error:
             raise self._media_error(error) from error
 

@@ -129,13 +129,19 @@ class ImageOptions:
 
 @dataclass(frozen=True)
 class EncoderOptions:
-    """How video is encoded."""
+    """How the output is encoded and labelled."""
 
     encoder: str = option(
         "x264", "encoder of the video: x264 or nvenc (H.264 on an NVIDIA GPU)", "output", choices=ENCODERS
     )
     quality: int = option(
         14, "H.264 quality (CRF): a lower number gives better quality and a larger file", "output", low=0, high=51
+    )
+    credentials: bool = option(
+        True,
+        "write signed content credentials (C2PA) into MP4, MOV, PNG, JPEG and WebP files; needs c2pa-python",
+        "output",
+        flag_help="write no content credentials (C2PA); the metadata still says that the file is AI-generated",
     )
 
 

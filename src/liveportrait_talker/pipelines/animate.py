@@ -29,6 +29,7 @@ from ..progress import OnProgress, ignore_progress, steps_of
 from ..render.protocol import DrivenFace, FaceFrame, Renderer
 from .driving_clip import DrivingClip, open_driving
 from .engines import EngineChoice, Engines, Weights, note_choice
+from .labels import Origin
 from .run import Output, Report, composed, find_face, given_or_default, open_source, turn_limit
 
 __all__ = ["AnimateOptions", "AnimateReport", "Animator"]
@@ -122,6 +123,7 @@ class Animator:
                 title="AI-generated portrait animation",
                 comment="the motion of this face is that of another.",
                 renderer=reenactment.renderer.name,
+                origin=Origin(source, footage.is_still, {"driving": driving}),
                 sound=sound,
                 pixel_aspect=footage.pixel_aspect,
                 on_progress=on_progress,

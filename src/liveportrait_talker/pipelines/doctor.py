@@ -10,6 +10,10 @@ from importlib.util import find_spec
 
 from .. import __version__
 from ..driving.signal.closures import find_recogniser
+from ..errors import OptionError
+from ..label.certificates import credentials_folder, holds_certificate, read_certificate
+from ..label.library import missing_library
+from ..label.signing import check_certificate
 from ..system.cache import cache_folder
 from ..system.devices import torch_device, torch_dtype
 from .engines import HEAD_POSE_NETWORKS, LIP_NETWORKS, RENDERER_NETWORKS, missing_parts
@@ -80,10 +84,29 @@ def report() -> tuple[list[str], bool]:
     ):
         missing = missing_parts(networks, {})
         lines.append(f"{what}: {_neural_note() if missing is None else f'not ready; {missing}'}")
+    lines.append(f"content credentials: {_credentials_note()}")
     found = find_recogniser()
     closed_by = f"its own network; {found}" if isinstance(found, str) else f"hama {_version('hama', 'hama')}"
     lines.append(f"driver signal: ready, P, B and M by {closed_by}")
     return lines, not problems
+
+
+def _credentials_note() -> str:
+    """Return whether outputs get content credentials, and who signs them."""
+    if missing := missing_library():
+        return f"off; {missing}"
+    try:
+        folder = credentials_folder()
+        if not holds_certificate(folder):
+            return f"on; the first output makes a self-made certificate in {folder}"
+        certificate = read_certificate(folder)
+        check_certificate(certificate)
+    except OptionError as error:
+        return f"outputs cannot be made with them; {error}"
+    except OSError as error:
+        return f"off; {error.filename} cannot be used ({error.strerror}): set LPT_CREDENTIALS to a folder"
+    kind = "self-made certificate" if certificate.is_self_made else "certificate"
+    return f"on, signed with the {kind} of {certificate.name} in {folder}, valid until {certificate.expires}"
 
 
 def _neural_note() -> str:

@@ -27,6 +27,7 @@ from ..render.paste import composite
 from ..render.protocol import DrivenFace, FaceFrame, LimitedFace, PreparedFace, Renderer
 from .edit_keyframes import Keyframe, edits, frame_count, in_order, read_keyframes
 from .engines import EngineChoice, Engines, Weights, note_choice
+from .labels import Origin
 from .run import Output, Report, find_face, given_or_default, open_source
 
 __all__ = ["EditOptions", "EditReport", "EditSession", "EditSetup", "Editor", "Keyframe", "read_keyframes"]
@@ -190,7 +191,9 @@ class Editor:
         """
         edit, setup, portrait = given_or_default(edit, EditOptions), given_or_default(setup, EditSetup), Path(portrait)
         started = time.monotonic()
+        inputs = {"sample": edit.sample}
         if isinstance(keyframes, (Path, str)):
+            inputs["keyframes"] = Path(keyframes)
             frames: Sequence[Keyframe] | None = read_keyframes(Path(keyframes))
         else:
             frames = None if keyframes is None else in_order(keyframes)
@@ -215,6 +218,7 @@ class Editor:
             title="AI-generated portrait edit",
             comment="the expression of this face is synthetic.",
             renderer=session.renderer,
+            origin=Origin(portrait, True, inputs),
             on_progress=on_progress or ignore_progress,
         )
         return EditReport(

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -18,9 +19,11 @@ from ..errors import MediaError
 from ..face.source_crop import crop_source
 from ..face.tracked import TrackedSource
 from ..face.tracker import track
+from ..label.certificates import Certificate
 from ..media import Footage, Mix, VideoWriter, check_encoder, check_output, open_footage
 from ..media.image_output import check_image_output, is_image_name, write_image
 from ..media.image_sequence import SequenceWriter, check_sequence_output, is_sequence_name
+from ..media.output_file import Label
 from ..motion.rotation import MAX_TURN_DEG
 from ..options.animate import AnimateOptions
 from ..options.background import refuse_background
@@ -31,6 +34,7 @@ from ..options.talk import TalkOptions
 from ..progress import OnProgress, ignore_progress, steps_of
 from ..render.paste import composite
 from ..render.protocol import FaceFrame, PreparedFace, TurningFace
+from .labels import Origin, find_signer, prepare_label
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +101,7 @@ class Output:
             for path in (*inputs, *self.options.renderer_files):
                 if out is not None and path is not None and _is_same_file(out, path):
                     raise MediaError(f"{out} is one of the inputs and would be lost; name another output")
+        self._signer  # noqa: B018 (a certificate that cannot sign is found before any work)
 
     @property
     def transparent(self) -> bool:
@@ -113,6 +118,11 @@ class Output:
         """Whether numbered pictures are written, which only a transparent video is."""
         return self.transparent and self.kind != "image" and is_sequence_name(self.path)
 
+    @cached_property
+    def _signer(self) -> Certificate | None:
+        """The certificate that signs the file's content credentials, if it gets some."""
+        return find_signer(self.path, self.options, is_sequence=self.is_sequence)
+
     def write(
         self,
         images: Iterator[Image],
@@ -123,6 +133,7 @@ class Output:
         title: str,
         comment: str,
         renderer: str,
+        origin: Origin,
         sound: Path | Mix | None = None,
         pixel_aspect: Fraction = Fraction(1),
         on_progress: OnProgress = ignore_progress,
@@ -137,13 +148,25 @@ class Output:
             title: of the file.
             comment: of the file, a sentence; the statement that it is AI-generated, and the package, are added.
             renderer: name of the renderer, for the comment.
+            origin: for the content credentials.
             sound: file whose sound is added, or several at once.
             pixel_aspect: width of a pixel / its height.
             on_progress: called after each image.
         """
         comment = f"AI-generated: {comment} Made with LivePortraitTalker {__version__} ({renderer} renderer)."
+        label: Label | None = None
+        if self._signer is not None:
+            label = prepare_label(
+                self._signer,
+                self.options,
+                origin,
+                title=title,
+                description=comment,
+                renderer=renderer,
+                is_image=self.is_image,
+            )
         if self.is_image:
-            write_image(self.path, next(images), overwrite=self.overwrite, title=title, comment=comment)
+            write_image(self.path, next(images), overwrite=self.overwrite, title=title, comment=comment, label=label)
             return size
         if self.is_sequence:
             if sound is not None:
@@ -166,6 +189,7 @@ class Output:
             title=title,
             comment=comment,
             transparent=self.transparent,
+            label=label,
         ) as writer:
             on_progress("drawing", 0, frames)
             for k, image in enumerate(images):

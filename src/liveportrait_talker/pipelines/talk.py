@@ -32,6 +32,7 @@ from ..render.protocol import PreparedFace, Renderer
 from ..render.scene import DrawnPerson, draw_scene
 from .engines import HEAD_POSE_NETWORKS, EngineChoice, Engines, Weights, missing_parts, note_choice
 from .expression import read_expression_keys
+from .labels import Origin
 from .live import LiveSessions
 from .motion import plan_motion, warn_of_silence
 from .run import Output, Report, find_face, given_or_default, open_source, turn_limit
@@ -150,6 +151,7 @@ class Talker:
                 title="AI-generated talking portrait",
                 comment="the motion of this face is synthetic.",
                 renderer=scene.renderer.name,
+                origin=Origin(source, footage.is_still, {"voice": _voice_files(voices)}, scene.driver.name),
                 sound=scene.sound,
                 pixel_aspect=footage.pixel_aspect,
                 on_progress=on_progress,
@@ -295,8 +297,8 @@ def _voices(given: Voices) -> Path | Speakers:
     return speakers_from(given) if isinstance(given, Mapping) else Path(given)
 
 
-def _voice_files(voices: Path | Speakers) -> list[Path]:
-    return [voices] if isinstance(voices, Path) else [voice.file for voice in voices.values()]
+def _voice_files(voices: Path | Speakers) -> tuple[Path, ...]:
+    return (voices,) if isinstance(voices, Path) else tuple(voice.file for voice in voices.values())
 
 
 def _neural_settings(options: TalkOptions) -> dict[str, Any]:

@@ -57,7 +57,8 @@ button.lg { white-space: nowrap; }
 @media (max-width: 640px) {
   button.lg { font-size: 0.95rem; padding-inline: 6px; }
   .gradio-container .main.app main { padding: 12px 10px 24px !important; }
-  #talk-video:not(:has(video)), #animate-video:not(:has(video)) { height: 150px !important; min-height: 0 !important; }
+  :is(#talk-video, #speakers-video, #animate-video):not(:has(video)) {
+    height: 150px !important; min-height: 0 !important; }
   .lpt-live { height: 1300px; }
   .lpt-table thead { display: none; }
   .lpt-table tr { display: block; padding: 6px 0; border-bottom: 1px solid var(--border-color-primary) !important; }

@@ -65,7 +65,7 @@ button.lg { white-space: nowrap; }
   .lpt-table td { border: 0 !important; }
   .lpt-table td { display: grid; grid-template-columns: 7em 1fr; gap: 8px;
     padding: 3px 6px !important; overflow-wrap: anywhere; }
-  #lpt-tabs .tab-container button { padding: 0 5px; font-size: 0.85rem; }
+  #lpt-tabs .tab-container button { padding: 0 3px; font-size: 0.8rem; }
   #edit-preview { display: contents !important; }
   #edit-preview > * { flex: 1 1 100%; }
   #edit-live { position: sticky !important; top: 0; z-index: 60; height: 250px !important; }

@@ -81,7 +81,7 @@ def test_options_of_another_class_are_refused(value, tmp_path):
 @pytest.mark.parametrize("value", [0, 1.5, b"x", [], {}], ids=label)
 def test_files_of_another_type_are_refused(value, tmp_path):
     for arguments in ((value, VOICE, "o.mp4"), (PORTRAIT, value, "o.mp4"), (PORTRAIT, VOICE, value)):
-        with pytest.raises(TypeError):
+        with pytest.raises((TypeError, OptionError)):  # a dict of voices may be empty
             Talker().save(*arguments)
 
 

@@ -16,6 +16,8 @@ def fake_work(task: Task, on_progress: OnProgress) -> dict[str, Any]:
     if task.kind == "warm up":
         return {}
     options = task.arguments.get("options") or (task.arguments.get("edit"), task.arguments.get("setup"))
+    if task.kind == "speakers":
+        options = (task.arguments["voices"], options)
     (task.folder / "result.mp4").write_bytes(repr(options).encode())
     on_progress("drawing", 1, 1)
     given = [value for value in task.arguments.values() if dataclasses.is_dataclass(value)]

@@ -15,6 +15,7 @@ from test_page_options import clip, put_in  # noqa: F401
 from liveportrait_talker.examples import FOLDER as EXAMPLES
 from liveportrait_talker.options.animate import AnimateOptions
 from liveportrait_talker.options.edit import EditOptions, EditSetup
+from liveportrait_talker.pipelines.edit_keyframes import read_keyframes
 from liveportrait_talker.ui import requests
 from liveportrait_talker.ui.previews import Previews, preview_setup
 from liveportrait_talker.ui.server import Server
@@ -166,6 +167,46 @@ def test_every_slider_of_edit(fake: Server, page: Any, clip: Path, tmp_path: Pat
     for name, value in (values | setup).items():
         assert ("sample=PosixPath(" if name == "sample" else f"{name}={value!r}") in text
     assert "--keyframes frames.json" in line
+
+
+def test_the_preview_stays_and_steps_can_be_taken_back(fake: Server, page: Any, tmp_path: Path):
+    page.goto(fake.url)
+    tab(page, "Edit")
+    page.locator("#edit-portrait input[type=file]").set_input_files(EXAMPLES / "portrait.png")
+    page.locator("#edit-live img").wait_for()
+    undo, smile = page.locator("#edit-undo"), page.locator("#edit-smile input[type=number]")
+    assert undo.is_disabled()
+    for name, value in (("smile", "0.5"), ("smile", "0.8"), ("aaa", "30")):
+        number = page.locator(f"#edit-{name} input[type=number]")
+        number.fill(value)
+        number.press("Tab")
+        page.wait_for_timeout(700)
+    for width, height in ((1280, 900), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        smile.scroll_into_view_if_needed()
+        box = page.locator("#edit-live").bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= height
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.locator("#edit-copy button").first.click()
+    command = page.locator("#edit-copy-command textarea")
+    command.wait_for()
+    assert command.input_value() == "liveportrait-talker edit portrait.png -o edited.png --aaa 30 --smile 0.8"
+    keys = json.loads(page.locator("#edit-copy-keys textarea").input_value())
+    assert keys == [{"time": 0, "aaa": 0, "smile": 0}, {"time": 1, "aaa": 30, "smile": 0.8}]
+    (tmp_path / "keys.json").write_text(json.dumps(keys))
+    assert [key.values["smile"] for key in read_keyframes(tmp_path / "keys.json")] == [0, 0.8]
+    edited = page.locator("#edit-live img").get_attribute("src")
+    page.locator("#edit-before input").check()
+    page.wait_for_function(f"document.querySelector('#edit-live img').getAttribute('src') != {edited!r}")
+    assert "--smile 0.8" in command.input_value()
+    page.locator("#edit-before input").uncheck()
+    undo.click()
+    page.wait_for_function("document.querySelector('#edit-aaa input[type=number]').value == '0'")
+    assert smile.input_value() == "0.8"
+    page.wait_for_timeout(700)
+    undo.click()
+    page.wait_for_function("document.querySelector('#edit-smile input[type=number]').value == '0'")
+    page.wait_for_function("document.querySelector('#edit-undo').disabled")
 
 
 def test_teeth_of_another_picture_in_edit(fake: Server, page: Any, clip: Path):  # noqa: F811

@@ -58,7 +58,7 @@ class _Piece:
             del self.looks[1::2]
 
 
-def track_people(footage: Footage, *, at_least: int = 1, on_frame: OnStep | None = None) -> list[TrackedSource]:
+def track_people(footage: Footage, *, on_frame: OnStep | None = None) -> list[TrackedSource]:
     """Return everybody in a picture or a video, at most eight people.
 
     The first are those of the first frame that shows a face, largest first, as `track` numbers them; then come those
@@ -66,14 +66,13 @@ def track_people(footage: Footage, *, at_least: int = 1, on_frame: OnStep | None
 
     Args:
         footage: the picture or video.
-        at_least: search a still again for small faces if there are not as many.
         on_frame: called with (frames done, frames in all).
 
     Raises:
         NoFaceError: there is no face.
     """
     if footage.is_still:
-        faces = find_faces(footage, at_least=at_least)[:MAX_PEOPLE]
+        faces = find_faces(footage, at_least=MAX_PEOPLE)[:MAX_PEOPLE]  # whoever is asked for, so that numbers stay
         return [TrackedSource(footage, (TrackedFace(face),)) for face in faces]
     fps = footage.fps or 25.0
     shots = ShotFinder()

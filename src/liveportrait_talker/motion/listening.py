@@ -26,7 +26,9 @@ _NOD_DEPTH = 0.4  # of the range of nods while speaking
 _PHRASE_PAUSE_S = 0.25
 
 
-def listen(track: MotionTrack, speaker: Floats, speaks: Flags, rng: np.random.Generator) -> MotionTrack:
+def listen(
+    track: MotionTrack, speaker: Floats, speaks: Flags, rng: np.random.Generator, *, turns: bool = True
+) -> MotionTrack:
     """Return the track with looks at the speaker and nods, while others speak and this face does not.
 
     Args:
@@ -34,6 +36,7 @@ def listen(track: MotionTrack, speaker: Floats, speaks: Flags, rng: np.random.Ge
         speaker: (T, 2) direction to who speaks, x right, y up, length 1; 0 while nobody else does.
         speaks: (T,) whether this face speaks.
         rng: generator of the motion.
+        turns: whether the head moves as well.
     """
     fps, quiet = track.fps, ~speaks
     others = np.any(np.asarray(speaker) != 0, axis=1)
@@ -43,7 +46,7 @@ def listen(track: MotionTrack, speaker: Floats, speaks: Flags, rng: np.random.Ge
     turn = np.stack([direction[:, 1], direction[:, 0], np.zeros(len(track))], axis=1) * _TURN_DEG
     turn = bell_average(turn, round(_TURN_S * fps))
     turn[:, 0] += _draw_nods(others, quiet, fps, rng)
-    head = HeadTrack(track.head.rotation_deg + turn, track.head.shift, track.head.scale)
+    head = HeadTrack(track.head.rotation_deg + turns * turn, track.head.shift, track.head.scale)
     return dataclasses.replace(track, gaze=np.clip(gaze, -1, 1), head=head)
 
 

@@ -20,6 +20,8 @@ Turns = tuple[tuple[float, float], ...]
 """(start, end) of each time that someone speaks, in seconds."""
 
 MAX_SPEAKERS = 8
+SINGLE_FACE = ("face", "crop", "crop_to_face")
+"""Options of `TalkOptions` that are about one face, and refused with several speakers."""
 _LONGEST_START_S = 86400.0
 _CHANNELS = {"left": 1, "right": 2}
 _START = re.compile(r"@(\d+(?:\.\d*)?|\.\d+)$")

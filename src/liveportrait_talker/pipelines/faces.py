@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -44,6 +45,7 @@ def find_faces(
     options: ImageOptions | None = None,
     *,
     max_seconds: float = 3600.0,
+    first_seconds: float | None = None,
     overwrite: bool = False,
     on_progress: OnProgress | None = None,
 ) -> list[FoundFace]:
@@ -54,6 +56,7 @@ def find_faces(
         picture: where to write it with the numbers drawn in, .png, .jpg or .webp: a video's frame with the most faces.
         options: limits of the size; the others are not used.
         max_seconds: longest video that is accepted.
+        first_seconds: only this much of a video is searched; None: all.
         overwrite: replace `picture` if it exists.
         on_progress: called as the work goes on.
 
@@ -65,7 +68,10 @@ def find_faces(
         check_image_output(Path(picture), overwrite)
     with open_footage(
         Path(source), max_side=options.max_size, max_pixels=options.max_pixels, max_seconds=max_seconds
-    ) as footage:
+    ) as whole:
+        footage = whole
+        if first_seconds is not None and whole.fps:
+            footage = whole.first(max(1, round(first_seconds * whole.fps)))
         people = track_people(footage, on_frame=steps_of("finding the faces", on_progress or ignore_progress))
         places = name_places(people)
         found = [_describe(k, person, places[k]) for k, person in enumerate(people)]
@@ -74,6 +80,15 @@ def find_faces(
             image = _draw_numbers(footage[int(np.argmax(shown))], people, int(np.argmax(shown)))
             write_image(Path(picture), image, overwrite=overwrite, title="Faces", comment="The faces, numbered.")
     return found
+
+
+def number_faces(
+    path: str, max_megapixels: float, max_seconds: float, first_seconds: float, picture: str
+) -> list[dict[str, Any]]:
+    """Return the faces as `find_faces` does, and write the picture; called in a child process for uploads."""
+    limits = ImageOptions(max_megapixels=max_megapixels)
+    found = find_faces(path, picture, limits, max_seconds=max_seconds, first_seconds=first_seconds, overwrite=True)
+    return [asdict(face) for face in found]
 
 
 def _describe(k: int, person: TrackedSource, place: str | None) -> FoundFace:

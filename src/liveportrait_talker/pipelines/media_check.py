@@ -20,6 +20,7 @@ INSPECTIONS = "liveportrait_talker.media.inspection"
 """Module of the functions that a child process calls."""
 INSPECT_FOOTAGE, INSPECT_VOICE = f"{INSPECTIONS}:inspect_footage", f"{INSPECTIONS}:inspect_voice"
 DESCRIBE_TEMPLATE = "liveportrait_talker.pipelines.driving_clip:describe_template"
+NUMBER_FACES = "liveportrait_talker.pipelines.faces:number_faces"
 SMALL_MB = 32.0
 """Size above which the command line does not check files: that would take as long as using them."""
 

@@ -19,7 +19,7 @@ from ..motion.listening import listen
 from ..motion.random_streams import LISTENING, random_streams
 from ..motion.track import MotionTrack
 from ..options.fields import changed_flags
-from ..options.speakers import PLACES, FaceName, Speakers, SpeakerVoice
+from ..options.speakers import PLACES, SINGLE_FACE, FaceName, Speakers, SpeakerVoice
 from ..options.talk import TalkOptions
 from ..progress import OnProgress, steps_of
 from .run import shorten
@@ -48,7 +48,7 @@ class Part:
 
 def refuse_single_face(options: TalkOptions) -> None:
     """Raise OptionError for options that are about one face."""
-    if flags := changed_flags(options, ("face", "crop", "crop_to_face")):
+    if flags := changed_flags(options, SINGLE_FACE):
         raise OptionError(f"{flags[0]} is about one face: leave it out with --speaker, which names the faces.")
 
 
@@ -58,14 +58,19 @@ def read_voices(speakers: Speakers, max_seconds: float) -> dict[FaceName, Wavefo
     Raises:
         MediaError: a file cannot be read, has no such channel, or is too long.
     """
+    _check_length(max(voice.start_seconds for voice in speakers.values()), max_seconds)  # before room is made for it
     voices = {face: _place(voice, max_seconds) for face, voice in speakers.items()}
     longest = max(map(len, voices.values()))
-    if longest > max_seconds * _RATE:
-        raise MediaError(
-            f"the voices end after {longest / _RATE:.0f} seconds, the limit is {max_seconds:g}; start them earlier, or "
-            "raise the limit with --max-seconds"
-        )
+    _check_length(longest / _RATE, max_seconds)
     return {face: Waveform(np.pad(voice, (0, longest - len(voice))), _RATE) for face, voice in voices.items()}
+
+
+def _check_length(seconds: float, max_seconds: float) -> None:
+    if seconds > max_seconds:
+        raise MediaError(
+            f"the voices end after {seconds:.0f} seconds, the limit is {max_seconds:g}; start them earlier, or raise "
+            "the limit with --max-seconds"
+        )
 
 
 def _place(voice: SpeakerVoice, max_seconds: float) -> Floats32:
@@ -116,8 +121,7 @@ def find_parts(
     """
     waveform = next(iter(voices.values()))
     footage = shorten(footage, waveform.frame_count(fps), fps)
-    wanted = max((face for face in speakers if isinstance(face, int)), default=len(speakers))
-    people = track_people(footage, at_least=wanted, on_frame=steps_of("finding the faces", on_progress))
+    people = track_people(footage, on_frame=steps_of("finding the faces", on_progress))
     voice_of: dict[int, FaceName] = {}
     for face in speakers:
         k = find_person(people, face, footage.name)
@@ -214,6 +218,7 @@ def attend(parts: Sequence[Part], tracks: Sequence[MotionTrack], options: TalkOp
         or options.ref_head_pose
     ):
         return list(tracks)
+    turns = options.yaw is options.pitch is options.roll is None
     activity = [_activity(part.voice, tracks[0].fps) for part in parts]
     middles = np.array([part.person.faces[0].landmarks[:, :2].mean(axis=0) for part in parts], np.float64)
     attending = []
@@ -224,7 +229,7 @@ def attend(parts: Sequence[Part], tracks: Sequence[MotionTrack], options: TalkOp
                 away = (middles[other] - middles[k]) * (1, -1)
                 speaker[activity[other]] = away / max(float(np.linalg.norm(away)), 1e-6)
         rng = random_streams(options.seed, picture_of(part))(LISTENING)
-        attending.append(listen(track, speaker, activity[k], rng))
+        attending.append(listen(track, speaker, activity[k], rng, turns=turns))
     return attending
 
 

@@ -39,6 +39,8 @@ class FileCall:
     """The first argument, passed as a string."""
     arguments: Sequence[Any] = ()
     """The further arguments. They and the result are JSON values."""
+    work_seconds: float = 0.0
+    """CPU seconds that the call may compute besides opening the file."""
 
     @property
     def megabytes(self) -> float:
@@ -51,7 +53,7 @@ class FileCall:
     @property
     def cpu_seconds(self) -> float:
         """Limit of the time that all threads of the call compute."""
-        return _BASE_SECONDS + _SECONDS_PER_MB * self.megabytes
+        return _BASE_SECONDS + self.work_seconds + _SECONDS_PER_MB * self.megabytes
 
 
 class LimitedProcess:

@@ -17,7 +17,8 @@ from .backend import Backend, owner_of
 from .fields import uploaded
 from .folders import hide_folders
 from .jobs import DONE, FAILED
-from .requests import TALK_FILES, AnimateRequest, EditRequest, TalkRequest
+from .requests import AnimateRequest, EditRequest
+from .talk_requests import TALK_FILES, TalkRequest
 from .worker import Task, internal_error
 
 _log = logging.getLogger(__name__)

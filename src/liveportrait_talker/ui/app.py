@@ -1,10 +1,10 @@
-"""The page with its six tabs."""
+"""The page with its tabs."""
 
 from __future__ import annotations
 
 import gradio as gr
 
-from . import about, animate, api, edit, live, models, talk
+from . import about, animate, api, edit, live, models, speakers, talk
 from .backend import Backend
 from .result import PRIVATE
 from .theme import TITLE
@@ -31,6 +31,8 @@ def build(backend: Backend, *, downloads: bool = True, has_live: bool = True) ->
         with gr.Tabs(elem_id="lpt-tabs"):
             with gr.Tab("Talk", id="talk"):
                 talk.build(backend)
+            with gr.Tab("Speakers", id="speakers"):
+                speakers.build(backend)
             with gr.Tab("Animate", id="animate"):
                 animate.build(backend)
             with gr.Tab("Edit", id="edit") as edit_tab:

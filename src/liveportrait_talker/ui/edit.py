@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -12,13 +13,14 @@ from ..errors import TalkerError
 from ..options.edit import EditOptions
 from . import markup
 from .backend import Backend, owner_of
-from .fields import parse_values
+from .fields import SLIDER, parse_values
 from .inputs import retain_uploads, source_input
 from .requests import EDIT, SETUP, EditRequest, limited
 from .result import PRIVATE, Plan, ResultColumn, build_result, run_job
 from .settings_panel import SettingsPanel, build_settings
 from .visibility import hidden_edit_setup, hidden_sliders, resolve_engines
 
+_STEPS = 50  # that can be taken back
 _OPEN = ("head", "eyes", "mouth")
 _HINT = "Choose a portrait, then move the sliders."
 _SAVED_BY_NEURAL = (
@@ -36,7 +38,10 @@ def build(backend: Backend) -> None:
                 label="Live preview", elem_id="edit-live", interactive=False, height=420, format="jpeg", buttons=[]
             )
             note = gr.HTML(markup.notice(_HINT), elem_id="edit-note")
-            reset = gr.Button("Reset the sliders", elem_id="edit-reset")
+            before = gr.Checkbox(label="Show the original", elem_id="edit-before")
+            with gr.Row():
+                undo = gr.Button("Undo", elem_id="edit-undo", interactive=False, min_width=90)
+                reset = gr.Button("Reset the sliders", elem_id="edit-reset", min_width=90)
         with gr.Column(scale=1, min_width=320):
             sliders = build_settings(EDIT, prefix="edit", hidden=hidden_sliders(None), titles=_TITLES, opened=_OPEN)
             keyframes = gr.File(label="Keyframes for a clip (.json or .csv)", elem_id="edit-keyframes", height=168)
@@ -48,37 +53,80 @@ def build(backend: Backend) -> None:
                 titles=_TITLES | {"mouth": "Teeth and tongue"},
             )
             retain_uploads(backend, *sliders.files, *setup.files, keyframes)
+            with gr.Accordion("Copy this expression", open=False, elem_id="edit-copy"):
+                command = _copied("As a command line", "edit-copy-command")
+                keys = _copied("As keyframes: from the picture to this within a second", "edit-copy-keys")
             labels = [("clip", "Make the clip"), ("save", "Save the picture")]
             hint = "Save the picture as you see it, or make a clip of keyframes."
             out = build_result("edit", backend, labels, hint, placeholder=False)
 
-    def draw(request: gr.Request, picture: Any, *values: Any) -> list[Any]:
+    def draw(request: gr.Request, picture: Any, original: bool, *values: Any) -> list[Any]:
         if not picture:
-            return [None, markup.notice(_HINT)]
+            return [None, markup.notice(_HINT), "", ""]
         start = time.monotonic()
         try:
             checked = _check(sliders, setup, picture, None, values)
             # This file is removed with the session; one that Gradio writes would stay.
             setup_here = limited(checked.setup, backend.uploads.limits)
-            path, renderer = backend.previews.draw(owner_of(request), checked.portrait, checked.edit, setup_here)
+            edit = EditOptions() if original else checked.edit
+            path, renderer = backend.previews.draw(owner_of(request), checked.portrait, edit, setup_here)
         except TalkerError as error:
-            return [gr.skip(), markup.error(str(error))]
+            return [gr.skip(), markup.error(str(error)), gr.skip(), gr.skip()]
         message = f"{renderer} renderer, {1000 * (time.monotonic() - start):.0f} ms."
         if resolve_engines(checked.setup.renderer).renderer != renderer:
             message = f"{message} {_SAVED_BY_NEURAL}"
-        return [str(path), markup.notice(message)]
+        return [str(path), markup.notice(message), checked.command(".png"), _as_keyframes(checked.edit)]
 
     inputs = [portrait.file, *sliders.components, *setup.components]
     slider_events = [getattr(component, "input", None) or component.change for component in sliders.components]
     setup_events = [component.change for component in setup.components]
     quick: dict[str, Any] = {"trigger_mode": "always_last", "queue": False, **PRIVATE}
-    gr.on([portrait.file.change, *slider_events, *setup_events], draw, inputs, [live, note], **quick)
+    drawn = (draw, [portrait.file, before, *inputs[1:]], [live, note, command, keys])
+    gr.on([portrait.file.change, before.change, *slider_events, *setup_events], *drawn, **quick)
     defaults = [EditOptions.__dataclass_fields__[field.name].default for field in sliders.fields]
-    reset.click(lambda: defaults, None, sliders.components, queue=False, **PRIVATE).then(
-        draw, inputs, [live, note], **quick
-    )
+    reset.click(lambda: defaults, None, sliders.components, queue=False, **PRIVATE).then(*drawn, **quick)
+    _connect_undo(undo, sliders).then(*drawn, **quick)
     _connect_buttons(backend, out, sliders, setup, keyframes, inputs)
     _connect_visibility(sliders, setup, keyframes)
+
+
+def _copied(label: str, elem_id: str) -> gr.Textbox:
+    return gr.Textbox(label=label, elem_id=elem_id, interactive=False, lines=2, buttons=["copy"])
+
+
+def _as_keyframes(edit: EditOptions) -> str:
+    """Return keyframes, as `edit --keyframes` reads them, from the unedited picture to this expression."""
+    changed = {f.name: value for f in EDIT if f.kind == SLIDER and (value := getattr(edit, f.name)) != f.default}
+    start = {field.name: field.default for field in EDIT if field.name in changed}
+    return json.dumps([{"time": 0} | start, {"time": 1} | changed])
+
+
+def _connect_undo(undo: gr.Button, sliders: SettingsPanel) -> Any:
+    """Let a button take back the last slider that was moved, or the last reset; returns its event."""
+    moved = [sliders.widgets[field.name] for field in sliders.fields if field.kind == SLIDER]
+    past = gr.State([tuple(field.default for field in sliders.fields if field.kind == SLIDER)])
+    """The values after each step, the present ones last."""
+
+    def remember(steps: list[tuple[float, ...]], *values: float) -> list[Any]:
+        last = _moved(steps[-1], values)
+        if not last:
+            return [gr.skip(), gr.skip()]
+        if len(steps) > 1 and len(last) == 1 and last == _moved(steps[-2], steps[-1]):
+            steps = steps[:-1]  # the same slider goes on
+        return [[*steps[-_STEPS:], values], gr.update(interactive=True)]
+
+    def take_back(steps: list[tuple[float, ...]]) -> list[Any]:
+        steps = steps[:-1] or steps
+        return [steps, gr.update(interactive=len(steps) > 1), *steps[-1]]
+
+    quick: dict[str, Any] = {"queue": False, **PRIVATE}
+    gr.on([each.change for each in moved], remember, [past, *moved], [past, undo], trigger_mode="always_last", **quick)
+    return undo.click(take_back, past, [past, undo, *moved], **quick)
+
+
+def _moved(one: Sequence[float], other: Sequence[float]) -> list[int]:
+    """Return which sliders differ."""
+    return [k for k, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
 
 
 def _connect_buttons(

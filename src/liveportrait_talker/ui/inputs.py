@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +17,19 @@ from . import markup
 from .backend import Backend, owner_of
 from .fields import uploaded
 from .result import PRIVATE
+from .uploads import FACES_S
 
 FROM_FILE, FROM_MICROPHONE, FROM_TEXT = "File", "Microphone", "Text"
 
 
 @dataclass(frozen=True)
 class SourceInput:
-    """An upload, and whether it is a still image (a `gr.State`; True without an upload)."""
+    """An upload, whether it is a still image (True without an upload), and the places of its faces, if asked for."""
 
     file: gr.File
     is_still: gr.State
+    faces: gr.State
+    """Tuple of left, middle, right or None (between them) for each face."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ def source_input(
     *,
     poster: bool = True,
     templates: bool = False,
+    numbered: bool = False,
 ) -> SourceInput:
     """Build an upload for a picture or a video, which is checked when it arrives.
 
@@ -64,45 +69,71 @@ def source_input(
         role: name in messages: “the portrait”.
         poster: whether to show the first frame.
         templates: whether motion templates are accepted as well.
+        numbered: whether the faces are found, and numbered in the first frame.
     """
     file = gr.File(label=label, elem_id=f"{prefix}-{name}", height=168)
     note = gr.HTML("", elem_id=f"{prefix}-{name}-note", visible=False)
-    first = gr.Image(elem_id=f"{prefix}-{name}-poster", interactive=False, height=200, visible=False, buttons=[])
-    is_still = gr.State(True)
+    first = gr.Image(
+        elem_id=f"{prefix}-{name}-poster", interactive=False, height=280 if numbered else 200, visible=False, buttons=[]
+    )
+    is_still, faces = gr.State(True), gr.State(())
     uploads = backend.uploads
 
-    def inspect(path: str | None, request: gr.Request) -> list[Any]:
+    def inspect(given: str | None, request: gr.Request) -> Iterator[list[Any]]:
         no_poster = gr.update(value=None, visible=False)
-        if not path:
-            return [gr.update(visible=False), no_poster, True]
+        if not given:
+            yield [gr.update(visible=False), no_poster, True, ()]
+            return
         backend.jobs.start_worker()
+        path, owner = Path(given), owner_of(request)
         try:
-            if templates and is_template_name(Path(path)):
-                return [_seen_as(uploads.inspect_template(Path(path), owner_of(request))), no_poster, False]
-            info = uploads.inspect_source(Path(path), owner_of(request), role)
+            if templates and is_template_name(path):
+                yield [_seen_as(uploads.inspect_template(path, owner)), no_poster, False, ()]
+                return
+            info = uploads.inspect_source(path, owner, role)
         except TalkerError as error:
-            message = markup.error(str(error))
-            return [gr.update(value=message, visible=True), no_poster, True]
+            yield [gr.update(value=markup.error(str(error)), visible=True), no_poster, True, ()]
+            return
         if not poster:
-            return [_seen_as(info.summary), no_poster, info.is_still]
+            yield [_seen_as(info.summary), no_poster, info.is_still, ()]
+            return
         shown = gr.update(value=str(info.poster), visible=True, label=f"Seen as: {info.summary}")
-        return [gr.update(visible=False), shown, info.is_still]
+        if not numbered:
+            yield [gr.update(visible=False), shown, info.is_still, ()]
+            return
+        yield [gr.update(value=markup.notice("looking for faces."), visible=True), shown, info.is_still, ()]
+        try:
+            found = uploads.number_faces(path, owner, role)
+        except TalkerError as error:
+            yield [gr.update(value=markup.error(str(error)), visible=True), gr.skip(), gr.skip(), ()]
+            return
+        text = _count_faces(len(found.places), info.is_still)
+        yield [gr.update(value=markup.remark(text)), str(found.picture), gr.skip(), found.places]
 
-    file.change(inspect, file, [note, first, is_still], concurrency_limit=None, **PRIVATE)
-    return SourceInput(file, is_still)
+    file.change(inspect, file, [note, first, is_still, faces], concurrency_limit=None, **PRIVATE)
+    return SourceInput(file, is_still, faces)
 
 
-def voice_input(prefix: str, backend: Backend) -> VoiceInput:
-    """Build the widgets for a voice from a file, the microphone or a text."""
+def _count_faces(count: int, is_still: bool) -> str:
+    where = "" if is_still else f" in the first {FACES_S:g} seconds"
+    return f"One face{where}." if count == 1 else f"{count} faces{where}, numbered in the picture."
+
+
+def voice_input(prefix: str, backend: Backend, *, of: str = "") -> VoiceInput:
+    """Build the widgets for a voice from a file, the microphone or a text; `of` begins the labels: “Face 1: ”."""
     kinds = [FROM_FILE, FROM_MICROPHONE, FROM_TEXT]
-    kind = gr.Radio(kinds, value=FROM_FILE, label="Voice from", elem_id=f"{prefix}-kind")
-    file = gr.File(label="Sound, or a video with sound", elem_id=f"{prefix}-voice", height=168)
+    kind = gr.Radio(kinds, value=FROM_FILE, label=f"{of}Voice from", elem_id=f"{prefix}-kind")
+    file = gr.File(label=f"{of}Sound, or a video with sound", elem_id=f"{prefix}-voice", height=168)
     note = gr.HTML("", elem_id=f"{prefix}-voice-note", visible=False)
     microphone = gr.Audio(
-        label="Record a voice", sources=["microphone"], type="filepath", elem_id=f"{prefix}-microphone", visible=False
+        label=f"{of}Record a voice",
+        sources=["microphone"],
+        type="filepath",
+        elem_id=f"{prefix}-microphone",
+        visible=False,
     )
     with gr.Group(visible=False) as group:
-        text, language, pace = _text_input(prefix)
+        text, language, pace = _text_input(prefix, of)
 
     def switch(selected: str) -> list[Any]:
         return [*(gr.update(visible=selected == name) for name in kinds), gr.update(visible=False)]
@@ -134,7 +165,7 @@ def retain_uploads(backend: Backend, *widgets: Any) -> None:
 
 
 def selected_voice(kind: str, file: Any, microphone: Any, text: str | None, language: Any, pace: Any) -> dict[str, Any]:
-    """Return the voice or the text as arguments of `TalkRequest.check`."""
+    """Return the voice or the text as arguments of `GivenVoice.check`."""
     return {
         "voice": {FROM_FILE: file, FROM_MICROPHONE: microphone}.get(kind),
         "text": (text or "") if kind == FROM_TEXT else None,
@@ -147,9 +178,9 @@ def _seen_as(description: str, verb: str = "Seen") -> Any:
     return gr.update(value=markup.remark(f"{verb} as: {description}"), visible=True)
 
 
-def _text_input(prefix: str) -> tuple[gr.Textbox, gr.Dropdown, gr.Slider]:
+def _text_input(prefix: str, of: str) -> tuple[gr.Textbox, gr.Dropdown, gr.Slider]:
     text = gr.Textbox(
-        label="Text to say",
+        label=f"{of}Text to say",
         info="Said by a basic, robotic voice (eSpeak NG). A recorded voice looks and sounds better.",
         placeholder="Type what the portrait says.",
         elem_id=f"{prefix}-text",
@@ -161,13 +192,13 @@ def _text_input(prefix: str) -> tuple[gr.Textbox, gr.Dropdown, gr.Slider]:
         codes = [(f"{voice.language} [{voice.code}]", voice.code) for voice in speech.list_voices()]
     else:
         gr.HTML(markup.error(f"{speech.MISSING_EXTRA}."))
-    language = gr.Dropdown(codes, value=speech.DEFAULT_VOICE, label="Language", elem_id=f"{prefix}-speech-voice")
+    language = gr.Dropdown(codes, value=speech.DEFAULT_VOICE, label=f"{of}Language", elem_id=f"{prefix}-speech-voice")
     pace = gr.Slider(
         speech.SLOWEST,
         speech.FASTEST,
         value=speech.DEFAULT_PACE,
         step=5,
-        label="Pace (words a minute)",
+        label=f"{of}Pace (words a minute)",
         elem_id=f"{prefix}-pace",
     )
     return text, language, pace

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MediaError
-from ..pipelines.media_check import DESCRIBE_TEMPLATE, INSPECT_FOOTAGE, INSPECT_VOICE, INSPECTIONS
+from ..pipelines.media_check import DESCRIBE_TEMPLATE, INSPECT_FOOTAGE, INSPECT_VOICE, INSPECTIONS, NUMBER_FACES
 from ..system.limited_process import FileCall, LimitedProcess
 
 _AT_ONCE = 6
@@ -17,6 +17,7 @@ _MAX_WAITING = 16  # each takes a thread of the server
 _MAX_WAIT_S = 60.0
 _PREEMPT_AFTER_S, _LONG_S = 1.0, 3.0  # who waits for the former ends an inspection that has lasted the latter
 _POLL_S = 0.25
+_FACES_CPU_S = 60.0  # to find the faces of a video
 
 
 @dataclass(eq=False)
@@ -47,6 +48,13 @@ class Inspections:
     def footage(self, path: Path, owner: str, *, max_pixels: int, max_seconds: float, poster: Path, side: int) -> Any:
         """Return what `media.inspection.inspect_footage` does, and write the poster. Raises MediaError."""
         return self._run(FileCall(INSPECT_FOOTAGE, path, (max_pixels, max_seconds, str(poster), side)), owner)
+
+    def faces(
+        self, path: Path, owner: str, *, max_pixels: int, max_seconds: float, first_seconds: float, picture: Path
+    ) -> Any:
+        """Return what `pipelines.faces.number_faces` does, and write the picture. Raises TalkerError."""
+        limits = (max_pixels / 1e6, max_seconds, first_seconds, str(picture))
+        return self._run(FileCall(NUMBER_FACES, path, limits, _FACES_CPU_S), owner)
 
     def voice(self, path: Path, owner: str, *, max_seconds: float) -> float:
         """Return the duration of a voice in seconds. Raises MediaError."""

@@ -21,6 +21,8 @@ from .worker import Task, internal_error
 _log = logging.getLogger(__name__)
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """Arguments of events that are not part of the API."""
+TAKES = (("preview", "Preview 2 s"), ("run", "Generate"))
+"""Buttons of the tabs that make talking videos."""
 
 
 @dataclass(frozen=True)

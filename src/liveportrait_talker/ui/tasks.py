@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..options.speakers import FaceName, SpeakerVoice
 from ..pipelines.media_check import MediaChecks
 from ..progress import OnProgress
 from .worker import Task
@@ -18,7 +19,8 @@ from .worker import Task
 if TYPE_CHECKING:
     from ..pipelines.animate import Animator
     from ..pipelines.edit import Editor
-    from ..pipelines.talk import Talker
+    from ..pipelines.talk import Talker, Voices
+    from .voices import GivenVoice
 
 PREVIEW_SECONDS = 2.0
 PREVIEW_SIDE = 640
@@ -41,7 +43,8 @@ def _check_inputs(given: Mapping[str, Any]) -> None:
     sources = [given.get(name) for name in ("source", "portrait")]
     for name in ("ref_head_pose", "ref_blink", "sample"):
         sources += [getattr(options, name, None) for options in given.values()]
-    _checks().check(limits, sources=sources, voices=[given.get("voice") or None], driving=given.get("driving"))
+    voices = [voice.file for voice in (given.get("voice"), *given.get("voices", {}).values()) if voice is not None]
+    _checks().check(limits, sources=sources, voices=voices, driving=given.get("driving"))
 
 
 @cache
@@ -59,19 +62,49 @@ def _warm_up(task: Task, on_progress: OnProgress) -> dict[str, Any]:
 
 
 def _talk(task: Task, on_progress: OnProgress) -> dict[str, Any]:
-    """Make a talking video. Arguments: source, voice (or text, speech_voice, pace), options, preview."""
-    given, options = task.arguments, task.arguments["options"]
-    voice = given["voice"]
-    if given.get("text"):
-        from ..audio.speech import speak
+    """Make a talking video. Arguments: source, voice, options, preview."""
+    voice = _sound_of(task.arguments["voice"], task.folder / "text.wav", on_progress)
+    if task.arguments["preview"]:
+        voice = write_start(voice, task.folder / "start.wav", task.arguments["options"].max_seconds)
+    return _save_talk(task, voice, on_progress)
 
-        on_progress("speaking the text", 0, 1)
-        voice = speak(given["text"], task.folder / "text.wav", voice=given["speech_voice"], pace=given["pace"])
-    if given.get("preview"):
-        voice = write_start(voice, task.folder / "start.wav", options.max_seconds)
+
+def _speakers(task: Task, on_progress: OnProgress) -> dict[str, Any]:
+    """Make a video of several speakers. Arguments: source, voices by face, options, preview.
+
+    A preview begins with the first voice; a face whose voice begins later than it ends listens.
+    """
+    given: Mapping[int, GivenVoice] = task.arguments["voices"]
+    preview, limit = task.arguments["preview"], task.arguments["options"].max_seconds
+    first = min(voice.start_seconds for voice in given.values()) if preview else 0.0
+    voices: dict[FaceName, SpeakerVoice] = {}
+    for face, voice in given.items():
+        start = voice.start_seconds - first
+        if preview and start >= PREVIEW_SECONDS:
+            continue
+        file = _sound_of(voice, task.folder / f"face-{face}.wav", on_progress)
+        if preview:
+            file = write_start(file, task.folder / f"start-{face}.wav", limit, PREVIEW_SECONDS - start)
+        voices[face] = SpeakerVoice(file, start)
+    return _save_talk(task, voices, on_progress)
+
+
+def _sound_of(voice: GivenVoice, speech: Path, on_progress: OnProgress) -> Path:
+    """Return the file of a voice; a text is spoken into `speech`."""
+    if voice.file is not None:
+        return voice.file
+    from ..audio.speech import speak
+
+    on_progress("speaking the text", 0, 1)
+    return speak(voice.text, speech, voice=voice.speech_voice, pace=voice.pace)
+
+
+def _save_talk(task: Task, voices: Voices, on_progress: OnProgress) -> dict[str, Any]:
+    options = task.arguments["options"]
+    if task.arguments["preview"]:
         options = dataclasses.replace(options, max_size=min(options.max_size, PREVIEW_SIDE))
     on_progress("opening", 0, 1)
-    report = _talker().save(given["source"], voice, task.folder / VIDEO, options, on_progress=on_progress)
+    report = _talker().save(task.arguments["source"], voices, task.folder / VIDEO, options, on_progress=on_progress)
     return report.as_json() | {"output": VIDEO}
 
 
@@ -121,12 +154,12 @@ def _download(task: Task, on_progress: OnProgress) -> dict[str, Any]:
     return {"downloaded": files}
 
 
-def write_start(voice: Path, path: Path, max_seconds: float) -> Path:
-    """Write the first PREVIEW_SECONDS of a voice to a 16-bit WAV file. Raises MediaError if it cannot be read."""
+def write_start(voice: Path, path: Path, max_seconds: float, seconds: float = PREVIEW_SECONDS) -> Path:
+    """Write the first `seconds` of a voice to a 16-bit WAV file. Raises MediaError if it cannot be read."""
     from ..media import read_waveform
 
     waveform = read_waveform(voice, max_seconds=max_seconds)
-    samples = waveform.samples[: int(PREVIEW_SECONDS * waveform.sample_rate)]
+    samples = waveform.samples[: int(seconds * waveform.sample_rate)]
     with path.open("wb") as file, wave.open(file, "wb") as sound:
         sound.setnchannels(1)
         sound.setsampwidth(2)
@@ -157,5 +190,5 @@ def editor() -> Editor:
     return Editor()
 
 
-_MEDIA_KINDS = ("talk", "animate", "edit")
-_KINDS = {"warm up": _warm_up, "talk": _talk, "animate": _animate, "edit": _edit, "models": _download}
+_MEDIA_KINDS = {"talk": _talk, "speakers": _speakers, "animate": _animate, "edit": _edit}
+_KINDS = _MEDIA_KINDS | {"warm up": _warm_up, "models": _download}

@@ -57,14 +57,15 @@ button.lg { white-space: nowrap; }
 @media (max-width: 640px) {
   button.lg { font-size: 0.95rem; padding-inline: 6px; }
   .gradio-container .main.app main { padding: 12px 10px 24px !important; }
-  #talk-video:not(:has(video)), #animate-video:not(:has(video)) { height: 150px !important; min-height: 0 !important; }
+  :is(#talk-video, #speakers-video, #animate-video):not(:has(video)) {
+    height: 150px !important; min-height: 0 !important; }
   .lpt-live { height: 1300px; }
   .lpt-table thead { display: none; }
   .lpt-table tr { display: block; padding: 6px 0; border-bottom: 1px solid var(--border-color-primary) !important; }
   .lpt-table td { border: 0 !important; }
   .lpt-table td { display: grid; grid-template-columns: 7em 1fr; gap: 8px;
     padding: 3px 6px !important; overflow-wrap: anywhere; }
-  #lpt-tabs .tab-container button { padding: 0 5px; font-size: 0.85rem; }
+  #lpt-tabs .tab-container button { padding: 0 3px; font-size: 0.8rem; }
   #edit-preview { display: contents !important; }
   #edit-preview > * { flex: 1 1 100%; }
   #edit-live { position: sticky !important; top: 0; z-index: 60; height: 250px !important; }

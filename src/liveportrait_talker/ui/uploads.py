@@ -25,6 +25,8 @@ from .inspections import Inspections
 MAX_MOUTHS = 8
 """Files of `mouth_from` in one request."""
 
+FACES_S = 20.0
+"""Start of a video in which its faces are looked for, seconds."""
 MB = 1_000_000
 SERVER = "server"
 """Owner of the page's own files."""
@@ -65,6 +67,16 @@ class SourceInfo:
     is_still: bool
     summary: str
     poster: Path
+
+
+@dataclass(frozen=True)
+class NumberedFaces:
+    """The faces of an uploaded picture or video, in order of their numbers."""
+
+    places: tuple[str | None, ...]
+    """left, middle, right, or None between them."""
+    picture: Path
+    """The picture, or a frame of the video, with the numbers drawn in."""
 
 
 class Uploads:
@@ -118,6 +130,23 @@ class Uploads:
         if fps is None:
             return SourceInfo(True, f"picture, {size}", poster)
         return SourceInfo(False, f"video, {size}, {seen['frames'] / fps:.1f} s at {fps:.3g} fps", poster)
+
+    def number_faces(self, path: Path, owner: str, name: str) -> NumberedFaces:
+        """Find the faces of a picture, or of the first FACES_S of a video, that has been inspected.
+
+        Raises TalkerError: there is no face, or as `inspect_source` does.
+        """
+        picture = self.new_served_path("faces.jpg", owner)
+        with self._alias(path, name) as alias:
+            found = self._inspections.faces(
+                alias,
+                owner,
+                max_pixels=self.limits.pixels,
+                max_seconds=self.limits.seconds,
+                first_seconds=FACES_S,
+                picture=picture,
+            )
+        return NumberedFaces(tuple(face["place"] for face in found), picture)
 
     def require_inspected(self, path: Path, owner: str, name: str) -> None:
         """Check a picture or video unless that was done, or is being done. Raises as `inspect_source` does."""

@@ -1,0 +1,90 @@
+"""The Speakers tab: a picture or a video with several faces, each of which has its own voice."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import gradio as gr
+
+from . import markup
+from .backend import Backend
+from .inputs import VoiceInput, selected_voice, source_input, voice_input
+from .result import PRIVATE, TAKES, Plan, build_result, run_job
+from .talk_requests import SPEAKERS, SpeakersRequest
+from .talk_settings import TalkSettings
+
+SLOTS = 4
+"""Faces that can be given a voice here."""
+_HINT = (
+    "Each face that is found can be given a voice. A face without one listens: its lips stay closed, and in a picture "
+    "it looks at who speaks."
+)
+_MORE = f" The first {SLOTS} can be given a voice here, all of them on the command line."
+
+
+def build(backend: Backend) -> None:
+    """Build the tab."""
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=1, min_width=320):
+            source = source_input(
+                "speakers", "source", "Picture or video with several faces", backend, "the picture", numbered=True
+            )
+            hint = gr.HTML(markup.remark(_HINT), elem_id="speakers-hint")
+            slots = [_build_slot(face, backend) for face in range(1, SLOTS + 1)]
+            settings = TalkSettings(backend, "speakers", SPEAKERS, source.is_still)
+        with gr.Column(scale=1, min_width=320, elem_classes="lpt-still"):
+            text = "Choose a picture or a video, give its faces voices, then Generate."
+            out = build_result("speakers", backend, TAKES, text)
+
+    def show_slots(places: tuple[str | None, ...]) -> list[Any]:
+        titles = [f"Face {face}{f' ({place})' if place else ''}" for face, place in enumerate(places[:SLOTS], 1)]
+        shown = [gr.update(visible=True, label=title) for title in titles]
+        text = _HINT + (_MORE if len(places) > SLOTS else "")
+        return [markup.remark(text), *shown, *[gr.update(visible=False)] * (SLOTS - len(shown))]
+
+    async def make(preview: bool, request: gr.Request, values: tuple[Any, ...]) -> AsyncIterator[dict[Any, Any]]:
+        path, is_still, places, items = values[:4]
+        given, options = values[4 : 4 + per_slot * SLOTS], settings.by_name(values[4 + per_slot * SLOTS :])
+
+        def plan() -> Plan:
+            voices = {}
+            for slot in range(min(SLOTS, len(places))):
+                *voice, start = given[per_slot * slot : per_slot * (slot + 1)]
+                voices[slot + 1] = selected_voice(*voice) | {"start_seconds": start}
+            talk = SpeakersRequest.check(path, voices, settings.parse(options, is_still=is_still), preview=preview)
+            name = f"{'preview' if preview else 'dialogue'}-seed{talk.options.seed}"
+            return Plan(talk.task(backend), name, "Preview" if preview else "Video", talk.command)
+
+        async for updates in run_job(backend, request, out, plan, items):
+            yield updates | ({settings.last_seed: options["seed"]} if out.video in updates else {})
+
+    async def preview(request: gr.Request, *values: Any) -> AsyncIterator[dict[Any, Any]]:
+        async for updates in make(True, request, values):
+            yield updates
+
+    async def generate(request: gr.Request, *values: Any) -> AsyncIterator[dict[Any, Any]]:
+        async for updates in make(False, request, values):
+            yield updates
+
+    of_slots = [component for _, voice, start in slots for component in (*voice.components, start)]
+    per_slot = len(of_slots) // SLOTS
+    inputs = [source.file, source.is_still, source.faces, out.items, *of_slots, *settings.components]
+    for button, run in zip(out.buttons, (preview, generate), strict=True):
+        button.click(run, inputs, [*out.outputs, settings.last_seed], concurrency_limit=None, **PRIVATE)
+    groups = [group for group, _, _ in slots]
+    source.faces.change(show_slots, source.faces, [hint, *groups], queue=False, **PRIVATE)
+
+
+def _build_slot(face: int, backend: Backend) -> tuple[gr.Accordion, VoiceInput, gr.Number]:
+    """Build the widgets of the voice of one face, which are shown when it has been found."""
+    with gr.Accordion(f"Face {face}", open=True, visible=False, elem_id=f"speakers-{face}") as group:
+        voice = voice_input(f"speakers-{face}", backend, of=f"Face {face}: ")
+        start = gr.Number(
+            value=0,
+            minimum=0,
+            label=f"Face {face}: Starts at (seconds)",
+            info="When the voice begins in the video.",
+            elem_id=f"speakers-{face}-start",
+        )
+    return group, voice, start

@@ -1,0 +1,69 @@
+"""The node that makes a portrait talk."""
+
+from typing import Any
+
+import numpy as np
+from comfy_api.latest import InputImpl, io
+
+from liveportrait_talker import TalkOptions
+
+from .files import result_file, sound_file, source_file, to_image
+from .run import blocked, engine, progress, work
+from .sockets import CATEGORY, SOURCES, MotionType
+from .widgets import background, options_of, widget
+
+_TAKE = ["face", "crop", "still", "head_motion", "blink", "gaze", "expression_scale"]
+
+
+class Talk(io.ComfyNode):
+    """A source and a voice → a talking video."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="TalkerTalk",
+            display_name="Talk",
+            category=CATEGORY,
+            description="The portrait says what the voice says. A video as the source keeps its own head motion.",
+            inputs=[
+                io.MultiType.Input("source", SOURCES, tooltip="a portrait, a picture, a video or its frames"),
+                io.Audio.Input("voice"),
+                widget(TalkOptions, "renderer"),
+                *(widget(TalkOptions, name) for name in _TAKE),
+                background(TalkOptions),
+                widget(TalkOptions, "fps"),
+                widget(TalkOptions, "quality"),
+                widget(TalkOptions, "seed", control_after_generate=True),
+                io.Boolean.Input(
+                    "frames",
+                    default=False,
+                    tooltip="also give the frames as IMAGE and MASK, in memory: 25 MB a frame at 1080p",
+                ),
+                MotionType.Input("motion", optional=True, tooltip="drawn in place of one made for the voice"),
+            ],
+            outputs=[
+                io.Video.Output(),
+                io.Image.Output(tooltip="the frames, if `frames` is on"),
+                io.Mask.Output(tooltip="1 where the person is, with the background `transparent`; if `frames` is on"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, source: Any, voice: Any, frames: bool, motion: Any = None, **values: Any) -> io.NodeOutput:
+        """Make the video."""
+        images: list[np.ndarray] = []
+        with work() as folder:
+            options = options_of(TalkOptions, values)
+            out = result_file(".webm" if options.is_transparent else ".mp4")
+            engine("Talker").save(
+                source_file(source, folder, options.fps),
+                sound_file(voice, folder),
+                out,
+                options,
+                motion=motion,
+                on_image=images.append if frames else None,
+                on_progress=progress(),
+            )
+        wanted = to_image(images) if frames else blocked("turn on frames on the node Talk for IMAGE and MASK.", 2)
+        return io.NodeOutput(InputImpl.VideoFromFile(str(out)), *wanted)

@@ -99,7 +99,7 @@ def to_image(images: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
     height, width, channels = images[0].shape
     pictures, mask = torch.empty(len(images), height, width, 3), torch.ones(len(images), height, width)
     for k in range(len(images)):
-        image = torch.from_numpy(np.ascontiguousarray(images[k]))
+        image = torch.from_numpy(np.array(images[k]))  # a copy: torch wants it writable
         images[k] = None  # type: ignore[call-overload]  # bytes and floats of all frames need not be there together
         torch.div(image[..., :3], 255, out=pictures[k])
         if channels == 4:

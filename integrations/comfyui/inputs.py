@@ -6,7 +6,7 @@ from pathlib import Path
 import folder_paths
 import numpy as np
 import torch
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from liveportrait_talker import MediaError, examples
 from liveportrait_talker.media import read_waveform
@@ -54,7 +54,9 @@ class LoadPortrait(io.ComfyNode):
         image, mask = to_image([pixels])
         if opacity is not None:
             mask = torch.from_numpy(opacity / np.float32(255))[None]
-        return io.NodeOutput(Portrait(path), image, mask)
+        # The page shows files of the input folder by itself.
+        shown = ui.PreviewImage(image, cls=cls) if picture == EXAMPLE else None
+        return io.NodeOutput(Portrait(path), image, mask, ui=shown)
 
     @classmethod
     def validate_inputs(cls, picture: str) -> bool | str:

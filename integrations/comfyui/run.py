@@ -71,11 +71,11 @@ def _engine(name: str) -> Any:
 
 
 def _find_weights() -> None:
-    """Take the weights in ComfyUI's models folder where there are some; $LPT_MODELS, if set by the user, wins."""
+    """Name the folder of the weights: ComfyUI's, or the package's own where only that has any; $LPT_MODELS wins."""
     if _LPT_MODELS is not None:
         return
-    for folder in folder_paths.get_folder_paths(WEIGHTS_FOLDER):
-        if Path(folder).is_dir() and any(Path(folder).iterdir()):
-            os.environ["LPT_MODELS"] = folder
-            return
     os.environ.pop("LPT_MODELS", None)
+    folders = [Path(folder) for folder in folder_paths.get_folder_paths(WEIGHTS_FOLDER)]
+    own = import_module("liveportrait_talker.weights.store").root()
+    filled = [folder for folder in (*folders, own) if folder.is_dir() and any(folder.iterdir())]
+    os.environ["LPT_MODELS"] = str([*filled, *folders][0])

@@ -6,16 +6,14 @@ Only what our nodes and workflows use. Signatures are as narrow as ComfyUI's: an
 from __future__ import annotations
 
 import enum
-import inspect
 import sys
 from abc import ABC, abstractmethod
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import av
-import numpy as np
 import torch
 from PIL import Image
 
@@ -74,7 +72,9 @@ class _Number(_Widget):
 
     def check(self, value):
         value = self.number(value)
-        assert self.min is None or self.min <= value <= self.max, f"{self.id}: {value} is not in {self.min} … {self.max}"
+        assert self.min is None or self.min <= value <= self.max, (
+            f"{self.id}: {value} is not in {self.min} … {self.max}"
+        )
         return value
 
 
@@ -127,9 +127,7 @@ class _MultiType:
 
 
 class Schema:
-    def __init__(
-        self, node_id, display_name, category="", inputs=(), outputs=(), description="", is_output_node=False
-    ):
+    def __init__(self, node_id, display_name, category="", inputs=(), outputs=(), description="", is_output_node=False):
         self.node_id, self.display_name, self.category, self.description = node_id, display_name, category, description
         self.inputs, self.outputs, self.is_output_node = list(inputs), list(outputs), is_output_node
         ids = [each.id for each in self.inputs]
@@ -156,7 +154,7 @@ class ComfyExtension(ABC):
     async def get_node_list(self): ...
 
 
-class VideoInput(ABC):
+class VideoInput(ABC):  # noqa: B024 (ComfyUI's has methods that we do not call)
     pass
 
 
@@ -203,7 +201,7 @@ class VideoFromComponents(VideoInput):
 
 
 class ProgressBar:
-    steps: list[tuple[int, int]] = []
+    steps: ClassVar[list[tuple[int, int]]] = []
 
     def __init__(self, total, node_id=None):
         self.total = total
@@ -316,7 +314,7 @@ def check_value(io_type: str, value: Any, place: str) -> None:
         shape = (4,) if io_type == "IMAGE" else (3,)
         assert isinstance(value, torch.Tensor) and (value.ndim,) == shape and value.dtype == torch.float32, place
         assert io_type == "MASK" or value.shape[3] == 3, place
-        assert len(value) and 0 <= float(value.min()) and float(value.max()) <= 1, place
+        assert len(value) and float(value.min()) >= 0 and float(value.max()) <= 1, place
     elif io_type == "AUDIO":
         assert value["waveform"].ndim == 3 and value["waveform"].dtype == torch.float32, place
         assert isinstance(value["sample_rate"], int), place
@@ -378,7 +376,9 @@ def core_nodes() -> dict[str, type]:
     def invert_mask(mask):
         return NodeOutput(1 - mask)
 
-    @node("ImageCompositeMasked", "IMAGE", destination="IMAGE", source="IMAGE", x=0, y=0, resize_source=False, mask="MASK")
+    @node(
+        "ImageCompositeMasked", "IMAGE", destination="IMAGE", source="IMAGE", x=0, y=0, resize_source=False, mask="MASK"
+    )
     def composite(destination, source, x, y, resize_source, mask):
         assert (x, y, resize_source) == (0, 0, False) and source.shape[1:] == destination.shape[1:]
         return NodeOutput(mask[..., None] * source + (1 - mask[..., None]) * destination)

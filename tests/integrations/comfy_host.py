@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import importlib.util
 import inspect
 import os
@@ -165,15 +166,11 @@ class ComfyHost:
     def __init__(self, folder: Path, base: Path) -> None:
         self.base = base
         sys.path.insert(0, str(folder))
-        import comfy.options  # type: ignore[import-not-found]
-        from comfy.cli_args import args  # type: ignore[import-not-found]
-
+        args = importlib.import_module("comfy.cli_args").args
         args.cpu, args.base_directory = True, str(base)
-        import execution  # type: ignore[import-not-found]
-        import folder_paths  # type: ignore[import-not-found]
-        import nodes  # type: ignore[import-not-found]
-        import server  # type: ignore[import-not-found]
-
+        importlib.import_module("utils.extra_config")  # before `nodes`, which puts another `utils` on the path
+        names = ("execution", "folder_paths", "nodes", "server")
+        execution, folder_paths, nodes, server = (importlib.import_module(name) for name in names)
         self._execution, self._nodes = execution, nodes
         for name in ("input", "output", "temp"):
             (base / name).mkdir(parents=True, exist_ok=True)
@@ -191,7 +188,9 @@ class ComfyHost:
         """As ContractHost."""
         found = []
         for group in ("required", "optional"):
-            for name, (io_type, *more) in self._nodes.NODE_CLASS_MAPPINGS[class_type].INPUT_TYPES().get(group, {}).items():
+            for name, (io_type, *more) in (
+                self._nodes.NODE_CLASS_MAPPINGS[class_type].INPUT_TYPES().get(group, {}).items()
+            ):
                 given = dict(more[0]) if more else {}
                 if isinstance(io_type, list):
                     given, io_type = {"default": io_type[0]} | given, "COMBO"
@@ -239,11 +238,11 @@ class ComfyHost:
 
     def record_progress(self, monkeypatch: Any) -> list[tuple[int, int]]:
         """As ContractHost."""
-        import comfy.utils  # type: ignore[import-not-found]
-
         steps: list[tuple[int, int]] = []
         monkeypatch.setattr(
-            comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, preview, node_id=None: steps.append((value, total))
+            sys.modules["comfy.utils"],
+            "PROGRESS_BAR_HOOK",
+            lambda value, total, preview, node_id=None: steps.append((value, total)),
         )
         return steps
 

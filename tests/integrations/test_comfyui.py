@@ -10,11 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import av
+import comfy_host
 import numpy as np
 import pytest
 from PIL import Image
 
-import comfy_host
 from liveportrait_talker import MediaError, Talker, TalkOptions, examples
 from liveportrait_talker.media import open_footage, read_waveform
 from sounds import write_wav
@@ -55,7 +55,10 @@ def picture(media) -> Any:
 @pytest.fixture
 def voice(media) -> dict[str, Any]:
     """The voice as AUDIO."""
-    return {"waveform": torch.from_numpy(read_waveform(media.voice, sample_rate=24_000).samples.copy())[None, None], "sample_rate": 24_000}
+    return {
+        "waveform": torch.from_numpy(read_waveform(media.voice, sample_rate=24_000).samples.copy())[None, None],
+        "sample_rate": 24_000,
+    }
 
 
 def execute(host, node: str, **values: Any) -> list[Any]:
@@ -70,8 +73,13 @@ def part_of(host, name: str) -> Any:
     return sys.modules[f"{host.pack.__name__}.{name}"]
 
 
-def files_in(folder: Path) -> set[Path]:
-    return {path for path in folder.rglob("*") if path.is_file()}
+def made_in(base: Path) -> set[Path]:
+    """Return all files but ComfyUI's previews."""
+    return {
+        path
+        for path in base.rglob("*")
+        if path.is_file() and "preview" not in path.name and "ComfyUI_temp" not in path.name
+    }
 
 
 def frames_of(path: Path | str) -> list[np.ndarray]:
@@ -135,10 +143,10 @@ def test_every_node_is_in_a_workflow(host):
 
 
 def test_talk_gives_a_video_file(host, media, voice, picture):
-    before = files_in(host.base / "temp")
+    before = made_in(host.base)
     video, images, mask = execute(host, "TalkerTalk", source=picture, voice=voice)
     path = Path(video.get_stream_source())
-    assert files_in(host.base / "temp") - before == {path}  # and nothing that the node read
+    assert made_in(host.base) - before == {path}  # and nothing that the node read
     expected = list(Talker().frames(media.portrait, media.voice))
     drawn = frames_of(path)
     assert len(drawn) == len(expected)
@@ -208,7 +216,7 @@ def test_a_sound_of_several_pieces(host, tmp_path):
 
 @pytest.mark.parametrize("sound", [None, {"waveform": torch.zeros(1, 1, 0), "sample_rate": 16_000}])
 def test_no_sound(host, picture, sound):
-    with pytest.raises(MediaError, match="^the voice is empty"):
+    with pytest.raises(MediaError, match="the voice is empty"):
         execute(host, "TalkerTalk", source=picture, voice=sound)
 
 
@@ -242,7 +250,7 @@ def prompt_of(host, media, **talk: Any) -> comfy_host.Prompt:
 
 def test_errors_are_one_sentence(host, media):
     Image.new("RGB", (64, 64)).save(host.base / "input" / "grey.png")
-    before = files_in(host.base / "temp") | files_in(host.base / "output")
+    before = made_in(host.base)
     for picture, values, message in (
         ("grey.png", {}, "grey.png"),
         ("example portrait", {"face": 7}, "face"),
@@ -255,14 +263,14 @@ def test_errors_are_one_sentence(host, media):
         prompt["1"]["inputs"]["picture"] = picture
         said = host.run(prompt).error
         assert said is not None and message in said and "\n" not in said and "--" not in said and "Error" not in said
-    assert files_in(host.base / "temp") | files_in(host.base / "output") == before
+    assert made_in(host.base) == before
 
 
 def test_progress_and_interruption(host, media, monkeypatch):
     steps = host.record_progress(monkeypatch)
     assert host.run(prompt_of(host, media, seed=11)).error is None
     assert (round(SECONDS * 25), round(SECONDS * 25)) in steps
-    before = files_in(host.base)
+    before = made_in(host.base)
     drawn = []
     module = part_of(host, "run")
     check = module.comfy.model_management.throw_exception_if_processing_interrupted
@@ -280,18 +288,22 @@ def test_progress_and_interruption(host, media, monkeypatch):
     outcome = host.run(prompt_of(host, media, seed=12))
     assert outcome.interrupted and outcome.error is None
     assert drawn[-1] == (3, round(SECONDS * 25))
-    assert files_in(host.base) == before
+    assert made_in(host.base) == before
 
 
-def test_weights_are_found_in_the_models_folder(host, monkeypatch):
+def test_weights_are_found_in_the_models_folder(host, monkeypatch, tmp_path):
     from liveportrait_talker.weights import store
 
-    module = part_of(host, "run")
-    monkeypatch.setenv("LPT_MODELS", "")
+    module, own = part_of(host, "run"), tmp_path / "models"
+    monkeypatch.setenv("LPT_MODELS", "")  # is restored
+    monkeypatch.setenv("LPT_CACHE", str(tmp_path))
     monkeypatch.setattr(module, "_LPT_MODELS", None)
     folder = host.base / "models" / "liveportrait_talker"
     module.engine("Talker")
-    assert store.root() != folder
+    assert store.root() == folder  # where there are none at all: messages name ComfyUI's folder
+    (own / "liveportrait").mkdir(parents=True)
+    module.engine("Talker")
+    assert store.root() == own
     (folder / "liveportrait").mkdir(parents=True)
     module.engine("Talker")
     assert store.root() == folder

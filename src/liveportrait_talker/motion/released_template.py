@@ -12,8 +12,8 @@ import numpy as np
 
 from ..arrays import Floats
 from ..errors import MediaError
-from .restricted_pickle import PickledArray, UnsafePickleError, unpickle_arrays
 from .archive import MAX_FRAMES
+from .restricted_pickle import PickledArray, UnsafePickleError, unpickle_arrays
 from .template import SHAPES, MotionTemplate
 
 MAX_BYTES = 32 * 2**20

@@ -6,6 +6,7 @@ from .animate import Animate
 from .expression import Expression
 from .inputs import ExampleVoice, LoadPortrait
 from .motion import LoadMotion, MixMotion, Motion, SaveMotion
+from .speakers import Faces, Speakers
 from .talk import Talk
 
 
@@ -18,6 +19,8 @@ class TalkerExtension(ComfyExtension):
             LoadPortrait,
             ExampleVoice,
             Talk,
+            Speakers,
+            Faces,
             Animate,
             Expression,
             Motion,

@@ -387,4 +387,26 @@ def core_nodes() -> dict[str, type]:
     def create_video(images, fps, audio):
         return NodeOutput(VideoFromComponents(SimpleNamespace(images=images, audio=audio, frame_rate=Fraction(fps))))
 
+    @node(
+        "ImageStitch",
+        "IMAGE",
+        image1="IMAGE",
+        direction="right",
+        match_image_size=True,
+        spacing_width=0,
+        spacing_color="white",
+        image2="IMAGE",
+    )
+    def stitch(image1, direction, match_image_size, spacing_width, spacing_color, image2):
+        assert (direction, spacing_width) == ("right", 0)
+        return NodeOutput(torch.cat([image1, image2], dim=2))
+
+    @node("TrimAudioDuration", "AUDIO", audio="AUDIO", start_index=0.0, duration=60.0)
+    def trim(audio, start_index, duration):
+        waveform, rate = audio["waveform"], audio["sample_rate"]
+        length = waveform.shape[-1]
+        start = min(max(0, round(start_index * rate) + (length if start_index < 0 else 0)), length - 1)
+        cut = waveform[..., start : start + round(duration * rate)]
+        return NodeOutput({"waveform": cut, "sample_rate": rate})
+
     return found

@@ -249,6 +249,7 @@ def install(base: Path) -> SimpleNamespace:
     io = SimpleNamespace(
         Custom=Custom,
         Input=Input,
+        Output=Output,
         Schema=Schema,
         NodeOutput=NodeOutput,
         ComfyNode=ComfyNode,

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from liveportrait_talker import MediaError, Talker, TalkOptions, examples
+from liveportrait_talker import MediaError, Talker, TalkerError, TalkOptions, examples
 from liveportrait_talker.media import open_footage, read_waveform
 from sounds import write_wav
 
@@ -92,6 +92,8 @@ def test_nodes_are_complete(host):
         "TalkerLoadPortrait",
         "TalkerExampleVoice",
         "TalkerTalk",
+        "TalkerSpeakers",
+        "TalkerFaces",
         "TalkerAnimate",
         "TalkerExpression",
         "TalkerMotion",
@@ -130,7 +132,8 @@ def test_workflow(path, host):
             with av.open(str(file)) as container:
                 assert container.streams.audio or "background" in path.stem
             pictures = frames_of(file)
-            assert len(pictures) == round(SECONDS * 25)
+            start = 3.65 if path.stem == "speakers" else 0
+            assert len(pictures) == round((start + SECONDS) * 25)
             assert any((one != pictures[0]).any() for one in pictures)
         else:
             assert Image.open(file).size == (256, 256)
@@ -312,6 +315,44 @@ def test_weights_are_found_in_the_models_folder(host, monkeypatch, tmp_path):
     module.engine("Talker")
     assert store.root() == Path("elsewhere")
     (folder / "liveportrait").rmdir()
+
+
+@pytest.fixture(scope="session")
+def two(media) -> Any:
+    """Two people in one IMAGE."""
+    one = torch.from_numpy(np.asarray(Image.open(media.portrait))[None].copy()).float() / 255
+    return torch.cat([one, one.flip(2)], dim=2)
+
+
+def test_each_voice_moves_its_own_face(host, two, voice):
+    silence = voice | {"waveform": torch.zeros_like(voice["waveform"])}
+    given = {"source": two, "face_1": "left", "face_2": "right", "still": True, "frames": True, "blink": "off"}
+    given["gaze"] = "still"
+    for voices, moves in (({"voice_1": voice, "voice_2": silence}, 0), ({"voice_1": silence, "voice_2": voice}, 1)):
+        _, images, _ = execute(host, "TalkerSpeakers", **given, **voices)
+        change = [float((half - half[:1]).abs().mean()) for half in images.split(256, dim=2)]
+        assert change[moves] > 3 * change[1 - moves]
+
+
+def test_a_voice_starts_later(host, two, voice):
+    given = {"source": two, "voice_1": voice, "voice_2": voice, "face_1": "left", "face_2": "right", "start_2": 1.0}
+    video = execute(host, "TalkerSpeakers", **given)[0]
+    assert len(frames_of(video.get_stream_source())) == round((1 + SECONDS) * 25)
+
+
+def test_mistakes_about_speakers(host, two, voice):
+    for given, message in (
+        ({"voice_2": voice, "face_2": "1"}, "face 1 has two voices"),
+        ({"voice_2": None}, "the voice is empty"),
+        ({"voice_2": voice, "face_2": "7"}, "7"),
+    ):
+        with pytest.raises(TalkerError, match=message):
+            execute(host, "TalkerSpeakers", source=two, voice_1=voice, **given)
+
+
+def test_faces_are_numbered(host, two):
+    image, count = execute(host, "TalkerFaces", source=two)
+    assert count == 2 and image.shape == two.shape and (image != two).any()
 
 
 def test_motion_is_drawn_as_talk_makes_it(host, media, voice, picture):

@@ -14,6 +14,7 @@ from comfy_api.latest import Input, InputImpl
 from PIL import Image as Picture
 
 from liveportrait_talker import MediaError
+from liveportrait_talker.arrays import Image
 from liveportrait_talker.media import open_footage
 
 from .sockets import Portrait
@@ -74,7 +75,7 @@ def sound_file(audio: Any, folder: Path, name: str = "voice") -> Path:
     return path
 
 
-def read_picture(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def read_picture(path: Path) -> tuple[Image, Image | None]:
     """Return a picture, upright (H, W, 3) uint8, and its opacity (H, W) uint8 where it has one.
 
     Raises:
@@ -86,12 +87,13 @@ def read_picture(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         return footage[0], footage.opacity
 
 
-def to_bytes(image: torch.Tensor) -> np.ndarray:
+def to_bytes(image: torch.Tensor) -> Image:
     """Return an image (H, W, C) of floats 0…1 as uint8; bytes that were divided by 255 come back exactly."""
-    return (image.to("cpu", torch.float32) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+    pixels: Image = (image.to("cpu", torch.float32) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+    return pixels
 
 
-def to_image(images: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+def to_image(images: list[Image]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return IMAGE (B, H, W, 3) and MASK (B, H, W), float32 0…1; the list of uint8 RGB or RGBA images is emptied.
 
     The mask is 1 where the person is, everywhere in images without transparency.
@@ -129,6 +131,7 @@ def _write_frames(images: torch.Tensor, path: Path, fps: float) -> Path:
     """Write an IMAGE batch without loss (FFV1)."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=Fraction(fps).limit_denominator(1001))
+        assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = images.shape[1:3]
         stream.pix_fmt = "bgr0"
         for image in images:

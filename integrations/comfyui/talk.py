@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from comfy_api.latest import InputImpl, io
 
 from liveportrait_talker import TalkOptions
+from liveportrait_talker.arrays import Image
 
 from .files import result_file, sound_file, source_file, to_image
 from .run import blocked, engine, progress, work
@@ -87,7 +87,7 @@ def make_video(
         values: of the widgets of the options.
         more: arguments of `Talker.save`.
     """
-    images: list[np.ndarray] = []
+    images: list[Image] = []
     with work() as folder:
         options = options_of(TalkOptions, values)
         out = result_file(".webm" if options.is_transparent else ".mp4")

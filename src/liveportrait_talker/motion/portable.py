@@ -107,7 +107,7 @@ class PortableMotion:
 def _combine(fps: float, function: Callable[..., Floats], *tracks: MotionTrack) -> MotionTrack:
     """Return the track at `fps` whose arrays are `function` of the name of a part and the arrays of `tracks`."""
 
-    def arrays(part: str, owners: Iterable[object], names: Iterable[str]) -> dict[str, Floats]:
+    def arrays(part: str, owners: Iterable[object], names: Iterable[str]) -> dict[str, Any]:
         owners = list(owners)
         return {name: function(part or name, *(getattr(owner, name) for owner in owners)) for name in names}
 
@@ -128,4 +128,5 @@ def _build(fps: float, arrays: Arrays) -> PortableMotion:
     mouths: list[Mouth] = [kind(**arrays[part]) for kind, (part, _) in _MOUTHS.items() if part in arrays]
     if not {"head", "face"} <= arrays.keys() or len(mouths) != 1:
         raise ValueError("it lacks the head, the face or the mouth")
-    return PortableMotion(MotionTrack(fps=fps, head=HeadTrack(**arrays["head"]), mouth=mouths[0], **arrays["face"]))
+    face: dict[str, Any] = arrays["face"]
+    return PortableMotion(MotionTrack(fps=fps, head=HeadTrack(**arrays["head"]), mouth=mouths[0], **face))

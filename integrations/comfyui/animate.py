@@ -1,5 +1,7 @@
 """The node that lets a face follow another."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from comfy_api.latest import InputImpl, io

@@ -1,5 +1,7 @@
 """The node with the sliders of an expression."""
 
+from __future__ import annotations
+
 import hashlib
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,7 @@
 """What ComfyUI loads: the list of nodes."""
 
+from __future__ import annotations
+
 from comfy_api.latest import ComfyExtension, io
 
 from .animate import Animate

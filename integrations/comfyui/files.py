@@ -1,5 +1,7 @@
 """ComfyUI's values → files, and back: our API reads and writes files, so that long media don't fill the memory."""
 
+from __future__ import annotations
+
 import struct
 from fractions import Fraction
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Nodes without inputs: a portrait from ComfyUI's input folder, and the examples of the package."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Nodes for the motion of a talking video: made from a voice, mixed, saved, loaded, and drawn by Talk."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 

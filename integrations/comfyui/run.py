@@ -1,5 +1,7 @@
 """What every node does around the work: a folder for its files, errors, progress, interruption, weights."""
 
+from __future__ import annotations
+
 import os
 import re
 import shutil

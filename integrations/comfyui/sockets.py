@@ -1,5 +1,7 @@
 """Types of the sockets that only these nodes have."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Nodes for pictures and videos of several people: their numbers, and a voice for each."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 

@@ -1,5 +1,7 @@
 """The node that makes a portrait talk."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

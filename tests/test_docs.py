@@ -11,8 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOT_PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
-PAGES = [*ROOT_PAGES, *sorted((ROOT / "docs").rglob("*.md"))]
-SOURCES = [path for folder in ("src", "tests", "scripts") for path in sorted((ROOT / folder).rglob("*.py"))]
+PAGES = [*ROOT_PAGES, *sorted((ROOT / "docs").rglob("*.md")), ROOT / "integrations" / "comfyui" / "README.md"]
+SOURCES = [
+    path for folder in ("src", "tests", "scripts", "integrations") for path in sorted((ROOT / folder).rglob("*.py"))
+]
 CITATION = re.compile(r"(docs/[\w/]+\.md)(?:, ([A-Z][\w -]*\w))?")
 OUTSIDE = re.compile(
     r"(?<![\w/])(?:talker|liveportrait|embedded)\.md|(?<!\w/)\bspec/(?!v1)|\bspec §|specification §|field notes|\bthe (?:shared )?meter\b|§ ?\d"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .live.frame import LiveCounts, LiveFrame
     from .live.session import LiveSession
     from .media.waveform import Waveform
+    from .motion.portable import PortableMotion
     from .motion.track import HeadTrack, LipKeypoints, MotionTrack, MouthControls
     from .options.animate import AnimateOptions
     from .options.edit import EditOptions
@@ -61,6 +62,7 @@ __all__ = [
     "MouthDriver",
     "NoFaceError",
     "OptionError",
+    "PortableMotion",
     "PreparedFace",
     "Renderer",
     "SpeakerVoice",
@@ -89,6 +91,7 @@ _HOMES = {
     "HeadTrack": ".motion.track",
     "LipKeypoints": ".motion.track",
     "MotionTrack": ".motion.track",
+    "PortableMotion": ".motion.portable",
     "LiveCounts": ".live.frame",
     "LiveFrame": ".live.frame",
     "LiveOptions": ".options.live",

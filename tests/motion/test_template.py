@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from liveportrait_talker.errors import MediaError
 from liveportrait_talker.motion import template as module
+from liveportrait_talker.motion.archive import ArchiveKind
 from liveportrait_talker.motion.face_measurements import MEASUREMENT_SHAPES, FaceMeasurements
 from liveportrait_talker.motion.template import SHAPES, MotionTemplate, Template, load_template, save_template
 
@@ -216,7 +217,7 @@ def test_other_files_are_refused(folder, monkeypatch):
     np.savez(path, x=np.zeros(3))
     assert_refused(path, "not a motion template of this program")
     write(path, arrays_of(2))
-    monkeypatch.setattr(module, "_MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(ArchiveKind, "max_bytes", 1000)
     assert_refused(path, "too large for a motion template")
 
 

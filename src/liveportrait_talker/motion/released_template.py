@@ -12,8 +12,9 @@ import numpy as np
 
 from ..arrays import Floats
 from ..errors import MediaError
+from .archive import MAX_FRAMES
 from .restricted_pickle import PickledArray, UnsafePickleError, unpickle_arrays
-from .template import MAX_FRAMES, SHAPES, MotionTemplate
+from .template import SHAPES, MotionTemplate
 
 MAX_BYTES = 32 * 2**20
 """About 18 000 frames, twelve minutes at 25 frames/s."""

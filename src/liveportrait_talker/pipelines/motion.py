@@ -15,7 +15,7 @@ from ..driving.reference import reference_blinks, reference_head, track_referenc
 from ..face.mouth_offsets import measure_source_mouth, subtract_source_mouth
 from ..face.tracked import TrackedSource
 from ..media import Waveform
-from ..motion import HeadTrack, LipKeypoints, MotionTrack, Mouth
+from ..motion import HeadTrack, LipKeypoints, MotionTrack, Mouth, MouthControls
 from ..motion.blink import natural_blinks
 from ..motion.breath import natural_breath
 from ..motion.classic import classic_head_pose
@@ -23,6 +23,7 @@ from ..motion.gaze import idle_gaze
 from ..motion.head import natural_head_pose
 from ..motion.keyframes import keyframe_angles
 from ..motion.lips import controls_from_keypoints
+from ..motion.portable import PortableMotion
 from ..motion.random_streams import BLINK, BREATH, BROWS, GAZE, HEAD
 from ..motion.rotation import MAX_TURN_DEG
 from ..options.talk import PUPIL_RANGE, TalkOptions
@@ -119,6 +120,25 @@ def warn_of_silence(voice: Waveform, mouth: Mouth, *, of_still: bool) -> None:
         log.warning("no clear voice is heard in the sound; the mouth follows what there is.")
     else:
         log.warning("no voice is heard in the sound: the mouth stays at rest.")
+
+
+def detach_motion(track: MotionTrack, source: TrackedSource) -> PortableMotion:
+    """Return the motion of a source apart from it."""
+    if isinstance(track.mouth, MouthControls):
+        own = measure_source_mouth(source, len(track), track.fps)
+        track = dataclasses.replace(track, mouth=MouthControls(track.mouth.values + own))
+    return PortableMotion(track)
+
+
+def attach_motion(motion: PortableMotion, source: TrackedSource, frames: int, fps: float) -> MotionTrack:
+    """Return `frames` frames at `fps` of a motion, for the renderer of a source."""
+    lasts, needed = len(motion) / motion.track.fps, frames / fps
+    if lasts < needed - 1 / fps:
+        log.warning("the motion ends after %.1f of %.1f seconds: the face holds still from there.", lasts, needed)
+    track = motion.resampled(frames, fps).track
+    if isinstance(track.mouth, MouthControls):
+        track = dataclasses.replace(track, mouth=subtract_source_mouth(track.mouth.values, source, fps))
+    return track
 
 
 def _reference_head(

@@ -8,7 +8,7 @@ head (synthetic, reference, audio, source, still), blink, gaze ┘
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,12 @@ import numpy as np
 
 from ..arrays import Image
 from ..driving.protocol import MouthDriver
-from ..errors import WeightsError
+from ..errors import OptionError, WeightsError
 from ..face.mouth_offsets import subtract_source_mouth
 from ..face.tracked import TrackedSource
 from ..media import Footage, Mix, Waveform, open_footage, read_waveform
 from ..motion import MotionTrack, Mouth
+from ..motion.portable import PortableMotion
 from ..motion.random_streams import random_streams
 from ..options.live import LiveOptions
 from ..options.speakers import FaceName, Speakers, SpeakerVoice, speakers_from
@@ -34,7 +35,7 @@ from .engines import HEAD_POSE_NETWORKS, EngineChoice, Engines, Weights, missing
 from .expression import read_expression_keys
 from .labels import Origin
 from .live import LiveSessions
-from .motion import plan_motion, warn_of_silence
+from .motion import attach_motion, detach_motion, plan_motion, warn_of_silence
 from .run import Output, Report, find_face, given_or_default, open_source, turn_limit
 from .speakers import attend, find_parts, mix_voices, picture_of, read_voices, refuse_single_face
 
@@ -116,7 +117,9 @@ class Talker:
         out: Path | str,
         options: TalkOptions | None = None,
         *,
+        motion: PortableMotion | None = None,
         overwrite: bool = False,
+        on_image: Callable[[Image], object] | None = None,
         on_progress: OnProgress | None = None,
     ) -> TalkReport:
         """Write a talking video.
@@ -129,7 +132,9 @@ class Talker:
             out: the MP4 to write, transparent a .webm, .mov or frames_%05d.png; it appears when it is complete, or not
                 at all.
             options: see TalkOptions.
+            motion: drawn in place of one made for the voice; options of driver, head, eyes and mouth have no effect.
             overwrite: replace `out` if it exists.
+            on_image: called with each image before it is written, (H, W, 3) uint8 RGB, transparent RGBA.
             on_progress: called as the work goes on.
 
         Raises:
@@ -141,10 +146,10 @@ class Talker:
         output = Output(Path(out), overwrite, options, kind="video")
         output.check((source, *_voice_files(voices), options.ref_head_pose, options.ref_blink))
         with ExitStack() as opened:
-            scene = self._prepare(opened, source, voices, options, on_progress)
+            scene = self._prepare(opened, source, voices, options, on_progress, motion)
             footage, frames, fps = scene.footage, len(scene.track), scene.track.fps
             size = output.write(
-                scene.images(),
+                scene.images() if on_image is None else _shown(scene.images(), on_image),
                 size=footage.size,
                 fps=fps,
                 frames=frames,
@@ -176,6 +181,7 @@ class Talker:
         voice: Voices,
         options: TalkOptions | None = None,
         *,
+        motion: PortableMotion | None = None,
         on_progress: OnProgress | None = None,
     ) -> Iterator[Image]:
         """Yield the same video as (H, W, 3) uint8 RGB images at the options' frame rate.
@@ -185,8 +191,25 @@ class Talker:
         """
         options = given_or_default(options, TalkOptions)
         with ExitStack() as opened:
-            scene = self._prepare(opened, Path(source), _voices(voice), options, on_progress or ignore_progress)
+            scene = self._prepare(opened, Path(source), _voices(voice), options, on_progress or ignore_progress, motion)
             yield from scene.images()
+
+    def motion(
+        self,
+        source: Path | str,
+        voice: Path | str,
+        options: TalkOptions | None = None,
+        *,
+        on_progress: OnProgress | None = None,
+    ) -> PortableMotion:
+        """Return the motion of the same video without drawing it, for `save` and `frames`, also of other sources.
+
+        Raises TalkerError as `save` does.
+        """
+        options = given_or_default(options, TalkOptions)
+        with ExitStack() as opened:
+            scene = self._prepare(opened, Path(source), Path(voice), options, on_progress or ignore_progress)
+            return detach_motion(scene.track, scene.drawn[0].source)
 
     def live(self, portrait: Path | str, options: LiveOptions | None = None) -> LiveSession:
         """Return a face that speaks while the sound is still coming; close it, or use it as a context manager.
@@ -203,7 +226,13 @@ class Talker:
         return self._live.start(Path(portrait), given_or_default(options, LiveOptions))
 
     def _prepare(
-        self, opened: ExitStack, source: Path, voices: Path | Speakers, options: TalkOptions, on_progress: OnProgress
+        self,
+        opened: ExitStack,
+        source: Path,
+        voices: Path | Speakers,
+        options: TalkOptions,
+        on_progress: OnProgress,
+        motion: PortableMotion | None = None,
     ) -> _Scene:
         for reference in (options.ref_head_pose, options.ref_blink):
             if reference is not None:  # it is read late: a mistake in it should not cost the work before
@@ -211,7 +240,7 @@ class Talker:
         footage = opened.enter_context(open_source(source, options, options.max_seconds))
         options.head_pose_for(footage.is_still)  # refuses what makes no sense before any work
         read_expression_keys(options, footage.is_still)
-        fps = options.fps or footage.fps or DEFAULT_FPS
+        fps = options.fps or footage.fps or (DEFAULT_FPS if motion is None else motion.track.fps)
         if isinstance(voices, Path):
             waveform = read_waveform(voices, max_seconds=options.max_seconds)
             engines = self._load_engines(options, on_progress)
@@ -226,11 +255,18 @@ class Talker:
                 shift_y=options.crop_vy,
             )
             face = engines.renderer.prepare(tracked)
-            mouth = engines.driver.drive(waveform, tracked, fps)
-            warn_of_silence(waveform, mouth, of_still=tracked.is_still)
-            track = self._plan(tracked, face, waveform, mouth, fps, options, tracked.footage[0], on_progress)
+            speaking = engines.speaking
+            if motion is None:
+                mouth = engines.driver.drive(waveform, tracked, fps)
+                warn_of_silence(waveform, mouth, of_still=tracked.is_still)
+                track = self._plan(tracked, face, waveform, mouth, fps, options, tracked.footage[0], on_progress)
+            else:
+                track = attach_motion(motion, tracked, waveform.frame_count(fps), fps)
+                speaking = EngineChoice("motion", "it was given")
             drawn = [DrawnPerson(tracked, None, face, track)]
-            return _Scene(tracked.footage, drawn, (), voices, engines.chosen, engines.speaking)
+            return _Scene(tracked.footage, drawn, (), voices, engines.chosen, speaking)
+        if motion is not None:
+            raise OptionError("a motion is of one face: leave it out with several speakers.")
         refuse_single_face(options)
         waveforms = read_voices(voices, options.max_seconds)
         engines = self._load_engines(options, on_progress)
@@ -299,6 +335,13 @@ def _voices(given: Voices) -> Path | Speakers:
 
 def _voice_files(voices: Path | Speakers) -> tuple[Path, ...]:
     return (voices,) if isinstance(voices, Path) else tuple(voice.file for voice in voices.values())
+
+
+def _shown(images: Iterator[Image], on_image: Callable[[Image], object]) -> Iterator[Image]:
+    """Yield the images, each after it was shown to `on_image`."""
+    for image in images:
+        on_image(image)
+        yield image
 
 
 def _neural_settings(options: TalkOptions) -> dict[str, Any]:

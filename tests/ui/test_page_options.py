@@ -119,7 +119,7 @@ def put_in(page: Any, prefix: str, fields: Any, name: str, value: Any, clip: Pat
         if value in (WEIGHTS, KEYS):
             file.write_bytes(b"[]")
         place.locator("input[type=file]").set_input_files(file)
-        place.get_by_text(file.suffix).wait_for()
+        place.get_by_text(file.suffix).last.wait_for()
     elif field.kind == "files":
         copies = [clip.with_name(f"mouth{number}.mp4") for number, _ in enumerate(value, 1)]
         for copy in copies:

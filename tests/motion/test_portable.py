@@ -11,7 +11,8 @@ from liveportrait_talker.errors import MediaError
 from liveportrait_talker.motion import HeadTrack, LipKeypoints, MotionTrack, MouthControls
 from liveportrait_talker.motion.portable import PortableMotion
 
-ARRAYS = ("blink", "gaze", "brows", "breath")
+SINGLE = ("inner_brows", "smile", "breath")
+ARRAYS = ("blink", "gaze", "brows", *SINGLE)
 
 
 def motion_of(frames: int, seed: int = 0, fps: float = 25.0, keypoints: bool = False) -> PortableMotion:
@@ -19,7 +20,8 @@ def motion_of(frames: int, seed: int = 0, fps: float = 25.0, keypoints: bool = F
     mouth = LipKeypoints(rng.normal(size=(frames, 6, 3))) if keypoints else MouthControls(rng.normal(size=(frames, 5)))
     head = HeadTrack(rng.normal(size=(frames, 3)), rng.normal(size=(frames, 2)), rng.uniform(0.9, 1.1, frames))
     pairs = {name: rng.normal(size=(frames, 2)) for name in ("blink", "gaze", "brows")}
-    return PortableMotion(MotionTrack(fps=fps, head=head, mouth=mouth, breath=rng.uniform(size=frames), **pairs))
+    single = {name: rng.uniform(size=frames) for name in SINGLE}
+    return PortableMotion(MotionTrack(fps=fps, head=head, mouth=mouth, **single, **pairs))
 
 
 def lips_of(motion: PortableMotion) -> np.ndarray:

@@ -35,7 +35,7 @@ class Preset:
 
 PRESETS = {
     "happy": Preset(press=0.006, smile=0.06, brows=0.012, lids=0.05),
-    "sad": Preset(smile=-0.035, press=0.01, brows=-0.012, inner_brows=0.06, lids=0.12),
+    "sad": Preset(smile=-0.035, press=0.03, brows=-0.012, inner_brows=0.06, lids=0.12),
     "angry": Preset(rounded=0.02, press=0.025, smile=-0.02, brows=-0.024, inner_brows=-0.045, lids=-0.05),
     "surprised": Preset(rounded=0.015, brows=0.09, inner_brows=0.01, lids=-0.28),
     "calm": Preset(press=0.012, smile=0.018, brows=0.006, lids=0.08),

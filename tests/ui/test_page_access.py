@@ -12,6 +12,8 @@ import socket
 import sys
 import tempfile
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -357,6 +359,19 @@ class TestWithoutDownloads:
         page.get_by_role("tab", name="About").click()
         page.locator("#about-versions td").first.wait_for()
         assert page.locator("#about-check").count() == 0
+
+
+def test_the_health_of_the_server_is_told_to_anybody(serve: Any):
+    server = serve(auth=[("maria", "secret")])
+
+    def status(path: str, **headers: str) -> int:
+        try:
+            return int(urllib.request.urlopen(urllib.request.Request(server.url + path, None, headers)).status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    assert status("healthz") == status("healthz", Host="10.1.2.3") == 200
+    assert status("healthz/config") == status("config") == 401
 
 
 def test_responses_name_no_folder_of_the_server(fake: Server, monkeypatch: pytest.MonkeyPatch):

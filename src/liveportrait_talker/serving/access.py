@@ -23,6 +23,7 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]{1,253}))(?::([0-9]{1,5}))?")
 _ORIGIN = re.compile(r"(https?)://([^/]+)")
+HEALTH = "/healthz"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _UNTRUSTED = (b"x-forwarded-host", b"x-forwarded-proto", b"x-gradio-server")
 """Gradio makes URLs of these headers, whoever sent them. The scheme is set by uvicorn, from trusted proxies only."""
@@ -65,6 +66,8 @@ class Hosts:
 class Access:
     """ASGI middleware that passes on only requests that name this server, come from no other site, and are logged in.
 
+    It answers GET and HEAD of `HEALTH` to anybody, so that proxies and supervisors can ask whether the server runs.
+
     Args:
         app: the page.
         hosts: the hosts that the page answers to.
@@ -79,7 +82,8 @@ class Access:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(scope)
+        is_probe = scope["type"] == "http" and scope["path"] == HEALTH and scope["method"] in ("GET", "HEAD")
+        refusal = (200, "ok", []) if is_probe else self._refusal(scope)
         if refusal is None:
             headers = [(name, value) for name, value in scope["headers"] if name not in _UNTRUSTED]
             await self._app({**scope, "headers": headers}, receive, send)

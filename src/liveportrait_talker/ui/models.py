@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -17,7 +17,21 @@ from .jobs import DONE, FAILED
 from .result import PRIVATE, connect_cancel
 from .worker import Task
 
-_HEADS = ("Weights", "Networks", "Size", "State", "Licence")
+_EFFECTS = {
+    "liveportrait": (
+        "Networks draw the face (renderer neural, or hybrid for the mouths): skin, lips and teeth are made anew in "
+        "every frame, at 512×512 px. Slower: a GPU helps.",
+        "yes",
+    ),
+    "sadtalker": (
+        "Head motion from the voice (head pose audio); with talker, lips by the learned driver.",
+        "ask the authors: its training used the Basel Face Model, which has terms of its own",
+    ),
+    "talker": ("With sadtalker: lips by the learned driver.", "ask the authors, or train your own"),
+}
+"""Group of weights → what they change, and whether they may be used commercially (README.md, the table of licences)."""
+_GROUP_HEADS = ("Download", "What it changes", "Size", "Licence", "Commercial use")
+_HEADS = ("Weights", "Networks", "Size", "State")
 
 
 def build(backend: Backend, *, downloads: bool) -> gr.HTML:
@@ -28,6 +42,7 @@ def build(backend: Backend, *, downloads: bool) -> gr.HTML:
             "and the MappingNet are for learned lip motion."
         )
     )
+    gr.HTML(effects_table(), elem_id="models-effects")
     table = gr.HTML(installed_table(), elem_id="models-table")
     if downloads:
         _build_download(backend, table)
@@ -75,13 +90,27 @@ def _build_download(backend: Backend, table: gr.HTML) -> None:
     connect_cancel(cancel, status, backend, "models")
 
 
+def effects_table() -> str:
+    """Return the table of what each download changes as HTML."""
+    rows = []
+    for group, (effect, commercial) in _EFFECTS.items():
+        files = [file for file in registry.FILES if file.group == group]
+        licences = "; ".join(dict.fromkeys(file.licence for file in files))
+        rows.append((group, effect, _total(files), licences, commercial))
+    return markup.table(_GROUP_HEADS, rows)
+
+
+def _total(files: Sequence[registry.ReleasedFile]) -> str:
+    size = sum(file.size or 0 for file in files)
+    return f"{size / 1e6:,.0f} MB" if size else "not published"
+
+
 def installed_table() -> str:
     """Return the table of all released files as HTML."""
     rows = []
     for item in store.installed():
-        size = f"{item.file.size / 1e6:,.0f} MB" if item.file.size else "not published"
         state = "installed" if item.ready else "in part" if item.converted else "not installed"
-        rows.append((item.file.name, ", ".join(item.file.networks), size, state, item.file.licence))
+        rows.append((item.file.name, ", ".join(item.file.networks), _total([item.file]), state))
     return markup.table(_HEADS, rows)
 
 

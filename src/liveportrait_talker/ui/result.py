@@ -94,7 +94,13 @@ def build_result(
         cancel = gr.Button("Cancel", variant="stop", elem_id=f"{kind}-cancel", interactive=False, min_width=90)
     status = gr.HTML(markup.notice(hint), elem_id=f"{kind}-status")
     video = gr.Video(
-        label="Result", elem_id=f"{kind}-video", interactive=False, height=420, buttons=[], visible=placeholder
+        label="Result",
+        elem_id=f"{kind}-video",
+        interactive=False,
+        height=420,
+        buttons=[],
+        visible=placeholder,
+        autoplay=True,
     )
     picture = gr.Image(
         label="Result", elem_id=f"{kind}-picture", interactive=False, height=420, visible=False, buttons=[]

@@ -136,7 +136,7 @@ def _serve(page: gr.Blocks, settings: Settings, uploads: Uploads) -> str:
 
     from . import live
     from .body_limits import BodyLimits
-    from .theme import CSS, build_theme
+    from .theme import CSS, SCRIPT, build_theme
 
     hosts = Hosts(settings.host, settings.allowed_hosts)
     accounts = Accounts(settings.auth) if settings.auth else None
@@ -154,6 +154,7 @@ def _serve(page: gr.Blocks, settings: Settings, uploads: Uploads) -> str:
         footer_links=["api"],
         theme=build_theme(),
         css=CSS,
+        js=SCRIPT,
     )
     mount = app.routes[-1]
     assert isinstance(mount, Mount) and isinstance(mount.app, App)

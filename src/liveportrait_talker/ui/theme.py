@@ -73,6 +73,24 @@ button.lg { white-space: nowrap; }
 }
 """
 
+SCRIPT = """
+() => {
+  const name = (element, attribute, value) => {
+    if (element.getAttribute(attribute) !== value) element.setAttribute(attribute, value);
+  };
+  const name_all = () => {
+    for (const button of document.querySelectorAll('.block .image-container > button')) {
+      const label = button.closest('.block').querySelector('[data-testid=block-label]');
+      name(button, 'aria-label', label?.textContent.trim() || 'Picture');
+    }
+    for (const empty of document.querySelectorAll('div.empty[aria-label]')) name(empty, 'role', 'img');
+  };
+  new MutationObserver(name_all).observe(document.body, {childList: true, subtree: true});
+  name_all();
+}
+"""
+"""Names for screen readers, which Gradio leaves out: of pictures, and of empty results."""
+
 
 def build_theme() -> gr.themes.Base:
     """Return a Gradio theme with system fonts and text contrast of at least 4.5 : 1."""
@@ -84,12 +102,14 @@ def build_theme() -> gr.themes.Base:
         "body_text_color_subdued_dark": "*neutral_300",
         "block_info_text_color": "*neutral_600",
         "block_info_text_color_dark": "*neutral_300",
+        "block_label_background_fill_dark": "*primary_800",
         "block_label_text_color": "*primary_800",
         "block_title_text_color": "*primary_800",
         "button_primary_background_fill": "*primary_700",
         "button_primary_background_fill_hover": "*primary_800",
         "button_primary_background_fill_dark": "*primary_700",
         "checkbox_label_background_fill_selected": "*primary_700",
+        "checkbox_label_background_fill_selected_dark": "*primary_700",
         "link_text_color": "*primary_700",
         "color_accent": "*primary_700",
         "slider_color": "*primary_700",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,15 +13,18 @@ from liveportrait_talker.errors import MediaError
 from liveportrait_talker.motion import HeadTrack, LipKeypoints, MotionTrack, MouthControls
 from liveportrait_talker.motion.portable import PortableMotion
 
-ARRAYS = ("blink", "gaze", "brows", "breath")
+OTHERS = ("fps", "head", "mouth", "continues")
+ARRAYS = [field.name for field in dataclasses.fields(MotionTrack) if field.name not in OTHERS]
+"""All channels of the face that a motion track has: a new one must be stored and mixed as well."""
 
 
 def motion_of(frames: int, seed: int = 0, fps: float = 25.0, keypoints: bool = False) -> PortableMotion:
     rng = np.random.default_rng(seed)
     mouth = LipKeypoints(rng.normal(size=(frames, 6, 3))) if keypoints else MouthControls(rng.normal(size=(frames, 5)))
     head = HeadTrack(rng.normal(size=(frames, 3)), rng.normal(size=(frames, 2)), rng.uniform(0.9, 1.1, frames))
-    pairs = {name: rng.normal(size=(frames, 2)) for name in ("blink", "gaze", "brows")}
-    return PortableMotion(MotionTrack(fps=fps, head=head, mouth=mouth, breath=rng.uniform(size=frames), **pairs))
+    shapes = {name: getattr(MotionTrack.neutral(frames), name).shape for name in ARRAYS}
+    face = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    return PortableMotion(MotionTrack(fps=fps, head=head, mouth=mouth, **face))
 
 
 def lips_of(motion: PortableMotion) -> np.ndarray:

@@ -20,7 +20,7 @@ from .track import HeadTrack, LipKeypoints, MotionTrack, Mouth, MouthControls
 Shapes = dict[str, tuple[int, ...]]
 """Array → its shape in one frame."""
 _HEAD: Shapes = {"rotation_deg": (3,), "shift": (2,), "scale": ()}
-_FACE: Shapes = {"blink": (2,), "gaze": (2,), "brows": (2,), "breath": ()}
+_FACE: Shapes = {"blink": (2,), "gaze": (2,), "brows": (2,), "inner_brows": (), "smile": (), "breath": ()}
 _MOUTHS: dict[type[Any], tuple[str, Shapes]] = {
     MouthControls: ("controls", {"values": (5,)}),
     LipKeypoints: ("keypoints", {"offsets": (6, 3)}),
@@ -90,12 +90,12 @@ class PortableMotion:
             other: the other motion.
             head: its share of the head and the breath, 0…1.
             eyes: its share of blinks, gaze and brows.
-            mouth: its share of the mouth.
+            mouth: its share of the mouth and the smile.
         """
         one, two = self.track, other.resampled(len(self), self.track.fps).track
         if isinstance(one.mouth, LipKeypoints) != isinstance(two.mouth, LipKeypoints):
             one, two = (dataclasses.replace(track, mouth=_as_controls(track.mouth)) for track in (one, two))
-        shares = {"head": head, "breath": head, "mouth": mouth}
+        shares = {"head": head, "breath": head, "mouth": mouth, "smile": mouth}
 
         def mean(part: str, first: Floats, second: Floats) -> Floats:
             share = shares.get(part, eyes)

@@ -16,10 +16,13 @@ from liveportrait_talker.pipelines.edit import EditSession
 
 from .files import read_picture, source_file, to_bytes, to_image
 from .run import engine, progress, work
-from .sockets import CATEGORY, Portrait, PortraitType
+from .sockets import CATEGORY, Portrait, PortraitType, SlidersType
 from .widgets import background, options_of, widget
 
 _SLIDERS = [field.name for field in sliders(ExpressionEdit) if field.name != "sample_ratio"]
+_WHILE_SPEAKING = {name: name for name in ("smile", "eyebrow", "wink", "aaa", "eee", "woo", "pupil_x", "pupil_y")}
+_WHILE_SPEAKING["blink"] = "eye_opening"
+"""Slider → option of a talking video; the head is moved by the speech."""
 _SETUP = ["renderer", "face", "background"]
 _last: dict[tuple[Any, EditSetup], EditSession] = {}
 """The picture that was edited last: only the first edit of a picture takes seconds."""
@@ -47,6 +50,7 @@ class Expression(io.ComfyNode):
             outputs=[
                 io.Image.Output(),
                 io.Mask.Output(tooltip="1 where the person is, with the background `transparent`, else everywhere"),
+                SlidersType.Output(display_name="sliders", tooltip="of eyes and mouth, for Talk, Speakers and Motion"),
             ],
             is_output_node=True,
         )
@@ -62,7 +66,8 @@ class Expression(io.ComfyNode):
             else:
                 pictures = [picture] if isinstance(picture, Portrait) else picture.split(1)
                 image, mask = to_image([_open(each, setup, folder).draw(edit) for each in pictures])
-        return io.NodeOutput(image, mask, ui=ui.PreviewImage(image, cls=cls))
+        sliders = {option: getattr(edit, slider) for slider, option in _WHILE_SPEAKING.items()}
+        return io.NodeOutput(image, mask, sliders, ui=ui.PreviewImage(image, cls=cls))
 
 
 def _unchanged(picture: Any) -> tuple[torch.Tensor, torch.Tensor]:

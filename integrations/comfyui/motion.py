@@ -13,9 +13,9 @@ from liveportrait_talker import PortableMotion, TalkOptions, examples
 from .files import sound_file, source_file
 from .run import engine, progress, work
 from .sockets import CATEGORY, SOURCES, MotionType
-from .widgets import options_of, share, widget
+from .talk import performance, talk_options
+from .widgets import share, widget
 
-_WIDGETS = ["driver", "still", "head_motion", "blink", "gaze", "expression_scale", "fps"]
 _OUTPUT = " [output]"
 """How ComfyUI marks a name in its output folder."""
 
@@ -33,7 +33,9 @@ class Motion(io.ComfyNode):
             description="How head, eyes and mouth move with a voice, for any portrait: connect it to Talk.",
             inputs=[
                 io.Audio.Input("voice"),
-                *(widget(TalkOptions, name) for name in _WIDGETS),
+                widget(TalkOptions, "driver"),
+                *performance(),
+                widget(TalkOptions, "fps"),
                 widget(TalkOptions, "seed", control_after_generate=True),
                 io.MultiType.Input(
                     "source",
@@ -50,7 +52,7 @@ class Motion(io.ComfyNode):
     def execute(cls, voice: Any, source: Any = None, **values: Any) -> io.NodeOutput:
         """Plan the motion; nothing is drawn."""
         with work() as folder:
-            options = options_of(TalkOptions, values)
+            options = talk_options(values)
             face = examples.PORTRAIT if source is None else source_file(source, folder, options.fps)
             sound = sound_file(voice, folder)
             return io.NodeOutput(engine("Talker").motion(face, sound, options, on_progress=progress()))

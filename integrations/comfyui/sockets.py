@@ -11,6 +11,8 @@ CATEGORY = "LivePortraitTalker"
 
 PortraitType = io.Custom("TALKER_PORTRAIT")
 MotionType = io.Custom("TALKER_MOTION")
+SlidersType = io.Custom("TALKER_SLIDERS")
+"""Options of a talking video → values, as the sliders of Expression say."""
 SOURCES = [PortraitType, io.Image, io.Video]
 """Types of a source: a portrait's file, a picture or a batch of frames, a video."""
 

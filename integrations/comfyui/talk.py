@@ -10,11 +10,14 @@ from comfy_api.latest import InputImpl, io
 
 from liveportrait_talker import TalkOptions
 from liveportrait_talker.arrays import Image
+from liveportrait_talker.options.expression import EXPRESSIONS
 
 from .files import result_file, sound_file, source_file, to_image
 from .run import blocked, engine, progress, work
-from .sockets import CATEGORY, SOURCES, MotionType
+from .sockets import CATEGORY, SOURCES, MotionType, SlidersType
 from .widgets import background, options_of, widget
+
+NEUTRAL = "none"
 
 
 class Talk(io.ComfyNode):
@@ -49,9 +52,27 @@ class Talk(io.ComfyNode):
 
 
 def performance() -> list[io.Input]:
-    """Return the widgets of how a face moves."""
+    """Return the widgets and the socket of how a face moves and looks."""
     names = ("still", "head_motion", "blink", "gaze", "expression_scale")
-    return [widget(TalkOptions, name) for name in names]
+    return [
+        *(widget(TalkOptions, name) for name in names),
+        io.Combo.Input(
+            "expression", options=[NEUTRAL, *EXPRESSIONS], default=NEUTRAL, tooltip="how the face looks while it speaks"
+        ),
+        io.Float.Input(
+            "expression_amount", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="how much of that expression"
+        ),
+        widget(TalkOptions, "liveliness"),
+        SlidersType.Input("sliders", optional=True, tooltip="from Expression: added, and held while the face speaks"),
+    ]
+
+
+def talk_options(values: dict[str, Any]) -> TalkOptions:
+    """Return the options that the widgets of `performance` and others, and the sliders, say. Raises OptionError."""
+    values = dict(values)
+    name, amount, sliders = (values.pop(key, None) for key in ("expression", "expression_amount", "sliders"))
+    values["expression"] = None if name == NEUTRAL else f"{name}:{amount:g}"
+    return options_of(TalkOptions, values | (sliders or {}))
 
 
 def output() -> list[io.Input]:
@@ -91,7 +112,7 @@ def make_video(
     """
     images: list[Image] = []
     with work() as folder:
-        options = options_of(TalkOptions, values)
+        options = talk_options(values)
         out = result_file(".webm" if options.is_transparent else ".mp4")
         engine("Talker").save(
             source_file(source, folder, options.fps),

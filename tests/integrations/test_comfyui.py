@@ -225,7 +225,7 @@ def test_no_sound(host, picture, sound):
 
 def test_sliders_at_rest_give_the_image_back(host, picture):
     noise = torch.rand(2, 40, 30, 3)  # no face is needed, nor bytes
-    image, mask = execute(host, "TalkerExpression", picture=noise)
+    image, mask, _ = execute(host, "TalkerExpression", picture=noise)
     assert image is noise and mask.shape == (2, 40, 30)
     portrait = execute(host, "TalkerLoadPortrait")[0]
     assert torch.equal(execute(host, "TalkerExpression", picture=portrait)[0], picture)
@@ -237,6 +237,17 @@ def test_sliders_move_the_face(host, picture, monkeypatch):
     engine = part_of(host, "run").engine("Editor")
     monkeypatch.setattr(engine, "open", lambda *_, **__: pytest.fail("the portrait was open already"))
     assert (execute(host, "TalkerExpression", picture=picture, smile=0.5)[0] != smiling).any()
+
+
+def test_an_expression_is_held_while_the_face_speaks(host, media, voice, picture):
+    """By the sliders of Expression, and by name; the head stays with the speech."""
+    posed = {"smile": 0.5, "eyebrow": 6.0, "blink": -4.0, "rotate_yaw": 9.0}
+    sliders = execute(host, "TalkerExpression", picture=picture, **posed)[2]
+    given = {"sliders": sliders, "expression": "sad", "expression_amount": 0.4, "liveliness": 0.0, "frames": True}
+    images = execute(host, "TalkerTalk", source=picture, voice=voice, **given)[1]
+    options = TalkOptions(smile=0.5, eyebrow=6.0, eye_opening=-4.0, expression="sad:0.4", liveliness=0.0)
+    expected = np.stack(list(Talker().frames(media.portrait, media.voice, options)))
+    assert np.array_equal((images * 255).round().byte().numpy(), expected)
 
 
 def test_expression_of_several_pictures(host, picture):

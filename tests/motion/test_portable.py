@@ -13,29 +13,18 @@ from liveportrait_talker.errors import MediaError
 from liveportrait_talker.motion import HeadTrack, LipKeypoints, MotionTrack, MouthControls
 from liveportrait_talker.motion.portable import PortableMotion
 
-<<<<<<< HEAD
-SINGLE = ("inner_brows", "smile", "breath")
-ARRAYS = ("blink", "gaze", "brows", *SINGLE)
-=======
 OTHERS = ("fps", "head", "mouth", "continues")
 ARRAYS = [field.name for field in dataclasses.fields(MotionTrack) if field.name not in OTHERS]
 """All channels of the face that a motion track has: a new one must be stored and mixed as well."""
->>>>>>> w-comfy
 
 
 def motion_of(frames: int, seed: int = 0, fps: float = 25.0, keypoints: bool = False) -> PortableMotion:
     rng = np.random.default_rng(seed)
     mouth = LipKeypoints(rng.normal(size=(frames, 6, 3))) if keypoints else MouthControls(rng.normal(size=(frames, 5)))
     head = HeadTrack(rng.normal(size=(frames, 3)), rng.normal(size=(frames, 2)), rng.uniform(0.9, 1.1, frames))
-<<<<<<< HEAD
-    pairs = {name: rng.normal(size=(frames, 2)) for name in ("blink", "gaze", "brows")}
-    single = {name: rng.uniform(size=frames) for name in SINGLE}
-    return PortableMotion(MotionTrack(fps=fps, head=head, mouth=mouth, **single, **pairs))
-=======
     shapes = {name: getattr(MotionTrack.neutral(frames), name).shape for name in ARRAYS}
     face = {name: rng.normal(size=shape) for name, shape in shapes.items()}
     return PortableMotion(MotionTrack(fps=fps, head=head, mouth=mouth, **face))
->>>>>>> w-comfy
 
 
 def lips_of(motion: PortableMotion) -> np.ndarray:

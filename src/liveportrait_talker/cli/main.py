@@ -17,7 +17,7 @@ from ..errors import TalkerError
 from .animate import add_animate_parser
 from .batch import add_batch_parser
 from .bench.command import add_bench_parser
-from .console import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_MISTAKE, prepare_streams, say, show_trace
+from .console import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_MISTAKE, prepare_streams, print_out, say, show_trace
 from .doctor import add_doctor_parser
 from .edit import add_edit_parser
 from .faces import add_faces_parser
@@ -32,6 +32,9 @@ from .ui import add_ui_parser
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0 done, 2 a mistake of the user, 1 our failure, 130 Ctrl-C."""
     prepare_streams()
+    if not (sys.argv[1:] if argv is None else argv):
+        print_out(_FIRST_STEPS)
+        return 0
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)
     # Before Python 3.13 argparse does not accept the second positional argument after an option.
@@ -74,6 +77,19 @@ def guarded(run: Callable[[], int], *, debug: bool, quiet: bool) -> int:
             f"error: something went wrong that should not have ({type(error).__name__}: {error}); add --debug for more."
         )
         return EXIT_FAILURE
+
+
+_FIRST_STEPS = """\
+LivePortraitTalker makes pictures and videos of people talk.
+
+  a talking video from your picture and your voice
+    liveportrait-talker generate portrait.jpg voice.wav        (without files of your own: liveportrait-talker demo)
+  a page in your browser, where everything can be tried
+    liveportrait-talker ui
+  a face that speaks live, for calls and voice agents
+    liveportrait-talker live portrait.jpg
+
+`liveportrait-talker doctor` says what can run here, `liveportrait-talker --help` lists all commands."""
 
 
 def _parser() -> argparse.ArgumentParser:

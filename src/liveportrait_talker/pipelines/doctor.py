@@ -88,7 +88,21 @@ def report() -> tuple[list[str], bool]:
     found = find_recogniser()
     closed_by = f"its own network; {found}" if isinstance(found, str) else f"hama {_version('hama', 'hama')}"
     lines.append(f"driver signal: ready, P, B and M by {closed_by}")
+    lines.append(_verdict(problems))
     return lines, not problems
+
+
+def _verdict(problems: list[str]) -> str:
+    """Return in a sentence whether videos can be made, and by what."""
+    if problems:
+        return f"Verdict: no video can be made yet. {problems[0]}, then ask again."
+    networks = missing_parts(RENDERER_NETWORKS, {})
+    if networks is None:
+        return "Verdict: all is ready; generate draws with the networks, or with --renderer embedded without them."
+    return (
+        "Verdict: ready, try `liveportrait-talker demo`. Videos are drawn without networks; how to add these is said "
+        "above."
+    )
 
 
 def _credentials_note() -> str:

@@ -28,6 +28,8 @@ from ..options.shared import RendererOptions
 from ..options.talk import TalkOptions
 from ..progress import OnProgress, ignore_progress, steps_of
 from ..render.protocol import DrivenRenderer, Renderer
+from ..system.cache import is_first_time
+from ..system.devices import estimate_frame_seconds
 from ..weights import registry, store
 from ..weights.importing import checksum
 from ..weights.importing import missing as missing_networks
@@ -312,11 +314,25 @@ def _open_background(background: Background | None, max_pixels: int) -> Image | 
         return footage[0]
 
 
+def _describe_networks() -> str:
+    """Return what LivePortrait's networks would change here, and the command that gets them."""
+    megabytes = sum(file.size or 0 for file in registry.FILES if file.group == "liveportrait") / 1e6
+    return (
+        "LivePortrait's networks draw skin, teeth and lids as they learnt them and turn heads further: "
+        f"{megabytes:.0f} MB (liveportrait-talker models download liveportrait), and about "
+        f"{estimate_frame_seconds():.2g} s for each frame on this machine."
+    )
+
+
 def note_choice(options: RendererOptions, renderer: EngineChoice, driver: EngineChoice | None = None) -> None:
     """Log which engines were chosen and why, and warn of options that have no effect with them."""
     if flags := flags_without_effect(options, renderer.name, driver.name if driver else None):
         engines = f"the {renderer.name} renderer" + (f" and the {driver.name} driver" if driver else "")
         log.warning("%s: no effect with %s.", ", ".join(flags), engines)
-    log.info("drawn by the %s renderer: %s.", renderer.name, renderer.reason)
+    if options.renderer == "auto" and renderer.name == "embedded":
+        if is_first_time("networks"):
+            log.info("drawn by the embedded renderer. %s This is said once.", _describe_networks())
+    else:
+        log.info("drawn by the %s renderer: %s.", renderer.name, renderer.reason)
     if driver is not None and (renderer.name == "neural" or driver.name == "learned"):  # else there was no choice
         log.info("spoken by the %s driver: %s.", driver.name, driver.reason)

@@ -54,6 +54,20 @@ def cache_folder(name: str) -> Path:
     raise refusals[0]
 
 
+def is_first_time(what: str) -> bool:
+    """Return whether this is asked for the first time on this machine; later calls, in any process, return False.
+
+    Where nothing can be kept it is always the first time.
+    """
+    try:
+        (cache_folder("said") / what).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def private_folder(folder: Path) -> Path:
     """Return `folder`, created where missing, after checking that this user can write it and no other user can.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import sys
 import time
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import OptionError, WeightsError
@@ -142,6 +144,20 @@ def prefers_bf16() -> bool:
 def has_amx() -> bool:
     """Return whether this CPU has AMX tiles, which multiply bfloat16 matrices fastest, and oneDNN may use them."""
     return _cpu_supports("_is_amx_tile_supported") and _onednn_limit() not in _ISAS_WITHOUT_AMX
+
+
+def estimate_frame_seconds() -> float:
+    """Return about how long the neural renderer takes for a frame here, without importing torch.
+
+    From measurements (docs/performance.md): 3 ms on an NVIDIA GPU, 1.2 s × cores with AMX, else 6.2 s × cores.
+    """
+    if shutil.which("nvidia-smi"):
+        return 0.003
+    try:
+        has_tiles = " amx_tile" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        has_tiles = False
+    return (1.2 if has_tiles else 6.2) / min(os.cpu_count() or 1, 8)
 
 
 def _onednn_limit() -> str:

@@ -94,7 +94,9 @@ def nothing_renders(monkeypatch) -> None:
     monkeypatch.setattr(pipeline.Talker, "save", save)
 
 
-def test_jsonl_jobs_become_videos(place, capsys):
+def test_jsonl_jobs_become_videos(place, capsys, monkeypatch):
+    first = iter([True])
+    monkeypatch.setattr("liveportrait_talker.pipelines.engines.is_first_time", lambda _: next(first, False))
     jobs = listed(
         place,
         {},

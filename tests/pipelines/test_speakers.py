@@ -100,7 +100,7 @@ def test_every_face_has_its_own_voice(name, tmp_path):
     quiet = [seen.together[k][seen.silent[k] & np.isfinite(seen.together[k])] for k in range(people)]
     rest = [float(values.mean()) for values in quiet if len(values)]
     print(name, np.round(rs, 2).tolist(), np.round(rest, 3).tolist())  # for the record; pytest shows it with -s
-    assert min(np.diag(rs)) >= 0.95
+    assert np.diag(rs).min() >= 0.95  # NaN, of a mouth that does not move, fails as well
     # Two who are never seen together cannot be compared.
     assert max((r for r in rs[~np.eye(people, dtype=bool)] if np.isfinite(r)), default=-1) <= 0.3
     assert max(rest, default=0) <= 0.02

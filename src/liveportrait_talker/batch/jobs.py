@@ -168,17 +168,23 @@ def _normalise_names(pairs: Sequence[tuple[str, Any]]) -> Values:
             raise OptionError(f"{name} is given twice.")
         values[name] = value
     if isinstance(values.get("speakers"), _Pairs):
-        faces = dict(values["speakers"])
-        if len(faces) < len(values["speakers"]):
-            raise OptionError("speakers names a face twice.")
-        values["speakers"] = faces
+        values["speakers"] = _unique_faces(values["speakers"])
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _unique_faces(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return face → voice. Raises OptionError where a face is named twice."""
+    faces = dict(pairs)
+    if len(faces) < len(pairs):
+        raise OptionError("speakers names a face twice.")
+    return faces
 
 
 def _parse_cell(name: str, text: str) -> Any:
     """Return a cell's value as in JSON; invalid text stays text, which `_check_value` refuses."""
     if name == "speakers":
-        return {face.strip(): voice.strip() for part in text.split(";") for face, _, voice in [part.partition(":")]}
+        parts = [part.partition(":") for part in text.split(";") if part.strip()]
+        return _unique_faces([(face.strip(), voice.strip()) for face, _, voice in parts])
     kind = _KINDS.get(name, Kind(str, optional=False, many=False))
     if kind.type is bool:
         return {"true": True, "false": False}.get(text.lower(), text)

@@ -14,24 +14,26 @@ import numpy as np
 
 from ..arrays import Flags, Floats, Floats32, Image
 from ..media.footage import Footage
+from ..options.speakers import MAX_SPEAKERS
 from ..progress import OnStep
 from .appearance import SAME_PERSON_DISTANCE, appearance_distance, sample_appearance
 from .finder import FaceFinder
 from .geometry import interocular_distance
 from .shots import ShotFinder
 from .tracked import TrackedFace, TrackedSource
-from .tracker import LONGEST_GAP_S, decode_ahead, fill_gaps, find_faces, no_face_error
+from .tracker import LONGEST_GAP_S, decode_ahead, detect_faces, fill_gaps, no_face_error
 
 log = logging.getLogger(__name__)
 
-MAX_PEOPLE = 8
+MAX_PEOPLE = MAX_SPEAKERS
 _SEARCH_S = 0.4  # time between searches for more faces
 _SHORTEST_S = 0.2  # pieces of tracks that are shorter are mistakes of the detector
-_MOST_SAMPLES = 12  # of the appearance in a piece
+_MOST_SAMPLES = 6  # of the appearance in a piece
 _SAME_FACE = 0.6  # IOD: two landmark meshes nearer to each other are on one face
 _FAR = 1.5  # IOD: further apart, two detections are of two faces
 _LOST_FRAMES = 3  # before a mesh is seen to have moved to another face, it was between the two
 _NEAR_IN_TIME_S = 1.0
+_NOT_ALIKE = 2 * SAME_PERSON_DISTANCE  # of the means of two pieces: these are not compared further
 _CONTINUED = 1.4  # times SAME_PERSON_DISTANCE: what a face that goes on in the same place may differ by
 
 
@@ -72,7 +74,7 @@ def track_people(footage: Footage, *, on_frame: OnStep | None = None) -> list[Tr
         NoFaceError: there is no face.
     """
     if footage.is_still:
-        faces = find_faces(footage, at_least=MAX_PEOPLE)[:MAX_PEOPLE]  # whoever is asked for, so that numbers stay
+        faces = detect_faces(footage, at_least=MAX_PEOPLE)[:MAX_PEOPLE]  # whoever is asked for, so that numbers stay
         return [TrackedSource(footage, (TrackedFace(face),)) for face in faces]
     fps = footage.fps or 25.0
     shots = ShotFinder()
@@ -160,11 +162,11 @@ def _join(pieces: list[_Piece], fps: float) -> list[list[_Piece]]:
     """Return the pieces of each person."""
     person_of = list(range(len(pieces)))
     apart = _distances(pieces, fps)
-    pairs = [(float(apart[i, j]), i, j) for i in range(len(pieces)) for j in range(i) if np.isfinite(apart[i, j])]
+    alike = [(int(i), int(j)) for i, j in np.argwhere(np.tril(apart < SAME_PERSON_DISTANCE, -1))]
     together = _overlaps(pieces)
-    for distance, i, j in sorted(pairs):
+    for i, j in sorted(alike, key=lambda pair: float(apart[pair])):
         one, other = person_of[i], person_of[j]
-        if distance >= SAME_PERSON_DISTANCE or one == other:
+        if one == other:
             continue
         mine = [k for k, person in enumerate(person_of) if person == one]
         theirs = [k for k, person in enumerate(person_of) if person == other]
@@ -192,8 +194,11 @@ def _distances(pieces: list[_Piece], fps: float) -> Floats32:
     """
     apart = np.full((len(pieces), len(pieces)), np.inf, np.float32)
     looks = [np.stack(piece.looks).reshape(len(piece.looks), -1) for piece in pieces]
+    means = np.stack([own.mean(axis=0) for own in looks])
     for i, piece in enumerate(pieces):
-        for j, other in enumerate(pieces[:i]):
+        roughly = np.abs(means[:i] - means[i]).mean(axis=1)
+        for j in np.flatnonzero(roughly < _NOT_ALIKE):
+            other = pieces[j]
             if piece.overlaps(other):
                 continue
             between = np.stack([np.abs(looks[j] - look).mean(axis=1) for look in looks[i]])

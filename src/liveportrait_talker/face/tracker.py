@@ -21,7 +21,7 @@ from .tracked import TrackedFace, TrackedSource
 
 log = logging.getLogger(__name__)
 
-RECOMMENDED_IOD = 32.0  # px; lids and lips of smaller faces are only a few pixels
+_RECOMMENDED_IOD = 32.0  # px; lids and lips of smaller faces are only a few pixels
 _MAX_ROLL_DEG = 60.0  # more suggests an image that is not upright
 LONGEST_GAP_S = 0.5  # a face that is absent for longer counts as invisible
 _MIN_VISIBLE = 0.3  # fraction of a video's frames
@@ -55,12 +55,12 @@ def track(
     else:
         faces, visible, first = _track_video(footage, face, on_frame)
     iod = float(np.median([f.pose.iod for f in faces]))
-    if iod < RECOMMENDED_IOD:
+    if iod < _RECOMMENDED_IOD:
         log.warning(
             "The face in %s is small (%.0f px between the eyes); at least %.0f px are recommended.",
             footage.name,
             iod,
-            RECOMMENDED_IOD,
+            _RECOMMENDED_IOD,
         )
     roll = faces[0].rotation_deg[2]
     if abs(roll) > _MAX_ROLL_DEG:
@@ -95,11 +95,11 @@ def no_face_error(name: str, image: Image) -> NoFaceError:
 
 
 def _track_still(footage: Footage, face: int | None, search_small_faces: bool) -> list[TrackedFace]:
-    found = find_faces(footage, at_least=face or 1, search_small_faces=search_small_faces)
+    found = detect_faces(footage, at_least=face or 1, search_small_faces=search_small_faces)
     return [TrackedFace(_choose(found, face, footage.name))]
 
 
-def find_faces(footage: Footage, *, at_least: int = 1, search_small_faces: bool = True) -> list[Floats]:
+def detect_faces(footage: Footage, *, at_least: int = 1, search_small_faces: bool = True) -> list[Floats]:
     """Return the faces of a still, largest first; searched again for small faces if there are not `at_least` as many.
 
     Raises:

@@ -123,12 +123,12 @@ def make_certificate(folder: Path, *, name: str = DEFAULT_NAME, overwrite: bool 
     """Write a self-made certificate and its key (ES256, file mode 600) to a folder, and return it.
 
     Args:
-        folder: is created; it gets both files at once, or none.
+        folder: is created; a new one gets both files at once, or none.
         name: of the holder, which everybody can read who gets a signed file.
         overwrite: replace a certificate that is there.
 
     Raises:
-        OptionError: there is a certificate already, or the folder holds other files.
+        OptionError: there is a certificate already.
         OSError: the folder cannot be written.
     """
     if not name.strip() or len(name) > LONGEST_NAME:
@@ -152,10 +152,11 @@ def make_certificate(folder: Path, *, name: str = DEFAULT_NAME, overwrite: bool 
                 folder.rmdir()  # an empty one, which a rename does not replace everywhere
             try:
                 part.rename(folder)
-            except OSError as error:
-                if not os.path.lexists(folder):
+            except OSError:
+                if not folder.is_dir() or holds_certificate(folder):
                     raise
-                raise OptionError(f"{folder} is there already, without a certificate: name a new folder") from error
+                for file in (KEY, CERTIFICATE):  # a folder that holds other files, or that cannot be renamed
+                    (part / file).replace(folder / file)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return read_certificate(folder)

@@ -27,7 +27,13 @@ _PHRASE_PAUSE_S = 0.25
 
 
 def listen(
-    track: MotionTrack, speaker: Floats, speaks: Flags, rng: np.random.Generator, *, turns: bool = True
+    track: MotionTrack,
+    speaker: Floats,
+    speaks: Flags,
+    rng: np.random.Generator,
+    *,
+    turn: float = 1.0,
+    gaze_offset: tuple[float, float] = (0.0, 0.0),
 ) -> MotionTrack:
     """Return the track with looks at the speaker and nods, while others speak and this face does not.
 
@@ -36,17 +42,18 @@ def listen(
         speaker: (T, 2) direction to who speaks, x right, y up, length 1; 0 while nobody else does.
         speaks: (T,) whether this face speaks.
         rng: generator of the motion.
-        turns: whether the head moves as well.
+        turn: how much the head moves with the looks, and nods.
+        gaze_offset: x, y that the gaze is aside by all the time, of full travel.
     """
     fps, quiet = track.fps, ~speaks
     others = np.any(np.asarray(speaker) != 0, axis=1)
     looking = _draw_looks(others & quiet, fps, rng)
     direction = np.asarray(speaker, np.float64) * looking[:, None]
-    gaze = np.where(looking[:, None], direction * _GAZE, track.gaze)
-    turn = np.stack([direction[:, 1], direction[:, 0], np.zeros(len(track))], axis=1) * _TURN_DEG
-    turn = bell_average(turn, round(_TURN_S * fps))
-    turn[:, 0] += _draw_nods(others, quiet, fps, rng)
-    head = HeadTrack(track.head.rotation_deg + turns * turn, track.head.shift, track.head.scale)
+    gaze = np.where(looking[:, None], direction * _GAZE + gaze_offset, track.gaze)
+    degrees = np.stack([direction[:, 1], direction[:, 0], np.zeros(len(track))], axis=1) * _TURN_DEG
+    degrees = bell_average(degrees, round(_TURN_S * fps))
+    degrees[:, 0] += _draw_nods(others, quiet, fps, rng)
+    head = HeadTrack(track.head.rotation_deg + turn * degrees, track.head.shift, track.head.scale)
     return dataclasses.replace(track, gaze=np.clip(gaze, -1, 1), head=head)
 
 

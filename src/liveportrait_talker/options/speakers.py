@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -49,8 +49,16 @@ class SpeakerVoice:
         if channel is not None and (isinstance(channel, bool) or not isinstance(channel, int) or channel < 1):
             raise OptionError(f"the channel of a voice is a number from 1 (left), not {shown(channel)}.")
         for turn in self.turns or ():
-            if len(turn) != 2 or not all(map(math.isfinite, turn)) or not 0 <= turn[0] < turn[1]:
+            if not _is_turn(turn):
                 raise OptionError(f"a turn is (start, end) in seconds, the end after the start, not {shown(turn)}.")
+
+
+def _is_turn(turn: Any) -> bool:
+    if not isinstance(turn, (tuple, list)) or len(turn) != 2:
+        return False
+    if any(isinstance(time, bool) or not isinstance(time, (int, float)) for time in turn):
+        return False
+    return math.isfinite(turn[0]) and math.isfinite(turn[1]) and 0 <= turn[0] < turn[1]
 
 
 Speakers = dict[FaceName, SpeakerVoice]
@@ -77,6 +85,8 @@ def parse_face(name: Any) -> FaceName:
 
 def parse_voice(text: str | Path) -> SpeakerVoice:
     """Return the voice of VOICE[@SECONDS][#CHANNEL]; the name of a file that exists is taken as it is."""
+    if not isinstance(text, (str, Path)):
+        raise TypeError(f"a voice is the name of a file, or a SpeakerVoice, not {type(text).__name__}")
     start, channel, name = 0.0, None, str(text)
     while not Path(name).is_file():
         if (found := _START.search(name)) and not start:
@@ -90,17 +100,17 @@ def parse_voice(text: str | Path) -> SpeakerVoice:
     return SpeakerVoice(Path(name), start, channel)
 
 
-def speakers_from(given: Mapping[Any, Any]) -> Speakers:
-    """Return the speakers of a mapping from faces to voices: `SpeakerVoice`s, or texts as `parse_voice` reads.
+def speakers_from(given: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> Speakers:
+    """Return the speakers of faces and their voices: `SpeakerVoice`s, or texts as `parse_voice` reads.
 
     Raises:
         OptionError: there are none, or too many, or one is no face.
     """
+    pairs = list(given.items() if isinstance(given, Mapping) else given)
     voices = {
-        parse_face(face): voice if isinstance(voice, SpeakerVoice) else parse_voice(voice)
-        for face, voice in given.items()
+        parse_face(face): voice if isinstance(voice, SpeakerVoice) else parse_voice(voice) for face, voice in pairs
     }
-    if len(voices) < len(given):
+    if len(voices) < len(pairs):
         raise OptionError("a face has two voices: give each face one.")
     if not 1 <= len(voices) <= MAX_SPEAKERS:
         raise OptionError(f"there are {len(voices)} speakers: give 1 to {MAX_SPEAKERS}.")

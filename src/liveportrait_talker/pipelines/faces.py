@@ -10,12 +10,14 @@ import cv2
 import numpy as np
 
 from ..arrays import Image
+from ..errors import MediaError
 from ..face.people import track_people
 from ..face.tracked import TrackedSource
 from ..media import open_footage
 from ..media.image_output import check_image_output, write_image
 from ..options.shared import ImageOptions
 from ..progress import OnProgress, ignore_progress, steps_of
+from .run import is_same_file
 from .speakers import name_places
 
 _COLOURS = ((255, 196, 0), (0, 200, 255), (255, 90, 150), (120, 230, 80))
@@ -66,6 +68,8 @@ def find_faces(
     options = options or ImageOptions()
     if picture is not None:
         check_image_output(Path(picture), overwrite)
+        if is_same_file(Path(picture), Path(source)):
+            raise MediaError(f"{picture} is the source and would be lost; name another output")
     with open_footage(
         Path(source), max_side=options.max_size, max_pixels=options.max_pixels, max_seconds=max_seconds
     ) as whole:

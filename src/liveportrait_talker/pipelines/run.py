@@ -99,7 +99,7 @@ class Output:
             check_encoder(self.options.encoder)
         for out in (self.path, also):
             for path in (*inputs, *self.options.renderer_files):
-                if out is not None and path is not None and _is_same_file(out, path):
+                if out is not None and path is not None and is_same_file(out, path):
                     raise MediaError(f"{out} is one of the inputs and would be lost; name another output")
         self._signer  # noqa: B018 (a certificate that cannot sign is found before any work)
 
@@ -264,7 +264,8 @@ def composed(source: TrackedSource, faces: Iterable[FaceFrame]) -> Iterator[Imag
         yield composite(source, face)
 
 
-def _is_same_file(one: Path, other: Path) -> bool:
+def is_same_file(one: Path, other: Path) -> bool:
+    """Return whether two paths are of one file that is there."""
     try:
         return one.samefile(other)
     except (OSError, ValueError):  # one is missing, or has an impossible name, which is reported when it is opened

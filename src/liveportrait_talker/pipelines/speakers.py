@@ -20,7 +20,7 @@ from ..motion.random_streams import LISTENING, random_streams
 from ..motion.track import MotionTrack
 from ..options.fields import changed_flags
 from ..options.speakers import PLACES, SINGLE_FACE, FaceName, Speakers, SpeakerVoice
-from ..options.talk import TalkOptions
+from ..options.talk import PUPIL_RANGE, TalkOptions
 from ..progress import OnProgress, steps_of
 from .run import shorten
 
@@ -59,10 +59,15 @@ def read_voices(speakers: Speakers, max_seconds: float) -> dict[FaceName, Wavefo
         MediaError: a file cannot be read, has no such channel, or is too long.
     """
     _check_length(max(voice.start_seconds for voice in speakers.values()), max_seconds)  # before room is made for it
-    voices = {face: _place(voice, max_seconds) for face, voice in speakers.items()}
+    read = {(voice.file, voice.channel): None for voice in speakers.values()}
+    heard = {key: read_waveform(key[0], max_seconds=max_seconds, channel=key[1]).samples for key in read}
+    voices = {face: _place(voice, heard[voice.file, voice.channel]) for face, voice in speakers.items()}
     longest = max(map(len, voices.values()))
     _check_length(longest / _RATE, max_seconds)
-    return {face: Waveform(np.pad(voice, (0, longest - len(voice))), _RATE) for face, voice in voices.items()}
+    return {
+        face: Waveform(voice if len(voice) == longest else np.pad(voice, (0, longest - len(voice))), _RATE)
+        for face, voice in voices.items()
+    }
 
 
 def _check_length(seconds: float, max_seconds: float) -> None:
@@ -73,12 +78,12 @@ def _check_length(seconds: float, max_seconds: float) -> None:
         )
 
 
-def _place(voice: SpeakerVoice, max_seconds: float) -> Floats32:
-    samples = read_waveform(voice.file, max_seconds=max_seconds, channel=voice.channel).samples
+def _place(voice: SpeakerVoice, samples: Floats32) -> Floats32:
+    """Return what is heard of a file from the start of the video on."""
     if voice.turns is not None:
         samples = samples * _gate(voice.turns, len(samples))
-    before = np.zeros(round(voice.start_seconds * _RATE), np.float32)
-    return np.concatenate([before, samples])
+    before = round(voice.start_seconds * _RATE)
+    return np.concatenate([np.zeros(before, np.float32), samples]) if before else samples
 
 
 def _gate(turns: Sequence[tuple[float, float]], count: int) -> Floats32:
@@ -113,22 +118,28 @@ def find_parts(
 ) -> tuple[list[Part], list[TrackedSource]]:
     """Return the people who are drawn, and those who are only seen.
 
-    In a picture everybody near the size of the speakers is drawn: who has no voice listens.
+    Everybody near the size of the speakers is drawn: who has no voice listens.
 
     Raises:
         NoFaceError: a speaker's face is not there.
         OptionError: two names are of the same face.
     """
     waveform = next(iter(voices.values()))
-    footage = shorten(footage, waveform.frame_count(fps), fps)
-    people = track_people(footage, on_frame=steps_of("finding the faces", on_progress))
+    whole, footage = footage, shorten(footage, waveform.frame_count(fps), fps)
+    on_frame = steps_of("finding the faces", on_progress)
+    # Numbers are the same in a shorter part, unless the person comes later; left and right depend on all people.
+    numbers = [face for face in speakers if isinstance(face, int)]
+    people = track_people(footage, on_frame=on_frame) if len(numbers) == len(speakers) else []
+    if len(footage) < len(whole) and max(numbers, default=1) > len(people):
+        people = [_shortened(person, footage) for person in track_people(whole, on_frame=on_frame)]
+    people = people or track_people(footage, on_frame=on_frame)
     voice_of: dict[int, FaceName] = {}
     for face in speakers:
         k = find_person(people, face, footage.name)
         if k in voice_of:
             raise OptionError(f"--speaker {voice_of[k]} and --speaker {face} are the same face: give it one voice.")
         voice_of[k] = face
-    drawn = [k for k in range(len(people)) if k in voice_of or (footage.is_still and _may_listen(people, k, voice_of))]
+    drawn = [k for k in range(len(people)) if k in voice_of or _may_listen(people, k, voice_of)]
     others = [person for k, person in enumerate(people) if k not in drawn]
     silence = Waveform(np.zeros_like(waveform.samples), waveform.sample_rate)
     windows = divide_picture([people[k].faces[0] for k in drawn], footage.size) if footage.is_still else None
@@ -140,6 +151,13 @@ def find_parts(
         parts.append(Part(k + 1, people[k], source, window, voice, k in voice_of))
     _report(parts, speakers, voice_of, footage)
     return parts, others
+
+
+def _shortened(person: TrackedSource, footage: Footage) -> TrackedSource:
+    """Return a person in the first part of a video."""
+    frames = len(footage)
+    visible = person.visible[:frames]
+    return TrackedSource(footage, person.faces[:frames], () if all(visible) else visible)
 
 
 def find_person(people: Sequence[TrackedSource], face: FaceName, name: str) -> int:
@@ -161,24 +179,34 @@ def find_person(people: Sequence[TrackedSource], face: FaceName, name: str) -> i
 
 
 def name_places(people: Sequence[TrackedSource]) -> list[str | None]:
-    """Return left, middle or right for those people who are there, by where they are most of the time."""
-    middles = [float(np.median([face.landmarks[:, 0].mean() for face in _seen(person)])) for person in people]
-    order = np.argsort(middles)
+    """Return left, middle or right for those people who are there, by where they are most of the time.
+
+    Faces of less than half the largest one's size have no place: a poster on the wall is not who stands on the left.
+    """
+    sizes = [_size(person) for person in people]
+    large = [k for k, size in enumerate(sizes) if size >= _SMALLEST_LISTENER * max(sizes)]
+    order = sorted(large, key=lambda k: float(np.median([face.landmarks[:, 0].mean() for face in _seen(people[k])])))
     places: list[str | None] = [None] * len(people)
-    if len(people) > 1:
+    if len(order) > 1:
         places[order[0]], places[order[-1]] = PLACES[0], PLACES[2]
-        if len(people) % 2:
-            places[order[len(people) // 2]] = PLACES[1]
+        if len(order) % 2:
+            places[order[len(order) // 2]] = PLACES[1]
     return places
 
 
 def _seen(person: TrackedSource) -> list[TrackedFace]:
-    return [face for k, face in enumerate(person.faces) if person.shows_face(k)]
+    """Return the faces of the frames that show the person; of all where none does."""
+    return [face for k, face in enumerate(person.faces) if person.shows_face(k)] or list(person.faces)
 
 
 def _may_listen(people: Sequence[TrackedSource], k: int, speaking: Mapping[int, FaceName]) -> bool:
-    smallest = min(people[other].faces[0].pose.iod for other in speaking)
-    return people[k].faces[0].pose.iod >= _SMALLEST_LISTENER * smallest
+    smallest = min(_size(people[other]) for other in speaking)
+    return _size(people[k]) >= _SMALLEST_LISTENER * smallest
+
+
+def _size(person: TrackedSource) -> float:
+    """Return the distance of the eyes, px, median over the frames that show the face."""
+    return float(np.median([face.pose.iod for face in _seen(person)] or [0.0]))
 
 
 def _report(parts: Sequence[Part], speakers: Speakers, voice_of: Mapping[int, FaceName], footage: Footage) -> None:
@@ -193,10 +221,21 @@ def _report(parts: Sequence[Part], speakers: Speakers, voice_of: Mapping[int, Fa
     log.info("%s: %s.", footage.name, ", ".join(said))
     for part in parts:
         share = np.mean([part.person.shows_face(k) for k in range(len(footage))])
-        if share < 1:
+        if part.window is not None and not _holds_mouth(part):
+            log.warning("face %d is hidden by another one so far that its mouth cannot be drawn.", part.number)
+        if share == 0:
+            log.warning("face %d comes into sight after the voices end.", part.number)
+        elif share < 1 and part.is_speaker:
             log.info(
                 "face %d is in sight in %.0f %% of the frames; elsewhere it is only heard.", part.number, 100 * share
             )
+
+
+def _holds_mouth(part: Part) -> bool:
+    """Return whether the lips are inside the part of the picture that is drawn."""
+    width, height = part.source.footage.size
+    x, y = part.source.faces[0].landmarks[[13, 14, 61, 291], :2].T
+    return bool((x >= 0).all() and (y >= 0).all() and (x < width).all() and (y < height).all())
 
 
 def picture_of(part: Part) -> Image:
@@ -218,7 +257,8 @@ def attend(parts: Sequence[Part], tracks: Sequence[MotionTrack], options: TalkOp
         or options.ref_head_pose
     ):
         return list(tracks)
-    turns = options.yaw is options.pitch is options.roll is None
+    turns = 0.0 if changed_flags(options, ("yaw", "pitch", "roll")) else options.head_motion
+    offset = options.pupil_x / PUPIL_RANGE, options.pupil_y / PUPIL_RANGE
     activity = [_activity(part.voice, tracks[0].fps) for part in parts]
     middles = np.array([part.person.faces[0].landmarks[:, :2].mean(axis=0) for part in parts], np.float64)
     attending = []
@@ -229,7 +269,7 @@ def attend(parts: Sequence[Part], tracks: Sequence[MotionTrack], options: TalkOp
                 away = (middles[other] - middles[k]) * (1, -1)
                 speaker[activity[other]] = away / max(float(np.linalg.norm(away)), 1e-6)
         rng = random_streams(options.seed, picture_of(part))(LISTENING)
-        attending.append(listen(track, speaker, activity[k], rng, turns=turns))
+        attending.append(listen(track, speaker, activity[k], rng, turn=turns, gaze_offset=offset))
     return attending
 
 

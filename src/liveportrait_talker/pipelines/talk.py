@@ -22,7 +22,7 @@ from ..errors import OptionError, WeightsError
 from ..face.mouth_offsets import subtract_source_mouth
 from ..face.tracked import TrackedSource
 from ..media import Footage, Mix, Waveform, open_footage, read_waveform
-from ..motion import MotionTrack, Mouth
+from ..motion import LipKeypoints, MotionTrack, Mouth
 from ..motion.portable import PortableMotion
 from ..motion.random_streams import random_streams
 from ..options.live import LiveOptions
@@ -156,7 +156,7 @@ class Talker:
                 title="AI-generated talking portrait",
                 comment="the motion of this face is synthetic.",
                 renderer=scene.renderer.name,
-                origin=Origin(source, footage.is_still, {"voice": _voice_files(voices)}, scene.driver.name),
+                origin=Origin(source, footage.is_still, {"voice": _voice_files(voices)}, _drawn_from(scene, motion)),
                 sound=scene.sound,
                 pixel_aspect=footage.pixel_aspect,
                 on_progress=on_progress,
@@ -327,6 +327,13 @@ class Talker:
             on_progress=on_progress,
             max_turn_deg=turn_limit(face),
         )
+
+
+def _drawn_from(scene: _Scene, motion: PortableMotion | None) -> str:
+    """Return the name of the driver that made the motion: only the learned one gives lip keypoints."""
+    if motion is None:
+        return scene.driver.name
+    return "learned" if isinstance(motion.track.mouth, LipKeypoints) else "motion"
 
 
 def _voices(given: Voices) -> Path | Speakers:

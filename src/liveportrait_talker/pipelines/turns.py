@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MediaError, OptionError
-from ..options.speakers import Speakers, SpeakerVoice, Turns, parse_face
+from ..options.speakers import Speakers, SpeakerVoice, Turns, speakers_from
 
 _LARGEST_FILE = 16 * 2**20  # bytes
 
@@ -34,7 +34,10 @@ def read_turns(path: Path) -> dict[str, Turns]:
         voices = {name: SpeakerVoice(path, turns=tuple(sorted(times))) for name, times in turns.items()}
     except OSError as error:
         raise MediaError(f"cannot read the list of turns {path}: {error.strerror or error}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError, csv.Error, RecursionError, OptionError) as error:
+    except (
+        *(ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError),
+        *(csv.Error, OptionError),
+    ) as error:
         raise MediaError(
             f"{path} is no list of turns: it must be RTTM, or CSV or JSON with start, end (seconds) and speaker."
         ) from error
@@ -58,7 +61,7 @@ def voices_from_turns(voice: Path | str, turns: Path | str, faces: Mapping[Any, 
         if name not in times:
             known = ", ".join(sorted(times))
             raise OptionError(f"{Path(turns).name} names no speaker {name!r}: there are {known}.")
-    return {parse_face(face): SpeakerVoice(Path(voice), turns=times[name]) for face, name in faces.items()}
+    return speakers_from([(face, SpeakerVoice(Path(voice), turns=times[name])) for face, name in faces.items()])
 
 
 def _parse(text: str, suffix: str) -> Iterator[tuple[str, float, float]]:

@@ -17,10 +17,11 @@ from ..media.footage import Footage
 from ..progress import OnStep
 from .appearance import SAME_PERSON_DISTANCE, appearance_distance, sample_appearance
 from .finder import FaceFinder
+from .follower import LONGEST_GAP_S, decode_ahead, no_face_error
 from .geometry import interocular_distance
 from .shots import ShotFinder
 from .tracked import TrackedFace, TrackedSource
-from .tracker import LONGEST_GAP_S, decode_ahead, fill_gaps, find_faces, no_face_error
+from .tracker import fill_gaps, find_faces
 
 log = logging.getLogger(__name__)
 

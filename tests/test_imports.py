@@ -18,7 +18,7 @@ ORDER = [
     {"options", "media", "weights", "label"},
     {"audio", "face"},
     {"render", "driving"},
-    {"live"},
+    {"live", "scoring"},
     {"pipelines"},
     {"training", "batch", "serving", "integrations"},
     {"ui"},

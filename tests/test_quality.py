@@ -16,18 +16,11 @@ from liveportrait_talker.driving.signal.driver import SignalDriver
 from liveportrait_talker.examples import PORTRAIT, VOICE
 from liveportrait_talker.face.mouth_offsets import subtract_source_mouth
 from liveportrait_talker.media import VideoWriter, open_footage, read_waveform
-from measuring import (
-    FaceTracks,
-    background_psnr_db,
-    correlation,
-    find_blinks,
-    head_speed,
-    lag_ms,
-    measure_frames,
-    measure_video,
-    relative_sharpness,
-    silent_frames,
-)
+from liveportrait_talker.scoring.blinks import find_blinks
+from liveportrait_talker.scoring.correlation import correlation
+from liveportrait_talker.scoring.envelope import silent_frames
+from liveportrait_talker.scoring.head import head_speed
+from measuring import FaceTracks, background_psnr_db, lag_ms, measure_frames, measure_video, relative_sharpness
 from sounds import syllables, write_wav
 
 SIDE = 320  # px: 76 px between the eyes

@@ -14,7 +14,7 @@ from liveportrait_talker import Talker, TalkOptions
 from liveportrait_talker.face.mouth_offsets import subtract_source_mouth
 from liveportrait_talker.media import Waveform
 from liveportrait_talker.motion import MouthControls
-from measuring import correlation
+from liveportrait_talker.scoring.correlation import correlation
 from shared import DATA, load_tool, needs_shared, portrait
 
 pytestmark = [needs_shared, pytest.mark.slow]

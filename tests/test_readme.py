@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 USAGE = (ROOT / "docs" / "usage.md").read_text()
 LIVE = (ROOT / "docs" / "live.md").read_text()
-VERBS = "generate|faces|demo|doctor|bench|models|animate|edit|batch|label|dataset|train|evaluate|export"
+VERBS = "generate|faces|demo|doctor|bench|models|animate|edit|batch|score|label|dataset|train|evaluate|export"
 ALL_COMMANDS = list(
     dict.fromkeys(
         match.group(1).strip()

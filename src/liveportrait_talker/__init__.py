@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .options.animate import AnimateOptions
     from .options.edit import EditOptions
     from .options.live import LiveOptions
+    from .options.score import ScoreOptions
     from .options.speakers import SpeakerVoice
     from .options.talk import TalkOptions
     from .pipelines.animate import Animator
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from .pipelines.talk import Talker, TalkReport
     from .pipelines.turns import voices_from_turns
     from .render.protocol import FaceFrame, PreparedFace, Renderer
+    from .scoring.score import VideoScore, score_video
 
 __all__ = [
     "AnimateOptions",
@@ -65,12 +67,14 @@ __all__ = [
     "PortableMotion",
     "PreparedFace",
     "Renderer",
+    "ScoreOptions",
     "SpeakerVoice",
     "TalkOptions",
     "TalkReport",
     "Talker",
     "TalkerError",
     "TrackedSource",
+    "VideoScore",
     "Waveform",
     "WeightsError",
     "__version__",
@@ -78,6 +82,7 @@ __all__ = [
     "check_media",
     "find_faces",
     "neural_networks",
+    "score_video",
     "voices_from_turns",
 ]
 
@@ -112,6 +117,9 @@ _HOMES = {
     "build_network": ".pipelines.networks",
     "neural_networks": ".pipelines.networks",
     "voices_from_turns": ".pipelines.turns",
+    "ScoreOptions": ".options.score",
+    "VideoScore": ".scoring.score",
+    "score_video": ".scoring.score",
 }
 
 

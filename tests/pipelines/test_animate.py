@@ -21,7 +21,8 @@ from liveportrait_talker.motion.template import SHAPES, MotionTemplate, Template
 from liveportrait_talker.pipelines import animate
 from liveportrait_talker.pipelines.animate import AnimateOptions, Animator
 from liveportrait_talker.pipelines.driving_clip import open_driving
-from measuring import correlation, measure_frames, measure_video
+from liveportrait_talker.scoring.correlation import correlation
+from measuring import measure_frames, measure_video
 from shared import DATA, load_tool, needs_shared, portrait
 
 EMBEDDED = ("--renderer", "embedded", "--max-size", "384")

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..options.commands import DrawingOptions
 from ..options.shared import RendererOptions
-from ..pipelines.media_check import INSPECTIONS, SMALL_MB, file_calls
+from ..pipelines.media_check import INSPECTIONS, SMALL_MB, ReadingOptions, file_calls
 from ..system.limited_process import LimitedProcess
 
 
@@ -18,7 +17,7 @@ def video_suffix(options: RendererOptions) -> str:
 
 
 @contextmanager
-def checking(options: DrawingOptions, **files: Any) -> Iterator[LimitedProcess]:
+def checking(options: ReadingOptions, **files: Any) -> Iterator[LimitedProcess]:
     """Begin to check small input files, given as to `file_calls`; the block calls `results` before it uses them.
 
     A small file may be made to take minutes and gigabytes when it is opened, and Ctrl-C would have to wait for that.

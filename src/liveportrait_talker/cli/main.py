@@ -25,6 +25,7 @@ from .generate import add_demo_parser, add_generate_parser
 from .label import add_label_parser
 from .live import add_live_parser
 from .models import add_models_parser
+from .score import add_score_parser
 from .training import add_training_parsers
 from .ui import add_ui_parser
 
@@ -113,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     add_live_parser(commands, common)
     add_models_parser(commands, common)
     add_label_parser(commands, common)
+    add_score_parser(commands, common)
     add_training_parsers(commands, common)
     add_ui_parser(commands, common)
     return parser

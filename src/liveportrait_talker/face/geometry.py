@@ -16,8 +16,8 @@ from ..motion.rotation import matrix_from_degrees
 LANDMARKS = 478
 """Number of landmarks: 468 of the face, 5 of each iris."""
 
-# MediaPipe's canonical face model (Apache-2.0, © The MediaPipe Authors), cm: the landmarks that speech and blinks move
-# least. Pairs are (right side of the subject, left side).
+# MediaPipe's canonical face model (Apache-2.0, © The MediaPipe Authors), cm: the stable landmarks of it. Pairs are
+# (right side of the subject, left side).
 _MIDDLE = {
     10: (8.261778, 4.481535),
     151: (6.545390, 5.027311),
@@ -44,8 +44,9 @@ _CANONICAL = {i: (0.0, y, z) for i, (y, z) in _MIDDLE.items()}
 for (_right, _left), (_x, _y, _z) in _PAIRS.items():
     _CANONICAL[_right] = (-_x, _y, _z)
     _CANONICAL[_left] = (_x, _y, _z)
-_STABLE = sorted(_CANONICAL)
-_STABLE_CM = np.array([_CANONICAL[i] for i in _STABLE])
+STABLE = sorted(_CANONICAL)
+"""The landmarks that speech and blinks move least."""
+_STABLE_CM = np.array([_CANONICAL[i] for i in STABLE])
 
 _INNER_LIP_PAIRS = ((13, 14), (82, 87), (312, 317))
 
@@ -82,21 +83,26 @@ def _to_y_up(landmarks: Floats) -> Floats:
 
 
 def head_pose(landmarks: Floats) -> HeadPose:
-    """Fit the pose of a face with landmarks (478, 3), image px: a similarity (Umeyama 1991) to the canonical face."""
+    """Fit the pose of a face with landmarks (478, 3), image px: a similarity to the canonical face."""
     points = _to_y_up(landmarks)
-    source, target = _STABLE_CM, points[_STABLE]
+    _, rotation, origin = fit_similarity(_STABLE_CM, points[STABLE])
+    return HeadPose(
+        rotation=rotation,
+        origin=origin,
+        iod=interocular_distance(landmarks),
+        rotation_deg=rotation_degrees(rotation),
+    )
+
+
+def fit_similarity(source: Floats, target: Floats) -> tuple[float, Floats, Floats]:
+    """Return scale, rotation (3, 3) and shift (3,) that bring points (n, 3) closest to others (Umeyama 1991)."""
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
     a, b = source - source_mean, target - target_mean
     u, d, vt = np.linalg.svd(b.T @ a)
     flip = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
     rotation = u @ np.diag(flip) @ vt
     scale = float((d * flip).sum() / (a**2).sum())
-    return HeadPose(
-        rotation=rotation,
-        origin=target_mean - scale * rotation @ source_mean,
-        iod=interocular_distance(landmarks),
-        rotation_deg=rotation_degrees(rotation),
-    )
+    return scale, rotation, target_mean - scale * rotation @ source_mean
 
 
 def interocular_distance(landmarks: Floats) -> float:

@@ -17,11 +17,11 @@ _ROTATION_CENTRE = np.array([0.0, -0.35, -0.35])
 _UPPER_LIP, _LOWER_LIP = (0, 13), (14, 17)  # (outer, inner), (inner, outer)
 _CORNERS, _NOSE_BASE = (61, 291), 2
 _EYES = ((468, 33, 133), (473, 263, 362))  # (iris, outer corner, inner corner)
-_BROWS = ((70, 63, 105, 66, 107, 46, 53, 52, 65, 55), (300, 293, 334, 296, 336, 276, 283, 282, 295, 285))
+BROWS = ((70, 63, 105, 66, 107, 46, 53, 52, 65, 55), (300, 293, 334, 296, 336, 276, 283, 282, 295, 285))
 _STILL_FPS = 25.0
 
 
-def _to_canonical(face: TrackedFace) -> Floats:
+def to_canonical(face: TrackedFace) -> Floats:
     """Return the landmarks (478, 3) in the canonical frame (docs/method/conventions.md, Canonical frame), in IOD."""
     pose = face.pose
     points: Floats = (face.landmarks * np.array([1.0, -1.0, -1.0]) - pose.origin) @ pose.rotation / pose.iod
@@ -38,21 +38,21 @@ def measure(faces: Sequence[TrackedFace], fps: float, usual_iod: float) -> FaceM
     """Measure faces; their place and size are relative to `usual_iod`, px between the eyes."""
     iod = np.array([face.pose.iod for face in faces])
     positions = [face.pose.origin + face.pose.iod * face.pose.rotation @ _ROTATION_CENTRE for face in faces]
-    points = [_to_canonical(face) for face in faces]
+    points = [to_canonical(face) for face in faces]
     return FaceMeasurements(
         fps=fps,
         rotation_deg=np.stack([face.rotation_deg for face in faces]),
         place=np.stack(positions)[:, :2] * (1, -1) / usual_iod,
         size=iod / usual_iod,
         eye_ratios=eye_ratios(np.stack([face.landmarks for face in faces])),
-        gaze=np.stack([_gaze(p) for p in points]),
+        gaze=np.stack([gaze_offset(p) for p in points]),
         mouth=np.stack([_mouth(face, p) for face, p in zip(faces, points, strict=True)]),
-        brow_height=np.stack([[p[list(brow), 1].mean() for brow in _BROWS] for p in points]),
+        brow_height=np.stack([[p[list(brow), 1].mean() for brow in BROWS] for p in points]),
     )
 
 
-def _gaze(points: Floats) -> Floats:
-    """Return the gaze (2,): iris relative to the eye's centre in eye widths, mean of both eyes."""
+def gaze_offset(points: Floats) -> Floats:
+    """Return the gaze (2,) of canonical landmarks (478, 3): iris from the eye's centre in eye widths, mean of both."""
     sides = []
     for iris, outer, inner in _EYES:
         width = np.linalg.norm(points[outer] - points[inner])

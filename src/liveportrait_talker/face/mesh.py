@@ -51,7 +51,7 @@ LEFT_EYE = Part((362, 263), (
     285, 417,
 ))
 # fmt: on
-_EYELID = 16  # the first landmarks of an eye are on its lids
+EYELID = 16  # the first landmarks of an eye are on its lids
 _RIGHT_IRIS, _LEFT_IRIS = slice(468, 473), slice(473, 478)
 
 
@@ -87,7 +87,7 @@ class FaceMesh:
         ):
             points[list(part.landmarks), :2] = grid.to_input(eye_points)
             points[iris, :2] = grid.to_input(iris_points)
-            points[iris, 2] = points[list(part.landmarks[:_EYELID]), 2].mean()
+            points[iris, 2] = points[list(part.landmarks[:EYELID]), 2].mean()
         return region.to_image(points / _SIZE).astype(np.float32)
 
 

@@ -18,10 +18,11 @@ from ..options.speakers import MAX_SPEAKERS
 from ..progress import OnStep
 from .appearance import SAME_PERSON_DISTANCE, appearance_distance, sample_appearance
 from .finder import FaceFinder
+from .follower import LONGEST_GAP_S, decode_ahead, no_face_error
 from .geometry import interocular_distance
 from .shots import ShotFinder
 from .tracked import TrackedFace, TrackedSource
-from .tracker import LONGEST_GAP_S, decode_ahead, detect_faces, fill_gaps, no_face_error
+from .tracker import detect_faces, fill_gaps
 
 log = logging.getLogger(__name__)
 

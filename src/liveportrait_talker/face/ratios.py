@@ -1,6 +1,5 @@
-"""Eye and lip opening ratios, the input of LivePortrait's retargeting networks.
-
-Source: docs/method/liveportrait.md, Ratios.
+"""Opening of eyes and lips: the ratios that LivePortrait's networks take (docs/method/liveportrait.md, Ratios), and the
+openness of eyes that blinks are found in (docs/method/measurements.md, Tracks).
 """
 
 from __future__ import annotations
@@ -29,6 +28,11 @@ _EYES = {
     203: (_Opening(6, 18, 0, 12), _Opening(30, 42, 24, 36)),
     478: (_Opening(159, 145, 33, 133), _Opening(386, 374, 362, 263)),
 }
+# Pairs of upper and lower lid points, and the corners: right and left eye.
+_LIDS = (
+    (((159, 145), (158, 153), (160, 144)), (33, 133)),
+    (((386, 374), (385, 380), (387, 373)), (263, 362)),
+)
 # The inner lips.
 _LIPS = {203: _Opening(90, 102, 48, 66), 478: _Opening(13, 14, 61, 291)}
 
@@ -40,6 +44,20 @@ def eye_ratios(landmarks: Floats) -> Floats64:
         landmarks: (..., n, 2 or more) px with n = 98, 203 or 478; only x and y are used.
     """
     return np.stack([_ratio(landmarks, eye) for eye in _layout(_EYES, landmarks)], axis=-1)
+
+
+def eye_openness(landmarks: Floats) -> Floats64:
+    """Return the mean distance of three pairs of lid points / eye width (2,), in 3-D, right and left eye.
+
+    About 0.2–0.4 open, below 0.12 shut, for landmarks (478, 3).
+    """
+    points = np.asarray(landmarks, np.float64)
+    ratios = []
+    for pairs, corners in _LIDS:
+        upper, lower = points[list(pairs)].swapaxes(0, 1)
+        heights = np.linalg.norm(upper - lower, axis=-1)
+        ratios.append(heights.mean() / max(float(np.linalg.norm(points[corners[0]] - points[corners[1]])), _EPS))
+    return np.array(ratios)
 
 
 def lip_ratio(landmarks: Floats) -> Floats64:

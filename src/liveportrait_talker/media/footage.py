@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from ..arrays import Image
+from ..arrays import Floats64, Image
 from .animation import read_animation
 from .limits import Limits
 from .media_file import check_input
@@ -47,6 +47,8 @@ class Footage:
         height, width, _ = self[0].shape
         self.size = (width, height)
         """(width, height) in pixels."""
+        self.seconds: Floats64 = np.arange(len(self)) / (fps or 1.0)
+        """(T,) when each frame is shown."""
         self.opacity: Image | None = None
         """(H, W) 0…255 of a still image whose file has transparent parts, which the frame shows in grey."""
 
@@ -96,6 +98,14 @@ class Footage:
         if frames >= len(self):
             return self
         return Footage(self.name, self._frames, fps=self.fps, indices=self._indices[:frames])
+
+    def as_stored(self) -> Footage:
+        """Return the frames of a video as the file stores them, each once, at its own time; the open file is shared."""
+        if not isinstance(self._frames, VideoFrames):
+            return self
+        stored = Footage(self.name, self._frames, fps=self.fps)
+        stored.seconds = self._frames.timeline.seconds
+        return stored
 
     def close(self) -> None:
         """Close the file of a video; can be called twice."""

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 
 from ..arrays import Image
+from ..errors import MediaError
 from .audio_file import read_waveform
 from .footage import open_footage
 
@@ -43,6 +44,14 @@ def inspect_footage(
 def inspect_voice(path: str, max_seconds: float) -> float:
     """Read the sound of a file; return its duration in seconds. Raises MediaError as `inspect_footage` does."""
     return read_waveform(Path(path), max_seconds=max_seconds).duration_seconds
+
+
+def inspect_sound(path: str, max_seconds: float) -> float | None:
+    """Read the sound of a video; return its duration in seconds, None where it has none that can be read."""
+    try:
+        return inspect_voice(path, max_seconds)
+    except MediaError:
+        return None
 
 
 def write_jpeg(image: Image, path: Path, max_side: int) -> None:

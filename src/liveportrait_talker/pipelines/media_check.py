@@ -9,27 +9,44 @@ from collections.abc import Iterable
 from math import inf
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from ..options.animate import is_template_name
-from ..options.commands import DrawingOptions
 from ..options.talk import TalkOptions
 from ..system.limited_process import FileCall, LimitedProcess
 
 INSPECTIONS = "liveportrait_talker.media.inspection"
 """Module of the functions that a child process calls."""
 INSPECT_FOOTAGE, INSPECT_VOICE = f"{INSPECTIONS}:inspect_footage", f"{INSPECTIONS}:inspect_voice"
+INSPECT_SOUND = f"{INSPECTIONS}:inspect_sound"
 DESCRIBE_TEMPLATE = "liveportrait_talker.pipelines.driving_clip:describe_template"
 NUMBER_FACES = "liveportrait_talker.pipelines.faces:number_faces"
 SMALL_MB = 32.0
 """Size above which the command line does not check files: that would take as long as using them."""
 
 
+class ReadingOptions(Protocol):
+    """Limits of what a command opens, and the files that it reads besides its inputs."""
+
+    @property
+    def max_pixels(self) -> int:
+        """Width × height of the largest image."""
+
+    @property
+    def max_seconds(self) -> float:
+        """Longest sound or video."""
+
+    @property
+    def renderer_files(self) -> tuple[Path, ...]:
+        """Images and videos that the renderer reads."""
+
+
 def file_calls(
-    options: DrawingOptions,
+    options: ReadingOptions,
     *,
     sources: Iterable[Path | None] = (),
     voices: Iterable[Path | None] = (),
+    videos: Iterable[Path] = (),
     driving: Path | None = None,
     max_mb: float = inf,
 ) -> list[FileCall]:
@@ -39,6 +56,7 @@ def file_calls(
         options: limits of size and duration; the files of `mouth_from` are checked, too.
         sources: images and videos; None is ignored.
         voices: files with sound; None is ignored.
+        videos: files whose sound is read if they have any.
         driving: an image, a video or a motion template, by its suffix.
         max_mb: files above this size are not checked.
     """
@@ -51,6 +69,7 @@ def file_calls(
     limits = (options.max_pixels, options.max_seconds)
     calls += [FileCall(INSPECT_FOOTAGE, path, limits) for path in sources if path is not None]
     calls += [FileCall(INSPECT_VOICE, path, (options.max_seconds,)) for path in voices if path is not None]
+    calls += [FileCall(INSPECT_SOUND, path, (options.max_seconds,)) for path in videos]
     return [call for call in calls if call.megabytes <= max_mb]
 
 
@@ -66,7 +85,7 @@ class MediaChecks:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._next.close()
 
-    def check(self, options: DrawingOptions, **files: Any) -> None:
+    def check(self, options: ReadingOptions, **files: Any) -> None:
         """Check the inputs of a job, given as to `file_calls`.
 
         Raises:
@@ -82,7 +101,7 @@ def check_media(
     *,
     sources: Path | str | Iterable[Path | str] = (),
     voices: Path | str | Iterable[Path | str] = (),
-    options: DrawingOptions | None = None,
+    options: ReadingOptions | None = None,
 ) -> None:
     """Open files of strangers in a child process with limits of memory and time, before they are used.
 

@@ -1,0 +1,1 @@
+"""Figures of any talking video, beside those of people (docs/score.md)."""

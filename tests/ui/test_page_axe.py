@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from liveportrait_talker.examples import PORTRAIT
+from liveportrait_talker.examples import PORTRAIT, VOICE
 from liveportrait_talker.ui.server import Server
 
 axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
@@ -33,6 +33,9 @@ def test_no_serious_barrier(fake: Server, browser: Any, scheme: str, artefacts: 
         if tab in ("Talk", "Speakers"):
             page.locator(f"#{tab.lower()}-source input[type=file]").set_input_files(PORTRAIT)
             page.locator(f"#{tab.lower()}-source-poster img").wait_for()
+        if tab == "Talk":
+            page.locator("#talk-voice input[type=file]").set_input_files(VOICE)
+            page.locator("#talk-voice-player").get_by_text("Heard as: voice").wait_for()
         if tab == "Speakers":
             page.locator("#speakers-1-kind").wait_for()
         if tab == "Edit":

@@ -37,7 +37,7 @@ def open_tab(page: Any, picture: Path) -> None:
 
 def give_voice(page: Any, face: int, file: Path) -> None:
     page.locator(f"#speakers-{face}-voice input[type=file]").set_input_files(file)
-    page.locator(f"#speakers-{face}-voice-note").get_by_text("Heard as: voice").wait_for()
+    page.locator(f"#speakers-{face}-voice-player").get_by_text("Heard as: voice").wait_for()
 
 
 def finish(page: Any, button: str) -> str:
@@ -109,6 +109,8 @@ def test_a_dialogue_is_made(serve: Any, visit: Any, group: Path, artefacts: Path
     assert "2.0 s" in finish(page, "preview")
     assert "Done" in finish(page, "run")
     page.locator("#speakers-history li").nth(1).wait_for()
+    page.locator("#speakers-compare button").first.click()
+    page.locator("#speakers-takes video").nth(1).wait_for()
     text = page.locator("#speakers-status").inner_text()
     assert float(text.split("Done: ")[1].split(" s")[0]) > 8
     assert "--speaker 2:face-2.wav@7.5" in page.locator("#speakers-command textarea").input_value()

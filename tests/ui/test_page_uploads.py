@@ -59,7 +59,7 @@ def test_files_are_opened_in_another_process(store: Uploads, tmp_path: Path, mon
     assert info.is_still
     assert info.summary.startswith("picture, ")
     assert info.poster.stat().st_size > 1000
-    assert store.inspect_voice(put(store, "b", "v.wav", VOICE.read_bytes()), "you").startswith("voice, 7.")
+    assert store.inspect_voice(put(store, "b", "v.wav", VOICE.read_bytes()), "you").summary.startswith("voice, 7.")
     previews = Previews(store)
     try:
         portrait = store.served / "a" / "p.png"

@@ -41,9 +41,15 @@ def inspect_footage(
         return {"width": width, "height": height, "frames": len(footage), "fps": footage.fps}
 
 
-def inspect_voice(path: str, max_seconds: float) -> float:
-    """Read the sound of a file; return its duration in seconds. Raises MediaError as `inspect_footage` does."""
-    return read_waveform(Path(path), max_seconds=max_seconds).duration_seconds
+def inspect_voice(path: str, max_seconds: float, sound: str | None = None, sound_seconds: float = 0.0) -> float:
+    """Read the sound of a file; return its duration in seconds. Raises MediaError as `inspect_footage` does.
+
+    `sound` is a WAV file to write the first `sound_seconds` to.
+    """
+    waveform = read_waveform(Path(path), max_seconds=max_seconds)
+    if sound is not None:
+        waveform.first(sound_seconds).write_wav(Path(sound))
+    return waveform.duration_seconds
 
 
 def inspect_sound(path: str, max_seconds: float) -> float | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import wave
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -33,6 +35,18 @@ class Waveform:
     def duration_seconds(self) -> float:
         """Duration in seconds."""
         return len(self.samples) / self.sample_rate
+
+    def first(self, seconds: float) -> Waveform:
+        """Return the first `seconds`, at least a sample, or all."""
+        return Waveform(self.samples[: max(1, int(seconds * self.sample_rate))], self.sample_rate)
+
+    def write_wav(self, path: Path) -> None:
+        """Write a 16-bit WAV file; samples beyond ±1 are clipped."""
+        with path.open("wb") as file, wave.open(file, "wb") as sound:
+            sound.setnchannels(1)
+            sound.setsampwidth(2)
+            sound.setframerate(self.sample_rate)
+            sound.writeframes((np.clip(self.samples, -1, 1) * 32767).astype("<i2").tobytes())
 
     def frame_count(self, fps: float) -> int:
         """Return the number of video frames of the same duration, rounded, at least 1."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -58,7 +58,7 @@ def source_input(
     *,
     poster: bool = True,
     templates: bool = False,
-    numbered: bool = False,
+    numbered: Literal["never", "in pictures", "always"] = "never",
 ) -> SourceInput:
     """Build an upload for a picture or a video, which is checked when it arrives.
 
@@ -69,12 +69,16 @@ def source_input(
         role: name in messages: “the portrait”.
         poster: whether to show the first frame.
         templates: whether motion templates are accepted as well.
-        numbered: whether the faces are found, and numbered in the first frame.
+        numbered: when the faces are found, and numbered in the poster.
     """
     file = gr.File(label=label, elem_id=f"{prefix}-{name}", height=168)
     note = gr.HTML("", elem_id=f"{prefix}-{name}-note", visible=False)
     first = gr.Image(
-        elem_id=f"{prefix}-{name}-poster", interactive=False, height=280 if numbered else 200, visible=False, buttons=[]
+        elem_id=f"{prefix}-{name}-poster",
+        interactive=False,
+        height=200 if numbered == "never" else 280,
+        visible=False,
+        buttons=[],
     )
     is_still, faces = gr.State(True), gr.State(())
     uploads = backend.uploads
@@ -98,7 +102,7 @@ def source_input(
             yield [_seen_as(info.summary), no_poster, info.is_still, ()]
             return
         shown = gr.update(value=str(info.poster), visible=True, label=f"Seen as: {info.summary}")
-        if not numbered:
+        if numbered == "never" or (numbered == "in pictures" and not info.is_still):
             yield [gr.update(visible=False), shown, info.is_still, ()]
             return
         yield [gr.update(value=markup.notice("looking for faces."), visible=True), shown, info.is_still, ()]
@@ -132,22 +136,26 @@ def voice_input(prefix: str, backend: Backend, *, of: str = "") -> VoiceInput:
         elem_id=f"{prefix}-microphone",
         visible=False,
     )
+    player = gr.Audio(elem_id=f"{prefix}-voice-player", interactive=False, visible=False, buttons=[])
     with gr.Group(visible=False) as group:
         text, language, pace = _text_input(prefix, of)
 
     def switch(selected: str) -> list[Any]:
-        return [*(gr.update(visible=selected == name) for name in kinds), gr.update(visible=False)]
+        hidden = gr.update(visible=False)
+        return [*(gr.update(visible=selected == name) for name in kinds), hidden, hidden]
 
-    def inspect(path: str | None, request: gr.Request) -> Any:
+    def inspect(path: str | None, request: gr.Request) -> list[Any]:
+        nothing = gr.update(value=None, visible=False)
         if not path:
-            return gr.update(visible=False)
+            return [nothing, nothing]
         try:
-            return _seen_as(backend.uploads.inspect_voice(Path(path), owner_of(request)), "Heard")
+            info = backend.uploads.inspect_voice(Path(path), owner_of(request))
         except TalkerError as error:
-            return gr.update(value=markup.error(str(error)), visible=True)
+            return [gr.update(value=markup.error(str(error)), visible=True), nothing]
+        return [nothing, gr.update(value=str(info.sound), label=f"{of}Heard as: {info.summary}", visible=True)]
 
-    kind.change(switch, kind, [file, microphone, group, note], queue=False, **PRIVATE)
-    file.change(inspect, file, note, concurrency_limit=None, **PRIVATE)
+    kind.change(switch, kind, [file, microphone, group, note, player], queue=False, **PRIVATE)
+    file.change(inspect, file, [note, player], concurrency_limit=None, **PRIVATE)
     retain_uploads(backend, microphone)
     return VoiceInput(kind, file, microphone, text, language, pace)
 
@@ -174,8 +182,8 @@ def selected_voice(kind: str, file: Any, microphone: Any, text: str | None, lang
     }
 
 
-def _seen_as(description: str, verb: str = "Seen") -> Any:
-    return gr.update(value=markup.remark(f"{verb} as: {description}"), visible=True)
+def _seen_as(description: str) -> Any:
+    return gr.update(value=markup.remark(f"Seen as: {description}"), visible=True)
 
 
 def _text_input(prefix: str, of: str) -> tuple[gr.Textbox, gr.Dropdown, gr.Slider]:

@@ -56,9 +56,9 @@ class Inspections:
         limits = (max_pixels / 1e6, max_seconds, first_seconds, str(picture))
         return self._run(FileCall(NUMBER_FACES, path, limits, _FACES_CPU_S), owner)
 
-    def voice(self, path: Path, owner: str, *, max_seconds: float) -> float:
-        """Return the duration of a voice in seconds. Raises MediaError."""
-        return float(self._run(FileCall(INSPECT_VOICE, path, (max_seconds,)), owner))
+    def voice(self, path: Path, owner: str, *, max_seconds: float, sound: Path, sound_seconds: float) -> float:
+        """Return the duration of a voice in seconds, and write its start to a WAV file. Raises MediaError."""
+        return float(self._run(FileCall(INSPECT_VOICE, path, (max_seconds, str(sound), sound_seconds)), owner))
 
     def template(self, path: Path, owner: str, *, max_seconds: float) -> str:
         """Return a description of a motion template. Raises MediaError."""

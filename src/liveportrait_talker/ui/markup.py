@@ -11,6 +11,8 @@ from pathlib import Path
 from .folders import hide_folders
 from .jobs import RUNNING, WAITING, Job
 
+_TAKES = 4  # that are shown side by side
+
 
 @dataclass(frozen=True)
 class HistoryItem:
@@ -71,6 +73,17 @@ def history(items: Sequence[HistoryItem]) -> str:
         for item in reversed(items)
     )
     return f'<ul class="lpt-history">{cards}</ul>'
+
+
+def takes(items: Sequence[HistoryItem]) -> str:
+    """Return the last videos side by side, the newest first."""
+    videos = [item for item in items if item.path.suffix == ".mp4"][: -_TAKES - 1 : -1]
+    figures = "".join(
+        f'<figure><video src="{_url(item.path)}" controls preload="metadata" aria-label="{escape(item.title)}"></video>'
+        f"<figcaption>{escape(item.title)}: {escape(item.detail)}</figcaption></figure>"
+        for item in videos
+    )
+    return f'<div class="lpt-takes">{figures}</div>'
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

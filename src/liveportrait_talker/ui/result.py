@@ -52,6 +52,8 @@ class ResultColumn:
     extra: gr.DownloadButton
     download: gr.DownloadButton
     command: gr.Textbox
+    takes: gr.HTML
+    takes_group: gr.Accordion
     history: gr.HTML
     items: gr.State
     """The history, a list of HistoryItem."""
@@ -59,7 +61,8 @@ class ResultColumn:
     @property
     def outputs(self) -> list[Any]:
         """The components that `run_job` updates."""
-        shown = [self.video, self.picture, self.download, self.extra, self.command, self.history]
+        shown: list[Any] = [self.video, self.picture, self.download, self.extra, self.command]
+        shown += [self.takes, self.takes_group, self.history]
         return [*self.buttons, self.cancel, self.status, *shown, self.items]
 
     def set_busy(self, busy: bool) -> dict[Any, Any]:
@@ -115,10 +118,14 @@ def build_result(
         buttons=["copy"],
         visible=False,
     )
+    with gr.Accordion("Takes side by side", open=False, visible=False, elem_id=f"{kind}-compare") as group:
+        takes = gr.HTML("", elem_id=f"{kind}-takes")
     with gr.Accordion("History of this session", open=True):
         history = gr.HTML(markup.history([]), elem_id=f"{kind}-history")
     connect_cancel(cancel, status, backend, kind)
-    return ResultColumn(kind, buttons, cancel, status, video, picture, extra, download, command, history, gr.State([]))
+    return ResultColumn(
+        kind, buttons, cancel, status, video, picture, extra, download, command, takes, group, history, gr.State([])
+    )
 
 
 def connect_cancel(button: gr.Button, status: gr.HTML, backend: Backend, kind: str) -> None:
@@ -195,6 +202,8 @@ def _show(
         column.download: gr.update(value=str(path), visible=True),
         column.extra: gr.update(value=None if extra is None else str(extra), visible=extra is not None),
         column.command: gr.update(value=plan.command(path.suffix), visible=True),
+        column.takes: markup.takes(items),
+        column.takes_group: gr.update(visible=sum(item.path.suffix == ".mp4" for item in items) > 1),
         column.history: markup.history(items),
         column.items: items,
     }

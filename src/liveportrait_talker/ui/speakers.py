@@ -28,7 +28,7 @@ def build(backend: Backend) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=320):
             source = source_input(
-                "speakers", "source", "Picture or video with several faces", backend, "the picture", numbered=True
+                "speakers", "source", "Picture or video with several faces", backend, "the picture", numbered="always"
             )
             hint = gr.HTML(markup.remark(_HINT), elem_id="speakers-hint")
             slots = [_build_slot(face, backend) for face in range(1, SLOTS + 1)]

@@ -8,12 +8,14 @@ from typing import Any
 import gradio as gr
 
 from ..examples import PORTRAIT, VOICE
+from . import markup
 from .backend import Backend, owner_of
 from .inputs import FROM_FILE, FROM_TEXT, VoiceInput, selected_voice, source_input, voice_input
 from .result import PRIVATE, TAKES, Plan, build_result, run_job
 from .talk_requests import TALK, TalkRequest
 from .talk_settings import TalkSettings
 
+_CROWD = "Face 1 speaks: choose another under “Picture and crop”, or give each its voice in the Speakers tab."
 _EXAMPLE_TEXT = "Hello! I am a portrait, and I can say whatever you type."
 
 
@@ -21,7 +23,10 @@ def build(backend: Backend) -> None:
     """Build the tab."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=320):
-            source = source_input("talk", "source", "Portrait, or a video with a face", backend, "the portrait")
+            source = source_input(
+                "talk", "source", "Portrait, or a video with a face", backend, "the portrait", numbered="in pictures"
+            )
+            crowd = gr.HTML(visible=False, elem_id="talk-crowd")
             voice = voice_input("talk", backend)
             _build_examples(backend, source.file, voice)
             settings = TalkSettings(backend, "talk", TALK, source.is_still)
@@ -53,6 +58,13 @@ def build(backend: Backend) -> None:
         async for updates in make(False, request, values):
             yield updates
 
+    source.faces.change(
+        lambda places: gr.update(value=markup.remark(_CROWD), visible=len(places) > 1),
+        source.faces,
+        crowd,
+        queue=False,
+        **PRIVATE,
+    )
     inputs = [source.file, source.is_still, out.items, *voice.components, *settings.components]
     for button, run in zip(out.buttons, (preview, generate), strict=True):
         button.click(run, inputs, [*out.outputs, settings.last_seed], concurrency_limit=None, **PRIVATE)

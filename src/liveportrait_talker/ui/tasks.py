@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import wave
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from ..options.speakers import FaceName, SpeakerVoice
 from ..pipelines.media_check import MediaChecks
@@ -158,13 +155,7 @@ def write_start(voice: Path, path: Path, max_seconds: float, seconds: float = PR
     """Write the first `seconds` of a voice to a 16-bit WAV file. Raises MediaError if it cannot be read."""
     from ..media import read_waveform
 
-    waveform = read_waveform(voice, max_seconds=max_seconds)
-    samples = waveform.samples[: int(seconds * waveform.sample_rate)]
-    with path.open("wb") as file, wave.open(file, "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(waveform.sample_rate)
-        sound.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    read_waveform(voice, max_seconds=max_seconds).first(seconds).write_wav(path)
     return path
 
 

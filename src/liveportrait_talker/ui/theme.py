@@ -40,6 +40,11 @@ CSS = """
 .lpt-history span { color: var(--body-text-color-subdued); font-size: 0.9em; overflow-wrap: anywhere; }
 .lpt-history p { margin: 2px 0 0; display: flex; gap: 14px; }
 .lpt-history a, #lpt-foot a { color: var(--link-text-color); text-decoration: underline; }
+:is([id$=-voice-player], [id$=-microphone]) { --neutral-400: var(--body-text-color-subdued); }
+.lpt-takes { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 10px; }
+.lpt-takes figure { margin: 0; }
+.lpt-takes video { width: 100%; border-radius: 6px; background: #000; display: block; }
+.lpt-takes figcaption { color: var(--body-text-color-subdued); font-size: 0.9em; overflow-wrap: anywhere; }
 .lpt-table tr, .lpt-table thead, .lpt-table tbody { border: 0 !important; }
 .lpt-table { width: 100%; border-collapse: collapse; font-size: 0.95em; border: 0 !important; }
 .lpt-table th, .lpt-table td { text-align: left !important; padding: 8px 10px !important; vertical-align: top;

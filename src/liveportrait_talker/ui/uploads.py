@@ -36,6 +36,7 @@ _UNUSED_S = 600.0  # uploads that no session has used are removed after this tim
 _IDLE_S = 6 * 3600.0  # so are those of sessions that have used none for this time, as programs may not end theirs
 _ABORTED_S = 60.0  # so are partial uploads that have not grown for this time
 _FREE_MB = 200.0  # of the disk, never used for uploads
+_PLAYED_S = 120.0  # of a voice, to check it by ear; 4 MB
 _POSTER_SIDE = 800  # longest side of a poster, px
 
 
@@ -67,6 +68,14 @@ class SourceInfo:
     is_still: bool
     summary: str
     poster: Path
+
+
+@dataclass(frozen=True)
+class VoiceInfo:
+    """Description of an uploaded voice, and a WAV file of what is heard."""
+
+    summary: str
+    sound: Path
 
 
 @dataclass(frozen=True)
@@ -155,11 +164,14 @@ class Uploads:
         if not done:
             self.inspect_source(path, owner, name)
 
-    def inspect_voice(self, path: Path, owner: str, name: str = "the voice") -> str:
-        """Check a voice by its content; return a description. Raises as `inspect_source` does."""
+    def inspect_voice(self, path: Path, owner: str, name: str = "the voice") -> VoiceInfo:
+        """Check a voice by its content and write what can be played. Raises as `inspect_source` does."""
         self.admit(path, owner)
+        sound, limit = self.new_served_path("heard.wav", owner), self.limits.seconds
         with self._alias(path, name) as alias:
-            return f"voice, {self._inspections.voice(alias, owner, max_seconds=self.limits.seconds):.1f} s"
+            seconds = self._inspections.voice(alias, owner, max_seconds=limit, sound=sound, sound_seconds=_PLAYED_S)
+        start = "" if seconds <= _PLAYED_S else f", of which the first {_PLAYED_S:g} s can be played"
+        return VoiceInfo(f"voice, {seconds:.1f} s{start}", sound)
 
     def inspect_template(self, path: Path, owner: str, name: str = "the motion") -> str:
         """Check a motion template; return a description. Raises as `inspect_source` does."""

@@ -53,7 +53,7 @@ def _faces(arguments: argparse.Namespace) -> int:
 
 def _describe(face: FoundFace) -> str:
     left, top, right, bottom = face.box
-    line = f"{face.number}: {face.place or 'between them'}, {right - left}×{bottom - top} px at {left}, {top}"
+    line = f"{face.number}: {face.place or 'between others'}, {right - left}×{bottom - top} px at {left}, {top}"
     line += f", {face.eye_distance:.0f} px between the eyes"
     if face.seen < 1:
         line += f", first seen at {face.first_seconds:.1f} s, {100 * face.seen:.0f} % of the time"

@@ -89,7 +89,7 @@ def speakers_of(arguments: argparse.Namespace) -> Speakers | None:
         pairs = [parse_speaker(text) for text in given]
     for face, _ in pairs:
         if sum(face == other for other, _ in pairs) > 1:
-            raise OptionError(f"--speaker {face} is given twice: give each face one voice.")
+            raise OptionError(f"--speaker {face} is given twice: join its recordings to one file, or use --turns.")
     if arguments.turns is None:
         return dict(pairs)
     return voices_from_turns(arguments.voice, arguments.turns, dict(pairs))

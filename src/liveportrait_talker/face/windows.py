@@ -20,6 +20,9 @@ Window = tuple[int, int, int, int]
 
 _HEAD = np.array([0.35, 0.55, 0.35, 0.15])  # left, top, right, bottom: what the head adds, in sizes of the face
 
+_LIPS = (0, 17, 61, 291)  # upper, lower, corners
+_CLEAR = 0.3  # IOD: ears and hair go beyond the outline of a face
+
 
 def divide_picture(faces: Sequence[TrackedFace], size: tuple[int, int]) -> list[Window]:
     """Return the part of a picture (width, height) that belongs to each face; together they cover it."""
@@ -27,6 +30,18 @@ def divide_picture(faces: Sequence[TrackedFace], size: tuple[int, int]) -> list[
     boxes = np.array([_face_box(face) for face in faces])
     _divide(list(range(len(faces))), (0, 0, *size), boxes, windows)
     return windows
+
+
+def is_mouth_inside(face: TrackedFace, window: Window, size: tuple[int, int]) -> bool:
+    """Return whether the lips are inside a part of a picture (width, height), clear of the lines that divide it.
+
+    Where they are not, another head is in front of them.
+    """
+    lips = face.landmarks[list(_LIPS), :2]
+    margin = _CLEAR * face.pose.iod
+    low = np.where(np.array(window[:2]) > 0, np.array(window[:2]) + margin, -np.inf)
+    high = np.where(np.array(window[2:]) < np.array(size), np.array(window[2:]) - margin, np.inf)
+    return bool((lips >= low).all() and (lips <= high).all())
 
 
 def cut_out(source: TrackedSource, window: Window) -> TrackedSource:

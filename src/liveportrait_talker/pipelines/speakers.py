@@ -13,7 +13,7 @@ from ..audio.loudness import detect_speech, frame_loudness_db
 from ..errors import MediaError, NoFaceError, OptionError
 from ..face.people import track_people
 from ..face.tracked import TrackedFace, TrackedSource
-from ..face.windows import cut_out, divide_picture
+from ..face.windows import cut_out, divide_picture, is_mouth_inside
 from ..media import Footage, Mix, MixPart, Waveform, read_waveform
 from ..motion.listening import listen
 from ..motion.random_streams import LISTENING, random_streams
@@ -140,6 +140,8 @@ def find_parts(
             raise OptionError(f"--speaker {voice_of[k]} and --speaker {face} are the same face: give it one voice.")
         voice_of[k] = face
     drawn = [k for k in range(len(people)) if k in voice_of or _may_listen(people, k, voice_of)]
+    if footage.is_still:
+        drawn = _without_hidden(people, drawn, footage, voice_of)
     others = [person for k, person in enumerate(people) if k not in drawn]
     silence = Waveform(np.zeros_like(waveform.samples), waveform.sample_rate)
     windows = divide_picture([people[k].faces[0] for k in drawn], footage.size) if footage.is_still else None
@@ -151,6 +153,25 @@ def find_parts(
         parts.append(Part(k + 1, people[k], source, window, voice, k in voice_of))
     _report(parts, speakers, voice_of, footage)
     return parts, others
+
+
+def _without_hidden(
+    people: Sequence[TrackedSource], drawn: list[int], footage: Footage, voice_of: Mapping[int, FaceName]
+) -> list[int]:
+    """Return those of the people in a still whose mouth no other head hides.
+
+    Raises:
+        NoFaceError: none is left.
+    """
+    windows = divide_picture([people[k].faces[0] for k in drawn], footage.size)
+    inside = [is_mouth_inside(people[k].faces[0], w, footage.size) for k, w in zip(drawn, windows, strict=True)]
+    for k, is_inside in zip(drawn, inside, strict=True):
+        if not is_inside:
+            effect = "it is only heard" if k in voice_of else "it stays still"
+            log.warning("the mouth of face %d is hidden by another head, or nearly: %s.", k + 1, effect)
+    if not any(inside):
+        raise NoFaceError(f"{footage.name} shows heads in front of mouths: give a picture that hides none.")
+    return [k for k, is_inside in zip(drawn, inside, strict=True) if is_inside]
 
 
 def _shortened(person: TrackedSource, footage: Footage) -> TrackedSource:
@@ -189,8 +210,8 @@ def name_places(people: Sequence[TrackedSource]) -> list[str | None]:
     places: list[str | None] = [None] * len(people)
     if len(order) > 1:
         places[order[0]], places[order[-1]] = PLACES[0], PLACES[2]
-        if len(order) % 2:
-            places[order[len(order) // 2]] = PLACES[1]
+    if len(order) % 2:
+        places[order[len(order) // 2]] = PLACES[1]
     return places
 
 
@@ -215,14 +236,12 @@ def _report(parts: Sequence[Part], speakers: Speakers, voice_of: Mapping[int, Fa
     for part in parts:
         if part.is_speaker:
             voice = speakers[voice_of[part.number - 1]]
-            said.append(f"face {part.number} speaks with {voice.file.name}")
+            said.append(f"face {part.number} speaks with {_describe(voice)}")
         else:
             said.append(f"face {part.number} listens")
     log.info("%s: %s.", footage.name, ", ".join(said))
     for part in parts:
         share = np.mean([part.person.shows_face(k) for k in range(len(footage))])
-        if part.window is not None and not _holds_mouth(part):
-            log.warning("face %d is hidden by another one so far that its mouth cannot be drawn.", part.number)
         if share == 0:
             log.warning("face %d comes into sight after the voices end.", part.number)
         elif share < 1 and part.is_speaker:
@@ -231,11 +250,11 @@ def _report(parts: Sequence[Part], speakers: Speakers, voice_of: Mapping[int, Fa
             )
 
 
-def _holds_mouth(part: Part) -> bool:
-    """Return whether the lips are inside the part of the picture that is drawn."""
-    width, height = part.source.footage.size
-    x, y = part.source.faces[0].landmarks[[13, 14, 61, 291], :2].T
-    return bool((x >= 0).all() and (y >= 0).all() and (x < width).all() and (y < height).all())
+def _describe(voice: SpeakerVoice) -> str:
+    """Return the file's name and which part of it is heard."""
+    channel = "" if voice.channel is None else f", channel {voice.channel}"
+    turns = "" if voice.turns is None else f", {len(voice.turns)} turn{'s' if len(voice.turns) != 1 else ''}"
+    return f"{voice.file.name}{channel}{turns}"
 
 
 def picture_of(part: Part) -> Image:

@@ -126,7 +126,7 @@ class SpeakersRequest:
         words, comments = ["liveportrait-talker", "generate", self.source.name], ""
         for face, voice in self.voices.items():
             if voice.file is None:
-                comments += f"# face-{face}.wav: the typed text as a sound; here only recordings are taken\n"
+                comments += f"# write the text of face {face} to face-{face}.wav first: --speaker takes files only\n"
             name = f"face-{face}.wav" if voice.file is None else voice.file.name
             start = f"@{voice.start_seconds:g}" if voice.start_seconds else ""
             words += ["--speaker", f"{face}:{name}{start}"]

@@ -71,13 +71,15 @@ def _speakers(task: Task, on_progress: OnProgress) -> dict[str, Any]:
 
     A preview begins with the first voice; a face whose voice begins later than it ends listens.
     """
+    from ..media.audio_file import MIN_VOICE_SECONDS
+
     given: Mapping[int, GivenVoice] = task.arguments["voices"]
     preview, limit = task.arguments["preview"], task.arguments["options"].max_seconds
     first = min(voice.start_seconds for voice in given.values()) if preview else 0.0
     voices: dict[FaceName, SpeakerVoice] = {}
     for face, voice in given.items():
         start = voice.start_seconds - first
-        if preview and start >= PREVIEW_SECONDS:
+        if preview and start > PREVIEW_SECONDS - MIN_VOICE_SECONDS:  # what is left would be too short
             continue
         file = _sound_of(voice, task.folder / f"face-{face}.wav", on_progress)
         if preview:

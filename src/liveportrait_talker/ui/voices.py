@@ -40,9 +40,20 @@ class GivenVoice:
             text="" if voice else text or "",
             speech_voice=speech_voice or DEFAULT_VOICE,
             pace=int(pace or DEFAULT_PACE),
-            start_seconds=float(start_seconds or 0),
+            start_seconds=_seconds(start_seconds),
         )
 
     def linked(self, link: Link, role: str) -> GivenVoice:
         """Return the voice with a link to its file in a job's folder, named by its role."""
         return self if self.file is None else dataclasses.replace(self, file=link(self.file, role))
+
+
+def _seconds(given: Any) -> float:
+    """Return a start in seconds, 0 for none. Raises OptionError for what is no time from 0 on."""
+    try:
+        seconds = float(given or 0)
+    except (TypeError, ValueError):
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise OptionError(f"a voice starts at 0 seconds or later, not at {given}.")
+    return seconds

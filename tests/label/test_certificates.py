@@ -62,16 +62,12 @@ def test_nothing_is_replaced_unless_asked_for(tmp_path):
     assert after.key != before.key and read_certificate(folder) == after
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("precious")
-    for overwrite in (False, True):
-        with pytest.raises(OptionError, match="name a new folder"):
-            make_certificate(tmp_path / "other", overwrite=overwrite)
-    assert sorted(file.name for file in tmp_path.rglob("*")) == [
-        "certificate.pem",
-        "key.pem",
-        "keys",
-        "mine.txt",
-        "other",
-    ]
+    beside = make_certificate(tmp_path / "other")
+    assert read_certificate(tmp_path / "other") == beside
+    assert (tmp_path / "other" / "mine.txt").read_text() == "precious"
+    assert sorted(file.name for file in tmp_path.rglob("*")) == sorted(
+        [*["certificate.pem", "key.pem"] * 2, "keys", "mine.txt", "other"]
+    )
 
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 65])

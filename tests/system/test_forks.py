@@ -24,13 +24,13 @@ if sys.argv[1] == "neural":  # without W and G, which take seconds a frame
     LivePortrait.load = lambda self: self
     LivePortrait.draw = lambda self, features, source, driving: np.full((len(driving), 512, 512, 3), 128, np.uint8)
 
-talker, options = Talker(), TalkOptions(renderer=sys.argv[1], max_size=256, device="cpu")
+talker, options = Talker(), TalkOptions(renderer=sys.argv[1], max_size=256, device="cpu", credentials=False)
 
 def save(name, talker):
     talker.save(PORTRAIT, "voice.wav", name, options)
 
 save("parent.mp4", talker)
-session = Editor().open(PORTRAIT, setup=EditSetup(renderer=sys.argv[1], max_size=256, device="cpu"))
+session = Editor().open(PORTRAIT, setup=EditSetup(renderer=sys.argv[1], max_size=256, device="cpu", credentials=False))
 session.draw(EditOptions(smile=0.5))
 for number, one in enumerate((talker, Talker())):
     if not (child := os.fork()):

@@ -152,8 +152,10 @@ def make_certificate(folder: Path, *, name: str = DEFAULT_NAME, overwrite: bool 
                 folder.rmdir()  # an empty one, which a rename does not replace everywhere
             try:
                 part.rename(folder)
-            except OSError:
-                if not folder.is_dir() or holds_certificate(folder):
+            except OSError as error:
+                if holds_certificate(folder):  # of another process, meanwhile
+                    raise OptionError(f"{folder} holds a certificate already") from error
+                if not folder.is_dir():
                     raise
                 for file in (KEY, CERTIFICATE):  # a folder that holds other files, or that cannot be renamed
                     (part / file).replace(folder / file)

@@ -49,6 +49,7 @@ Weights = Mapping[str, Path | str]
 
 RENDERER_NETWORKS = tuple(name for name in registry.NETWORKS if registry.holding(name).group == "liveportrait")
 LIP_NETWORKS = ("sadtalker_audio2exp", "sadtalker_face_3drecon", "mappingnet")
+_CANNOT_RUN = "the neural renderer cannot run"
 HEAD_POSE_NETWORKS = ("sadtalker_audio2pose", "sadtalker_face_3drecon")
 
 
@@ -145,7 +146,7 @@ class Engines:
             if missing:
                 raise WeightsError(f"the {options.renderer} renderer cannot run: {missing}.")
             return EngineChoice(options.renderer, "as asked for")
-        cannot = f"the neural renderer cannot run: {missing}"
+        cannot = f"{_CANNOT_RUN}: {missing}"
         return EngineChoice("embedded", cannot) if missing else EngineChoice("neural", "its weights are installed")
 
     def choose_driver(self, options: TalkOptions, renderer: str) -> EngineChoice:
@@ -329,7 +330,7 @@ def note_choice(options: RendererOptions, renderer: EngineChoice, driver: Engine
     if flags := flags_without_effect(options, renderer.name, driver.name if driver else None):
         engines = f"the {renderer.name} renderer" + (f" and the {driver.name} driver" if driver else "")
         log.warning("%s: no effect with %s.", ", ".join(flags), engines)
-    if options.renderer == "auto" and renderer.name == "embedded":
+    if renderer.name == "embedded" and renderer.reason.startswith(_CANNOT_RUN):
         if is_first_time("networks"):
             log.info("drawn by the embedded renderer. %s This is said once.", _describe_networks())
     else:

@@ -33,13 +33,19 @@ def test_left_and_right_are_mirror_images():
     face = MODEL.mean_face[:POINTS]
     mirrored = face * (-1, 1, 1)
     pair = np.linalg.norm(face[:, None] - mirrored[None], axis=-1).argmin(axis=1)
-    for a, b in ((0, 1), (2, 3)):
+    for a, b in ((0, 1), (4, 5)):
         np.testing.assert_allclose(BASIS[a, :POINTS], BASIS[b][pair], atol=0.02)
 
 
 def test_widening_moves_the_upper_lid():
-    assert BASIS[2, 159, 1] > 0.09 and not BASIS[2, [145, 33, 133, 105]].any()
-    assert BASIS[3, 386, 1] > 0.09
+    assert BASIS[4, 159, 1] > 0.09 and not BASIS[4, [145, 33, 133, 105]].any()
+    assert BASIS[5, 386, 1] > 0.09
+
+
+def test_inner_ends_rise_and_come_together_without_the_outer_ones():
+    assert (BASIS[2, [107, 336], 1] > 0.85).all() and np.abs(BASIS[2, [70, 300]]).max() < 0.1
+    left, right = BASIS[3, [107, 336], 0]  # x, to the image's right
+    assert left > 0.5 and right < -0.5 and not BASIS[3, :, 1].any()
 
 
 def test_displacements_are_limited():
@@ -48,8 +54,8 @@ def test_displacements_are_limited():
     mesh, limits = PortraitMesh(face, MODEL), Limits.of(face)
 
     def moved(brows, blink=(0, 0)) -> np.ndarray:
-        upper = limits.limit_upper_face(np.array(brows, float), np.array(blink, float))
-        displacement, _ = mesh.displace(mesh.rotation, np.zeros(5), np.zeros(2), 1.0, upper)
+        expression = limits.limit_expression(np.array(brows, float), 0.0, np.array(blink, float), 0.0)
+        displacement, _ = mesh.displace(mesh.rotation, np.zeros(5), np.zeros(2), 1.0, expression)
         return displacement
 
     assert not moved((0, 0)).any() and not moved((0, 0), blink=(1, 0.5)).any()  # blinks are drawn in the texture

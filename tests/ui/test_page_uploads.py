@@ -94,7 +94,7 @@ def test_a_slow_inspection_holds_up_nobody_else(store: Uploads, monkeypatch: pyt
 
     def spin() -> None:
         try:
-            inspecting.voice(VOICE, "stranger", max_seconds=10)
+            inspecting.voice(VOICE, "stranger", max_seconds=10, sound=Path("unused.wav"), sound_seconds=1)
         except MediaError as error:
             errors.append(str(error))
 
@@ -124,7 +124,7 @@ def test_a_long_inspection_gives_way_where_all_places_are_taken(monkeypatch: pyt
 
     def spin(owner: str) -> None:
         try:
-            inspecting.voice(VOICE, owner, max_seconds=10)
+            inspecting.voice(VOICE, owner, max_seconds=10, sound=Path("unused.wav"), sound_seconds=1)
         except MediaError as error:
             errors.append(str(error))
 

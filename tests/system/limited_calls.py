@@ -46,8 +46,8 @@ def talk(path: str) -> str:
     return "this"
 
 
-def spin_with(path: str, seconds: float) -> None:
-    """Compute for ever, whatever the argument."""
+def spin_with(path: str, *arguments: object) -> None:
+    """Compute for ever, whatever the arguments."""
     spin(path)
 
 

@@ -17,7 +17,7 @@ from liveportrait_talker.motion import MouthControls
 from liveportrait_talker.scoring.correlation import correlation
 from shared import DATA, load_tool, needs_shared, portrait
 
-pytestmark = [needs_shared, pytest.mark.slow]
+pytestmark = needs_shared
 MOTIONLESS = TalkOptions(still=True, blink=False, gaze="still")
 LONG_PAUSES = DATA / "voices" / "en_long_pauses.wav"
 

@@ -114,7 +114,6 @@ def test_readme_command(command, folder, monkeypatch, capsys):
         assert (folder / file).stat().st_size > 10_000
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", WITH_WEIGHTS)
 def test_readme_command_with_weights(command, folder_with_weights, store, draw_noise, monkeypatch, capsys):
     monkeypatch.chdir(folder_with_weights)

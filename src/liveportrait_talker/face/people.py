@@ -52,9 +52,6 @@ class _Piece:
     def end(self) -> int:
         return self.first + len(self.points)
 
-    def overlaps(self, other: _Piece) -> bool:
-        return self.first < other.end and other.first < self.end
-
     def add_look(self, image: Image) -> None:
         self.looks.append(sample_appearance(image, self.points[-1]))
         if len(self.looks) > _MOST_SAMPLES:
@@ -162,9 +159,9 @@ def _nearest(look: Floats, looks: Sequence[Floats]) -> float:
 def _join(pieces: list[_Piece], fps: float) -> list[list[_Piece]]:
     """Return the pieces of each person."""
     person_of = list(range(len(pieces)))
-    apart = _distances(pieces, fps)
-    alike = [(int(i), int(j)) for i, j in np.argwhere(np.tril(apart < SAME_PERSON_DISTANCE, -1))]
     together = _overlaps(pieces)
+    apart = _distances(pieces, together, fps)
+    alike = [(int(i), int(j)) for i, j in np.argwhere(np.tril(apart < SAME_PERSON_DISTANCE, -1))]
     for i, j in sorted(alike, key=lambda pair: float(apart[pair])):
         one, other = person_of[i], person_of[j]
         if one == other:
@@ -188,8 +185,8 @@ def _overlaps(pieces: list[_Piece]) -> Flags:
     return overlaps
 
 
-def _distances(pieces: list[_Piece], fps: float) -> Floats32:
-    """Return (n, n) how different the appearance is, infinite for pieces of one moment.
+def _distances(pieces: list[_Piece], together: Flags, fps: float) -> Floats32:
+    """Return (n, n) how different the appearance is, infinite for pieces of one moment (`together`).
 
     A face that goes on in its place after a gap counts as more alike.
     """
@@ -198,13 +195,10 @@ def _distances(pieces: list[_Piece], fps: float) -> Floats32:
     means = np.stack([own.mean(axis=0) for own in looks])
     for i, piece in enumerate(pieces):
         roughly = np.abs(means[:i] - means[i]).mean(axis=1)
-        for j in np.flatnonzero(roughly < _NOT_ALIKE):
-            other = pieces[j]
-            if piece.overlaps(other):
-                continue
+        for j in np.flatnonzero((roughly < _NOT_ALIKE) & ~together[i, :i]):
             between = np.stack([np.abs(looks[j] - look).mean(axis=1) for look in looks[i]])
             shorter = between.min(axis=1) if len(looks[i]) < len(looks[j]) else between.min(axis=0)
-            apart[i, j] = apart[j, i] = float(shorter.mean()) / (_CONTINUED if _continues(piece, other, fps) else 1)
+            apart[i, j] = apart[j, i] = float(shorter.mean()) / (_CONTINUED if _continues(piece, pieces[j], fps) else 1)
     return apart
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..arrays import Flags, Floats, Floats64
 from .head import size_nod
+from .intervals import true_intervals
 from .random_intervals import draw_interval
 from .smoothing import bell_average
 from .track import HeadTrack, MotionTrack
@@ -60,7 +61,7 @@ def listen(
 def _draw_looks(listening: Flags, fps: float, rng: np.random.Generator) -> Flags:
     """Return when a listener looks at the speaker (T,)."""
     looking = np.zeros(len(listening), bool)
-    for first, end in _runs(listening):
+    for first, end in true_intervals(listening):
         at = first + round(rng.uniform(*_REACTION_S) * fps)
         while at < end:
             until = at + max(1, round(draw_interval(_AT_SPEAKER_S, rng) * fps))
@@ -73,7 +74,7 @@ def _draw_nods(others: Flags, quiet: Flags, fps: float, rng: np.random.Generator
     """Return the pitch (T,) in degrees of nods at the ends of the speaker's phrases."""
     nods = np.zeros(len(others))
     free_from = 0.0
-    for first, end in _runs(others):
+    for first, end in true_intervals(others):
         chance, depth, length, twice = rng.uniform(size=4)
         at = end / fps
         if chance > _NOD_CHANCE or at < free_from or end - first < _PHRASE_PAUSE_S * fps or not quiet[end - 1]:
@@ -86,9 +87,3 @@ def _draw_nods(others: Flags, quiet: Flags, fps: float, rng: np.random.Generator
             phase = (np.arange(len(nods))[span] / fps - middle) / half
             nods[span] -= degrees * 0.6**k * (1.0 + np.cos(np.pi * phase)) / 2
     return nods
-
-
-def _runs(flags: Flags) -> list[tuple[int, int]]:
-    """Return (first, end) of each run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return [(int(first), int(end)) for first, end in zip(edges[::2], edges[1::2], strict=True)]

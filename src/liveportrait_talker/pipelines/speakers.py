@@ -269,12 +269,7 @@ def picture_of(part: Part) -> Image:
 
 def attend(parts: Sequence[Part], tracks: Sequence[MotionTrack], options: TalkOptions) -> list[MotionTrack]:
     """Return the tracks with looks at who speaks, and nods, in a still whose heads and eyes move by themselves."""
-    if (
-        options.gaze == "still"
-        or options.head_pose not in (None, "synthetic")
-        or options.still
-        or options.ref_head_pose
-    ):
+    if options.gaze == "still" or options.head_pose_for(still_source=True) != "synthetic":
         return list(tracks)
     turns = 0.0 if changed_flags(options, ("yaw", "pitch", "roll")) else options.head_motion
     offset = options.pupil_x / PUPIL_RANGE, options.pupil_y / PUPIL_RANGE

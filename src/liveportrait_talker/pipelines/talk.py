@@ -242,31 +242,47 @@ class Talker:
         read_expression_keys(options, footage.is_still)
         fps = options.fps or footage.fps or (DEFAULT_FPS if motion is None else motion.track.fps)
         if isinstance(voices, Path):
-            waveform = read_waveform(voices, max_seconds=options.max_seconds)
-            engines = self._load_engines(options, on_progress)
-            tracked = find_face(
-                footage,
-                options,
-                duration=(waveform.frame_count(fps), fps),
-                search_small_faces=options.crop_to_face,
-                on_progress=on_progress,
-                scale=options.crop_scale,
-                shift_x=options.crop_vx,
-                shift_y=options.crop_vy,
-            )
-            face = engines.renderer.prepare(tracked)
-            speaking = engines.speaking
-            if motion is None:
-                mouth = engines.driver.drive(waveform, tracked, fps)
-                warn_of_silence(waveform, mouth, of_still=tracked.is_still)
-                track = self._plan(tracked, face, waveform, mouth, fps, options, tracked.footage[0], on_progress)
-            else:
-                track = attach_motion(motion, tracked, waveform.frame_count(fps), fps)
-                speaking = EngineChoice("motion", "it was given")
-            drawn = [DrawnPerson(tracked, None, face, track)]
-            return _Scene(tracked.footage, drawn, (), voices, engines.chosen, speaking)
+            return self._prepare_one(footage, voices, fps, options, on_progress, motion)
         if motion is not None:
             raise OptionError("a motion is of one face: leave it out with several speakers.")
+        return self._prepare_speakers(footage, voices, fps, options, on_progress)
+
+    def _prepare_one(
+        self,
+        footage: Footage,
+        voice: Path,
+        fps: float,
+        options: TalkOptions,
+        on_progress: OnProgress,
+        motion: PortableMotion | None,
+    ) -> _Scene:
+        waveform = read_waveform(voice, max_seconds=options.max_seconds)
+        engines = self._load_engines(options, on_progress)
+        tracked = find_face(
+            footage,
+            options,
+            duration=(waveform.frame_count(fps), fps),
+            search_small_faces=options.crop_to_face,
+            on_progress=on_progress,
+            scale=options.crop_scale,
+            shift_x=options.crop_vx,
+            shift_y=options.crop_vy,
+        )
+        face = engines.renderer.prepare(tracked)
+        speaking = engines.speaking
+        if motion is None:
+            mouth = engines.driver.drive(waveform, tracked, fps)
+            warn_of_silence(waveform, mouth, of_still=tracked.is_still)
+            track = self._plan(tracked, face, waveform, mouth, fps, options, tracked.footage[0], on_progress)
+        else:
+            track = attach_motion(motion, tracked, waveform.frame_count(fps), fps)
+            speaking = EngineChoice("motion", "it was given")
+        drawn = [DrawnPerson(tracked, None, face, track)]
+        return _Scene(tracked.footage, drawn, (), voice, engines.chosen, speaking)
+
+    def _prepare_speakers(
+        self, footage: Footage, voices: Speakers, fps: float, options: TalkOptions, on_progress: OnProgress
+    ) -> _Scene:
         refuse_single_face(options)
         waveforms = read_voices(voices, options.max_seconds)
         engines = self._load_engines(options, on_progress)

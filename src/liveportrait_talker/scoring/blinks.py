@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Floats, Floats64
-from .intervals import true_intervals
+from ..motion.intervals import true_intervals
 
 _SHUT = 0.65  # of the openness around it
 _AROUND_S = 2.0

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..arrays import Flags, Floats, Floats64
 from ..media.waveform import Waveform
-from .intervals import true_intervals
+from ..motion.intervals import true_intervals
 
 _BAND_HZ = (300.0, 3000.0)
 _ORDER = 4  # of the Butterworth filter, which is applied in both directions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -10,7 +10,7 @@ import gradio as gr
 from . import markup
 from .backend import Backend
 from .inputs import VoiceInput, selected_voice, source_input, voice_input
-from .result import PRIVATE, TAKES, Plan, build_result, run_job
+from .result import PRIVATE, TAKES, build_result
 from .talk_requests import SPEAKERS, SpeakersRequest
 from .talk_settings import TalkSettings
 
@@ -43,35 +43,18 @@ def build(backend: Backend) -> None:
         text = _HINT + (_MORE if len(places) > SLOTS else "")
         return [markup.remark(text), *shown, *[gr.update(visible=False)] * (SLOTS - len(shown))]
 
-    async def make(preview: bool, request: gr.Request, values: tuple[Any, ...]) -> AsyncIterator[dict[Any, Any]]:
-        path, is_still, places, items = values[:4]
-        given, options = values[4 : 4 + per_slot * SLOTS], settings.by_name(values[4 + per_slot * SLOTS :])
-
-        def plan() -> Plan:
-            voices = {}
-            for slot in range(min(SLOTS, len(places))):
-                *voice, start = given[per_slot * slot : per_slot * (slot + 1)]
-                voices[slot + 1] = selected_voice(*voice) | {"start_seconds": start}
-            talk = SpeakersRequest.check(path, voices, settings.parse(options, is_still=is_still), preview=preview)
-            name = f"{'preview' if preview else 'dialogue'}-seed{talk.options.seed}"
-            return Plan(talk.task(backend), name, "Preview" if preview else "Video", talk.command)
-
-        async for updates in run_job(backend, request, out, plan, items):
-            yield updates | ({settings.last_seed: options["seed"]} if out.video in updates else {})
-
-    async def preview(request: gr.Request, *values: Any) -> AsyncIterator[dict[Any, Any]]:
-        async for updates in make(True, request, values):
-            yield updates
-
-    async def generate(request: gr.Request, *values: Any) -> AsyncIterator[dict[Any, Any]]:
-        async for updates in make(False, request, values):
-            yield updates
+    def check(preview: bool, is_still: bool, values: Sequence[Any], options: Mapping[str, Any]) -> SpeakersRequest:
+        path, places, *given = values
+        voices = {}
+        for slot in range(min(SLOTS, len(places))):
+            *voice, start = given[per_slot * slot : per_slot * (slot + 1)]
+            voices[slot + 1] = selected_voice(*voice) | {"start_seconds": start}
+        return SpeakersRequest.check(path, voices, settings.parse(options, is_still=is_still), preview=preview)
 
     of_slots = [component for _, voice, start in slots for component in (*voice.components, start)]
     per_slot = len(of_slots) // SLOTS
-    inputs = [source.file, source.is_still, source.faces, out.items, *of_slots, *settings.components]
-    for button, run in zip(out.buttons, (preview, generate), strict=True):
-        button.click(run, inputs, [*out.outputs, settings.last_seed], concurrency_limit=None, **PRIVATE)
+    inputs = [source.file, source.faces, *of_slots]
+    settings.connect_buttons(backend, out, source.is_still, inputs, check, name="dialogue")
     groups = [group for group, _, _ in slots]
     source.faces.change(show_slots, source.faces, [hint, *groups], queue=False, **PRIVATE)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -11,7 +11,7 @@ from ..examples import PORTRAIT, VOICE
 from . import markup
 from .backend import Backend, owner_of
 from .inputs import FROM_FILE, FROM_TEXT, VoiceInput, selected_voice, source_input, voice_input
-from .result import PRIVATE, TAKES, Plan, build_result, run_job
+from .result import PRIVATE, TAKES, build_result
 from .talk_requests import TALK, TalkRequest
 from .talk_settings import TalkSettings
 
@@ -33,30 +33,10 @@ def build(backend: Backend) -> None:
         with gr.Column(scale=1, min_width=320, elem_classes="lpt-still"):
             out = build_result("talk", backend, TAKES, "Choose a portrait and a voice, then Generate.")
 
-    async def make(preview: bool, request: gr.Request, values: tuple[Any, ...]) -> AsyncIterator[dict[Any, Any]]:
-        path, is_still, items, *voice_values = *values[:3], *values[3:9]
-        options = settings.by_name(values[9:])
-
-        def plan() -> Plan:
-            talk = TalkRequest.check(
-                path,
-                options=settings.parse(options, is_still=is_still),
-                preview=preview,
-                **selected_voice(*voice_values),
-            )
-            name = f"{'preview' if preview else 'talk'}-seed{talk.options.seed}"
-            return Plan(talk.task(backend), name, "Preview" if preview else "Video", talk.command)
-
-        async for updates in run_job(backend, request, out, plan, items):
-            yield updates | ({settings.last_seed: options["seed"]} if out.video in updates else {})
-
-    async def preview(request: gr.Request, *values: Any) -> AsyncIterator[dict[Any, Any]]:
-        async for updates in make(True, request, values):
-            yield updates
-
-    async def generate(request: gr.Request, *values: Any) -> AsyncIterator[dict[Any, Any]]:
-        async for updates in make(False, request, values):
-            yield updates
+    def check(preview: bool, is_still: bool, values: Sequence[Any], options: Mapping[str, Any]) -> TalkRequest:
+        path, *voice_values = values
+        parsed = settings.parse(options, is_still=is_still)
+        return TalkRequest.check(path, options=parsed, preview=preview, **selected_voice(*voice_values))
 
     source.faces.change(
         lambda places: gr.update(value=markup.remark(_CROWD), visible=len(places) > 1),
@@ -65,9 +45,7 @@ def build(backend: Backend) -> None:
         queue=False,
         **PRIVATE,
     )
-    inputs = [source.file, source.is_still, out.items, *voice.components, *settings.components]
-    for button, run in zip(out.buttons, (preview, generate), strict=True):
-        button.click(run, inputs, [*out.outputs, settings.last_seed], concurrency_limit=None, **PRIVATE)
+    settings.connect_buttons(backend, out, source.is_still, [source.file, *voice.components], check, name="talk")
 
 
 def _build_examples(backend: Backend, source: gr.File, voice: VoiceInput) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -11,14 +11,15 @@ import gradio as gr
 from .backend import Backend
 from .fields import AUTOMATIC, Field, build_widget, parse_values
 from .inputs import retain_uploads
-from .result import PRIVATE
+from .result import PRIVATE, Plan, ResultColumn, run_job
 from .settings_panel import build_settings
-from .talk_requests import TALK
+from .talk_requests import TALK, SpeakersRequest, TalkRequest
 from .visibility import TALK_CONTROLS, head_poses, hidden_talk_options, resolve_engines
 
 _TITLES = {"networks": "Networks (neural renderer, learned lips)", "image": "Picture and crop"}
 _DEFAULTS = {field.name: field.default for field in TALK}
 _MAX_RANDOM_SEED = 1_000_000
+Check = Callable[[bool, bool, Sequence[Any], Mapping[str, Any]], TalkRequest | SpeakersRequest]
 
 
 class TalkSettings:
@@ -57,6 +58,44 @@ class TalkSettings:
     def parse(self, given: Mapping[str, Any], *, is_still: bool) -> dict[str, Any]:
         """Return the options that have an effect. Raises OptionError for an invalid value."""
         return parse_values(self._fields, given, self._hidden(given, is_still))
+
+    def connect_buttons(
+        self, backend: Backend, out: ResultColumn, is_still: gr.State, inputs: Sequence[Any], check: Check, *, name: str
+    ) -> None:
+        """Let the buttons Preview and Generate run jobs.
+
+        Args:
+            backend: the server's state.
+            out: of the tab, with these two buttons.
+            is_still: whether the source is a picture.
+            inputs: components whose values `check` gets.
+            check: makes a request from (preview, is_still, values of `inputs`, options by name).
+            name: start of the names of downloaded files.
+        """
+
+        async def make(preview: bool, request: gr.Request, values: tuple[Any, ...]) -> AsyncIterator[dict[Any, Any]]:
+            items, still = values[:2]
+            options = self.by_name(values[2 + len(inputs) :])
+
+            def plan() -> Plan:
+                talk = check(preview, still, values[2 : 2 + len(inputs)], options)
+                file = f"{'preview' if preview else name}-seed{talk.options.seed}"
+                return Plan(talk.task(backend), file, "Preview" if preview else "Video", talk.command)
+
+            async for updates in run_job(backend, request, out, plan, items):
+                yield updates | ({self.last_seed: options["seed"]} if out.video in updates else {})
+
+        async def preview(request: gr.Request, *values: Any) -> AsyncIterator[dict[Any, Any]]:
+            async for updates in make(True, request, values):
+                yield updates
+
+        async def generate(request: gr.Request, *values: Any) -> AsyncIterator[dict[Any, Any]]:
+            async for updates in make(False, request, values):
+                yield updates
+
+        given = [out.items, is_still, *inputs, *self.components]
+        for button, run in zip(out.buttons, (preview, generate), strict=True):
+            button.click(run, given, [*out.outputs, self.last_seed], concurrency_limit=None, **PRIVATE)
 
     def _hidden(self, given: Mapping[str, Any], is_still: bool) -> set[str]:
         names = [name for name in TALK_CONTROLS if name in self._panel.widgets]

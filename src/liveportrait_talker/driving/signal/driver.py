@@ -15,6 +15,7 @@ from ...arrays import Flags, Floats
 from ...face.mouth_offsets import subtract_source_mouth
 from ...face.tracked import TrackedSource
 from ...media.waveform import Waveform
+from ...motion.intervals import true_intervals
 from ...motion.resampling import resample_track
 from ...motion.smoothing import smoothstep
 from ...motion.track import MouthControls
@@ -163,14 +164,11 @@ def _seconds_from(flags: Flags) -> tuple[Floats, Floats]:
 
 def _without_short_runs(flags: Flags, shortest_seconds: float, *, keep_ends: bool = False) -> Flags:
     """Return `flags` (100 Hz) without shorter runs of True; `keep_ends` keeps those at the start and the end."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    starts, ends = edges[::2], edges[1::2]
-    short = ends - starts < shortest_seconds * features.FRAMES_PER_SECOND
-    if keep_ends:
-        short &= (starts > 0) & (ends < len(flags))
     out = flags.copy()
-    for start, end in zip(starts[short], ends[short], strict=True):
-        out[start:end] = False
+    for start, end in true_intervals(flags):
+        is_short = end - start < shortest_seconds * features.FRAMES_PER_SECOND
+        if is_short and not (keep_ends and (start == 0 or end == len(flags))):
+            out[start:end] = False
     return out
 
 

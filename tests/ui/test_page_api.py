@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shutil
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from fakes import long_work
 import liveportrait_talker.ui as ui
 from liveportrait_talker.examples import FOLDER as EXAMPLES
 from liveportrait_talker.ui.server import Server
+from sounds import syllables, write_wav
 
 gradio_client = pytest.importorskip("gradio_client")
 
@@ -24,14 +26,18 @@ def client(fake: Server, tmp_path_factory: Any) -> Any:
     return gradio_client.Client(fake.url, verbose=False, download_files=str(tmp_path_factory.mktemp("api")))
 
 
-def test_the_example_of_the_docstring(serve: Any, monkeypatch: pytest.MonkeyPatch):
-    """With the real renderer, on a short text."""
+def test_the_example_of_the_docstring(serve: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """With the real renderer, on a short voice."""
+    for name in ("portrait.png", "pair.jpg"):
+        (tmp_path / "examples").mkdir(exist_ok=True)
+        shutil.copy(EXAMPLES / name, tmp_path / "examples")
+    write_wav(tmp_path / "examples" / "voice.wav", syllables(0.5))
     server = serve()
     code = textwrap.dedent("\n".join(line for line in (ui.__doc__ or "").splitlines() if line.startswith("    ")))
     code = code.replace("http://127.0.0.1:7860", server.url)
-    code = code.replace('voice=handle_file("examples/voice.wav")', 'text="Hello there."')
+    code = code.replace("starts=[0, 7.5]", "starts=[0, 0.5]")
     ast.parse(code)
-    monkeypatch.chdir(EXAMPLES.parent)
+    monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(code, names)
     assert Path(names["picture"]).suffix == ".png" and Path(names["video"]).read_bytes()[4:8] == b"ftyp"
@@ -70,6 +76,27 @@ def test_several_files_of_one_option(client: Any, endpoint: str, inputs: tuple[s
     options = "setup" if endpoint == "/edit" else "options"
     with pytest.raises(gradio_client.exceptions.AppError, match="mouth_from is a file: upload it"):
         client.predict(**given, **{options: {"mouth_from": ["/etc/passwd"]}}, api_name=endpoint)
+
+
+def test_voices_of_several_faces(client: Any):
+    picture, voice = gradio_client.handle_file(EXAMPLES / "pair.jpg"), gradio_client.handle_file(EXAMPLES / "voice.wav")
+    _, report = client.predict(
+        source=picture, voices=[voice, voice], faces=[2, 1], starts=[0, 1.5], options={"seed": 7}, api_name="/speakers"
+    )
+    said = report["as_text"]
+    assert said.index("2: GivenVoice(") < said.index("1: GivenVoice(") < said.index("start_seconds=1.5")
+    assert "seed=7" in said and "the voice of face 1" in report["files"]
+    for given, sentence in (
+        ({}, "nobody has a voice yet"),
+        ({"voices": [voice], "faces": [1, 2]}, "faces is a list with one entry for each of the 1 voices"),
+        ({"voices": [voice], "starts": {"1": 2}}, "starts is a list"),
+        ({"voices": [voice], "starts": ["soon"]}, "a voice starts at 0 seconds or later, not at soon"),
+        ({"voices": [voice, voice], "faces": [1, 1]}, "faces are different numbers from 1 on"),
+        ({"voices": [voice], "faces": ["left"]}, "faces are different numbers from 1 on"),
+        ({"voices": [voice], "options": {"face": 2}}, "face"),
+    ):
+        with pytest.raises(gradio_client.exceptions.AppError, match=sentence):
+            client.predict(source=picture, **given, api_name="/speakers")
 
 
 def test_reports_hold_no_path_of_the_server(client: Any, tmp_path: Path):

@@ -181,6 +181,12 @@ def test_the_preview_stays_and_steps_can_be_taken_back(fake: Server, page: Any, 
         number.fill(value)
         number.press("Tab")
         page.wait_for_timeout(700)
+    drawn = page.locator("#edit-live img").get_attribute("src")
+    page.locator("#edit-eee input[type=number]").fill("500")  # beyond its range
+    page.wait_for_function(f"document.querySelector('#edit-live img').getAttribute('src') != {drawn!r}")
+    assert not page.locator(".toast-body").count()
+    undo.click()
+    page.wait_for_function("document.querySelector('#edit-eee input[type=number]').value == '0'")
     for width, height in ((1280, 900), (390, 844)):
         page.set_viewport_size({"width": width, "height": height})
         smile.scroll_into_view_if_needed()

@@ -193,8 +193,10 @@ def test_settings_of_a_source_video(fake: Server, page: Any, clip: Path):
 
 def test_seeds_and_examples(fake: Server, page: Any):
     page.goto(fake.url)
-    page.locator("#talk-examples td").first.click()
-    page.get_by_text("Seen as: picture").wait_for()
+    rows = page.locator("#talk-examples tbody tr")
+    for row, seen in ((2, "picture, 768×768"), (3, "picture, 768×768"), (4, "video, 512×512"), (0, "picture, 768×768")):
+        rows.nth(row).locator("td").first.click()
+        page.locator("#talk-source-poster").get_by_text(f"Seen as: {seen}").wait_for()
     page.get_by_text("Heard as: voice, 7.4 s").wait_for()
     seed = page.locator("#talk-seed input")
     page.locator("#talk-seed-random").click()

@@ -133,7 +133,7 @@ def test_typed_text(real: Server, visit: Any):
     if not speech.is_installed():
         pytest.skip("the extra `speech` is not installed")
     page = visit(real)
-    page.locator("#talk-examples td").nth(2).click()  # the example with a text
+    page.locator("#talk-examples td").nth(4).click()  # the example with a text
     page.get_by_text("Seen as: picture").wait_for()
     page.locator("#talk-text textarea").fill("Hello there.")
     page.locator("#talk-preview").click()

@@ -9,6 +9,7 @@ from ..errors import MediaError
 
 FOLDER = Path(__file__).parent
 PORTRAIT, VOICE = FOLDER / "portrait.png", FOLDER / "voice.wav"
+DRAWING, PAINTING, CLIP, PAIR = (FOLDER / name for name in ("drawing.png", "painting.jpg", "clip.mp4", "pair.jpg"))
 
 
 def copy_examples(folder: Path) -> list[Path]:

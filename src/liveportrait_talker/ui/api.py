@@ -1,4 +1,4 @@
-"""The API of the page: `/talk`, `/animate` and `/edit` for `gradio_client`; see `liveportrait_talker.ui`."""
+"""The API of the page for `gradio_client`: `/talk`, `/speakers`, `/animate`, `/edit`; see `liveportrait_talker.ui`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .fields import uploaded
 from .folders import hide_folders
 from .jobs import DONE, FAILED
 from .requests import AnimateRequest, EditRequest
-from .talk_requests import TALK_FILES, TalkRequest
+from .talk_requests import TALK_FILES, SpeakersRequest, TalkRequest
 from .worker import Task, internal_error
 
 _log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ _Steps = AsyncIterator[tuple[str | None, dict[str, Any]]]
 def build(backend: Backend) -> None:
     """Build the endpoints; their components are not visible on the page."""
     _build_talk(backend)
+    _build_speakers(backend)
     _build_animate(backend)
     _build_edit(backend)
 
@@ -72,6 +73,52 @@ def _build_talk(backend: Backend) -> None:
         _several_files("mouth from"),
     ]
     _endpoint("talk", talk, inputs, "video")
+
+
+def _build_speakers(backend: Backend) -> None:
+    async def speakers(
+        request: gr.Request,
+        source: str,
+        voices: list[str] | None = None,
+        faces: list[int] | None = None,
+        starts: list[float] | None = None,
+        options: dict[str, Any] | None = None,
+        ref_head_pose: str | None = None,
+        ref_blink: str | None = None,
+        mapping: str | None = None,
+        expression_keys: str | None = None,
+        mouth_from: list[str] | None = None,
+    ) -> _Steps:
+        """A video of several speakers, and its report. Voice k is said by `faces[k]`, from `starts[k]` seconds on."""
+
+        files: dict[str, Any] = {"ref_head_pose": ref_head_pose, "ref_blink": ref_blink, "mapping": mapping}
+        files |= {"expression_keys": expression_keys, "mouth_from": mouth_from}
+
+        def make_task() -> Task:
+            given = _voices_by_face(voices or [], faces, starts)
+            return SpeakersRequest.check(source, given, _with_files(options, files)).task(backend)
+
+        async for step in _run(backend, request, make_task, [source, voices, *files.values()], "dialogue"):
+            yield step
+
+    inputs = [*_files("source"), _several_files("voices"), _json("faces"), _json("starts"), _json("options")]
+    inputs += [*_files(*TALK_FILES), _several_files("mouth from")]
+    _endpoint("speakers", speakers, inputs, "video")
+
+
+def _voices_by_face(voices: list[str], faces: Any, starts: Any) -> dict[int, dict[str, Any]]:
+    """Return the arguments of `GivenVoice.check` by number of the face. Raises OptionError for lists that don't fit."""
+    numbers = faces or list(range(1, len(voices) + 1))
+    seconds = starts or [0] * len(voices)
+    for name, given in (("faces", numbers), ("starts", seconds)):
+        if not isinstance(given, list) or len(given) != len(voices):
+            raise OptionError(f"{name} is a list with one entry for each of the {len(voices)} voices.")
+    if not all(type(number) is int and number >= 1 for number in numbers) or len(set(numbers)) < len(numbers):
+        raise OptionError(f"faces are different numbers from 1 on, the largest face is 1, not {numbers}.")
+    return {
+        number: {"voice": voice, "text": None, "speech_voice": None, "pace": None, "start_seconds": start}
+        for number, voice, start in zip(numbers, voices, seconds, strict=True)
+    }
 
 
 def _build_animate(backend: Backend) -> None:

@@ -123,7 +123,7 @@ def build_widget(field: Field, *, prefix: str, value: Any = None, high: float | 
     if field.kind == SLIDER:
         assert field.low is not None and high is not None
         step = 1 if field.whole else _slider_step(high - field.low)
-        return gr.Slider(field.low, high, value=start, step=step, info=field.info, **shared)
+        return limit(gr.Slider(field.low, high, value=start, step=step, info=field.info, **shared))
     if field.kind == NUMBER and not field.optional:  # the options check the range, with a better message
         precision = 0 if field.whole else None
         return gr.Number(value=start, info=f"{field.info}{_limits(field, high)}", precision=precision, **shared)
@@ -133,6 +133,18 @@ def build_widget(field: Field, *, prefix: str, value: Any = None, high: float | 
         return gr.File(file_count=count, file_types=list(SUFFIXES.get(field.name, ())) or None, height=168, **shared)
     hint = {NUMBERS: "one number, or several with spaces between", NUMBER: AUTOMATIC}.get(field.kind)
     return gr.Textbox(value="", info=f"{field.info}{_limits(field, high)}", placeholder=hint, max_lines=1, **shared)
+
+
+def limit(slider: gr.Slider) -> gr.Slider:
+    """Let a slider take the nearest value in its range for a typed one outside it, as the browser does soon after."""
+    low, high, start = slider.minimum, slider.maximum, slider.value
+
+    def preprocess(given: float | None) -> float:
+        return min(max(given, low), high) if isinstance(given, (int, float)) else start
+
+    # Gradio writes a .pyi file beside the source of a subclass.
+    slider.preprocess = preprocess  # type: ignore[assignment, method-assign]
+    return slider
 
 
 def parse_value(field: Field, given: Any) -> Any:

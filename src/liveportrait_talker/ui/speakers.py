@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from ..examples import PAIR, VOICE
 from . import markup
-from .backend import Backend
-from .inputs import VoiceInput, selected_voice, source_input, voice_input
+from .backend import Backend, owner_of
+from .inputs import FROM_FILE, VoiceInput, selected_voice, source_input, voice_input
 from .result import PRIVATE, TAKES, build_result
 from .talk_requests import SPEAKERS, SpeakersRequest
 from .talk_settings import TalkSettings
@@ -20,6 +22,7 @@ _HINT = (
     "Each face that is found can be given a voice. A face without one listens: its lips stay closed, and in a picture "
     "it looks at who speaks."
 )
+_EXAMPLE_STARTS_S = (0.0, 7.5)  # the first has spoken when the second begins
 _MORE = f" The first {SLOTS} can be given a voice here, all of them on the command line."
 
 
@@ -32,6 +35,7 @@ def build(backend: Backend) -> None:
             )
             hint = gr.HTML(markup.remark(_HINT), elem_id="speakers-hint")
             slots = [_build_slot(face, backend) for face in range(1, SLOTS + 1)]
+            _build_example(backend, source.file, slots)
             settings = TalkSettings(backend, "speakers", SPEAKERS, source.is_still)
         with gr.Column(scale=1, min_width=320, elem_classes="lpt-still"):
             text = "Choose a picture or a video, give its faces voices, then Generate."
@@ -59,13 +63,35 @@ def build(backend: Backend) -> None:
     source.faces.change(show_slots, source.faces, [hint, *groups], queue=False, **PRIVATE)
 
 
+def _build_example(
+    backend: Backend, source: gr.File, slots: Sequence[tuple[gr.Accordion, VoiceInput, gr.Number]]
+) -> None:
+    """Build an example; a click fills the tab."""
+    example = gr.Dataset(
+        label="Example",
+        components=[gr.Image(visible=False, label="Picture"), gr.Textbox(visible=False, label="Voices")],
+        headers=["Picture", "Voices"],
+        samples=[[str(PAIR), "one recording, said by one face after the other"]],
+        elem_id="speakers-example",
+    )
+
+    def fill(request: gr.Request) -> list[Any]:
+        def served(path: Path) -> str:
+            return str(backend.uploads.serve_copy(path, owner_of(request)))
+
+        voices = [[FROM_FILE, served(VOICE), start] for start in _EXAMPLE_STARTS_S]
+        return [served(PAIR), *(value for voice in voices for value in voice)]
+
+    filled = [[voice.kind, voice.file, start] for _, voice, start in slots[: len(_EXAMPLE_STARTS_S)]]
+    example.click(fill, None, [source, *(widget for slot in filled for widget in slot)], **PRIVATE)
+
+
 def _build_slot(face: int, backend: Backend) -> tuple[gr.Accordion, VoiceInput, gr.Number]:
     """Build the widgets of the voice of one face, which are shown when it has been found."""
     with gr.Accordion(f"Face {face}", open=True, visible=False, elem_id=f"speakers-{face}") as group:
         voice = voice_input(f"speakers-{face}", backend, of=f"Face {face}: ")
         start = gr.Number(
             value=0,
-            minimum=0,
             label=f"Face {face}: Starts at (seconds)",
             info="When the voice begins in the video.",
             elem_id=f"speakers-{face}-start",

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..examples import PORTRAIT, VOICE
+from ..examples import CLIP, DRAWING, PAINTING, PORTRAIT, VOICE
 from . import markup
 from .backend import Backend, owner_of
 from .inputs import FROM_FILE, FROM_TEXT, VoiceInput, selected_voice, source_input, voice_input
@@ -17,6 +17,14 @@ from .talk_settings import TalkSettings
 
 _CROWD = "Face 1 speaks: choose another under “Picture and crop”, or give each its voice in the Speakers tab."
 _EXAMPLE_TEXT = "Hello! I am a portrait, and I can say whatever you type."
+_EXAMPLES = (
+    (PORTRAIT, VOICE, "A photo from the front works best."),
+    (PORTRAIT, None, "The voice of a typed text is robotic."),
+    (DRAWING, VOICE, "A drawing from the front works; its teeth look photographed."),
+    (PAINTING, VOICE, "Lids and mouth of a painting are smoother than its brush strokes."),
+    (CLIP, VOICE, "A video gets new speech and keeps the motion of its head."),
+)
+"""Picture or video, sound or None for the text, what to expect."""
 
 
 def build(backend: Backend) -> None:
@@ -52,17 +60,25 @@ def _build_examples(backend: Backend, source: gr.File, voice: VoiceInput) -> Non
     """Build a gallery of examples; a click fills the tab."""
     gallery = gr.Dataset(
         label="Examples",
-        components=[gr.Image(visible=False, label="Portrait"), gr.Textbox(visible=False, label="Voice")],
-        headers=["Portrait", "Voice"],
-        samples=[[str(PORTRAIT), "a recorded voice"], [str(PORTRAIT), "a typed text"]],
+        components=[
+            gr.Image(visible=False, label="Portrait"),
+            gr.Textbox(visible=False, label="Voice"),
+            gr.Textbox(visible=False, label="What to expect"),
+        ],
+        headers=["Portrait", "Voice", "What to expect"],
+        samples=[
+            [str(PORTRAIT if source == CLIP else source), "a recording" if sound else "a typed text", expected]
+            for source, sound, expected in _EXAMPLES
+        ],
         type="index",
         elem_id="talk-examples",
     )
 
     def fill(index: int, request: gr.Request) -> list[Any]:
-        picture = backend.uploads.serve_copy(PORTRAIT, owner_of(request))
-        if index == 1:
-            return [str(picture), FROM_TEXT, gr.update(), _EXAMPLE_TEXT]
-        return [str(picture), FROM_FILE, str(backend.uploads.serve_copy(VOICE, owner_of(request))), gr.update()]
+        source, sound, _ = _EXAMPLES[index]
+        given = str(backend.uploads.serve_copy(source, owner_of(request)))
+        if sound is None:
+            return [given, FROM_TEXT, gr.update(), _EXAMPLE_TEXT]
+        return [given, FROM_FILE, str(backend.uploads.serve_copy(sound, owner_of(request))), gr.update()]
 
     gallery.click(fill, gallery, [source, voice.kind, voice.file, voice.text], **PRIVATE)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,9 @@ from pathlib import Path
 import pytest
 
 from liveportrait_talker.cli.main import main
+from liveportrait_talker.examples import PORTRAIT
 from liveportrait_talker.ui.server import Settings
+from sounds import syllables, write_wav
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def started(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         running.kill()
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGHUP])
 def test_stopping_removes_files_and_processes(started: subprocess.Popen[str], tmp_path: Path, stop: signal.Signals):
     assert started.stderr is not None
     url = started.stderr.readline().split(" ")[0]
@@ -42,7 +45,41 @@ def test_stopping_removes_files_and_processes(started: subprocess.Popen[str], tm
     assert started.wait(timeout=20) == 0  # the job queue alone may take 5 s
     assert "all uploads were removed" in started.stderr.read()
     assert not any(tmp_path.iterdir())
-    assert not [child for child in children if Path(f"/proc/{child}").exists()]
+    assert not [child for child in children if _is_running(child)]
+
+
+def test_sigterm_under_load(started: subprocess.Popen[str], tmp_path: Path):
+    """With a job that is drawn, jobs that wait, a half-sent upload and an open stream of events."""
+    gradio_client = pytest.importorskip("gradio_client")
+    assert started.stderr is not None
+    url = started.stderr.readline().split(" ")[0]
+    write_wav(tmp_path / "long.wav", syllables(60))
+    client = gradio_client.Client(url, verbose=False)
+    given = {"source": gradio_client.handle_file(PORTRAIT), "voice": gradio_client.handle_file(tmp_path / "long.wav")}
+    jobs = [client.submit(**given, api_name="/talk") for _ in range(3)]
+    address = urllib.parse.urlsplit(url)
+    with socket.create_connection((address.hostname, address.port), timeout=20) as upload:
+        upload.sendall(
+            f"POST /gradio_api/upload HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: 1000000\r\n"
+            "Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\nContent-Disposition: form-data; "
+            'name="files"; filename="a.png"\r\n\r\n'.encode()
+            + bytes(1000)
+        )
+        until = time.monotonic() + 60
+        while not any(tmp_path.glob("lpt-ui-*/**/*.part.mp4")):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        children = _children(started.pid)
+        started.send_signal(signal.SIGTERM)
+        assert started.wait(timeout=20) == 0
+    assert "Traceback" not in (printed := started.stderr.read()) and "all uploads were removed" in printed
+    assert not any(tmp_path.glob("lpt-ui-*"))
+    until = time.monotonic() + 5  # multiprocessing's tracker ends when it finds itself alone
+    while any(map(_is_running, children)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not [child for child in children if _is_running(child)]
+    for job in jobs:
+        assert job.exception(timeout=20) is not None
 
 
 @pytest.mark.parametrize("password", [False, True])
@@ -87,6 +124,14 @@ def test_a_port_in_use_is_reported(capsys: pytest.CaptureFixture[str]):
 def test_settings_out_of_range(words: list[str], capsys: pytest.CaptureFixture[str]):
     assert main(["ui", "--no-open", *words]) == 2
     assert "is out of range" in capsys.readouterr().err
+
+
+def _is_running(process: int) -> bool:
+    """Return whether a process exists and has not ended, whoever still has to take note of its end."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _children(parent: int) -> list[int]:

@@ -269,7 +269,10 @@ class _Connection(H11Protocol):
 
 
 class _Repetitions(logging.Filter):
-    """Drops messages that are like earlier ones: LINES of a kind pass in PERIOD_S seconds."""
+    """Drops messages that are like earlier ones: LINES of a kind pass in PERIOD_S seconds.
+
+    Those about requests that the end of the server cut short are all dropped.
+    """
 
     LINES, PERIOD_S = 5, 60.0
     _KINDS = 1000
@@ -281,6 +284,8 @@ class _Repetitions(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         kind = str(record.msg).partition("\n")[0], record.exc_info and record.exc_info[0]
+        if kind[1] is asyncio.CancelledError:
+            return False
         now = self._clock()
         start, count = self._seen.get(kind, (now, 0))
         if now - start >= self.PERIOD_S:

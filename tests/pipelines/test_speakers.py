@@ -94,10 +94,9 @@ def correlation(one, other):
 
 QUICK = (
     "two of different size",
-    "four overlapping",
+    "three overlapping",
     "far behind",
     "sides change",
-    "three with cuts",
     "one comes later",
 )
 """Scenes that every run tests; LPT_ALL_SCENES=1 adds the others, ten more minutes on one core."""

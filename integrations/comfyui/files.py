@@ -15,7 +15,7 @@ import torch
 from comfy_api.latest import Input, InputImpl
 from PIL import Image as Picture
 
-from liveportrait_talker import MediaError
+from liveportrait_talker import MediaError, check_media
 from liveportrait_talker.arrays import Image
 from liveportrait_talker.media import open_footage
 
@@ -117,6 +117,7 @@ def _video_file(video: Any, folder: Path) -> Path:
     if isinstance(video, InputImpl.VideoFromFile) and isinstance(behind := video.get_stream_source(), str):
         is_trimmed = hasattr(video, "get_active_trim_window") and any(video.get_active_trim_window())
         if not is_trimmed and _size(behind) == tuple(video.get_dimensions()):
+            check_media(sources=behind)
             return Path(behind)
     path = folder / "video.mp4"
     video.save_to(str(path))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from comfy_api.latest import io, ui
 
-from liveportrait_talker import MediaError, examples
+from liveportrait_talker import MediaError, check_media, examples
 from liveportrait_talker.media import read_waveform
 
 from .files import read_picture, to_image
@@ -52,6 +52,7 @@ class LoadPortrait(io.ComfyNode):
         """Return the portrait, and its image and mask for other nodes."""
         with work():
             path = _path(picture)
+            check_media(sources=path)  # in a child process: a hostile file must not stop ComfyUI
             pixels, opacity = read_picture(path)
         image, mask = to_image([pixels])
         if opacity is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import hostile
 from liveportrait_talker import MediaError, Talker, TalkerError, TalkOptions, examples
 from liveportrait_talker.media import open_footage, read_waveform
 from sounds import write_wav
@@ -278,6 +280,17 @@ def test_errors_are_one_sentence(host, media):
         said = host.run(prompt).error
         assert said is not None and message in said and "\n" not in said and "--" not in said and "Error" not in said
     assert made_in(host.base) == before
+
+
+def test_hostile_files_are_opened_in_a_child_process(host, media):
+    """A list of edits makes FFmpeg take gigabytes for a small file."""
+    hostile.write_mp4(host.base / "input" / "film.jpg", edits=20_000, samples=1000)
+    prompt = prompt_of(host, media)
+    prompt["1"]["inputs"]["picture"] = "film.jpg"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    said = host.run(prompt).error
+    assert said is not None and "film.jpg" in said and "\n" not in said
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
 def test_progress_and_interruption(host, media, monkeypatch):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
+import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+from liveportrait_talker.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 ROOT_PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
@@ -32,6 +36,16 @@ def test_links_exist(page):
         if "://" in target or target.startswith(("#", "mailto:")):
             continue
         assert (page.parent / target.split("#")[0]).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_have_known_options(page, monkeypatch):
+    """Of all documents, without running them; tests/test_readme.py runs those of the README and docs/usage.md."""
+    monkeypatch.setattr(sys.modules["liveportrait_talker.cli.main"], "guarded", lambda run, **_: 0)
+    for command in re.findall(r"(?:^    |`)(?:\w+=\S+ )?liveportrait-talker ([^`\n]+)", page.read_text(), re.M):
+        words = shlex.split(command.rstrip("\\ "), comments=True)
+        if len(words) > 1 and not re.search(r"…|\[|--help|--version|\w\|\w", command):  # one word: only a mention
+            assert main(words) == 0, command
 
 
 def test_cited_pages_and_sections_exist():

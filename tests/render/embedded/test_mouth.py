@@ -67,6 +67,20 @@ def test_a_mouth_of_another_picture_is_played_at_any_opening(shut: TrackedSource
     assert green[1] - green[0] > 35
 
 
+@pytest.mark.parametrize("opening", [0.16, 0.2, 0.22])
+def test_upper_teeth_that_reach_the_lower_lip_stay_with_the_upper_jaw(opening: float):
+    """In the portrait they do; they were drawn a second time along the lower lip, as a white stripe."""
+    source = track(open_footage(PORTRAIT))
+    image, face = draw(source, [opening])[0], source.faces[0]
+    moved = track(Footage.from_array("drawn", image)).faces[0]
+    (x, top), (_, bottom) = moved.landmarks[[13, 14], :2]
+    column = image[:, round(float(x)) - 3 : round(float(x)) + 4].astype(float).mean(axis=(1, 2))
+    middle, end = round(float(0.4 * top + 0.6 * bottom)), round(float(bottom + 0.03 * face.pose.iod))
+    darkest = middle + int(np.argmin(column[middle:end]))
+    lip = np.median(column[end : end + round(0.05 * face.pose.iod)])
+    assert column[darkest : end + 1].max() <= 1.05 * lip
+
+
 def test_a_video_plays_its_own_mouths(shut: TrackedSource):
     opened, _ = with_green_mouth(shut, 0.14)
     closed = shut.footage[0]

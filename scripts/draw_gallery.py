@@ -1,9 +1,10 @@
-"""Draw docs/inputs.jpg: what good and bad pictures become, from the example media alone.
+"""Draw demo.jpg and inputs.jpg of docs, from the example media alone.
 
-    python scripts/draw_gallery.py docs/inputs.jpg
+    python scripts/draw_gallery.py docs
 
-Each row shows the picture that is given, a frame with closed lips and one with the mouth open. The notes that the program
-prints are printed here as well, for docs/inputs.md.
+demo.jpg shows frames of talking videos. inputs.jpg shows what good and bad pictures become: in each row the picture that
+is given, a frame with closed lips and one with the mouth open. The notes that the program prints are printed here as well,
+for docs/inputs.md.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import logging
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from liveportrait_talker import EditOptions, Editor, Talker, TalkOptions
 from liveportrait_talker.arrays import Image as Pixels
-from liveportrait_talker.examples import DRAWING, PAINTING, PORTRAIT, VOICE
+from liveportrait_talker.examples import DRAWING, PAINTING, PAIR, PORTRAIT, VOICE
 
 TILE = 224  # px
 CLOSED_S, OPEN_S = 0.0, 0.5  # in the example voice
@@ -90,16 +91,46 @@ ROWS: tuple[tuple[str, Callable[[], Pixels]], ...] = (
 )
 
 
+def frames_at(
+    source: Path, voice: Path | Mapping[int, str], options: TalkOptions, seconds: tuple[float, ...]
+) -> Iterator[Pixels]:
+    """Yield the frames of a talking video at some times, in order."""
+    for k, frame in enumerate(Talker().frames(source, voice, options)):
+        if k in [round(25 * at) for at in seconds]:
+            yield frame
+        if k >= round(25 * max(seconds)):
+            return
+
+
+def draw_demo() -> Pixels:
+    """Return frames of four talking videos, with head motion and blinks."""
+
+    def tile(frame: Pixels, box: tuple[int, int, int, int], width: int = 360) -> Pixels:
+        return np.asarray(Image.fromarray(frame).crop(box).resize((width, 360), Image.Resampling.LANCZOS))
+
+    options = TalkOptions(renderer="embedded", driver="signal")
+    head = (110, 30, 660, 580)
+    first = [tile(frame, head) for frame in frames_at(PORTRAIT, VOICE, options, (0.0, 0.48, 2.4))]
+    first += [tile(frame, (94, 60, 674, 640)) for frame in frames_at(DRAWING, VOICE, options, (0.48,))]
+    second = [tile(frame, head) for frame in frames_at(PAINTING, VOICE, options, (0.48,))]
+    second += [tile(frame, (94, 60, 674, 640)) for frame in frames_at(DRAWING, VOICE, options, (1.2,))]
+    voices = {1: f"{VOICE}", 2: f"{VOICE}@7.5"}
+    with Image.open(PAIR) as pair:
+        width, height = pair.size
+    part = (
+        (0, 0, width, width // 2)
+        if height >= width // 2
+        else ((width - 2 * height) // 2, 0, (width + 2 * height) // 2, height)
+    )
+    second += [tile(frame, part, 720) for frame in frames_at(PAIR, voices, options, (0.48,))]
+    return np.concatenate([np.concatenate(first, axis=1), np.concatenate(second, axis=1)])
+
+
 def draw_row(label: str, picture: Pixels, folder: Path) -> Pixels:
     """Return the tiles of one picture, beside each other."""
     path = folder / f"{label}.png"
     Image.fromarray(picture).save(path)
-    wanted, frames = [round(25 * at) for at in (CLOSED_S, OPEN_S)], []
-    for k, frame in enumerate(Talker().frames(path, VOICE, OPTIONS)):
-        if k in wanted:
-            frames.append(frame)
-        if k == max(wanted):
-            break
+    frames = frames_at(path, VOICE, OPTIONS, (CLOSED_S, OPEN_S))
     shown = [each[FAR] if "tiny" in label else each for each in (picture, *frames)]
     tiles = [np.asarray(Image.fromarray(each).resize((TILE, TILE), Image.Resampling.LANCZOS)) for each in shown]
     row = Image.fromarray(np.concatenate(tiles, axis=1))
@@ -110,8 +141,10 @@ def draw_row(label: str, picture: Pixels, folder: Path) -> Pixels:
 
 
 def main() -> None:
-    """Write the gallery, two columns of rows."""
+    """Write both pictures; of the gallery, two columns of rows."""
     logging.basicConfig(format="%(message)s")
+    docs = Path(sys.argv[1])
+    Image.fromarray(draw_demo()).save(docs / "demo.jpg", quality=88)
     with tempfile.TemporaryDirectory() as folder:
         rows = []
         for label, make in ROWS:
@@ -120,7 +153,7 @@ def main() -> None:
     half = len(rows) // 2
     gap = np.full((half * TILE, 12, 3), 255, np.uint8)
     sheet = np.concatenate([np.concatenate(rows[:half]), gap, np.concatenate(rows[half:])], axis=1)
-    Image.fromarray(sheet).save(sys.argv[1], quality=86)
+    Image.fromarray(sheet).save(docs / "inputs.jpg", quality=86)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,12 @@ def keys_file(folder: Path, *frames: dict) -> Path:
     return path
 
 
+def test_keyframes_after_the_voice_are_noted(tmp_path, caplog):
+    keys = keys_file(tmp_path, {"time": 0, "smile": 0}, {"time": 9, "smile": 1})
+    motion(liveliness=0.0, expression_keys=keys)
+    assert "keys.json goes on to 9.0 s, the video ends after 7.4 s." in caplog.text
+
+
 def test_liveliness_moves_brows_and_lids_alone(plain):
     assert not (plain.brows.any() or plain.inner_brows.any() or plain.smile.any())
     lively, livelier = motion(), motion(liveliness=2.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -22,6 +23,8 @@ from ..motion.prosody import UpperFace, follow_voice
 from ..options.expression import ExpressionOptions
 from ..options.sliders import ExpressionEdit, sliders
 from .edit_keyframes import Keyframe, read_keyframes, slider_tracks
+
+log = logging.getLogger(__name__)
 
 _PROSODY_FPS = 50.0  # whatever the video's, so that the motion does not depend on it
 _COPYING = {"source_ratio", "sample_ratio"}
@@ -46,7 +49,12 @@ def add_expression(
         TalkerError: the keyframes cannot be read, or make no sense for this source.
     """
     times = np.arange(len(track)) / track.fps
-    keys = slider_tracks(read_expression_keys(options, source.is_still), times)
+    keyframes = read_expression_keys(options, source.is_still)
+    seconds = len(track) / track.fps
+    if options.expression_keys is not None and keyframes[-1].seconds > seconds:
+        name, last = options.expression_keys.name, keyframes[-1].seconds
+        log.warning("%s goes on to %.1f s, the video ends after %.1f s.", name, last, seconds)
+    keys = slider_tracks(keyframes, times)
     values = _sum_sliders(options.constant_sliders, keys, len(times))
     upper_face = _follow_voice(voice, times, rng) if source.is_still and options.liveliness else None
     if not values and options.preset is None and upper_face is None:

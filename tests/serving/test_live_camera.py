@@ -18,7 +18,7 @@ pytest.importorskip("aiortc", reason="aiortc is not installed")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed")
 from live_browser import OPTIONS, serving, start
 
-EVERY_S, SECONDS = 0.08, 10
+EVERY_S, SECONDS = 0.08, 7
 LAGS = np.arange(0, 1.2, 0.02)
 
 # Pictures of the camera and of the portrait with their times, in seconds.

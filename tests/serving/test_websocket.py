@@ -44,6 +44,13 @@ def serving(most_sessions: int = 1, origins: tuple[str, ...] = ()):
             sessions.close()
 
 
+@pytest.fixture(scope="module")
+def url():
+    """A server with a place for each connection of this module that uses it."""
+    with serving(most_sessions=16) as address:
+        yield address
+
+
 def read(message: bytes):
     """Return seconds, state, samples and image (None: as before) of a message."""
     seconds, state, count = HEADER.unpack(message[: HEADER.size])
@@ -52,8 +59,8 @@ def read(message: bytes):
     return seconds, STATES[state], samples, cv2.imdecode(jpeg, cv2.IMREAD_COLOR) if len(jpeg) else None
 
 
-def test_speak_and_interrupt():
-    with serving() as url, client.connect(f"{url}/?rate=16000") as connection:
+def test_speak_and_interrupt(url):
+    with client.connect(f"{url}/?rate=16000") as connection:
         start = json.loads(connection.recv())
         assert start == {"fps": 25.0, "sample_rate": 16_000, "width": 160, "height": 160}
         for chunk in np.split(VOICE, 50):
@@ -96,8 +103,8 @@ def test_another_client_than_allowed_is_refused_until_one_leaves():
             raise AssertionError("the place of a client that left stays taken")
 
 
-def test_pages_of_other_sites_are_refused():
-    with serving() as url, pytest.raises(InvalidStatus, match="403"):
+def test_pages_of_other_sites_are_refused(url):
+    with pytest.raises(InvalidStatus, match="403"):
         client.connect(url, origin="https://example.org")
 
 
@@ -115,12 +122,8 @@ def test_pages_of_other_sites_are_refused():
         ("", bytes((1 << 20) + 2), "too big|exceeds|1009"),
     ],
 )
-def test_mistakes_of_a_client_end_its_connection(query, message, reason):
-    with (
-        serving() as url,
-        client.connect(f"{url}/{query}") as connection,
-        pytest.raises(ConnectionClosed, match=reason),
-    ):
+def test_mistakes_of_a_client_end_its_connection(url, query, message, reason):
+    with client.connect(f"{url}/{query}") as connection, pytest.raises(ConnectionClosed, match=reason):
         if message is not None:
             connection.recv()
             connection.send(message)
@@ -218,12 +221,12 @@ def test_mistakes_of_the_command(capsys, tmp_path):
         WebSocketServer(tmp_path / "grey.png", OPTIONS, most_sessions=1)
 
 
-def test_a_port_that_is_taken():
-    with serving() as url, pytest.raises(OptionError, match="is in use: give another --port"):
+def test_a_port_that_is_taken(url):
+    with pytest.raises(OptionError, match="is in use: give another --port"):
         WebSocketServer(PORTRAIT, OPTIONS, most_sessions=1).listen("127.0.0.1", int(url.rsplit(":", 1)[1]))
 
 
-def test_the_client_in_the_documentation(tmp_path, monkeypatch):
+def test_the_client_in_the_documentation(url, tmp_path, monkeypatch):
     page = Path(__file__).parents[2] / "docs" / "live.md"
     _, code = re.findall(r"```python\n(.*?)```", page.read_text(), re.S)
     (tmp_path / "examples").mkdir()
@@ -232,8 +235,7 @@ def test_the_client_in_the_documentation(tmp_path, monkeypatch):
     with wave.open(str(tmp_path / "examples" / "voice.wav")) as file:
         voice = np.frombuffer(file.readframes(file.getnframes()), "<i2")
     monkeypatch.chdir(tmp_path)
-    with serving() as url:
-        exec(compile(code.replace("ws://127.0.0.1:8765", url), "docs/live.md", "exec"), {})
+    exec(compile(code.replace("ws://127.0.0.1:8765", url), "docs/live.md", "exec"), {})
     with wave.open(str(tmp_path / "heard.wav")) as heard:
         sound = np.frombuffer(heard.readframes(heard.getnframes()), "<i2")
     assert np.array_equal(sound[sound != 0], voice[voice != 0])

@@ -190,8 +190,8 @@ class TestAccounts:
         "wrong",
         ["Basic", "Basic !", "Bearer abc", basic("maria", "x"), basic("paul", PASSWORD), basic("", ""), "Basic ü"],
     )
-    def test_wrong_ones(self, serve: Callable[..., Server], wrong: str):
-        assert ask(serve(fake_work, auth=[(USER, PASSWORD), ("paul", "x")]), Authorization=wrong)[0] == 401
+    def test_wrong_ones(self, closed: Server, wrong: str):
+        assert ask(closed, Authorization=wrong, X_Forwarded_For="192.0.2.4")[0] == 401
 
     def test_right_ones(self, closed: Server):
         assert ask(closed, Authorization=basic())[0] == ask(closed, Authorization=basic("paul", "x"))[0] == 200
@@ -199,14 +199,13 @@ class TestAccounts:
         assert upload(closed, Authorization=basic()) == 200
         assert upload(closed, Authorization=basic(), Origin="http://evil.example") == 403
 
-    def test_guesses_are_limited_for_each_client(self, serve: Callable[..., Server]):
+    def test_guesses_are_limited_for_each_client(self, closed: Server):
         """The clients are those that a proxy on this computer names."""
-        server = serve(fake_work, auth=[(USER, PASSWORD)])
         here = {"X_Forwarded_For": "192.0.2.1"}
-        assert ask(server, Authorization=basic("paul"), **here)[0] == 401
-        assert [ask(server, Authorization=basic(USER, f"{k}"), **here)[0] for k in range(12)] == [401] * 9 + [429] * 3
-        assert ask(server, Authorization=basic(), **here)[0] == 429
-        assert ask(server, Authorization=basic(), X_Forwarded_For="192.0.2.2")[0] == 200
+        assert ask(closed, Authorization=basic("paul"), **here)[0] == 401
+        assert [ask(closed, Authorization=basic(USER, f"{k}"), **here)[0] for k in range(12)] == [401] * 9 + [429] * 3
+        assert ask(closed, Authorization=basic(), **here)[0] == 429
+        assert ask(closed, Authorization=basic(), X_Forwarded_For="192.0.2.2")[0] == 200
 
     def test_no_password_is_kept(self):
         accounts = Accounts([(USER, PASSWORD)])
@@ -214,18 +213,17 @@ class TestAccounts:
         kept = repr(vars(accounts))
         assert PASSWORD not in kept and basic().removeprefix("Basic ") not in kept
 
-    def test_guesses_do_not_keep_a_client_out_that_was_admitted(self, serve: Callable[..., Server]):
-        server = serve(fake_work, auth=[(USER, PASSWORD)])
-        assert ask(server, Authorization=basic())[0] == 200
-        assert [ask(server, Authorization=basic(USER, f"{k}"))[0] for k in range(11)][-1] == 429
-        assert ask(server, Authorization=basic())[0] == 200
+    def test_guesses_do_not_keep_a_client_out_that_was_admitted(self, closed: Server):
+        here = {"X_Forwarded_For": "192.0.2.3"}
+        assert ask(closed, Authorization=basic(), **here)[0] == 200
+        assert [ask(closed, Authorization=basic(USER, f"{k}"), **here)[0] for k in range(11)][-1] == 429
+        assert ask(closed, Authorization=basic(), **here)[0] == 200
 
-    def test_for_programs(self, serve: Callable[..., Server], tmp_path: Path):
-        server = serve(fake_work, auth=[(USER, PASSWORD)])
+    def test_for_programs(self, closed: Server, tmp_path: Path):
         with pytest.raises(ValueError):
-            gradio_client.Client(server.url, verbose=False)
+            gradio_client.Client(closed.url, verbose=False)
         client = gradio_client.Client(
-            server.url, verbose=False, httpx_kwargs={"auth": (USER, PASSWORD)}, download_files=str(tmp_path)
+            closed.url, verbose=False, httpx_kwargs={"auth": (USER, PASSWORD)}, download_files=str(tmp_path)
         )
         handle = gradio_client.handle_file
         video, report = client.predict(
@@ -234,13 +232,12 @@ class TestAccounts:
         assert Path(video).is_file() and report["seed"] == 0
         client.close()
 
-    def test_in_a_browser(self, serve: Callable[..., Server], browser: Any, artefacts: Path):
-        server = serve(fake_work, auth=[(USER, PASSWORD)])
+    def test_in_a_browser(self, closed: Server, browser: Any, artefacts: Path):
         context = browser.new_context(http_credentials={"username": USER, "password": PASSWORD})
         page = context.new_page()
         statuses: list[int] = []
         page.on("response", lambda answer: statuses.append(answer.status))
-        page.goto(server.url)
+        page.goto(closed.url)
         page.locator("#talk-source input[type=file]").set_input_files(EXAMPLES / "portrait.png")
         page.get_by_text("Seen as: picture").wait_for()
         page.locator("#talk-voice input[type=file]").set_input_files(EXAMPLES / "voice.wav")
@@ -361,12 +358,10 @@ class TestWithoutDownloads:
         assert page.locator("#about-check").count() == 0
 
 
-def test_the_health_of_the_server_is_told_to_anybody(serve: Any):
-    server = serve(auth=[("maria", "secret")])
-
+def test_the_health_of_the_server_is_told_to_anybody(closed: Server):
     def status(path: str, **headers: str) -> int:
         try:
-            return int(urllib.request.urlopen(urllib.request.Request(server.url + path, None, headers)).status)
+            return int(urllib.request.urlopen(urllib.request.Request(closed.url + path, None, headers)).status)
         except urllib.error.HTTPError as error:
             return error.code
 

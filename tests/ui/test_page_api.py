@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import json
 import os
-import shutil
 import textwrap
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 from fakes import long_work
+from waiting import wait_until
 
 import liveportrait_talker.ui as ui
 from liveportrait_talker.examples import FOLDER as EXAMPLES
@@ -27,10 +28,11 @@ def client(fake: Server, tmp_path_factory: Any) -> Any:
 
 
 def test_the_example_of_the_docstring(serve: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """With the real renderer, on a short voice."""
+    """With the real renderer, on small pictures and a short voice."""
+    (tmp_path / "examples").mkdir()
     for name in ("portrait.png", "pair.jpg"):
-        (tmp_path / "examples").mkdir(exist_ok=True)
-        shutil.copy(EXAMPLES / name, tmp_path / "examples")
+        small = cv2.resize(cv2.imread(str(EXAMPLES / name)), None, fx=1 / 3, fy=1 / 3, interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(tmp_path / "examples" / name), small)
     write_wav(tmp_path / "examples" / "voice.wav", syllables(0.5))
     server = serve()
     code = textwrap.dedent("\n".join(line for line in (ui.__doc__ or "").splitlines() if line.startswith("    ")))
@@ -137,16 +139,9 @@ def test_cancel_stops_the_job(serve: Any):
     job = client.submit(
         source=handle(EXAMPLES / "portrait.png"), voice=handle(EXAMPLES / "voice.wav"), api_name="/talk"
     )
-    import time
-
-    until = time.monotonic() + 15
-    while not any(server.backend.uploads.jobs.rglob("*.part.mp4")) and time.monotonic() < until:
-        time.sleep(0.05)
+    wait_until(lambda: any(server.backend.uploads.jobs.rglob("*.part.mp4")))
     job.cancel()
-    until = time.monotonic() + 5
-    while any(server.backend.uploads.jobs.rglob("*.part.mp4")) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not any(path.is_file() for path in server.backend.uploads.jobs.rglob("*"))
+    wait_until(lambda: not any(path.is_file() for path in server.backend.uploads.jobs.rglob("*")), 5)
     client.close()
 
 

@@ -16,8 +16,9 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
-from accordions import open_accordion
+from accordions import open_accordions
 from fakes import fake_work, long_work
+from waiting import wait_until
 
 from liveportrait_talker.errors import MediaError
 from liveportrait_talker.examples import FOLDER as EXAMPLES
@@ -46,13 +47,6 @@ def run_in_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:
         return threads.submit(asyncio.run, coroutine).result(60)
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition was not met in time"
-        time.sleep(0.05)
-
-
 def test_uploads_are_removed_with_the_page(fake: Server, visit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(uploads, "_GRACE_S", 0.0)
     served = fake.backend.uploads.served
@@ -72,16 +66,16 @@ def test_uploads_are_removed_with_the_page(fake: Server, visit: Any, tmp_path: P
     page.locator("#talk-microphone").get_by_role("button", name="Record").click()
     time.sleep(1)
     page.locator("#talk-microphone").get_by_role("button", name="Stop").first.click()
-    open_accordion(page, page.locator("#talk-group-eyes"))
+    open_accordions(page, page.locator("#talk-group-eyes"))
     put("talk-ref_blink", EXAMPLES / "voice.wav")
-    open_accordion(page, page.locator("#talk-group-mouth"))
+    open_accordions(page, page.locator("#talk-group-mouth"))
     (tmp_path / "teeth.png").write_bytes((EXAMPLES / "portrait.png").read_bytes() + b" ")
     put("talk-mouth_from", tmp_path / "teeth.png")
     page.get_by_role("tab", name="Animate").click()
     put("animate-driving", write_template(tmp_path / "motion.npz"))
     page.get_by_text("Seen as: motion template").wait_for()
     page.get_by_role("tab", name="Edit").click()
-    open_accordion(page, page.locator("#edit-group-expression, #edit-group-copy-an-expression").first)
+    open_accordions(page, page.locator("#edit-group-expression, #edit-group-copy-an-expression").first)
     put("edit-sample", EXAMPLES / "portrait.png")
     put("edit-keyframes", tmp_path / "frames.json")
     put("edit-portrait", EXAMPLES / "portrait.png")
@@ -91,7 +85,7 @@ def test_uploads_are_removed_with_the_page(fake: Server, visit: Any, tmp_path: P
         lambda: wanted <= files() and len(files() - before - wanted) >= 1
     )  # and the recording, whose name varies
     page.wait_for_timeout(500)
-    page.context.close()
+    page.close()
     wait_until(lambda: files() <= before)
 
 

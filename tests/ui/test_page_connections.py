@@ -80,6 +80,11 @@ def test_open_requests_are_not_closed(serve: Callable[..., Server], held: list[s
     assert answers(server)
 
 
+@pytest.fixture(scope="module")
+def impatient(serve: Callable[..., Server]) -> Server:
+    return serve(fake_work, connections=ConnectionLimits(seconds=0.5))
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -92,18 +97,16 @@ def test_open_requests_are_not_closed(serve: Callable[..., Server], held: list[s
     ],
     ids=["nothing", "line", "headers", "body", "second request"],
 )
-def test_a_request_must_arrive_in_time(serve: Callable[..., Server], sent: bytes):
-    server = serve(fake_work, connections=ConnectionLimits(seconds=0.5))
-    with connect(server, sent) as connection:
+def test_a_request_must_arrive_in_time(impatient: Server, sent: bytes):
+    with connect(impatient, sent) as connection:
         assert is_closed(connection)
-    assert answers(server)
+    assert answers(impatient)
 
 
 @pytest.mark.parametrize("start", [b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: ", None], ids=["headers", "body"])
-def test_single_bytes_do_not_extend_the_time(serve: Callable[..., Server], start: bytes | None):
-    server = serve(fake_work, connections=ConnectionLimits(seconds=0.5))
+def test_single_bytes_do_not_extend_the_time(impatient: Server, start: bytes | None):
     head = b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
-    with connect(server, start or head + b"Content-Length: 100000\r\n\r\n") as connection:
+    with connect(impatient, start or head + b"Content-Length: 100000\r\n\r\n") as connection:
         ended = threading.Event()
 
         def trickle() -> None:
@@ -187,14 +190,11 @@ def test_messages_that_repeat_are_counted(serve: Callable[..., Server], caplog: 
     assert 1 <= sum("Invalid HTTP request" in line for line in caplog.messages) <= 5
 
 
-def test_failed_requests_are_counted(
-    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    server = serve(fake_work)
+def test_failed_requests_are_counted(fake: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
     monkeypatch.setattr("gradio.route_utils.GradioUploadFile.write", lambda *given: 1 / 0)
     for _ in range(10):
         with pytest.raises(urllib.error.HTTPError, match="500"):
-            urllib.request.urlopen(upload_request(server), timeout=30)
+            urllib.request.urlopen(upload_request(fake), timeout=30)
     assert 1 <= sum("a request failed" in line for line in caplog.messages) <= 5
 
 

@@ -6,11 +6,12 @@ import json
 import re
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_page_options import clip, put_in  # noqa: F401
+from test_page_options import clip, put_all_in  # noqa: F401
 
 from liveportrait_talker.examples import FOLDER as EXAMPLES
 from liveportrait_talker.options.animate import AnimateOptions
@@ -22,6 +23,7 @@ from liveportrait_talker.ui.server import Server
 from liveportrait_talker.ui.uploads import UploadLimits, Uploads
 
 CLIP = "clip"
+Visit = Callable[..., Any]
 ANIMATE: dict[str, dict[str, Any]] = {
     "networks": {
         "renderer": "neural",
@@ -94,15 +96,6 @@ def test_the_preview_uses_the_neural_renderer_only_if_selected():
     assert preview_setup(EditSetup(quality=20, **mouth)) == EditSetup("embedded", **mouth)
 
 
-@pytest.fixture(scope="module")
-def page(fake: Server, browser: Any) -> Any:
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    opened = context.new_page()
-    opened.set_default_timeout(15_000)
-    yield opened
-    context.close()
-
-
 def command_line(page: Any, prefix: str, button: str) -> str:
     """Click a button and return the command line."""
     page.locator(f"#{prefix}-{button}").click()
@@ -112,14 +105,13 @@ def command_line(page: Any, prefix: str, button: str) -> str:
 
 
 @pytest.mark.parametrize("name", ANIMATE)
-def test_every_option_of_animate(name: str, fake: Server, page: Any, clip: Path):  # noqa: F811
-    page.goto(fake.url)
+def test_every_option_of_animate(name: str, fake: Server, visit: Visit, clip: Path):  # noqa: F811
+    page = visit(fake)
     tab(page, "Animate")
     page.locator("#animate-source input[type=file]").set_input_files(EXAMPLES / "portrait.png")
     page.locator("#animate-driving input[type=file]").set_input_files(clip)
     page.get_by_text("Seen as: video").wait_for()
-    for option, value in ANIMATE[name].items():
-        put_in(page, "animate", requests.ANIMATE, option, value, clip)
+    put_all_in(page, "animate", requests.ANIMATE, ANIMATE[name], clip)
     command_line(page, "animate", "run")
     link = page.locator("#animate-history a[download]").get_attribute("href")
     wanted = AnimateOptions(**({"max_seconds": 600.0, "max_megapixels": 50.0} | ANIMATE[name]))
@@ -133,8 +125,8 @@ def test_every_option_of_animate_is_tested():
     assert {name for one in ANIMATE.values() for name in one} == {field.name for field in requests.ANIMATE}
 
 
-def test_every_slider_of_edit(fake: Server, page: Any, clip: Path, tmp_path: Path):  # noqa: F811
-    page.goto(fake.url)
+def test_every_slider_of_edit(fake: Server, visit: Visit, clip: Path, tmp_path: Path):  # noqa: F811
+    page = visit(fake)
     tab(page, "Edit")
     page.locator("#edit-portrait input[type=file]").set_input_files(EXAMPLES / "portrait.png")
     page.locator("#edit-live img").wait_for()
@@ -142,8 +134,7 @@ def test_every_slider_of_edit(fake: Server, page: Any, clip: Path, tmp_path: Pat
     for field in requests.EDIT:
         if field.name not in values:
             values[field.name] = 0.25 if field.name in ("smile", "source_ratio") else 3.0
-    for name, value in values.items():
-        put_in(page, "edit", requests.EDIT, name, value, EXAMPLES / "portrait.png")
+    put_all_in(page, "edit", requests.EDIT, values, EXAMPLES / "portrait.png")
     frames = tmp_path / "frames.json"
     frames.write_text(json.dumps([{"time": 0, "smile": 0}, {"time": 1, "smile": 1}]))
     page.locator("#edit-keyframes input[type=file]").set_input_files(frames)
@@ -159,8 +150,7 @@ def test_every_slider_of_edit(fake: Server, page: Any, clip: Path, tmp_path: Pat
     setup |= {"compile": "off", "credentials": False}
     of_embedded = {"mouth_from", "teeth_brightness", "background"}
     assert set(setup) | of_embedded == {field.name for field in requests.SETUP}
-    for name in ("renderer", *(name for name in setup if name != "renderer")):
-        put_in(page, "edit-setup", requests.SETUP, name, setup[name], clip)
+    put_all_in(page, "edit-setup", requests.SETUP, {"renderer": setup["renderer"]} | setup, clip)
     line = command_line(page, "edit", "clip")
     link = page.locator("#edit-history a[download]").get_attribute("href")
     text = page.request.get(f"{fake.url}{link}").text()
@@ -169,8 +159,8 @@ def test_every_slider_of_edit(fake: Server, page: Any, clip: Path, tmp_path: Pat
     assert "--keyframes frames.json" in line
 
 
-def test_the_preview_stays_and_steps_can_be_taken_back(fake: Server, page: Any, tmp_path: Path):
-    page.goto(fake.url)
+def test_the_preview_stays_and_steps_can_be_taken_back(fake: Server, visit: Visit, tmp_path: Path):
+    page = visit(fake)
     tab(page, "Edit")
     page.locator("#edit-portrait input[type=file]").set_input_files(EXAMPLES / "portrait.png")
     page.locator("#edit-live img").wait_for()
@@ -184,6 +174,8 @@ def test_the_preview_stays_and_steps_can_be_taken_back(fake: Server, page: Any, 
     drawn = page.locator("#edit-live img").get_attribute("src")
     page.locator("#edit-eee input[type=number]").fill("500")  # beyond its range
     page.wait_for_function(f"document.querySelector('#edit-live img').getAttribute('src') != {drawn!r}")
+    page.locator("#edit-eee input[type=number]").press("Tab")
+    page.wait_for_timeout(700)
     assert not page.locator(".toast-body").count()
     undo.click()
     page.wait_for_function("document.querySelector('#edit-eee input[type=number]').value == '0'")
@@ -215,15 +207,14 @@ def test_the_preview_stays_and_steps_can_be_taken_back(fake: Server, page: Any, 
     page.wait_for_function("document.querySelector('#edit-undo').disabled")
 
 
-def test_teeth_of_another_picture_in_edit(fake: Server, page: Any, clip: Path):  # noqa: F811
-    page.goto(fake.url)
+def test_teeth_of_another_picture_in_edit(fake: Server, visit: Visit, clip: Path):  # noqa: F811
+    page = visit(fake)
     tab(page, "Edit")
     page.locator("#edit-portrait input[type=file]").set_input_files(EXAMPLES / "portrait.png")
     page.locator("#edit-live img").wait_for()
-    put_in(page, "edit", requests.EDIT, "aaa", 60.0, clip)
+    put_all_in(page, "edit", requests.EDIT, {"aaa": 60.0}, clip)
     before = page.locator("#edit-live img").get_attribute("src")
-    put_in(page, "edit-setup", requests.SETUP, "mouth_from", (CLIP,), clip)
-    put_in(page, "edit-setup", requests.SETUP, "teeth_brightness", 0.25, clip)
+    put_all_in(page, "edit-setup", requests.SETUP, {"mouth_from": (CLIP,), "teeth_brightness": 0.25}, clip)
     page.wait_for_function(f"document.querySelector('#edit-live img').getAttribute('src') != {before!r}")
     assert "embedded renderer" in page.locator("#edit-note").inner_text().lower()
     line = command_line(page, "edit", "save")

@@ -18,19 +18,19 @@ from liveportrait_talker.ui.server import Server
 
 @pytest.mark.skipif(not live.is_installed(), reason="the extra live is not installed")
 def test_a_call_in_the_tab(visit: Callable[..., Any], fake: Server, artefacts: Path):
-    pages = [visit(fake, width) for width in (1280, 390)]
-    for page in pages:
-        page.get_by_role("tab", name="Live").click()
-        frame = page.frame_locator("iframe.lpt-live")
-        frame.locator("#face").wait_for()
-        frame.locator("#portrait").set_input_files(PORTRAIT)
-        frame.get_by_role("button", name="Start").click()
-        frame.locator("#state[data-state=idle]").wait_for(timeout=60_000)
-        page.wait_for_timeout(1000)
+    page = visit(fake)
+    page.get_by_role("tab", name="Live").click()
+    frame = page.frame_locator("iframe.lpt-live")
+    frame.locator("#face").wait_for()
+    frame.locator("#portrait").set_input_files(PORTRAIT)
+    frame.get_by_role("button", name="Start").click()
+    frame.locator("#state[data-state=idle]").wait_for(timeout=60_000)
+    for width, height in ((1280, 900), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        page.screenshot(path=artefacts / f"live-tab-{page.viewport_size['width']}.png", full_page=True)
-    for page in pages:
-        page.close()
+        page.screenshot(path=artefacts / f"live-tab-{width}.png", full_page=True)
+    page.close()
     for _ in range(200):
         if not [thread for thread in threading.enumerate() if thread.name == "lpt-live"]:
             return

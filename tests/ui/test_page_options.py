@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from accordions import open_accordion
+from accordions import open_accordions
 
 from liveportrait_talker.examples import FOLDER as EXAMPLES
 from liveportrait_talker.options.talk import TalkOptions
@@ -23,7 +24,7 @@ WEIGHTS = "weights"  # an uploaded .safetensors file
 KEYS = "keys"  # an uploaded .json file of keyframes
 # Options that can be combined, by name of the test case.
 SCENARIOS: dict[str, dict[str, Any]] = {
-    "networks": NEURAL
+    "networks, audio head, limits": NEURAL
     | {
         "mapping": WEIGHTS,
         "neutral_mouth": "first",
@@ -36,21 +37,15 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "precision": "fp32",
         "compile": "off",
         "batch_size": 2,
-    },
-    "audio head": {"head_pose": "audio", "pose_style": 3, "head_motion": 1.4},
-    "still": {"still": True, "breath": True, "blink": True, "blink_rate": 30.0, "gaze": "still"},
-    "reference": {"head_pose": "reference", "ref_head_pose": CLIP, "ref_frames_from_zero": True, "ref_blink": CLIP},
-    "classic": {"head_style": "classic", "yaw": (0.0, 8.0, 0.0), "pitch": (2.0,), "roll": (-3.0,)},
-    "eyes and mouth": {
-        "blink": False,
-        "pupil_x": 8.0,
-        "pupil_y": -3.0,
-        "expression_scale": 0.7,
-        "mouth_from": (CLIP, CLIP),
-        "teeth_brightness": -0.35,
-        "background": "#00b140",
-    },
-    "expression": {
+    }
+    | {"head_pose": "audio", "pose_style": 3, "head_motion": 1.4}
+    | {"max_size": 512, "max_megapixels": 50.0, "max_seconds": 60.0},
+    "still, expression": {
+        "still": True,
+        "breath": True,
+        "blink": True,
+        "blink_rate": 30.0,
+        "gaze": "still",
         "expression": "happy:0.5",
         "expression_keys": KEYS,
         "liveliness": 1.5,
@@ -62,8 +57,11 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "eee": 4.0,
         "woo": 3.0,
     },
-    "crop": {"crop": True, "crop_scale": 2.7, "crop_vx": 0.1, "crop_vy": -0.2},
-    "whole frame": {
+    "reference, whole frame": {
+        "head_pose": "reference",
+        "ref_head_pose": CLIP,
+        "ref_frames_from_zero": True,
+        "ref_blink": CLIP,
         "crop_to_face": False,
         "face": 2,
         "fps": 30.0,
@@ -72,7 +70,23 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "credentials": False,
         "seed": 12,
     },
-    "limits": {"max_size": 512, "max_megapixels": 50.0, "max_seconds": 60.0},
+    "classic, eyes and mouth, crop": {
+        "head_style": "classic",
+        "yaw": (0.0, 8.0, 0.0),
+        "pitch": (2.0,),
+        "roll": (-3.0,),
+        "blink": False,
+        "pupil_x": 8.0,
+        "pupil_y": -3.0,
+        "expression_scale": 0.7,
+        "mouth_from": (CLIP, CLIP),
+        "teeth_brightness": -0.35,
+        "background": "#00b140",
+        "crop": True,
+        "crop_scale": 2.7,
+        "crop_vx": 0.1,
+        "crop_vy": -0.2,
+    },
 }
 
 
@@ -90,13 +104,13 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def page(fake: Server, browser: Any) -> Any:
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(15_000)
-    yield page
-    context.close()
+def put_all_in(page: Any, prefix: str, fields: Any, values: Mapping[str, Any], clip: Path) -> None:
+    """Enter values into widgets, by name. Accordions that are shown from the start are opened together."""
+    groups = {field.group.replace(" ", "-") for field in fields if field.name in values and field.name != "seed"}
+    shown = [place for group in groups if (place := page.locator(f"#{prefix}-group-{group}")).is_visible()]
+    open_accordions(page, *shown)
+    for name, value in values.items():
+        put_in(page, prefix, fields, name, value, clip)
 
 
 def put_in(page: Any, prefix: str, fields: Any, name: str, value: Any, clip: Path) -> None:
@@ -105,7 +119,7 @@ def put_in(page: Any, prefix: str, fields: Any, name: str, value: Any, clip: Pat
     place = page.locator(f"#{prefix}-{name}")
     group = page.locator(f"#{prefix}-group-{field.group.replace(' ', '-')}")
     if name != "seed":
-        open_accordion(page, group)
+        open_accordions(page, group)
     place.wait_for()
     if field.kind == "switch":
         place.locator("input[type=checkbox]").set_checked(value != field.inverted)
@@ -137,13 +151,12 @@ def put_in(page: Any, prefix: str, fields: Any, name: str, value: Any, clip: Pat
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_options_reach_the_job(name: str, fake: Server, page: Any, clip: Path):
-    page.goto(fake.url)
+def test_options_reach_the_job(name: str, fake: Server, visit: Callable[..., Any], clip: Path):
+    page = visit(fake)
     page.locator("#talk-source input[type=file]").set_input_files(EXAMPLES / "portrait.png")
     page.locator("#talk-voice input[type=file]").set_input_files(EXAMPLES / "voice.wav")
     page.get_by_text("Seen as: picture").wait_for()
-    for option, value in SCENARIOS[name].items():
-        put_in(page, "talk", FIELDS.values(), option, value, clip)
+    put_all_in(page, "talk", FIELDS.values(), SCENARIOS[name], clip)
     page.locator("#talk-run").click()
     page.locator("#talk-status [data-state=done], #talk-status [data-state=error]").wait_for()
     assert page.locator("#talk-status [data-state=done]").count(), page.locator("#talk-status").inner_text()
@@ -178,11 +191,11 @@ def test_every_option_is_tested():
     assert {name for scenario in SCENARIOS.values() for name in scenario} == set(FIELDS)
 
 
-def test_settings_of_a_source_video(fake: Server, page: Any, clip: Path):
-    page.goto(fake.url)
+def test_settings_of_a_source_video(fake: Server, visit: Callable[..., Any], clip: Path):
+    page = visit(fake)
     page.locator("#talk-source input[type=file]").set_input_files(clip)
     page.get_by_text("Seen as: video").wait_for()
-    open_accordion(page, page.locator("#talk-group-head"))
+    open_accordions(page, page.locator("#talk-group-head"))
     page.locator("#talk-head_pose").wait_for()
     page.wait_for_function("!document.querySelector('#talk-yaw')?.offsetParent")
     assert not page.locator("#talk-head_style").is_visible() and not page.locator("#talk-head_motion").is_visible()
@@ -191,8 +204,8 @@ def test_settings_of_a_source_video(fake: Server, page: Any, clip: Path):
     assert "source" in " ".join(offered) and "synthetic" not in " ".join(offered)
 
 
-def test_seeds_and_examples(fake: Server, page: Any):
-    page.goto(fake.url)
+def test_seeds_and_examples(fake: Server, visit: Callable[..., Any]):
+    page = visit(fake)
     rows = page.locator("#talk-examples tbody tr")
     for row, seen in ((2, "picture, 768×768"), (3, "picture, 768×768"), (4, "video, 512×512"), (0, "picture, 768×768")):
         rows.nth(row).locator("td").first.click()

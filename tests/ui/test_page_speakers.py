@@ -8,12 +8,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from accordions import open_accordions
 
 from liveportrait_talker.audio import speech
 from liveportrait_talker.errors import OptionError
 from liveportrait_talker.examples import PORTRAIT, VOICE
 from liveportrait_talker.ui.server import Server
 from liveportrait_talker.ui.talk_requests import SpeakersRequest
+from sounds import syllables, write_wav
 
 NOTHING = {"voice": None, "text": None, "speech_voice": None, "pace": None, "start_seconds": 0}
 
@@ -96,24 +98,29 @@ def test_slots_follow_the_picture(fake: Server, visit: Any, group: Path, tmp_pat
 
 
 @pytest.mark.skipif(not speech.is_installed(), reason="the extra speech is not installed")
-def test_a_dialogue_is_made(serve: Any, visit: Any, group: Path, artefacts: Path):
+def test_a_dialogue_is_made(serve: Any, visit: Any, group: Path, artefacts: Path, tmp_path: Path):
     """A sound and a typed text that begins later than the preview ends."""
+    write_wav(tmp_path / "voice.wav", syllables(2.4))
     page = visit(serve())
     open_tab(page, group)
     page.get_by_text("3 faces").wait_for()
-    give_voice(page, 1, VOICE)
+    give_voice(page, 1, tmp_path / "voice.wav")
     page.locator("#speakers-2-kind").get_by_label("Text").check()
     page.locator("#speakers-2-text textarea").fill("I speak last.")
-    page.locator("#speakers-2-start input").fill("7.5")
+    page.locator("#speakers-2-start input").fill("2.5")
     page.locator("#speakers-2-start input").press("Tab")
+    open_accordions(page, page.locator("#speakers-group-output"))
+    page.locator("#speakers-max_size input").fill("555")  # half
+    page.locator("#speakers-fps input").fill("12")
+    page.locator("#speakers-fps input").press("Tab")
     assert "2.0 s" in finish(page, "preview")
     assert "Done" in finish(page, "run")
     page.locator("#speakers-history li").nth(1).wait_for()
     page.locator("#speakers-compare button").first.click()
     page.locator("#speakers-takes video").nth(1).wait_for()
     text = page.locator("#speakers-status").inner_text()
-    assert float(text.split("Done: ")[1].split(" s")[0]) > 8
-    assert "--speaker 2:face-2.wav@7.5" in page.locator("#speakers-command textarea").input_value()
+    assert float(text.split("Done: ")[1].split(" s")[0]) > 3
+    assert "--speaker 2:face-2.wav@2.5" in page.locator("#speakers-command textarea").input_value()
     page.screenshot(path=artefacts / "speakers-1280.png", full_page=True)
     page.set_viewport_size({"width": 390, "height": 844})
     page.wait_for_timeout(300)

@@ -21,7 +21,7 @@ _EXAMPLES = (
     (PORTRAIT, VOICE, "A photo from the front works best."),
     (PORTRAIT, None, "The voice of a typed text is robotic."),
     (DRAWING, VOICE, "A drawing from the front works; its teeth look photographed."),
-    (PAINTING, VOICE, "Lids and mouth of a painting are smoother than its brush strokes."),
+    (PAINTING, VOICE, "A painting: lids and mouth look smoother than the strokes."),
     (CLIP, VOICE, "A video gets new speech and keeps the motion of its head."),
 )
 """Picture or video, sound or None for the text, what to expect."""
@@ -81,4 +81,5 @@ def _build_examples(backend: Backend, source: gr.File, voice: VoiceInput) -> Non
             return [given, FROM_TEXT, gr.update(), _EXAMPLE_TEXT]
         return [given, FROM_FILE, str(backend.uploads.serve_copy(sound, owner_of(request))), gr.update()]
 
-    gallery.click(fill, gallery, [source, voice.kind, voice.file, voice.text], **PRIVATE)
+    filled = [source, voice.kind, voice.file, voice.text]
+    gallery.click(fill, gallery, filled, trigger_mode="always_last", **PRIVATE)  # a quick second click counts, too

@@ -12,7 +12,8 @@ CSS = """
 .gradio-container { max-width: 1240px !important; margin: 0 auto !important; padding: 0 !important;
   overflow: clip !important; }
 .gradio-container .main.app { padding: 0 !important; }
-.gradio-container main { padding: 24px 28px 40px !important; }
+.gradio-container main {
+  padding: clamp(12px, 3vw, 24px) clamp(10px, 2.5vw, 28px) clamp(24px, 5vw, 40px) !important; }
 .dark { --color-accent: var(--primary-400) !important; }
 #lpt-head { margin: 4px 2px 0; }
 #lpt-head h1 { font-size: 1.5rem; font-weight: 650; margin: 0; letter-spacing: -0.01em; }
@@ -61,10 +62,10 @@ button:focus-visible, a:focus-visible, input:focus-visible, textarea:focus-visib
 button.lg { white-space: nowrap; }
 @media (max-width: 640px) {
   button.lg { font-size: 0.95rem; padding-inline: 6px; }
-  .gradio-container .main.app main { padding: 12px 10px 24px !important; }
   :is(#talk-video, #speakers-video, #animate-video):not(:has(video)) {
     height: 150px !important; min-height: 0 !important; }
   .lpt-live { height: 1300px; }
+  :is(#talk-examples, #speakers-example) :is(th, td) { padding: 6px !important; white-space: normal !important; }
   .lpt-table thead { display: none; }
   .lpt-table tr { display: block; padding: 6px 0; border-bottom: 1px solid var(--border-color-primary) !important; }
   .lpt-table td { border: 0 !important; }

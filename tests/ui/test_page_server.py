@@ -53,7 +53,7 @@ def test_sigterm_under_load(started: subprocess.Popen[str], tmp_path: Path):
     gradio_client = pytest.importorskip("gradio_client")
     assert started.stderr is not None
     url = started.stderr.readline().split(" ")[0]
-    write_wav(tmp_path / "long.wav", syllables(60))
+    write_wav(tmp_path / "long.wav", syllables(15))
     client = gradio_client.Client(url, verbose=False)
     given = {"source": gradio_client.handle_file(PORTRAIT), "voice": gradio_client.handle_file(tmp_path / "long.wav")}
     jobs = [client.submit(**given, api_name="/talk") for _ in range(3)]

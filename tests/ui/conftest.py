@@ -29,7 +29,7 @@ def browser(launch_chromium: Callable[..., Any]) -> Iterator[Any]:
 def serve() -> Iterator[Callable[..., Server]]:
     """Start servers and close them after the module; if there are several, the last one receives uploads.
 
-    Each takes a second to start, and 7 % of a core while it is idle.
+    Starting one takes a second.
     """
     servers: list[Server] = []
 

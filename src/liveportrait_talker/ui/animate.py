@@ -21,7 +21,7 @@ _TITLES = {"networks": "Networks (neural renderer)", "image": "Picture and crop"
 def build(backend: Backend) -> None:
     """Build the tab."""
     with gr.Row(equal_height=False):
-        with gr.Column(scale=1, min_width=320):
+        with gr.Column(scale=1, min_width=280):
             source = source_input("animate", "source", "Portrait, or a video with a face", backend, "the portrait")
             driving = source_input(
                 "animate",
@@ -44,7 +44,7 @@ def build(backend: Backend) -> None:
                 titles=_TITLES,
             )
             retain_uploads(backend, *settings.files)
-        with gr.Column(scale=1, min_width=320, elem_classes="lpt-still"):
+        with gr.Column(scale=1, min_width=280, elem_classes="lpt-still"):
             hint = "Choose a portrait and a video to follow, then Animate."
             out = build_result("animate", backend, [("run", "Animate")], hint)
 

@@ -32,7 +32,7 @@ _TITLES = {"expression": "Copy an expression", "image": "Picture and clip"}
 def build(backend: Backend) -> None:
     """Build the tab."""
     with gr.Row(equal_height=False):
-        with gr.Column(scale=1, min_width=320, elem_classes="lpt-still", elem_id="edit-preview"):
+        with gr.Column(scale=1, min_width=280, elem_classes="lpt-still", elem_id="edit-preview"):
             portrait = source_input("edit", "portrait", "Portrait", backend, "the portrait", poster=False)
             live = gr.Image(
                 label="Live preview", elem_id="edit-live", interactive=False, height=420, format="jpeg", buttons=[]
@@ -42,7 +42,7 @@ def build(backend: Backend) -> None:
             with gr.Row():
                 undo = gr.Button("Undo", elem_id="edit-undo", interactive=False, min_width=90)
                 reset = gr.Button("Reset the sliders", elem_id="edit-reset", min_width=90)
-        with gr.Column(scale=1, min_width=320):
+        with gr.Column(scale=1, min_width=280):
             sliders = build_settings(EDIT, prefix="edit", hidden=hidden_sliders(None), titles=_TITLES, opened=_OPEN)
             keyframes = gr.File(label="Keyframes for a clip (.json or .csv)", elem_id="edit-keyframes", height=168)
             setup = build_settings(

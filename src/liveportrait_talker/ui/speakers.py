@@ -29,7 +29,7 @@ _MORE = f" The first {SLOTS} can be given a voice here, all of them on the comma
 def build(backend: Backend) -> None:
     """Build the tab."""
     with gr.Row(equal_height=False):
-        with gr.Column(scale=1, min_width=320):
+        with gr.Column(scale=1, min_width=280):
             source = source_input(
                 "speakers", "source", "Picture or video with several faces", backend, "the picture", numbered="always"
             )
@@ -37,7 +37,7 @@ def build(backend: Backend) -> None:
             slots = [_build_slot(face, backend) for face in range(1, SLOTS + 1)]
             _build_example(backend, source.file, slots)
             settings = TalkSettings(backend, "speakers", SPEAKERS, source.is_still)
-        with gr.Column(scale=1, min_width=320, elem_classes="lpt-still"):
+        with gr.Column(scale=1, min_width=280, elem_classes="lpt-still"):
             text = "Choose a picture or a video, give its faces voices, then Generate."
             out = build_result("speakers", backend, TAKES, text)
 

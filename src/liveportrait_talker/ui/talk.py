@@ -30,7 +30,7 @@ _EXAMPLES = (
 def build(backend: Backend) -> None:
     """Build the tab."""
     with gr.Row(equal_height=False):
-        with gr.Column(scale=1, min_width=320):
+        with gr.Column(scale=1, min_width=280):
             source = source_input(
                 "talk", "source", "Portrait, or a video with a face", backend, "the portrait", numbered="in pictures"
             )
@@ -38,7 +38,7 @@ def build(backend: Backend) -> None:
             voice = voice_input("talk", backend)
             _build_examples(backend, source.file, voice)
             settings = TalkSettings(backend, "talk", TALK, source.is_still)
-        with gr.Column(scale=1, min_width=320, elem_classes="lpt-still"):
+        with gr.Column(scale=1, min_width=280, elem_classes="lpt-still"):
             out = build_result("talk", backend, TAKES, "Choose a portrait and a voice, then Generate.")
 
     def check(preview: bool, is_still: bool, values: Sequence[Any], options: Mapping[str, Any]) -> TalkRequest:

@@ -53,7 +53,7 @@ class Drawing:
         for frame in self.face.frames(motion):
             self.drawn += 1
             drawn = paste(picture, frame)
-            changed = np.abs(drawn.astype(int) - picture).sum(axis=2) > 60
+            changed = np.abs(drawn.astype(int) - picture).sum(axis=2) > 25
             drawn[changed] = (0.3 * drawn[changed] + 0.7 * np.array([40, 60, 250])).astype(np.uint8)
             yield FaceFrame(drawn, None, FaceCrop.window(0, 0, *source_size(self.source)), 0)
 

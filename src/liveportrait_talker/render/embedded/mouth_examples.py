@@ -38,6 +38,7 @@ _SAME_SIZE = 0.8  # ratio of sizes from which on an example is not reduced
 _DARKER = (0.08, 0.2)  # fall of the brightness below the teeth, in shares of the skin's
 _ABOVE_LIP = (0.05, 0.12)  # by which teeth next to the lower lip are brighter than it, in shares of the skin's
 _BETWEEN_ROWS = (0.05, 0.15)  # by which rows of the same teeth differ at most
+_BEYOND_TEETH = (0.13, 0.17)  # IOD of opening from which on upper teeth do not reach the lower lip
 _WHOLE_ROW = (0.09, 0.14)  # IOD of opening from which on a mouth shows its teeth whole
 _UNLIKE = (1.15, 1.6)  # ratio of the gaps over which such an example is no longer shown
 _LEAST_SHARE = 0.02
@@ -249,6 +250,7 @@ def _measure_rows(luma: Floats, affine: Floats, opening: Opening, skin: float) -
     darkest = min(brightness(low, low + 0.1) for low in (0.4, 0.5, 0.6, 0.7))
     reach = smoothstep(*_ABOVE_LIP, np.array(below - lip)) * (1 - smoothstep(*_BETWEEN_ROWS, np.array(above - darkest)))
     reach *= 1 - smoothstep(*_BETWEEN_ROWS, np.array(below - above))
+    reach *= 1 - smoothstep(*_BEYOND_TEETH, np.array(opening.gap))
     return float(dark), 1 - float(reach)
 
 

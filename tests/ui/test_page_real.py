@@ -217,6 +217,9 @@ def test_every_tab_on_a_phone_and_its_labels(real: Server, visit: Any, artefacts
         page.wait_for_timeout(300)
         page.screenshot(path=artefacts / f"{name.lower()}-390.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.set_viewport_size({"width": 320, "height": 640})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320
+        page.set_viewport_size({"width": 390, "height": 844})
         assert not page.evaluate(_OVERFLOWING)
         page.set_viewport_size({"width": 1280, "height": 900})
         assert page.evaluate(_UNLABELLED) == []

@@ -77,6 +77,10 @@ button.lg { white-space: nowrap; }
   #edit-live { position: sticky !important; top: 0; z-index: 60; height: 250px !important; }
   .lpt-table td::before { content: attr(data-label); color: var(--body-text-color-subdued); }
 }
+@media (max-width: 350px) {
+  #lpt-tabs .tab-container button { padding: 0 1px; font-size: 0.7rem; }
+  :is(#talk-examples, #speakers-example) :is(th, td) { padding: 2px !important; font-size: 0.85rem; }
+}
 """
 
 SCRIPT = """

@@ -13,8 +13,8 @@ PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= test,neural,original,train,cluster,ui,live,speech,c2pa,convert
 BIN := $(VENV)/bin
-# pyproject.toml says what is needed, the lock which version of it. Bytecode is written where it is used: compiling all of
-# it takes half of the time.
+# pyproject.toml says what is needed, the lock which version of it. Bytecode is compiled when it is first used:
+# compiling all of it doubles the time of the installation.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile --constraint requirements/lock.txt
 
 .PHONY: demo test test-all check pytest matrix companions companions-test comfyui-test fuzz compare-mediapipe setup base clean

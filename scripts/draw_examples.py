@@ -1,6 +1,6 @@
 """Draw the example media that are made from nothing or from `portrait.png`: a drawing, a painting and a video.
 
-    python scripts/draw_examples.py [folder]
+    python scripts/draw_examples.py [folder of the examples, by default those of the package]
 
 The painting lays brush strokes of five sizes along the edges of the picture, as in Hertzmann, "Painterly Rendering with
 Curved Brush Strokes of Multiple Sizes" (SIGGRAPH 1998).

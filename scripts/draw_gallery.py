@@ -1,6 +1,6 @@
 """Draw demo.jpg and inputs.jpg of docs, from the example media alone.
 
-    python scripts/draw_gallery.py docs
+    python scripts/draw_gallery.py [docs]
 
 demo.jpg shows frames of talking videos. inputs.jpg shows what good and bad pictures become: in each row the picture that
 is given, a frame with closed lips and one with the mouth open. The notes that the program prints are printed here as well,
@@ -40,7 +40,7 @@ def edit(**sliders: float) -> Pixels:
 
 
 def with_microphone(picture: Pixels) -> Pixels:
-    """Return the picture with a drawn microphone before the mouth."""
+    """Return the picture with a drawn microphone in front of the mouth."""
     scale, (x, y), radius = 3, (392, 492), 62
     size = (picture.shape[1] * scale, picture.shape[0] * scale)
     microphone, shade = Image.new("RGBA", size), Image.new("RGBA", size)
@@ -85,8 +85,8 @@ ROWS: tuple[tuple[str, Callable[[], Pixels]], ...] = (
     ("a painting, teeth shown", lambda: read(PAINTING)),
     ("turned by 20 degrees", lambda: edit(rotate_yaw=20)),
     ("mouth wide open", lambda: edit(aaa=110)),
-    ("microphone before the mouth", lambda: with_microphone(read(PORTRAIT))),
-    ("tiny face (enlarged 3 times)", lambda: far_away(read(PORTRAIT))),
+    ("microphone in front of the mouth", lambda: with_microphone(read(PORTRAIT))),
+    ("tiny face (enlarged)", lambda: far_away(read(PORTRAIT))),
     ("noise and compression", lambda: noisy(read(PORTRAIT))),
 )
 
@@ -109,20 +109,13 @@ def draw_demo() -> Pixels:
         return np.asarray(Image.fromarray(frame).crop(box).resize((width, 360), Image.Resampling.LANCZOS))
 
     options = TalkOptions(renderer="embedded", driver="signal")
-    head = (110, 30, 660, 580)
-    first = [tile(frame, head) for frame in frames_at(PORTRAIT, VOICE, options, (0.0, 0.48, 2.4))]
-    first += [tile(frame, (94, 60, 674, 640)) for frame in frames_at(DRAWING, VOICE, options, (0.48,))]
-    second = [tile(frame, head) for frame in frames_at(PAINTING, VOICE, options, (0.48,))]
-    second += [tile(frame, (94, 60, 674, 640)) for frame in frames_at(DRAWING, VOICE, options, (1.2,))]
+    head, drawn = (110, 30, 660, 580), (94, 60, 674, 640)
+    photos = [tile(frame, head) for frame in frames_at(PORTRAIT, VOICE, options, (0.0, 0.48, 2.4))]
+    paintings = [tile(frame, head) for frame in frames_at(PAINTING, VOICE, options, (0.48,))]
+    drawings = [tile(frame, drawn) for frame in frames_at(DRAWING, VOICE, options, (0.48, 1.2))]
     voices = {1: f"{VOICE}", 2: f"{VOICE}@7.5"}
-    with Image.open(PAIR) as pair:
-        width, height = pair.size
-    part = (
-        (0, 0, width, width // 2)
-        if height >= width // 2
-        else ((width - 2 * height) // 2, 0, (width + 2 * height) // 2, height)
-    )
-    second += [tile(frame, part, 720) for frame in frames_at(PAIR, voices, options, (0.48,))]
+    pairs = [tile(frame, (0, 0, 960, 480), 720) for frame in frames_at(PAIR, voices, options, (0.48,))]
+    first, second = [*photos, drawings[0]], [*paintings, drawings[1], *pairs]
     return np.concatenate([np.concatenate(first, axis=1), np.concatenate(second, axis=1)])
 
 
@@ -143,7 +136,7 @@ def draw_row(label: str, picture: Pixels, folder: Path) -> Pixels:
 def main() -> None:
     """Write both pictures; of the gallery, two columns of rows."""
     logging.basicConfig(format="%(message)s")
-    docs = Path(sys.argv[1])
+    docs = Path(sys.argv[1] if sys.argv[1:] else "docs")
     Image.fromarray(draw_demo()).save(docs / "demo.jpg", quality=88)
     with tempfile.TemporaryDirectory() as folder:
         rows = []

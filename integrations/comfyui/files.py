@@ -115,9 +115,9 @@ def to_image(images: list[Image]) -> tuple[torch.Tensor, torch.Tensor]:
 def _video_file(video: Any, folder: Path) -> Path:
     """Return the file behind a VIDEO where it is shown whole, else a copy of what is shown."""
     if isinstance(video, InputImpl.VideoFromFile) and isinstance(behind := video.get_stream_source(), str):
+        check_media(sources=behind)  # in a child process: a hostile file must not stop ComfyUI
         is_trimmed = hasattr(video, "get_active_trim_window") and any(video.get_active_trim_window())
         if not is_trimmed and _size(behind) == tuple(video.get_dimensions()):
-            check_media(sources=behind)
             return Path(behind)
     path = folder / "video.mp4"
     video.save_to(str(path))

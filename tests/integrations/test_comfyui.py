@@ -290,6 +290,10 @@ def test_hostile_files_are_opened_in_a_child_process(host, media):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     said = host.run(prompt).error
     assert said is not None and "film.jpg" in said and "\n" not in said
+    film = hostile.write_mp4(host.base / "input" / "film.mp4", edits=20_000, samples=1000)
+    files = part_of(host, "files")
+    with pytest.raises(MediaError, match=r"film\.mp4"):
+        files.source_file(files.InputImpl.VideoFromFile(str(film)), host.base / "temp" / "films")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 

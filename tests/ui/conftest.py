@@ -73,8 +73,12 @@ def visit(browser_tabs: Any) -> Iterator[Callable[..., Any]]:
         return page
 
     yield open_page
+    browser_tabs.clear_cookies()
     for page in opened:
         if not page.is_closed():
+            page.evaluate("localStorage.clear(), sessionStorage.clear()")
+            page.emulate_media(color_scheme="null")
+            page.set_default_timeout(20_000)
             page.goto("about:blank")
 
 

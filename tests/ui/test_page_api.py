@@ -90,12 +90,13 @@ def test_voices_of_several_faces(client: Any):
     assert "seed=7" in said and "the voice of face 1" in report["files"]
     for given, sentence in (
         ({}, "nobody has a voice yet"),
-        ({"voices": [voice], "faces": [1, 2]}, "faces is a list with one entry for each of the 1 voices"),
+        ({"voices": [voice], "faces": [1, 2]}, "faces is a list with one entry for each voice; voices given: 1"),
         ({"voices": [voice], "starts": {"1": 2}}, "starts is a list"),
         ({"voices": [voice], "starts": ["soon"]}, "a voice starts at 0 seconds or later, not at soon"),
         ({"voices": [voice, voice], "faces": [1, 1]}, "faces are different numbers from 1 on"),
         ({"voices": [voice], "faces": ["left"]}, "faces are different numbers from 1 on"),
-        ({"voices": [voice], "options": {"face": 2}}, "face"),
+        ({"voices": [voice], "options": {"face": 2}}, "there is no option 'face'"),
+        ({"voices": [voice] * 9}, "9 voices are too many: give at most 8"),
     ):
         with pytest.raises(gradio_client.exceptions.AppError, match=sentence):
             client.predict(source=picture, **given, api_name="/speakers")

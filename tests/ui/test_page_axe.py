@@ -61,6 +61,6 @@ def test_no_serious_barrier(fake: Server, visit: Callable[..., Any], artefacts: 
                 page.wait_for_function("dark => document.body.classList.contains('dark') == dark", arg=scheme == "dark")
                 page.screenshot(path=artefacts / f"{tab.lower()}-{scheme}-{width}.png", full_page=True)
                 found[tab, width, scheme] = [each for frame in frames for each in frame.evaluate(_BARRIERS)]
-    page.emulate_media(color_scheme="no-override")
+    page.emulate_media(color_scheme="null")
     assert not {case: barriers for case, barriers in found.items() if barriers}
     assert len(found) == len(TABS) * len(SIZES) * 2

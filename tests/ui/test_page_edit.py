@@ -18,6 +18,7 @@ from liveportrait_talker.options.animate import AnimateOptions
 from liveportrait_talker.options.edit import EditOptions, EditSetup
 from liveportrait_talker.pipelines.edit_keyframes import read_keyframes
 from liveportrait_talker.ui import requests
+from liveportrait_talker.ui.fields import build_widget
 from liveportrait_talker.ui.previews import Previews, preview_setup
 from liveportrait_talker.ui.server import Server
 from liveportrait_talker.ui.uploads import UploadLimits, Uploads
@@ -157,6 +158,14 @@ def test_every_slider_of_edit(fake: Server, visit: Visit, clip: Path, tmp_path: 
     for name, value in (values | setup).items():
         assert ("sample=PosixPath(" if name == "sample" else f"{name}={value!r}") in text
     assert "--keyframes frames.json" in line
+
+
+def test_sliders_take_the_nearest_value_in_their_range_also_after_an_update():
+    (field,) = (field for field in requests.EDIT if field.name == "eee")
+    slider = build_widget(field, prefix="edit")
+    updated = type(slider)(**slider.constructor_args | {"visible": False})  # as Gradio does for gr.update
+    for each in (slider, updated):
+        assert [each.preprocess(value) for value in (500, -500, 3, None)] == [15, -20, 3, None]
 
 
 def test_the_preview_stays_and_steps_can_be_taken_back(fake: Server, visit: Visit, tmp_path: Path):

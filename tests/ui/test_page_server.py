@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from liveportrait_talker.cli.main import main
 from liveportrait_talker.examples import PORTRAIT
@@ -65,21 +66,16 @@ def test_sigterm_under_load(started: subprocess.Popen[str], tmp_path: Path):
             'name="files"; filename="a.png"\r\n\r\n'.encode()
             + bytes(1000)
         )
-        until = time.monotonic() + 60
-        while not any(tmp_path.glob("lpt-ui-*/**/*.part.mp4")):
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        wait_until(lambda: any(tmp_path.glob("lpt-ui-*/**/*.part.mp4")), seconds=60)
         children = _children(started.pid)
         started.send_signal(signal.SIGTERM)
         assert started.wait(timeout=20) == 0
     assert "Traceback" not in (printed := started.stderr.read()) and "all uploads were removed" in printed
-    assert not any(tmp_path.glob("lpt-ui-*"))
-    until = time.monotonic() + 5  # multiprocessing's tracker ends when it finds itself alone
-    while any(map(_is_running, children)) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not [child for child in children if _is_running(child)]
+    assert [path.name for path in tmp_path.iterdir()] == ["long.wav"]
+    wait_until(lambda: not any(map(_is_running, children)))  # multiprocessing's tracker ends when it is alone
     for job in jobs:
         assert job.exception(timeout=20) is not None
+    client.close()
 
 
 @pytest.mark.parametrize("password", [False, True])

@@ -8,6 +8,7 @@ from typing import Any
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 15) -> None:
+    """Wait until a condition holds; fail if it does not within `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "the condition was not met in time"

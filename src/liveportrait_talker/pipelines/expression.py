@@ -49,12 +49,7 @@ def add_expression(
         TalkerError: the keyframes cannot be read, or make no sense for this source.
     """
     times = np.arange(len(track)) / track.fps
-    keyframes = read_expression_keys(options, source.is_still)
-    seconds = len(track) / track.fps
-    if options.expression_keys is not None and keyframes[-1].seconds > seconds:
-        name, last = options.expression_keys.name, keyframes[-1].seconds
-        log.warning("%s goes on to %.1f s, the video ends after %.1f s.", name, last, seconds)
-    keys = slider_tracks(keyframes, times)
+    keys = slider_tracks(read_expression_keys(options, source.is_still), times)
     values = _sum_sliders(options.constant_sliders, keys, len(times))
     upper_face = _follow_voice(voice, times, rng) if source.is_still and options.liveliness else None
     if not values and options.preset is None and upper_face is None:
@@ -92,6 +87,13 @@ def read_expression_keys(options: ExpressionOptions, still_source: bool) -> Sequ
             f"{turning[0]} in {options.expression_keys.name} is for a picture: a source video moves its own head."
         )
     return keyframes
+
+
+def warn_of_late_keyframes(options: ExpressionOptions, keyframes: Sequence[Keyframe], frames: int, fps: float) -> None:
+    """Log that keyframes go on after the video's end, by more than a frame."""
+    if options.expression_keys is not None and keyframes[-1].seconds > (frames + 1) / fps:
+        name, last = options.expression_keys.name, keyframes[-1].seconds
+        log.warning("%s goes on to %.1f s, the video ends after %.1f s.", name, last, frames / fps)
 
 
 def _sum_sliders(constant: dict[str, float], keys: dict[str, Floats64], frames: int) -> dict[str, Floats64]:

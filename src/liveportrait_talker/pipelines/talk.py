@@ -32,7 +32,7 @@ from ..progress import OnProgress, ignore_progress
 from ..render.protocol import PreparedFace, Renderer
 from ..render.scene import DrawnPerson, draw_scene
 from .engines import HEAD_POSE_NETWORKS, EngineChoice, Engines, Weights, missing_parts, note_choice
-from .expression import read_expression_keys
+from .expression import read_expression_keys, warn_of_late_keyframes
 from .labels import Origin
 from .live import LiveSessions
 from .motion import attach_motion, detach_motion, plan_motion, warn_of_silence
@@ -239,13 +239,16 @@ class Talker:
                 open_footage(reference, max_seconds=options.max_seconds).close()
         footage = opened.enter_context(open_source(source, options, options.max_seconds))
         options.head_pose_for(footage.is_still)  # refuses what makes no sense before any work
-        read_expression_keys(options, footage.is_still)
+        keyframes = read_expression_keys(options, footage.is_still)
         fps = options.fps or footage.fps or (DEFAULT_FPS if motion is None else motion.track.fps)
         if isinstance(voices, Path):
-            return self._prepare_one(footage, voices, fps, options, on_progress, motion)
-        if motion is not None:
+            scene = self._prepare_one(footage, voices, fps, options, on_progress, motion)
+        elif motion is None:
+            scene = self._prepare_speakers(footage, voices, fps, options, on_progress)
+        else:
             raise OptionError("a motion is of one face: leave it out with several speakers.")
-        return self._prepare_speakers(footage, voices, fps, options, on_progress)
+        warn_of_late_keyframes(options, keyframes, len(scene.track), scene.track.fps)
+        return scene
 
     def _prepare_one(
         self,

@@ -77,7 +77,7 @@ class PageServer(uvicorn.Server):
         )
         super().__init__(config)
         self._sockets = sockets
-        self._filters = {name: _Repetitions() for name in (*_LOGGERS, *loggers)}
+        self._filters = {name: _Repetitions(is_ending=lambda: self.should_exit) for name in (*_LOGGERS, *loggers)}
         self._thread = threading.Thread(target=self.run, args=(sockets,), name="lpt-http", daemon=True)
 
     def start(self) -> None:
@@ -277,14 +277,16 @@ class _Repetitions(logging.Filter):
     LINES, PERIOD_S = 5, 60.0
     _KINDS = 1000
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, is_ending: Callable[[], bool] = lambda: False
+    ) -> None:
         super().__init__()
-        self._clock = clock
+        self._clock, self._is_ending = clock, is_ending
         self._seen: dict[Any, tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         kind = str(record.msg).partition("\n")[0], record.exc_info and record.exc_info[0]
-        if kind[1] is asyncio.CancelledError:
+        if kind[1] is asyncio.CancelledError and self._is_ending():
             return False
         now = self._clock()
         start, count = self._seen.get(kind, (now, 0))

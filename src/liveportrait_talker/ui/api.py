@@ -112,7 +112,7 @@ def _voices_by_face(voices: list[str], faces: Any, starts: Any) -> dict[int, dic
     seconds = starts or [0] * len(voices)
     for name, given in (("faces", numbers), ("starts", seconds)):
         if not isinstance(given, list) or len(given) != len(voices):
-            raise OptionError(f"{name} is a list with one entry for each of the {len(voices)} voices.")
+            raise OptionError(f"{name} is a list with one entry for each voice; voices given: {len(voices)}.")
     if not all(type(number) is int and number >= 1 for number in numbers) or len(set(numbers)) < len(numbers):
         raise OptionError(f"faces are different numbers from 1 on, the largest face is 1, not {numbers}.")
     return {

@@ -123,7 +123,7 @@ def build_widget(field: Field, *, prefix: str, value: Any = None, high: float | 
     if field.kind == SLIDER:
         assert field.low is not None and high is not None
         step = 1 if field.whole else _slider_step(high - field.low)
-        return limit(gr.Slider(field.low, high, value=start, step=step, info=field.info, **shared))
+        return gr.Slider(field.low, high, value=start, step=step, info=field.info, **shared)
     if field.kind == NUMBER and not field.optional:  # the options check the range, with a better message
         precision = 0 if field.whole else None
         return gr.Number(value=start, info=f"{field.info}{_limits(field, high)}", precision=precision, **shared)
@@ -135,16 +135,13 @@ def build_widget(field: Field, *, prefix: str, value: Any = None, high: float | 
     return gr.Textbox(value="", info=f"{field.info}{_limits(field, high)}", placeholder=hint, max_lines=1, **shared)
 
 
-def limit(slider: gr.Slider) -> gr.Slider:
-    """Let a slider take the nearest value in its range for a typed one outside it, as the browser does soon after."""
-    low, high, start = slider.minimum, slider.maximum, slider.value
+def _clamp_to_range(self: gr.Slider, payload: float | None) -> float | None:
+    """Return the nearest value in the range for a typed one outside it, as the browser does soon after."""
+    return None if payload is None else min(max(payload, self.minimum), self.maximum)
 
-    def preprocess(given: float | None) -> float:
-        return min(max(given, low), high) if isinstance(given, (int, float)) else start
 
-    # Gradio writes a .pyi file beside the source of a subclass.
-    slider.preprocess = preprocess  # type: ignore[assignment, method-assign]
-    return slider
+# On the class, as each update of a slider makes a new one. Gradio writes a .pyi file beside the source of a subclass.
+gr.Slider.preprocess = _clamp_to_range  # type: ignore[assignment, method-assign]
 
 
 def parse_value(field: Field, given: Any) -> Any:

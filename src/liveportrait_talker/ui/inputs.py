@@ -15,7 +15,7 @@ from ..errors import TalkerError
 from ..options.animate import is_template_name
 from . import markup
 from .backend import Backend, owner_of
-from .fields import limit, uploaded
+from .fields import uploaded
 from .result import PRIVATE
 from .uploads import FACES_S
 
@@ -201,14 +201,12 @@ def _text_input(prefix: str, of: str) -> tuple[gr.Textbox, gr.Dropdown, gr.Slide
     else:
         gr.HTML(markup.error(f"{speech.MISSING_EXTRA}."))
     language = gr.Dropdown(codes, value=speech.DEFAULT_VOICE, label=f"{of}Language", elem_id=f"{prefix}-speech-voice")
-    pace = limit(
-        gr.Slider(
-            speech.SLOWEST,
-            speech.FASTEST,
-            value=speech.DEFAULT_PACE,
-            step=5,
-            label=f"{of}Pace (words a minute)",
-            elem_id=f"{prefix}-pace",
-        )
+    pace = gr.Slider(
+        speech.SLOWEST,
+        speech.FASTEST,
+        value=speech.DEFAULT_PACE,
+        step=5,
+        label=f"{of}Pace (words a minute)",
+        elem_id=f"{prefix}-pace",
     )
     return text, language, pace

@@ -161,7 +161,7 @@ def _serve(page: gr.Blocks, settings: Settings, uploads: Uploads) -> str:
     assert isinstance(mount, Mount) and isinstance(mount.app, App)
     mount.app.startup_events_triggered = True  # by uvicorn; else any request for /startup-events starts a second queue
     page.has_launched = True  # else Gradio takes any path in a request for an upload
-    page._queue.sleep_when_free = _QUEUE_POLL_S
+    page._queue.sleep_when_free = max(page._queue.sleep_when_free, _QUEUE_POLL_S)
     sockets, url = _bind(settings)
     limited: ASGIApp = BodyLimits(app, uploads)
     if settings.live_sessions and live.is_installed():

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..audio.speech import DEFAULT_PACE, DEFAULT_VOICE
 from ..errors import OptionError
-from ..options.speakers import SINGLE_FACE
+from ..options.speakers import MAX_SPEAKERS, SINGLE_FACE
 from ..options.talk import OLD_NAMES, TalkOptions
 from .backend import Backend
 from .fields import FILE, SUFFIXES, Field, command_flags, fields_of
@@ -99,6 +99,8 @@ class SpeakersRequest:
         A face without a sound and without a text listens. Raises OptionError if something is missing or invalid.
         """
         path = _checked_source(source)
+        if len(voices) > MAX_SPEAKERS:
+            raise OptionError(f"{len(voices)} voices are too many: give at most {MAX_SPEAKERS}.")
         speaking = {
             face: GivenVoice.check(**given)
             for face, given in voices.items()

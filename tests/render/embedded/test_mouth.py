@@ -81,6 +81,16 @@ def test_upper_teeth_that_reach_the_lower_lip_stay_with_the_upper_jaw(opening: f
     assert column[darkest : end + 1].max() <= 1.05 * lip
 
 
+def test_wide_mouths_and_those_of_few_pixels_have_a_lower_half_of_their_own(portrait: TrackedSource):
+    """Upper teeth end above a lip that is far down; of a few pixels nothing is known."""
+    image, small = draw(track(open_footage(PORTRAIT)), [0.22])[0], track(open_footage(PORTRAIT, max_side=64))
+    face = track(Footage.from_array("wide", image)).faces[0]
+    cv2.fillPoly(image, [np.rint(face.landmarks[list(INNER_LIPS), :2]).astype(np.int32)], (230, 230, 230))
+    examples = [MouthExample.of(image, face), MouthExample.of(small.footage[0], small.faces[0])]
+    assert [example is not None and example.moves_with_jaw for example in examples] == [1, 1]
+    assert examples[1] is not None and examples[1].dark_below_teeth == 0
+
+
 def test_a_video_plays_its_own_mouths(shut: TrackedSource):
     opened, _ = with_green_mouth(shut, 0.14)
     closed = shut.footage[0]

@@ -49,7 +49,7 @@ def volume(x: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def case(network):
-    """Two sources with driving keypoints, a quarter as large as the renderer's, and the outputs of the definitions."""
+    """Two sources, whose volumes have a quarter of the renderer's pixels, and the outputs of the definitions."""
     torch.manual_seed(0)
     feature, source = torch.randn(2, 32, 16, 32, 32), 0.4 * torch.rand(2, 21, 3) - 0.2
     driving = source + 0.05 * torch.randn(2, 21, 3)
@@ -112,6 +112,18 @@ def test_generator_equals_the_definition(network, case, variant):
     assert kinds.count(WinogradConv) == (WINOGRADS if variant == "CPU" else 0)
     assert kinds.count(WinogradSpade) == (WINOGRAD_SPADES if variant == "CPU" else 0)
     assert (actual - expected).abs().max() <= 2e-5
+
+
+@pytest.mark.slow
+def test_the_renderers_size(network, warping_on_cpu):
+    torch.manual_seed(1)
+    feature, source = torch.randn(1, 32, 16, 64, 64), 0.4 * torch.rand(1, 21, 3) - 0.2
+    driving = {"kp_source": source, "kp_driving": source + 0.05 * torch.randn(1, 21, 3)}
+    with torch.inference_mode():
+        warped = network("warping_module", "")(feature, **driving)["out"]
+        assert (warping_on_cpu(feature, **driving)["out"] - warped).abs().max() <= 2e-4
+        fast = FastGenerator(network("spade_generator", ""), VARIANTS["CPU"])
+        assert (fast(warped) - network("spade_generator", "")(warped)).abs().max() <= 2e-5
 
 
 @pytest.mark.skipif(not has_bf16(), reason="this CPU has no bf16, and emulating it takes a minute")

@@ -7,6 +7,8 @@ Mouth interior.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
@@ -73,7 +75,9 @@ class MouthInterior:
         self._in_video = in_video
         self._plane = MouthPlane(face, mesh)
         self._aperture = max(face.aperture, 0.0)
-        self._own = MouthExample.of(image, face, mesh=mesh)
+        own = MouthExample.of(image, face, mesh=mesh)
+        # Measured in each frame by itself, the share would flicker.
+        self._own = replace(own, moves_with_jaw=1.0) if own is not None and in_video else own
 
     def _fade(self, mouth: Floats) -> float:
         """Return the opacity of the painting, 0…1: 0 for a still image whose mouth is at rest."""

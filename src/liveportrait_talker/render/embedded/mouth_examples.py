@@ -36,9 +36,9 @@ _TOO_WIDE = 0.4  # a mouth that is wider open than asked for shows more than one
 _PREFERRED = 0.6  # ratio of the distance of an example that the user gave
 _SAME_SIZE = 0.8  # ratio of sizes from which on an example is not reduced
 _DARKER = (0.08, 0.2)  # fall of the brightness below the teeth, in shares of the skin's
-_ABOVE_LIP = (0.05, 0.12)  # by which teeth next to the lower lip are brighter than it, in shares of the skin's
-_BETWEEN_ROWS = (0.05, 0.15)  # by which rows of the same teeth differ at most
-_BEYOND_TEETH = (0.13, 0.17)  # IOD of opening from which on upper teeth do not reach the lower lip
+_LIP_CONTRAST = (0.05, 0.12)  # by which teeth next to the lower lip are brighter than it, in shares of the skin's
+_TEETH_CONTRAST = (0.05, 0.15)  # by which rows of the same teeth differ at most
+_LONGEST_TEETH = (0.13, 0.17)  # IOD of opening from which on upper teeth do not reach the lower lip
 _WHOLE_ROW = (0.09, 0.14)  # IOD of opening from which on a mouth shows its teeth whole
 _UNLIKE = (1.15, 1.6)  # ratio of the gaps over which such an example is no longer shown
 _LEAST_SHARE = 0.02
@@ -62,7 +62,7 @@ class MouthExample:
     """0…1, how far it shows a mouth that is open."""
     dark_below_teeth: float
     """0…1, whether it is dark below its upper teeth: a second row would be painted there at a wider opening."""
-    jaw: float
+    moves_with_jaw: float
     """0…1, whether what is next to its lower lip moves with the jaw; 0 where upper teeth reach down to the lip."""
 
     @classmethod
@@ -89,10 +89,10 @@ class MouthExample:
         cv2.fillPoly(inside, [np.rint(mesh.position[outline] - (left, top)).astype(np.int32)], 1)
         brightness = _KNOWN * float(np.median(difference[inside > 0] @ LUMA)) if inside.any() else 0.0
         luma = image[top:bottom, left:right] @ LUMA
-        dark, jaw = _measure_rows(luma, affine[:2], opening, float(to_rgb(skin) @ LUMA))
+        dark, with_jaw = _measure_rows(luma, affine[:2], opening, float(to_rgb(skin) @ LUMA))
         weight = float(smoothstep(*_SHOWN_AT, np.array(face.aperture)))
         to_pixels = np.linalg.inv(affine)[:2].astype(np.float32)
-        return cls(difference, brightness, to_pixels, opening, float(skin[0]) + 16, weight, dark, jaw)
+        return cls(difference, brightness, to_pixels, opening, float(skin[0]) + 16, weight, dark, with_jaw)
 
     def distance(self, other: Opening) -> float:
         """Return how different another opening is, 1 = just like another moment of the same sound."""
@@ -171,7 +171,7 @@ class MouthExamples:
                 example.brightness,
                 weight,
                 example.coverage(opening),
-                example.jaw,
+                example.moves_with_jaw,
                 lightness / example.lightness,
             )
         return layer
@@ -231,27 +231,33 @@ def choose_frames(faces: tuple[TrackedFace, ...], frames: Indices, most: int) ->
 
 
 def _measure_rows(luma: Floats, affine: Floats, opening: Opening, skin: float) -> tuple[float, float]:
-    """Return `dark_below_teeth` and `jaw` of a MouthExample, from the brightness of its rows."""
+    """Return `dark_below_teeth` and `moves_with_jaw` of a MouthExample, from the brightness of its rows."""
     y, x = np.mgrid[: luma.shape[0], : luma.shape[1]]
     u, v = (affine[k, 0] * x + affine[k, 1] * y + affine[k, 2] for k in (0, 1))
     across = (u - opening.left) / max(opening.right - opening.left, 1e-6)
     columns = np.linspace(0, 1, len(opening.upper))
     top, bottom = (np.interp(across, columns, edge) for edge in (opening.upper, opening.lower))
     down = (top - v) / np.maximum(top - bottom, 1e-4)
-    middle = np.abs(across - 0.5) < 0.2
+    middle = (np.abs(across - 0.5) < 0.2) & (down > 0) & (down < 1.2)
+    down, luma = down[middle], luma[middle]
 
     def brightness(low: float, high: float) -> float:
-        rows = luma[middle & (down > low) & (down <= high)]
-        return float(np.median(rows)) / max(skin, 1.0) if len(rows) else 0.0
+        rows = luma[(down > low) & (down <= high)]
+        return float(np.median(rows)) / max(skin, 1.0) if len(rows) else np.nan
 
-    dark = smoothstep(*_DARKER, np.array(brightness(0.1, 0.5) - brightness(0.55, 0.9)))
+    fall = brightness(0.1, 0.5) - brightness(0.55, 0.9)
+    dark = 0.0 if np.isnan(fall) else float(smoothstep(*_DARKER, np.array(fall)))
     # Upper teeth that reach down to the lip: as bright there as above, brighter than the lip, and nothing dark between.
-    above, below, lip = brightness(0.3, 0.5), brightness(0.65, 0.85), brightness(1.0, 1.15)
-    darkest = min(brightness(low, low + 0.1) for low in (0.4, 0.5, 0.6, 0.7))
-    reach = smoothstep(*_ABOVE_LIP, np.array(below - lip)) * (1 - smoothstep(*_BETWEEN_ROWS, np.array(above - darkest)))
-    reach *= 1 - smoothstep(*_BETWEEN_ROWS, np.array(below - above))
-    reach *= 1 - smoothstep(*_BEYOND_TEETH, np.array(opening.gap))
-    return float(dark), 1 - float(reach)
+    above, below, lip = brightness(0.3, 0.5), brightness(0.65, 0.85), brightness(1.0, 1.2)
+    darkest = min(brightness(low, low + 0.15) for low in (0.4, 0.55, 0.65))
+    if np.isnan(above + below + lip + darkest):
+        return dark, 1.0
+    reach = smoothstep(*_LIP_CONTRAST, np.array(below - lip)) * (
+        1 - smoothstep(*_TEETH_CONTRAST, np.array(above - darkest))
+    )
+    reach *= 1 - smoothstep(*_TEETH_CONTRAST, np.array(below - above))
+    reach *= 1 - smoothstep(*_LONGEST_TEETH, np.array(opening.gap))
+    return dark, 1 - float(reach)
 
 
 @kernel
@@ -283,7 +289,7 @@ def _add_example(
     brightness: float,
     weight: float,
     coverage: float,
-    jaw: float,
+    moves_with_jaw: float,
     gain: float,
 ) -> None:
     left, right, upper, lower = opening
@@ -316,11 +322,11 @@ def _add_example(
             by_upper = min(depth, from_gap)
             by_lower = max(from_gap - (gap - depth), 0.0)
             half = ramp(0.25, 0.75, depth / gap)
-            moved = 1.0 - (1.0 - jaw) * ramp(1.0, 1.2, gap / from_gap)  # by the jaw, of what is next to the lower lip
-            share = moved * half
+            with_jaw = 1.0 - (1.0 - moves_with_jaw) * ramp(1.0, 1.2, gap / from_gap)
+            share = with_jaw * half
             # A narrower mouth shows what is next to the lips, not what lies between in a wider one.
             near_upper = 1.0 - ramp(0.6 * from_gap, 0.95 * from_gap, depth)
-            near_lower = moved * (1.0 - ramp(0.1 * from_gap, 0.4 * from_gap, gap - depth))
+            near_lower = with_jaw * (1.0 - ramp(0.1 * from_gap, 0.4 * from_gap, gap - depth))
             shown = weight * (1.0 - ramp(1.0, 1.4, gap / from_gap) * (1.0 - max(near_upper, near_lower)))
             shown *= coverage
             # Beside its contours an example may show the rim of a lip, which looks like a second one in the mouth.
@@ -329,8 +335,9 @@ def _add_example(
             from_v = from_top - inside
             px = to_pixels[0, 0] * from_u + to_pixels[0, 1] * from_v + to_pixels[0, 2]
             py = to_pixels[1, 0] * from_u + to_pixels[1, 1] * from_v + to_pixels[1, 2]
-            known = brightness * (1.0 - (1.0 - moved) * half)  # upper teeth tell nothing about what is below them
+            # Upper teeth tell nothing about the brightness below them.
+            elsewhere = brightness * (1.0 - (1.0 - with_jaw) * half)
             for c in range(3):
                 detailed = sample_bilinear(difference, py, px, c)
-                layer[y, x, c] += gain * (shown * detailed + (weight - shown) * known)
+                layer[y, x, c] += gain * (shown * detailed + (weight - shown) * elsewhere)
             layer[y, x, 3] += shown

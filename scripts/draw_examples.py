@@ -187,7 +187,7 @@ def main() -> None:
     draw_woman().quantize(256, dither=Image.Dither.NONE).save(folder / "drawing.png", optimize=True)
     mirrored = np.asarray(Image.open(PORTRAIT).convert("RGB"))[:, ::-1].copy()
     Image.fromarray(paint(mirrored, np.random.default_rng(3))).save(folder / "painting.jpg", quality=88)
-    options = TalkOptions(renderer="embedded", driver="signal", seed=4, max_size=512, quality=24)
+    options = TalkOptions(renderer="embedded", driver="signal", seed=4, max_size=512)
     Talker().save(PORTRAIT, VOICE, folder / "clip.mp4", options, overwrite=True)
 
 

@@ -90,7 +90,8 @@ LivePortraitTalker makes pictures and videos of people talk.
   a face that speaks live, for calls and voice agents
     liveportrait-talker live portrait.jpg
 
-`liveportrait-talker doctor` says what can run here, `liveportrait-talker --help` lists all commands."""
+The page and live need more packages than the first: `liveportrait-talker doctor` says what can run here and how to
+install the rest, `liveportrait-talker --help` lists all commands."""
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -101,14 +101,16 @@ class ExpressionEdit:
         alias="--roll",
     )
     blink: float = option(0.0, "shut (−) or widen (+) the eyes", "eyes", low=-20, high=5)
-    eyebrow: float = option(0.0, "move the eyebrows", "eyes", low=-10, high=15)
+    eyebrow: float = option(0.0, "raise (+) or lower (−) the eyebrows", "eyes", low=-10, high=15)
     wink: float = option(0.0, "wink, the head with it", "eyes", low=0, high=25)
     pupil_x: float = option(0.0, "turn the irises, + to the picture's right", "eyes", low=-15, high=15)
-    pupil_y: float = option(0.0, "the same, + up, lids with them", "eyes", low=-15, high=15)
-    aaa: float = option(0.0, "open the mouth as for a, the head with it", "mouth", low=-30, high=120)
-    eee: float = option(0.0, "stretch the lips as for e", "mouth", low=-20, high=15)
-    woo: float = option(0.0, "purse the lips as for u", "mouth", low=-20, high=15)
-    smile: float = option(0.0, "smile", "mouth", low=-0.3, high=1.3)
+    pupil_y: float = option(0.0, "turn the irises, + up, the lids with them", "eyes", low=-15, high=15)
+    aaa: float = option(
+        0.0, "open (+) the mouth as for a, or shut it (−), the head with it", "mouth", low=-30, high=120
+    )
+    eee: float = option(0.0, "stretch (+) the lips as for e, or narrow them (−)", "mouth", low=-20, high=15)
+    woo: float = option(0.0, "purse (+) the lips as for u, or draw them in (−)", "mouth", low=-20, high=15)
+    smile: float = option(0.0, "raise (+) or lower (−) the corners of the mouth", "mouth", low=-0.3, high=1.3)
     source_ratio: float = option(1.0, "how much of the picture's own expression stays", "expression", low=0, high=1)
     sample_ratio: float = option(1.0, "how much of the sample face is taken", "expression", low=-0.2, high=1.2)
     sample_parts: str = option("expression", "what is taken of the sample face", "expression", choices=SAMPLE_PARTS)

@@ -32,6 +32,9 @@ _NEEDED = (
 _OPTIONAL = (
     ("torch", "torch", "the networks: pip install 'liveportrait-talker[neural]'"),
     ("safetensors", "safetensors", "their weights: pip install 'liveportrait-talker[neural]'"),
+    ("gradio", "gradio", "the page, ui: pip install 'liveportrait-talker[ui]'"),
+    ("aiortc", "aiortc", "live: pip install 'liveportrait-talker[live]'"),
+    ("espeakng_loader", "espeakng-loader", "typed text: pip install 'liveportrait-talker[speech]'"),
     ("omegaconf", "omegaconf", "inference.py: pip install 'liveportrait-talker[original]'"),
 )
 # System libraries that an import may lack, and their packages on Debian and Ubuntu.

@@ -286,7 +286,7 @@ class _Repetitions(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         kind = str(record.msg).partition("\n")[0], record.exc_info and record.exc_info[0]
-        if kind[1] is asyncio.CancelledError and self._is_ending():
+        if self._is_ending() and (kind[1] is asyncio.CancelledError or kind[0].startswith("Cancel ")):
             return False
         now = self._clock()
         start, count = self._seen.get(kind, (now, 0))

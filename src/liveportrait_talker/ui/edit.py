@@ -23,6 +23,7 @@ from .visibility import hidden_edit_setup, hidden_sliders, resolve_engines
 _STEPS = 50  # that can be taken back
 _OPEN = ("head", "eyes", "mouth")
 _HINT = "Choose a portrait, then move the sliders."
+_SAVE_HINT = "Save the picture as you see it, or make a clip of keyframes."
 _SAVED_BY_NEURAL = (
     "Saving uses the neural renderer. To preview with it, which may take seconds a change, set the renderer to neural."
 )
@@ -57,8 +58,7 @@ def build(backend: Backend) -> None:
                 command = _copied("As a command line", "edit-copy-command")
                 keys = _copied("As keyframes: from the picture to this within a second", "edit-copy-keys")
             labels = [("clip", "Make the clip"), ("save", "Save the picture")]
-            hint = "Save the picture as you see it, or make a clip of keyframes."
-            out = build_result("edit", backend, labels, hint, placeholder=False)
+            out = build_result("edit", backend, labels, _SAVE_HINT, placeholder=False)
 
     def draw(request: gr.Request, picture: Any, original: bool, *values: Any) -> list[Any]:
         if not picture:
@@ -82,6 +82,7 @@ def build(backend: Backend) -> None:
     setup_events = [component.change for component in setup.components]
     quick: dict[str, Any] = {"trigger_mode": "always_last", "queue": False, **PRIVATE}
     drawn = (draw, [portrait.file, before, *inputs[1:]], [live, note, command, keys])
+    portrait.file.change(lambda: markup.notice(_SAVE_HINT), None, out.status, queue=False, **PRIVATE)
     gr.on([portrait.file.change, before.change, *slider_events, *setup_events], *drawn, **quick)
     defaults = [EditOptions.__dataclass_fields__[field.name].default for field in sliders.fields]
     reset.click(lambda: defaults, None, sliders.components, queue=False, **PRIVATE).then(*drawn, **quick)

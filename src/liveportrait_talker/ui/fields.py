@@ -20,6 +20,8 @@ NUMBER, NUMBERS, FILE, FILES, TEXT = "number", "numbers", "file", "files", "text
 SUFFIXES = {"mapping": (".safetensors",), "expression_keys": (".json", ".csv")}
 """Required suffixes; other files are recognised by their content."""
 _WIDEST_SLIDER = 200  # wider ranges get a text box
+_HELP = {"background": "keep, or a colour, as white or #00b140; pictures and transparency on the command line only"}
+"""Help texts that differ from the command line's."""
 _LABELS = {"fps": "Frame rate", "no_crop": "Whole frame is the face"}
 
 
@@ -71,7 +73,7 @@ def fields_of(options: type) -> tuple[Field, ...]:
                 name=option.name,
                 kind=_widget_kind(option, typed),
                 default=option.default,
-                help=metadata["flag_help"] if inverted else metadata["help"],
+                help=_HELP.get(option.name) or (metadata["flag_help"] if inverted else metadata["help"]),
                 group=metadata["group"],
                 low=metadata["low"],
                 high=metadata["high"],

@@ -87,6 +87,8 @@ class Limits:
     def warn_about_rotation(self, requested_deg: Floats, drawn_deg: Floats | None = None) -> bool:
         """Log a warning where less than three quarters of a rotation are drawn.
 
+        None for a turned face: `warn_about_source` has said that it moves less.
+
         Args:
             requested_deg: (T, 3) pitch, yaw, roll.
             drawn_deg: (3,) limited value of the largest angles; by default from `limit_rotation`.
@@ -96,7 +98,7 @@ class Limits:
         """
         largest = np.abs(requested_deg).max(axis=0, initial=0.0)
         drawn = self.limit_rotation(largest) if drawn_deg is None else np.abs(drawn_deg)
-        exceeds = bool((drawn < 0.75 * largest - 1.0).any())
+        exceeds = self.turn_share == 1 and bool((drawn < 0.75 * largest - 1.0).any())
         if exceeds:
             log.warning(
                 "the embedded renderer turns this head by at most %s° (pitch, yaw, roll), not by the requested %s°.",

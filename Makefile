@@ -8,26 +8,31 @@
 # fuzz     ten minutes of damaged files for each reader
 # compare-mediapipe   our face models against MediaPipe's own runner, on the shared media
 # check    lint and types
+# kernels  compile what draws faces
 # setup    everything into .venv
 PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= test,neural,original,train,cluster,ui,live,speech,c2pa,convert
 BIN := $(VENV)/bin
+# Without bytecode files every process of the tests would compile this package and its libraries anew.
+export PYTHONDONTWRITEBYTECODE :=
 # pyproject.toml says what is needed, the lock which version of it. Bytecode is compiled when it is first used:
 # compiling all of it doubles the time of the installation.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile --constraint requirements/lock.txt
 
-.PHONY: demo test test-all check pytest matrix companions companions-test comfyui-test fuzz compare-mediapipe setup base clean
+.PHONY: demo test test-all check kernels pytest matrix companions companions-test comfyui-test fuzz compare-mediapipe setup base clean
 .DELETE_ON_ERROR:
 
 demo: base
 	mkdir -p outputs
 	$(BIN)/liveportrait-talker demo -o outputs/demo.mp4 --overwrite
 
-test: check
+test: setup
+	$(MAKE) --jobs 2 check kernels
 	$(MAKE) pytest
 
-test-all: check
+test-all: setup
+	$(MAKE) --jobs 2 check kernels
 	$(PYTEST)
 
 check: setup
@@ -35,6 +40,10 @@ check: setup
 	$(BIN)/ruff format --check src tests scripts integrations inference.py train.py
 	$(BIN)/mypy
 	$(BIN)/mypy integrations/comfyui
+
+# Compiled here once, while mypy takes the other core, and not by both test processes and their children.
+kernels: setup
+	$(BIN)/liveportrait-talker bench examples/portrait.png --frames 5 >/dev/null
 
 # Tests of one file may follow on each other. In their own order no long file comes last. Libraries with as many threads
 # as cores in each of two processes would wait for each other: a fifth of the time.

@@ -47,6 +47,15 @@ def run_in_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:
         return threads.submit(asyncio.run, coroutine).result(60)
 
 
+def test_the_page_says_that_the_server_has_ended(serve: Callable[..., Server], visit: Any, artefacts: Path):
+    server = serve(fake_work)
+    page = visit(server)
+    assert not page.locator("#lpt-ended").inner_text()
+    server.close()
+    page.locator("#lpt-ended").get_by_text("The server does not answer.").wait_for()
+    page.screenshot(path=artefacts / "ended.png")
+
+
 def test_uploads_are_removed_with_the_page(fake: Server, visit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(uploads, "_GRACE_S", 0.0)
     served = fake.backend.uploads.served

@@ -132,7 +132,8 @@ def build_widget(field: Field, *, prefix: str, value: Any = None, high: float | 
     if field.kind in (FILE, FILES):
         shared["label"] = f"{field.label}: {field.help}"
         count: Any = "multiple" if field.kind == FILES else "single"
-        return gr.File(file_count=count, file_types=list(SUFFIXES.get(field.name, ())) or None, height=168, **shared)
+        suffixes = list(SUFFIXES.get(field.name, ())) or None
+        return gr.File(file_count=count, file_types=suffixes, height=200, elem_classes="lpt-file", **shared)
     hint = {NUMBERS: "one number, or several with spaces between", NUMBER: AUTOMATIC}.get(field.kind)
     return gr.Textbox(value="", info=f"{field.info}{_limits(field, high)}", placeholder=hint, max_lines=1, **shared)
 

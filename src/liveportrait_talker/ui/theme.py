@@ -60,6 +60,9 @@ footer .divider { display: none !important; }
 button:focus-visible, a:focus-visible, input:focus-visible, textarea:focus-visible, [tabindex]:focus-visible {
   outline: 3px solid var(--color-accent) !important; outline-offset: 2px; }
 button.lg { white-space: nowrap; }
+#lpt-ended:not(:empty) { position: fixed; inset: auto 0 0; z-index: 1000; margin: 0; padding: 12px 20px;
+  background: #b91c1c; color: white; text-align: center; }
+.lpt-file button { padding-top: 2.2rem; }
 @media (max-width: 640px) {
   button.lg { font-size: 0.95rem; padding-inline: 6px; }
   :is(#talk-video, #speakers-video, #animate-video):not(:has(video)) {
@@ -97,9 +100,22 @@ SCRIPT = """
   };
   new MutationObserver(name_all).observe(document.body, {childList: true, subtree: true});
   name_all();
+
+  const ended = document.createElement('p');
+  ended.id = 'lpt-ended';
+  ended.setAttribute('role', 'alert');
+  document.body.append(ended);
+  let unanswered = 0;
+  setInterval(async () => {
+    if (document.hidden) return;
+    const answered = await fetch('healthz', {cache: 'no-store'}).then(answer => answer.ok, () => false);
+    unanswered = answered ? 0 : unanswered + 1;
+    ended.textContent = unanswered < 2 ? '' : 'The server does not answer. If it was stopped, start it again and ' +
+      'reload this page; results that were not downloaded are gone.';
+  }, 2000);
 }
 """
-"""Names for screen readers, which Gradio leaves out: of pictures, and of empty results."""
+"""Names of pictures and empty results for screen readers, which Gradio leaves out; a message when the server ends."""
 
 
 def build_theme() -> gr.themes.Base:

@@ -43,7 +43,7 @@ check: setup
 
 # Compiled here once, while mypy takes the other core, and not by both test processes and their children.
 kernels: setup
-	$(BIN)/liveportrait-talker bench examples/portrait.png --frames 5 >/dev/null
+	$(BIN)/liveportrait-talker bench examples/portrait.png --frames 25 >/dev/null
 
 # Tests of one file may follow on each other. In their own order no long file comes last. Libraries with as many threads
 # as cores in each of two processes would wait for each other: a fifth of the time.

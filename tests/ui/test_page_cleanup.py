@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -48,7 +49,10 @@ def run_in_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 def test_the_page_says_that_the_server_has_ended(serve: Callable[..., Server], visit: Any, artefacts: Path):
-    server = serve(fake_work)
+    with socket.socket() as free:  # not the default port: another test process may serve there at once
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = serve(fake_work, port=port)
     page = visit(server)
     assert not page.locator("#lpt-ended").inner_text()
     server.close()

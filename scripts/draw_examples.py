@@ -90,19 +90,19 @@ def draw_woman() -> Image.Image:
     """Return a flat drawing of a face from the front."""
     sheet, middle = Sheet("#cfe3ea"), SIZE / 2
 
-    def both_sides(points: Points) -> list[list[tuple[float, float]]]:
-        return [[(middle + side * x, y) for x, y in points] for side in (-1, 1)]
+    def mirrored(points: Points) -> list[tuple[float, float]]:
+        return [(2 * middle - x, y) for x, y in reversed(points)]
 
     sheet.ellipse(middle, 330, 330, 330, "#dcecf1")
     hair = [(384, 90), (560, 140), (615, 300), (600, 470), (560, 560), (480, 600)]
-    sheet.fill(hair + [(2 * middle - x, y) for x, y in reversed(hair[1:])], "#5a2d22")
+    sheet.fill(hair + mirrored(hair[1:]), "#5a2d22")
     shirt = [(384, 1200), (728, 1000), (688, 730), (618, 672), (528, 640), (438, 620)]
-    sheet.fill(shirt + [(2 * middle - x, y) for x, y in reversed(shirt[1:])], "#2f6f73")
+    sheet.fill(shirt + mirrored(shirt[1:]), "#2f6f73")
     sheet.fill([(322, 520), (446, 520), (452, 640), (384, 690), (316, 640)], "#d99e7d")
     for side in (-1, 1):
         sheet.ellipse(middle + 172 * side, 368, 24, 44, "#e3aa88")
     face = [(384, 165), (490, 190), (548, 290), (546, 390), (518, 480), (452, 560), (384, 582)]
-    sheet.fill(face + [(2 * middle - x, y) for x, y in reversed(face[1:-1])], "#f0bd9b")
+    sheet.fill(face + mirrored(face[1:-1]), "#f0bd9b")
     for side in (-1, 1):
         sheet.blush(middle + 105 * side, 430, 42, "#e0796a")
         _draw_eye(sheet, middle + 74 * side, 342, side)
